@@ -1,0 +1,1 @@
+"""Protein domain of sciddiff: structures in and out, backbone generation."""

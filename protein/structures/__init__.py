@@ -1,0 +1,1 @@
+"""Protein structures: PDB and mmCIF in and out, residue frames, archives and data sets."""

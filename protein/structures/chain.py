@@ -1,0 +1,179 @@
+"""The data types of protein structure: ``Backbone`` (one chain) and ``Structure`` (a file).
+
+Coordinates are N, CA, C, O in that order, in Å, float32, always finite: a residue whose N, CA
+or C is missing is not in the chain, so gaps show in ``residue_numbers`` and in ``bonded``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protein.structures import geometry_constants as geo
+from sciddiff.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """The backbone of one chain of L residues.
+
+    Attributes:
+        coords: N, CA, C, O `[L, 4, 3]`, float32, Å, finite.
+        sequence: one-letter amino acids, length L, ``X`` where unknown.
+        chain_id: chain identifier as written in the file (author's).
+        residue_numbers: author's residue numbers `[L]`, int64.
+        insertion_codes: one string per residue, empty where there is none.
+        mask: residues to use `[L]`, bool; all true from a file.
+        built_o: true where O was absent and rebuilt from geometry `[L]`, bool.
+        name: where the chain comes from, for messages and tables.
+    """
+
+    coords: NDArray[np.float32]
+    sequence: str
+    chain_id: str = "A"
+    residue_numbers: NDArray[np.int64] = field(default=None)  # type: ignore[assignment]
+    insertion_codes: tuple[str, ...] = ()
+    mask: NDArray[np.bool_] = field(default=None)  # type: ignore[assignment]
+    built_o: NDArray[np.bool_] = field(default=None)  # type: ignore[assignment]
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Check shapes and finiteness, and fill what was left out."""
+        coords = np.ascontiguousarray(self.coords, dtype=np.float32)
+        label = self.name or f"chain {self.chain_id}"
+        if coords.ndim != 3 or coords.shape[1:] != (4, 3):
+            raise InputError(f"{label}: coords have shape {coords.shape}; give [L, 4, 3]")
+        length = coords.shape[0]
+        if not np.isfinite(coords).all():
+            raise InputError(f"{label}: coordinates are not finite; drop those residues")
+        numbers, mask, built = self.residue_numbers, self.mask, self.built_o
+        filled: dict[str, object] = {
+            "coords": coords,
+            "residue_numbers": np.arange(1, length + 1, dtype=np.int64)
+            if numbers is None
+            else np.asarray(numbers, dtype=np.int64),
+            "insertion_codes": tuple(self.insertion_codes) or ("",) * length,
+            "mask": np.ones(length, bool) if mask is None else np.asarray(mask, bool),
+            "built_o": np.zeros(length, bool) if built is None else np.asarray(built, bool),
+        }
+        for key, value in filled.items():
+            object.__setattr__(self, key, value)
+        for key in ("sequence", "residue_numbers", "insertion_codes", "mask", "built_o"):
+            if len(getattr(self, key)) != length:
+                got = len(getattr(self, key))
+                raise InputError(f"{label}: {key} has {got} entries for {length} residues")
+
+    def __len__(self) -> int:
+        """Number of residues."""
+        return self.coords.shape[0]
+
+    @classmethod
+    def from_coords(
+        cls,
+        coords: NDArray[np.floating],
+        sequence: str | None = None,
+        *,
+        chain_id: str = "A",
+        name: str = "",
+    ) -> "Backbone":
+        """Chain numbered from 1; without a sequence it is poly-alanine.
+
+        Args:
+            coords: N, CA, C, O `[L, 4, 3]`, Å.
+            sequence: one-letter amino acids, length L.
+            chain_id: chain identifier.
+            name: label for messages.
+        """
+        array = np.asarray(coords, dtype=np.float32)
+        return cls(array, sequence if sequence is not None else "A" * len(array), chain_id, name=name)
+
+    @property
+    def ca(self) -> NDArray[np.float32]:
+        """CA positions `[L, 3]`, Å."""
+        return self.coords[:, 1]
+
+    @property
+    def bonded(self) -> NDArray[np.bool_]:
+        """True where residue i+1 is chemically joined to residue i `[L]`, bool.
+
+        Joined means C–N ≤ 1.6 Å and CA–CA ≤ 4.2 Å; the last entry is always false.
+        """
+        joined = np.zeros(len(self), dtype=bool)
+        if len(self) > 1:
+            peptide = np.linalg.norm(self.coords[1:, 0] - self.coords[:-1, 2], axis=-1)
+            step = np.linalg.norm(self.coords[1:, 1] - self.coords[:-1, 1], axis=-1)
+            joined[:-1] = (peptide <= geo.BREAK_C_N) & (step <= geo.BREAK_CA_CA)
+        return joined
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Residues as people name them, ``A25`` or ``A52A``: chain, number, insertion code."""
+        pairs = zip(self.residue_numbers, self.insertion_codes, strict=True)
+        return tuple(f"{self.chain_id}{number}{code}" for number, code in pairs)
+
+    def index_of(self, number: int, insertion_code: str = "") -> int:
+        """Position in the chain of an author's residue number.
+
+        Raises:
+            InputError: the chain has no such residue; the message says what it has.
+        """
+        hits = np.flatnonzero(self.residue_numbers == number)
+        for index in hits:
+            if self.insertion_codes[index] == insertion_code:
+                return int(index)
+        label = f"{self.chain_id}{number}{insertion_code}"
+        have = f"{self.residue_numbers.min()}-{self.residue_numbers.max()}" if len(self) else "none"
+        raise InputError(
+            f"{self.name or 'structure'}: residue {label} is absent or incomplete; "
+            f"chain {self.chain_id} holds {len(self)} residues in {have}"
+        )
+
+    def select(self, index: slice | Sequence[int] | NDArray[np.integer]) -> "Backbone":
+        """Part of the chain, numbering kept.
+
+        Args:
+            index: slice, positions or boolean mask `[L]`.
+        """
+        chosen = np.arange(len(self))[index]
+        return replace(
+            self,
+            coords=self.coords[chosen],
+            sequence="".join(self.sequence[i] for i in chosen),
+            residue_numbers=self.residue_numbers[chosen],
+            insertion_codes=tuple(self.insertion_codes[i] for i in chosen),
+            mask=self.mask[chosen],
+            built_o=self.built_o[chosen],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """What was read from one file, one model.
+
+    Attributes:
+        chains: protein chains in file order.
+        resolution: Å, or None when the file does not say.
+        source: path of the file.
+        notes: sentences on what was mapped, rebuilt, dropped or ignored.
+        counts: the same as numbers (``waters``, ``ligands``, ``nucleic``, ``modified``,
+            ``dropped_residues``, ``built_o``, ``altlocs``, ``models``).
+    """
+
+    chains: tuple[Backbone, ...]
+    resolution: float | None = None
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def chain(self, chain_id: str) -> Backbone:
+        """The chain of that identifier.
+
+        Raises:
+            InputError: no such chain; the message lists those present.
+        """
+        for chain in self.chains:
+            if chain.chain_id == chain_id:
+                return chain
+        have = ", ".join(chain.chain_id for chain in self.chains)
+        raise InputError(f"{self.source}: no protein chain {chain_id!r}; it has {have}")
