@@ -1,0 +1,186 @@
+"""What a scientific field brings to the core, and how the core finds it.
+
+A `Domain` owns data and files; the core owns noise, learning and sampling.  Between them travel
+only `Batch` (data or templates, states `[B, ...]` or ragged `[sum N, ...]`) and `ProductPath`.
+
+Domains register by entry point, so that a stranger's package is found exactly as ours are::
+
+    [project.entry-points."sciddiff.domains"]
+    mixture = "my_package:MixtureDomain"
+
+Nothing is imported until a domain is asked for.  A plug-in that fails to import is listed with
+its error and never hides the others.
+"""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    from sciddiff.objectives import Objective
+    from sciddiff.paths import ProductPath
+    from sciddiff.state import Batch, State
+
+__all__ = ["GROUP", "Domain", "DomainEntry", "domain_names", "domains", "get_domain"]
+
+GROUP = "sciddiff.domains"
+"""Entry-point group in which packages announce their domains."""
+
+
+class Domain(ABC):
+    """Data, request, writer and evaluator of one scientific problem.
+
+    A subclass is a plain class whose `__init__` is typed: the arguments are then settable from a
+    YAML file by `class_path` and `init_args`.  Construction must be cheap: read data on first use.
+    """
+
+    name: str
+    """Short name, the one under which the domain is registered."""
+
+    @abstractmethod
+    def path(self) -> ProductPath:
+        """Return the probability path of every leaf of the state."""
+
+    @abstractmethod
+    def train_batches(self, epoch: int, seed: int, rank: int, world: int) -> Iterable[Batch]:
+        """Yield the training batches of one epoch, already bucketed and shuffled.
+
+        The order is a function of `(seed, epoch)` alone, and the batches of rank `r` are every
+        `world`-th of it, so that a resumed run sees what an unbroken one would have seen.  Every
+        rank yields the same number of batches.
+
+        Args:
+            epoch: Number of complete passes before this one.
+            seed: Seed of the run.
+            rank: Which of the `world` processes asks.
+            world: Number of processes.
+        """
+
+    @abstractmethod
+    def val_batches(self) -> Iterable[Batch]:
+        """Yield the held-out batches, in a fixed order."""
+
+    @abstractmethod
+    def like(self, request: Mapping[str, Any]) -> Iterable[Batch]:
+        """Turn a request into templates that say what to sample (shapes, conditions, ids).
+
+        Args:
+            request: Plain values as a user types them, for example `{"n": 8, "length": 100}`.
+
+        Raises:
+            InputError: The request cannot be met; the message names the field and the remedy.
+        """
+
+    @abstractmethod
+    def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
+        """Write the samples `x` of template `batch` as files a user can open.
+
+        Args:
+            batch: The template that was sampled; `batch.ids` names the files.
+            x: Samples, leaves of the shapes of `batch.x`.
+            directory: Existing directory to write in.
+
+        Returns:
+            The files written.
+        """
+
+    @abstractmethod
+    def evaluate(self, directory: Path, reference: Path | None) -> dict[str, Any]:
+        """Measure the samples of a directory, beside a reference set where one is given."""
+
+    def null_labels(self) -> dict[str, Any]:
+        """Return the value of each condition that means "no label", for guidance without one."""
+        return {}
+
+    def objective(self) -> Objective:
+        """Return the objective this domain learns by unless the experiment names another."""
+        from sciddiff.objectives import Denoising
+
+        return Denoising()
+
+
+@dataclass(frozen=True)
+class DomainEntry:
+    """One line of the list of installed domains.
+
+    Attributes:
+        name: Name to ask for.
+        package: Distribution that registered it.
+        error: Why it cannot be used, or None if it can.
+    """
+
+    name: str
+    package: str
+    error: str | None = None
+
+
+def domain_names() -> list[str]:
+    """Return the registered names, sorted, without importing any plug-in."""
+    return sorted({entry.name for entry in _entries()})
+
+
+def domains() -> list[DomainEntry]:
+    """Try every registered domain and return what was found, usable or not, sorted by name."""
+    listed: list[DomainEntry] = []
+    owners: dict[str, str] = {}
+    for entry in _entries():
+        package = _package(entry)
+        if entry.name in owners:
+            error = f"the name is already taken by package {owners[entry.name]}; uninstall one"
+        else:
+            owners[entry.name] = package
+            error = _try(entry)
+        listed.append(DomainEntry(entry.name, package, error))
+    return listed
+
+
+def get_domain(name: str) -> type[Domain]:
+    """Return the domain class registered under `name`.
+
+    Raises:
+        InputError: No such name (the message lists those that exist), or its plug-in is broken.
+    """
+    for entry in _entries():
+        if entry.name == name:
+            error = _try(entry)
+            if error is not None:
+                package = _package(entry)
+                raise InputError(
+                    f"domain {name}: package {package} cannot be loaded ({error}); "
+                    f"reinstall or remove {package}"
+                )
+            return entry.load()
+    names = domain_names()
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    known = ", ".join(names) if names else "none; install a package that provides one"
+    raise InputError(f"domain {name}: not installed; {hint}installed domains: {known}")
+
+
+def _entries() -> list[EntryPoint]:
+    """Registered entry points; sorted, so that a clash of names is settled the same way always."""
+    return sorted(entry_points(group=GROUP), key=lambda e: (e.name, _package(e), e.value))
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist is not None else entry.value.split(":")[0].split(".")[0]
+
+
+def _try(entry: EntryPoint) -> str | None:
+    """Import a plug-in; return None or one line on what is wrong with it."""
+    try:
+        found = entry.load()
+    except Exception as error:  # a plug-in may fail in any way, and must not take others with it
+        text = " ".join(str(error).split())
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if not (isinstance(found, type) and issubclass(found, Domain)):
+        return f"{entry.value} is not a subclass of sciddiff.domains.Domain"
+    return None
