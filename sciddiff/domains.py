@@ -100,6 +100,10 @@ class Domain(ABC):
         """Return the value of each condition that means "no label", for guidance without one."""
         return {}
 
+    def provenance(self) -> dict[str, Any]:
+        """Return what data was learned from: names, sizes, splits, checksums; plain values."""
+        return {}
+
     def objective(self) -> Objective:
         """Return the objective this domain learns by unless the experiment names another."""
         from sciddiff.objectives import Denoising

@@ -3,7 +3,8 @@ r"""Power-law averages of parameters, and averages of any width after training.
 A power-law average weights the parameters of step tau by `tau^gamma`:
 
     theta_hat(t) = (gamma + 1) / t^(gamma + 1) * integral_0^t tau^gamma theta(tau) d tau,
-    theta_hat(t) = beta(t) theta_hat(t - 1) + (1 - beta(t)) theta(t),  beta(t) = (1 - 1/t)^(gamma+1)
+    theta_hat(t) = beta(t) theta_hat(t - 1) + (1 - beta(t)) theta(t),
+    beta(t) = (1 - 1/t)^(gamma + 1)
 
 Its memory is a fixed fraction of the run, the *width* sigma_rel: the standard deviation of the
 profile divided by t.  A width is better than a half-life since one value suits every run length,

@@ -1,0 +1,337 @@
+"""One typed description of a training run, and its plain form in YAML.
+
+The types below are the single source of truth: files, command-line overrides, defaults and help
+are read off their signatures (jsonargparse).  A class is named by `class_path` and given its
+arguments by `init_args`::
+
+    domain: {class_path: my_package.MixtureDomain, init_args: {size: 4096}}
+    net: {class_path: my_package.Net, init_args: {width: 64}}
+    optim: {lr: 0.001}
+    trainer: {max_steps: 2000}
+    out: runs/mixture
+
+Two forms exist: the *plain* one (a dict of YAML values, what files hold) and the *built* one
+(`Experiment`, holding objects).  `read` gives the plain form with every default filled in, `build`
+turns it into objects, and `Experiment.plain` remembers it so that a run can be exported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import pkgutil
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+import yaml
+
+from sciddiff.domains import Domain
+from sciddiff.errors import InputError
+from sciddiff.objectives import Objective
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+__all__ = [
+    "EMASettings",
+    "Experiment",
+    "OptimSettings",
+    "TrainerSettings",
+    "build",
+    "build_parts",
+    "from_yaml",
+    "parser",
+    "read",
+    "to_yaml",
+]
+
+Precision = Literal["32", "bf16-mixed", "64"]
+
+
+@dataclass(frozen=True)
+class OptimSettings:
+    """How parameters move: AdamW (Adam if `weight_decay` is 0) with ramp and decay.
+
+    The rate at step t is `lr * min(t / warmup, 1) / sqrt(max(t / t_ref, 1))` (Karras et al. 2024,
+    arXiv 2312.02696, eq. 67) under `decay="inverse_sqrt"`.
+
+    Attributes:
+        lr: Peak learning rate.
+        betas: Decay of Adam's first and second moments.
+        weight_decay: Decoupled weight decay, on parameters with two dimensions or more.
+        warmup: Steps of the linear ramp from 0.
+        decay: Shape of the rate after the ramp.
+        t_ref: Step after which `inverse_sqrt` falls; for `cosine` and `linear` the step at which
+            the rate reaches 0 (0: `max_steps` of the trainer).
+        grad_clip: Largest norm of the gradient over all parameters; 0 turns clipping off.
+        bad_steps: Steps with a non-finite loss or gradient that are skipped before the run stops.
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    warmup: int = 500
+    decay: Literal["inverse_sqrt", "cosine", "linear", "constant"] = "inverse_sqrt"
+    t_ref: int = 10_000
+    grad_clip: float = 1.0
+    bad_steps: int = 3
+
+
+@dataclass(frozen=True)
+class EMASettings:
+    """Power-law averages of the parameters (see `sciddiff.training.ema`).
+
+    Attributes:
+        widths: Relative widths sigma_rel tracked during training, each in (0, 0.28).
+        snapshot_every: Steps between snapshots for post-hoc widths; 0 keeps none.
+    """
+
+    widths: tuple[float, ...] = (0.05, 0.10)
+    snapshot_every: int = 0
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """How long, where and how precisely to train.
+
+    Attributes:
+        max_steps: Optimiser steps; -1 for no limit (then give `max_time`).
+        max_time: Wall-clock limit as `DD:HH:MM:SS`, or None.
+        precision: `32`, `bf16-mixed` (networks keep their geometry in float32) or `64`.
+        accelerator: `auto`, `cpu`, `gpu`.
+        strategy: How processes share the work, as Lightning names it (`auto`, `ddp`).
+        devices: Number of devices a node, or `auto`.
+        nodes: Number of nodes.
+        accumulate: Batches whose gradients are averaged into one step.
+        checkpoint_every_minutes: Minutes between checkpoints to resume from.
+        val_every: Steps between validations; 0 for none.
+        val_seed: Seed of the times and noise of validation, the same at every validation.
+        log_every: Steps between log lines.
+        workers: Processes that prepare batches beside the one that trains; 0 for none.
+        threads: Threads of torch on the CPU; 0 leaves torch's own choice.
+        compile: Compile the network (`torch.compile`).
+        progress: Show a progress bar.
+    """
+
+    max_steps: int = 1000
+    max_time: str | None = None
+    precision: Precision = "32"
+    accelerator: str = "auto"
+    strategy: str = "auto"
+    devices: int | Literal["auto"] = 1
+    nodes: int = 1
+    accumulate: int = 1
+    checkpoint_every_minutes: float = 5.0
+    val_every: int = 0
+    val_seed: int = 0
+    log_every: int = 50
+    workers: int = 0
+    threads: int = 0
+    compile: bool = False
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything a training run depends on.
+
+    Attributes:
+        domain: Data, paths, request, writer and evaluator.
+        net: Network, `net(x_t, t, batch) -> State` of raw outputs.
+        objective: How to learn; None takes the domain's own.
+        optim: Optimiser settings.
+        ema: Averages of the parameters.
+        trainer: Length, devices, precision and logs.
+        seed: Seed of initial weights, data order, times and noise.
+        out: Directory of the run.
+        plain: The YAML form this was built from; set by `build`, needed by `export`.
+    """
+
+    domain: Domain
+    net: torch.nn.Module
+    objective: Objective | None = None
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    ema: EMASettings = field(default_factory=EMASettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    seed: int = 0
+    out: str = "runs/experiment"
+    plain: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
+
+
+def parser() -> ArgumentParser:
+    """Return the parser of `Experiment`: the options of `train`, with `--config` and overrides.
+
+    Option `--print_config` prints the plain form with every default and leaves.
+    """
+    from jsonargparse import ActionConfigFile, ArgumentParser
+
+    made = ArgumentParser(prog="sciddiff train", exit_on_error=False)
+    made.add_argument("--config", action=ActionConfigFile, help="YAML file of the experiment")
+    made.add_class_arguments(Experiment, skip={"plain"}, sub_configs=True)
+    return made
+
+
+def read(
+    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Read an experiment, put overrides on top, and fill in every default.
+
+    Args:
+        config: YAML file, or a plain dict, or None to take everything from the overrides.
+        overrides: Options as on a command line: `["--optim.lr", "1e-4", "--seed=3"]`.
+
+    Returns:
+        The plain form: nested dicts of YAML values.
+
+    Raises:
+        InputError: A file that is not YAML, an unknown key (the nearest valid one is named), a
+            value of the wrong type, or a class that cannot be imported.
+    """
+    arguments: list[str] = []
+    where = "experiment"
+    if config is not None:
+        if isinstance(config, Mapping):
+            plain = dict(config)
+        else:
+            where, plain = str(config), from_yaml(Path(config))
+        arguments = ["--config", yaml.safe_dump(plain, sort_keys=False)]
+    reader = parser()
+    parsed = _guard(lambda: reader.parse_args([*arguments, *overrides]), where)
+    # Dump rather than as_dict: paths, enums and tuples come back as YAML values.
+    return yaml.safe_load(reader.dump(parsed, skip_none=False, skip_validation=True))
+
+
+def build(plain: Mapping[str, Any]) -> Experiment:
+    """Turn the plain form into objects.
+
+    Initial weights are drawn from the experiment's seed, and the global random state is left as
+    it was.
+
+    Raises:
+        InputError: The plain form is invalid, or a class refuses its arguments.
+    """
+    complete = read(plain)
+    reader = parser()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(complete["seed"])
+        made = _guard(lambda: _instantiate(reader, reader.parse_object(complete)), "experiment")
+    values = {f.name: getattr(made, f.name) for f in fields(Experiment) if f.name != "plain"}
+    return Experiment(**values, plain=complete)
+
+
+def build_parts(plain: Mapping[str, Any]) -> tuple[Domain, torch.nn.Module]:
+    """Build the domain and the network of a plain experiment, and nothing else of it.
+
+    Raises:
+        InputError: A class cannot be imported or refuses its arguments.
+    """
+    from jsonargparse import ArgumentParser
+
+    reader = ArgumentParser(exit_on_error=False)
+    reader.add_argument("--domain", type=Domain)
+    reader.add_argument("--net", type=torch.nn.Module)
+    parts = {key: plain[key] for key in ("domain", "net") if key in plain}
+    if len(parts) != 2:
+        raise InputError("config.yaml: domain and net must both be there; export the run again")
+    with torch.random.fork_rng(devices=[]):
+        made = _guard(lambda: _instantiate(reader, reader.parse_object(parts)), "config.yaml")
+    return made.domain, made.net
+
+
+def from_yaml(path: Path) -> dict[str, Any]:
+    """Read a plain experiment from a file.
+
+    Raises:
+        InputError: The file is missing, is not YAML, or does not hold a mapping.
+    """
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; check the path") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = " ".join(str(error).split())
+        raise InputError(f"{path}: not valid YAML ({text}); mend that line") from error
+    if not isinstance(plain, dict):
+        raise InputError(f"{path}: holds no mapping; begin with lines such as domain: and net:")
+    return plain
+
+
+def to_yaml(plain: Mapping[str, Any], path: Path) -> None:
+    """Write a plain experiment, readable again by `read`."""
+    path.write_text(yaml.safe_dump(dict(plain), sort_keys=False), encoding="utf-8")
+
+
+def _guard(action: Callable[[], Any], where: str) -> Any:
+    """Run a jsonargparse action; its errors become one line with the nearest valid key."""
+    from jsonargparse import ArgumentError
+
+    try:
+        return action()
+    except InputError:
+        raise
+    except (ArgumentError, TypeError, ValueError, ImportError, AttributeError) as error:
+        text = " ".join(str(error).split())
+        raise InputError(f"{where}: {text}; {_remedy(text)}") from error
+
+
+def _remedy(text: str) -> str:
+    """Name the nearest valid key if the message is about an unknown one."""
+    if missing := re.search(r"arguments are required: (\S+)|Key \"(\S+)\" is required", text):
+        key = missing.group(1) or missing.group(2)
+        return f"add {key.rstrip(',')}: to the file"
+    unknown = next((m for p in _UNKNOWN if (m := re.search(p, text))), None)
+    if unknown is None:
+        return "see sciddiff train --help"
+    key = unknown.group("key").lstrip("-").split("=")[0]
+    owner = re.search(r"class_path '?\"?([\w.]+)", text)
+    known = _class_keys(owner.group(1)) if owner else _keys()
+    head, _, last = key.rpartition(".")
+    group = re.search(r"Group '([\w.]+)'", text)
+    head = group.group(1) if group and not head else head
+    inside = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == head] or known
+    near = difflib.get_close_matches(last, inside, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"valid keys: {', '.join(sorted(inside))}"
+
+
+def _keys() -> list[str]:
+    """Every dotted key of an experiment outside the arguments of its classes."""
+    keys = []
+    for entry in fields(Experiment):
+        keys.append(entry.name)
+        if entry.name in _GROUPS:
+            keys += [f"{entry.name}.{inner.name}" for inner in fields(_GROUPS[entry.name])]
+    keys.remove("plain")
+    return keys
+
+
+def _class_keys(class_path: str) -> list[str]:
+    """Names of the arguments of a class."""
+    try:
+        signature = inspect.signature(pkgutil.resolve_name(class_path))
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return []
+    return list(signature.parameters)
+
+
+def _instantiate(reader: ArgumentParser, parsed: Any) -> Any:
+    # The method was renamed in jsonargparse 4.49; both names are in the range we accept.
+    make = getattr(reader, "instantiate", None) or reader.instantiate_classes
+    return make(parsed)
+
+
+_GROUPS = {"optim": OptimSettings, "ema": EMASettings, "trainer": TrainerSettings}
+_UNKNOWN = (
+    r"does not accept option '(?P<key>[\w.\-]+)'",
+    r"Option '(?P<key>[\w.\-]+)' is not accepted",
+    r"unrecognized arguments: (?P<key>\S+)",
+    r"Key ['\"](?P<key>[\w.\-]+)['\"] is not expected",
+    r"[Nn]o action for (?:destination )?key ['\"](?P<key>[\w.\-]+)['\"]",
+)
