@@ -1,0 +1,207 @@
+"""Designs: sampled frames as chains a user can open, and folders of them.
+
+Frames come in nm around the origin; a design is one or more `Backbone` chains in Å with relaxed peptide bonds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from protein.backbone.data import NM
+from protein.backbone.network import ROTATIONS, TRANSLATIONS
+from protein.backbone.polish import PolishSettings, polish
+from protein.structures.chain import Backbone
+from protein.structures.frames import backbone_from_frames
+from sciddiff.errors import InputError
+from sciddiff.state import Batch, State
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """Names of the residues of a design as they are written.
+
+    Attributes:
+        chain_ids: chain of each residue, length N.
+        residue_numbers: number within its chain, length N.
+        sequence: one-letter code of each residue; designed residues are alanine.
+        fixed: residues that came from the user's motif `[N]`.
+    """
+
+    chain_ids: tuple[str, ...]
+    residue_numbers: tuple[int, ...]
+    sequence: str
+    fixed: NDArray[np.bool_]
+
+    @staticmethod
+    def plain(length: int) -> Numbering:
+        """One chain A of alanine, numbered from 1."""
+        return Numbering(
+            ("A",) * length, tuple(range(1, length + 1)), "A" * length, np.zeros(length, dtype=bool)
+        )
+
+
+@dataclass(frozen=True)
+class Design:
+    """One designed backbone.
+
+    Attributes:
+        name: stem of its files.
+        index: which design of the run it is, from 0.
+        chains: its chains, Å.
+        fixed: residues held from a motif, over all chains in order.
+    """
+
+    name: str
+    index: int
+    chains: tuple[Backbone, ...]
+    fixed: NDArray[np.bool_]
+
+    @property
+    def coords(self) -> NDArray[np.float32]:
+        """N, CA, C, O of all chains in order, Å `[L, 4, 3]`."""
+        return np.concatenate([chain.coords for chain in self.chains])
+
+    def moved(self, coords: NDArray[np.floating]) -> Design:
+        """The same design with other coordinates, Å `[L, 4, 3]`."""
+        starts = np.cumsum([0, *(len(chain) for chain in self.chains)])
+        chains = [
+            replace(chain, coords=np.asarray(coords[a:b], dtype=np.float32))
+            for chain, a, b in zip(self.chains, starts, starts[1:], strict=False)
+        ]
+        return replace(self, chains=tuple(chains))
+
+    def copied(self, rotations: NDArray[np.floating], chain_ids: Sequence[str]) -> Design:
+        """An assembly: its first chain turned by each rotation `[n, 3, 3]` and named by `chain_ids`."""
+        unit = self.chains[0]
+        chains = [
+            replace(unit, coords=np.asarray(unit.coords @ r.T, dtype=np.float32), chain_id=name)
+            for r, name in zip(np.asarray(rotations), chain_ids, strict=True)
+        ]
+        return replace(self, chains=tuple(chains), fixed=np.tile(self.fixed, len(chains)))
+
+    def write(self, directory: Path) -> list[Path]:
+        """Write `<name>.pdb` and `<name>.cif`, each appearing whole or not at all."""
+        from protein.structures.write import write_mmcif, write_pdb
+
+        paths = [directory / f"{self.name}.pdb", directory / f"{self.name}.cif"]
+        write_pdb(paths[0], self.chains)
+        write_mmcif(paths[1], self.chains)
+        return paths
+
+
+def designs_from_state(
+    batch: Batch,
+    x: State,
+    numbering: Numbering | None = None,
+    settings: PolishSettings = PolishSettings(),
+) -> list[Design]:
+    """Turn sampled frames into designs.
+
+    Args:
+        batch: the template that was sampled.
+        x: `translations [B, N, 3]` in nm, `rotations [B, N, 3, 3]`.
+        numbering: names of the residues, the same for all samples; one chain numbered from 1 by default.
+        settings: junction relaxation.
+
+    Raises:
+        InputError: a sample is not finite; the message names it.
+    """
+    layout = batch.layouts[TRANSLATIONS]
+    positions, rotations = x[TRANSLATIONS].float() / NM, x[ROTATIONS].float()
+    mask = layout.mask
+    if mask is None:
+        mask = torch.ones(positions.shape[:2], dtype=torch.bool, device=positions.device)
+    for b in range(batch.size):
+        if not torch.isfinite(positions[b][mask[b]]).all():
+            raise InputError(
+                f"{batch.ids[b]}: the sampler gave coordinates that are not finite; "
+                "use more steps or another seed, and report the command"
+            )
+    bonded = bonded_residues(batch, mask)
+    positions, rotations = polish(positions, rotations, mask, bonded, layout.fixed, settings)
+    coords = backbone_from_frames(rotations, positions, bonded=bonded).cpu().numpy()
+    lengths = mask.sum(1).tolist()
+    indices = batch.cond["index"].tolist() if "index" in batch.cond else list(range(batch.size))
+    designs = []
+    for b, length in enumerate(lengths):
+        names = numbering or Numbering.plain(length)
+        chains = _split(coords[b, :length], names, batch.ids[b])
+        designs.append(Design(batch.ids[b], int(indices[b]), chains, names.fixed))
+    return designs
+
+
+def bonded_residues(batch: Batch, mask: Tensor) -> Tensor:
+    """Residue i is bonded to i + 1: next number of the same chain `[B, N]`; false in the last column."""
+    index = batch.cond["residue_index"]
+    follows = torch.roll(index, -1, 1) - index == 1
+    if "chain_index" in batch.cond:
+        chain = batch.cond["chain_index"]
+        follows &= torch.roll(chain, -1, 1) == chain
+    follows &= mask & torch.roll(mask, -1, 1)
+    follows[:, -1] = False
+    return follows
+
+
+def _split(coords: NDArray[np.float32], names: Numbering, label: str) -> tuple[Backbone, ...]:
+    ids = np.asarray(names.chain_ids)
+    chains = []
+    for chain_id in dict.fromkeys(names.chain_ids):
+        rows = np.flatnonzero(ids == chain_id)
+        chains.append(
+            Backbone(
+                coords[rows],
+                "".join(names.sequence[i] for i in rows),
+                chain_id,
+                np.asarray(names.residue_numbers, dtype=np.int64)[rows],
+                name=label,
+            )
+        )
+    return tuple(chains)
+
+
+def read_directory(directory: Path) -> list[tuple[str, NDArray[np.float32]]]:
+    """Backbones of every structure file of a folder, one entry per chain.
+
+    Raises:
+        InputError: the folder is missing or holds no structure.
+    """
+    from protein.structures.read import read_structure
+
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such folder; give a folder of PDB or mmCIF files")
+    for pattern in ("*.cif", "*.pdb", "*.cif.gz", "*.pdb.gz", "*.ent"):
+        files = sorted(directory.glob(pattern))
+        if files:
+            return [
+                (path.stem if len(structure.chains) == 1 else f"{path.stem}:{chain.chain_id}", chain.coords)
+                for path in files
+                for structure in [read_structure(path)]
+                for chain in structure.chains
+            ]
+    raise InputError(f"{directory}: holds no .pdb or .cif file; give a folder of structures")
+
+
+def evaluate_directory(directory: Path, reference: Path | None) -> dict[str, Any]:
+    """Measure the designs of a folder beside natives; writes `designs.csv` into it.
+
+    Args:
+        directory: folder of PDB or mmCIF files.
+        reference: chain archive; its training split is what novelty is measured against, its validation split
+            the natives. Without one, the packaged summary of natives is used and novelty is left out.
+    """
+    from protein.backbone.metrics import evaluate_designs, write_designs_csv
+    from protein.structures.archive import ChainArchive
+
+    chains = read_directory(directory)
+    archive = None if reference is None else ChainArchive.open(reference)
+    evaluation = evaluate_designs(chains, archive=archive)
+    write_designs_csv(directory / "designs.csv", evaluation.rows)
+    return {"designs": evaluation.summary, "natives": evaluation.natives}

@@ -1,0 +1,128 @@
+"""The backbone domain: what the shared core needs to know to learn and draw protein backbones.
+
+A state has two leaves. `translations [B, N, 3]` (CA positions, nm) travel on a straight Gaussian path in the space
+of zero centre of mass; `rotations [B, N, 3, 3]` travel on geodesics of SO(3) from the uniform law, linearly in time
+when learning and with the exponential rate of FrameFlow (Yim et al. 2023, section 4) when sampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from protein.backbone.data import BackboneData, BackboneDataSettings
+from protein.backbone.losses import geometry_losses
+from protein.backbone.network import FOLDS, ROTATIONS, TRANSLATIONS
+from protein.backbone.request import GenerationRequest, templates
+from sciddiff.domains import Domain
+from sciddiff.manifolds import SO3, Euclidean, ZeroCenterOfMass
+from sciddiff.objectives import Denoising
+from sciddiff.paths import ExponentialRate, GaussianPath, GeodesicPath, LinearRate, ProductPath
+from sciddiff.schedules import Linear
+from sciddiff.state import Batch, State
+from sciddiff.times import BetaMixture
+
+LOSS_WEIGHTS = {TRANSLATIONS: 2.0, ROTATIONS: 1.0, "neighbours": 1.0, "junctions": 0.05, "distances": 1.0}
+"""Weights of the terms of the training loss; `neighbours` and later are those of `protein.backbone.losses`."""
+
+
+class BackboneDomain(Domain):
+    """Protein backbones as frames.
+
+    Args:
+        data: training data; only `train` and the validation loss need it.
+    """
+
+    name = "backbone"
+
+    def __init__(self, data: BackboneDataSettings = BackboneDataSettings()) -> None:
+        self.data = data
+
+    def path(self) -> ProductPath:
+        """Translations Gaussian without centre of mass, rotations geodesic."""
+        return backbone_path()
+
+    def train_batches(self, epoch: int, seed: int, rank: int, world: int) -> Iterable[Batch]:
+        """Batches of the training split."""
+        return self._train.batches(epoch, seed, rank, world)
+
+    def val_batches(self) -> Iterable[Batch]:
+        """Whole chains of the validation split, without motifs, always the same."""
+        settings = replace(self.data, motif_fraction=0.0, crop_all=False)
+        return BackboneData(settings, "val").batches(epoch=0, seed=0)
+
+    def like(self, request: Mapping[str, Any]) -> Iterable[Batch]:
+        """Templates for `length` ("60-128"), `n`, `fold` and `seed`; see `GenerationRequest`."""
+        return templates(GenerationRequest.parse(request))
+
+    def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
+        """One PDB and one mmCIF file for every sample of the batch."""
+        from protein.backbone.designs import designs_from_state
+
+        return [
+            path for design in designs_from_state(batch, x) for path in design.write(directory)
+        ]
+
+    def evaluate(self, directory: Path, reference: Path | None) -> dict[str, Any]:
+        """Geometry, diversity and novelty of a folder of designs; see `protein.backbone.metrics`."""
+        from protein.backbone.designs import evaluate_directory
+
+        return evaluate_directory(directory, reference)
+
+    def null_labels(self) -> dict[str, Any]:
+        """The fold class that means "any"."""
+        return {"fold": FOLDS.index("none")}
+
+    def objective(self) -> Denoising:
+        """Flow matching on both leaves with the geometry losses, self-conditioning and label dropout."""
+        return Denoising(
+            times=BetaMixture(),
+            weights={name: LOSS_WEIGHTS[name] for name in (TRANSLATIONS, ROTATIONS)},
+            self_conditioning=0.5,
+            label_dropout={"fold": (FOLDS.index("none"), 0.25)},
+            extra_losses=(weighted_geometry_losses,),
+        )
+
+    @cached_property
+    def _train(self) -> BackboneData:
+        return BackboneData(self.data, "train")
+
+
+def backbone_path(free: bool = False) -> ProductPath:
+    """The path of backbone frames.
+
+    Args:
+        free: leave the centre of mass alone (the asymmetric unit of a symmetric assembly).
+    """
+    return ProductPath(
+        {
+            TRANSLATIONS: GaussianPath(
+                Linear(), manifold=Euclidean() if free else ZeroCenterOfMass(), parametrization="data"
+            ),
+            ROTATIONS: GeodesicPath(SO3(), kappa=LinearRate(), sampling_kappa=ExponentialRate(10.0)),
+        }
+    )
+
+
+def weighted_geometry_losses(
+    predictions: Mapping[str, Any], samples: Mapping[str, Any], batch: Batch
+) -> dict[str, Tensor]:
+    """The terms of `geometry_losses`, weighted, from what the core's objective hands over: each `[B]`."""
+    layout = batch.layouts[TRANSLATIONS]
+    mask = layout.mask
+    if mask is None:
+        mask = torch.ones(batch.x[TRANSLATIONS].shape[:2], dtype=torch.bool, device=batch.device)
+    terms = geometry_losses(
+        {name: predictions[name].data for name in (TRANSLATIONS, ROTATIONS)},
+        {name: samples[name].x1 for name in (TRANSLATIONS, ROTATIONS)},
+        samples[TRANSLATIONS].t,
+        mask,
+        batch.cond["residue_index"],
+    )
+    return {name: LOSS_WEIGHTS[name] * value for name, value in terms.items()}

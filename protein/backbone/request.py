@@ -1,0 +1,138 @@
+"""What a user asks the backbone generator for, and the batches of templates that say it to the core.
+
+Every design has an index. Its length is drawn from (seed, index) and its noise from the same pair, so a design is
+the same whether it is made alone, among thousands, or in a rerun that fills a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from protein.backbone.data import backbone_batch
+from protein.backbone.network import FOLDS
+from sciddiff.errors import InputError
+from sciddiff.state import Batch
+
+SHORTEST, LONGEST = 20, 512
+PAIR_BUDGET = 8 * 128**2
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """Unconditional designs.
+
+    Attributes:
+        lengths: shortest and longest design, residues, drawn uniformly.
+        n: number of designs.
+        fold: one of `FOLDS`.
+        seed: seed of lengths and noise.
+        first: index of the first design.
+    """
+
+    lengths: tuple[int, int] = (60, 128)
+    n: int = 1
+    fold: str = "none"
+    seed: int = 0
+    first: int = 0
+
+    @staticmethod
+    def parse(request: Mapping[str, Any]) -> GenerationRequest:
+        """Read plain values as typed by a user.
+
+        Raises:
+            InputError: an unknown field, or a value that cannot be met.
+        """
+        known = {"length", "n", "fold", "seed", "first"}
+        for key in request:
+            if key not in known:
+                raise InputError(f"request field {key}: unknown; use one of {', '.join(sorted(known))}")
+        return GenerationRequest(
+            lengths=parse_lengths(str(request.get("length", "60-128"))),
+            n=_count(request.get("n", 1)),
+            fold=parse_fold(str(request.get("fold", "none"))),
+            seed=int(request.get("seed", 0)),
+            first=int(request.get("first", 0)),
+        )
+
+    def length(self, index: int) -> int:
+        """Length of the design with this index."""
+        low, high = self.lengths
+        return int(np.random.default_rng([self.seed, index, 7]).integers(low, high + 1))
+
+
+def templates(request: GenerationRequest, indices: Iterable[int] | None = None) -> Iterator[Batch]:
+    """Batches of templates of like length, each with `cond["index"] [B]` naming its designs.
+
+    Args:
+        request: what to make.
+        indices: which designs of it; all by default.
+    """
+    wanted = range(request.first, request.first + request.n) if indices is None else indices
+    sized = sorted((request.length(i), i) for i in wanted)
+    for group in _groups(sized):
+        yield _template(group, request.fold)
+
+
+def _groups(sized: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    group: list[tuple[int, int]] = []
+    for item in sized:
+        if group and (len(group) + 1) * item[0] ** 2 > PAIR_BUDGET:
+            yield group
+            group = []
+        group.append(item)
+    if group:
+        yield group
+
+
+def _template(group: list[tuple[int, int]], fold: str) -> Batch:
+    lengths = [length for length, _ in group]
+    coords = torch.zeros(len(group), max(lengths), 4, 3)
+    folds = torch.full((len(group),), FOLDS.index(fold))
+    names = tuple(design_name(index) for _, index in group)
+    batch = backbone_batch(coords, lengths, folds, ids=names)
+    return batch.with_cond(index=torch.tensor([index for _, index in group]))
+
+
+def design_name(index: int) -> str:
+    """File name stem of a design, counted from 1."""
+    return f"design_{index + 1:04d}"
+
+
+def parse_lengths(text: str) -> tuple[int, int]:
+    """Read "100" or "60-128".
+
+    Raises:
+        InputError: not a length or a range of lengths, or outside what the generator makes.
+    """
+    low, dash, high = text.partition("-")
+    if not low.strip().isdigit() or (dash and not high.strip().isdigit()):
+        raise InputError(f"length {text!r}: not a number or a range; write 100 or 60-128")
+    first, last = int(low), int(high or low)
+    if not SHORTEST <= first <= last <= LONGEST:
+        raise InputError(
+            f"length {text!r}: must rise and lie between {SHORTEST} and {LONGEST} residues; "
+            "designs of 60 to 128 are what the shipped weights were trained for"
+        )
+    return first, last
+
+
+def parse_fold(text: str) -> str:
+    """Check a fold class.
+
+    Raises:
+        InputError: not one of `FOLDS`.
+    """
+    if text not in FOLDS:
+        raise InputError(f"fold {text!r}: unknown; use {', '.join(FOLDS[1:])} (or none)")
+    return text
+
+
+def _count(value: Any) -> int:  # noqa: ANN401 - typed by a user
+    if not str(value).isdigit() or int(value) < 1:
+        raise InputError(f"n {value!r}: not a positive whole number")
+    return int(value)
