@@ -1,8 +1,8 @@
 """Flat spaces: all of it, and the part whose samples are centred at the origin.
 
-``ZeroCenterOfMass`` is the quotient of point clouds by translations, represented by the clouds with
-zero mean over the rows of each sample. Densities on it, and noise in it, have ``d`` degrees of
-freedom per sample fewer than the clouds they are written as.
+``ZeroCenterOfMass`` is the quotient of point clouds by translations, represented by the clouds
+with zero mean over the rows of each sample. Densities on it, and noise in it, have ``d`` degrees
+of freedom per sample fewer than the clouds they are written as.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 
 from torch import Tensor
 
+from sciddiff import streams
 from sciddiff.manifolds.base import Manifold
 
 if TYPE_CHECKING:
@@ -63,16 +64,17 @@ class Euclidean(Manifold):
         self, x: Tensor, generator: Generator | None = None, layout: Layout | None = None
     ) -> Tensor:
         """Standard normal noise in the shape of ``x``."""
-        from sciddiff import streams
-
         return streams.normal(x, generator, layout)
 
 
 def _centered(x: Tensor, layout: Layout | None) -> Tensor:
-    """Subtract the mean over rows: of each sample of the layout, else over dimension -2."""
+    """Subtract the mean over rows: of each sample of the layout, else over dimension -2.
+
+    Padding becomes zero.
+    """
     if layout is None:
         return x - x.mean(dim=-2, keepdim=True)
-    return x - layout.mean(x)
+    return layout.zero_padding(x - layout.mean(x))
 
 
 @final
@@ -122,6 +124,4 @@ class ZeroCenterOfMass(Manifold):
         self, x: Tensor, generator: Generator | None = None, layout: Layout | None = None
     ) -> Tensor:
         """Standard normal noise in the centred subspace, in the shape of ``x``."""
-        from sciddiff import streams
-
         return _centered(streams.normal(x, generator, layout), layout)

@@ -4,10 +4,10 @@ The geodesic from :math:`R` with velocity :math:`v \in \mathbb{R}^3` (radians) i
 :math:`R\,\mathrm{Exp}(v)`; the metric is the rotation angle, so that the distance of two rotations
 is the angle in :math:`[0, \pi]` of :math:`R_1^\top R_2`.
 
-Both maps go through unit quaternions :math:`q = (w, u)`, :math:`w = \cos(\theta/2)`, because their
-entries lose no digits at any angle. The usual ``acos((trace - 1) / 2)`` loses half of them at the
-identity and at :math:`\pi`, where its gradient is not finite either. Every removable singularity is
-guarded on both sides of a ``where``, so that gradients are finite at 0 and at :math:`\pi`.
+Both maps go through unit quaternions :math:`q = (w, u)`, :math:`w = \cos(\theta/2)`, because
+their entries lose no digits at any angle. The usual ``acos((trace - 1) / 2)`` loses half of them
+at the identity and at :math:`\pi`, where its gradient is not finite either. Every removable
+singularity is guarded on both sides of a ``where``, so that gradients are finite at 0 and at :math:`\pi`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import torch
 from torch import Tensor
 
+from sciddiff import streams
 from sciddiff.manifolds.base import Manifold
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ def from_quaternion(q: Tensor) -> Tensor:
 def to_quaternion(r: Tensor) -> Tensor:
     """Unit quaternion of a rotation matrix, with non-negative real part.
 
-    The matrix holds all products of two entries of ``q``: row ``k`` of a symmetric ``4 x 4`` matrix
-    is ``4 q_k q``. The row with the largest diagonal, normalised, is ``q`` with no cancellation
+    The matrix holds all products of two entries of ``q``: row ``k`` of a symmetric ``4 x 4``
+    matrix is ``4 q_k q``. The row with the largest diagonal, normalised, is ``q`` with no cancellation
     (Shepperd 1978). Matrices slightly off the group give the quaternion of a rotation nearby.
 
     Args:
@@ -242,8 +243,6 @@ class SO3(Manifold):
             generator: Random source.
             layout: How the rows are grouped in samples.
         """
-        from sciddiff import streams
-
         rows = like.new_empty((*like.shape[:-2], 4))
         return from_quaternion(streams.normal(rows, generator, layout))
 
@@ -251,6 +250,4 @@ class SO3(Manifold):
         self, x: Tensor, generator: Generator | None = None, layout: Layout | None = None
     ) -> Tensor:
         """Standard normal rotation vectors, ``[..., 3]`` for ``x [..., 3, 3]``."""
-        from sciddiff import streams
-
         return streams.normal(x.new_empty(x.shape[:-1]), generator, layout)
