@@ -19,7 +19,6 @@ an archive larger than memory can be trained on; a compressed one is read on fir
 
 import os
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,6 +28,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from protein.structures.atomic import replacing
 from protein.structures.chain import Backbone
 from sciddiff.errors import InputError
 
@@ -49,7 +49,9 @@ class ChainArchive:
     ``splits``, ``column(name)``) follow the order of the view.
     """
 
-    def __init__(self, path: Path, columns: Mapping[str, NDArray], rows: NDArray[np.int64]) -> None:
+    def __init__(
+        self, path: Path, columns: Mapping[str, NDArray], rows: NDArray[np.int64]
+    ) -> None:
         """Use ``ChainArchive.open``."""
         self._path = path
         self._columns = columns
@@ -168,13 +170,13 @@ class ChainArchive:
         sequence, name = _text(self._columns["sequence"][row]), str(self._columns["id"][row])
         return Backbone.from_coords(self[index], sequence, name=name)
 
-    def take(self, index: Iterable[int] | NDArray[np.integer] | NDArray[np.bool_]) -> "ChainArchive":
+    def take(self, index: Iterable[int] | NDArray[Any]) -> "ChainArchive":
         """View of chosen chains.
 
         Args:
             index: positions in this view, or a boolean mask `[n]`.
         """
-        chosen = index if isinstance(index, np.ndarray) else np.asarray(list(index), dtype=np.int64)
+        chosen = index if isinstance(index, np.ndarray) else np.asarray(list(index), np.int64)
         view = ChainArchive(self._path, self._columns, self._rows[chosen])
         view._coords = self._coords
         return view
@@ -245,22 +247,14 @@ def write_archive(
     uneven = [k for k, v in columns.items() if len(v) != len(lengths)]
     if missing or uneven:
         raise InputError(f"{target}: columns missing {missing} or of uneven length {uneven}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as raw, zipfile.ZipFile(raw, "w") as archive:
-            _write_coords(archive, coords, lengths, target)
-            for key, value in arrays.items():
-                # A fixed date makes equal contents equal bytes.
-                member = zipfile.ZipInfo(f"{key}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-                member.compress_type = zipfile.ZIP_DEFLATED
-                with archive.open(member, "w") as out:
-                    np.lib.format.write_array(out, np.asanyarray(value), allow_pickle=False)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(target) as raw, zipfile.ZipFile(raw, "w") as archive:
+        _write_coords(archive, coords, lengths, target)
+        for key, value in arrays.items():
+            # A fixed date makes equal contents equal bytes.
+            member = zipfile.ZipInfo(f"{key}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            member.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(member, "w") as out:
+                np.lib.format.write_array(out, np.asanyarray(value), allow_pickle=False)
 
 
 def _write_coords(
@@ -313,11 +307,5 @@ def _open_coords(path: Path) -> NDArray[np.int16]:
         return np.memmap(path, dtype=dtype, mode="r", offset=raw.tell(), shape=shape, order=order)
 
 
-def _text(value: bytes | str) -> str:
+def _text(value: Any) -> str:
     return value.decode("ascii") if isinstance(value, bytes) else str(value)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

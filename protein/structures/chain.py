@@ -86,7 +86,8 @@ class Backbone:
             name: label for messages.
         """
         array = np.asarray(coords, dtype=np.float32)
-        return cls(array, sequence if sequence is not None else "A" * len(array), chain_id, name=name)
+        letters = "A" * len(array) if sequence is None else sequence
+        return cls(array, letters, chain_id, name=name)
 
     @property
     def ca(self) -> NDArray[np.float32]:
@@ -123,11 +124,23 @@ class Backbone:
             if self.insertion_codes[index] == insertion_code:
                 return int(index)
         label = f"{self.chain_id}{number}{insertion_code}"
-        have = f"{self.residue_numbers.min()}-{self.residue_numbers.max()}" if len(self) else "none"
         raise InputError(
             f"{self.name or 'structure'}: residue {label} is absent or incomplete; "
-            f"chain {self.chain_id} holds {len(self)} residues in {have}"
+            f"chain {self.chain_id} has {self.number_ranges() or 'none'}"
         )
+
+    def number_ranges(self, limit: int = 12) -> str:
+        """Residue numbers present, as people write them: ``1-40,45-120``.
+
+        Args:
+            limit: ranges to spell out before ``...``.
+        """
+        if not len(self):
+            return ""
+        cuts = np.flatnonzero(~np.isin(np.diff(self.residue_numbers), (0, 1))) + 1
+        parts = np.split(self.residue_numbers, cuts)
+        words = [f"{p[0]}-{p[-1]}" if len(p) > 1 else f"{p[0]}" for p in parts[:limit]]
+        return ",".join(words) + (",..." if len(parts) > limit else "")
 
     def select(self, index: slice | Sequence[int] | NDArray[np.integer]) -> "Backbone":
         """Part of the chain, numbering kept.

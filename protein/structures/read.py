@@ -1,0 +1,267 @@
+"""Read backbones from PDB and mmCIF files, plain or gzipped, as found in the wild.
+
+Rules, each reported in ``Structure.notes``:
+
+- *alternate locations*: per residue one conformer, that of highest total backbone occupancy,
+  then the first letter; a point mutation (two residues at one place) likewise;
+- *modified residues* become their parents (``MSE`` to M, ``HIE`` to H, …); a residue of unknown
+  name belongs to the chain, as X, when a peptide bond ties it to a neighbour;
+- *missing atoms*: a residue without N, CA or C, or with these at impossible distances, is
+  dropped; a missing O is rebuilt in the peptide plane;
+- *insertion codes, numbering and chain identifiers* are the author's;
+- waters, ligands and nucleic acids are counted and left out.
+"""
+
+import os
+from collections import Counter, defaultdict
+from dataclasses import replace
+from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protein.structures.chain import Backbone, Structure
+from protein.structures.parse import parse_file
+from protein.structures.residues import WATERS, is_nucleotide, is_standard, parent_letter
+from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    from Bio.PDB.Chain import Chain
+    from Bio.PDB.Residue import Residue
+
+_BACKBONE = ("N", "CA", "C", "O")
+# Outside these N–CA and CA–C distances (Å) the atoms cannot be a residue and its frame is noise.
+_SANE_BOND = (0.9, 2.2)
+# A residue of unknown name is part of the chain below this C–N distance, Å.
+_TIE = 2.0
+
+
+def read_structure(path: str | os.PathLike[str], model: int = 0) -> Structure:
+    """Backbones of every protein chain in a structure file.
+
+    Args:
+        path: ``.pdb``, ``.ent``, ``.cif`` or ``.mmcif``, optionally ``.gz``; the content, not
+            the suffix, decides how it is read.
+        model: which model, counted from 0 in file order (NMR ensembles have many).
+
+    Returns:
+        The chains in file order, with resolution, notes and counts.
+
+    Raises:
+        InputError: no such file, not a structure, corrupt, empty, CA-only, without protein, or
+            without that model.
+    """
+    file = Path(path)
+    parsed = parse_file(file)
+    models = list(parsed.structure)
+    if not 0 <= model < len(models):
+        raise InputError(
+            f"{file}: no model {model}; it has {len(models)}, numbered 0 to {len(models) - 1}"
+        )
+    counts: Counter[str] = Counter()
+    if len(models) > 1:
+        counts["models"] = len(models)
+    chains = [_read_chain(chain, file, counts) for chain in models[model]]
+    kept = _name_blank_chains([chain for chain in chains if chain is not None])
+    if not kept:
+        raise InputError(f"{file}: {_why_nothing(counts)}")
+    return Structure(
+        chains=tuple(kept),
+        resolution=parsed.resolution,
+        source=str(file),
+        notes=_notes(counts, model),
+        counts={key: value for key, value in counts.items() if value},
+    )
+
+
+def _read_chain(chain: "Chain", file: Path, counts: Counter[str]) -> Backbone | None:
+    """Backbone of one Biopython chain; None when it holds no complete residue."""
+    candidates = [found for entry in chain if (found := _classify(entry, counts)) is not None]
+    keep = _tied_or_known([(atoms, known) for _, _, atoms, known in candidates])
+    counts["ligands"] += int((~keep).sum())
+    rows, letters, ids = [], [], []
+    for residue, letter, atoms, _ in (candidates[i] for i in np.flatnonzero(keep)):
+        name = residue.get_resname().strip().upper()
+        if not _is_sane(atoms):
+            counts["ca_only"] += int(np.isfinite(atoms[1]).all() and np.isnan(atoms[[0, 2]]).all())
+            counts["dropped_residues"] += 1
+            continue
+        counts["modified"] += int(not is_standard(name) and name != "UNK")
+        rows.append(atoms)
+        letters.append(letter)
+        ids.append((residue.id[1], residue.id[2].strip()))
+    if not rows:
+        return None
+    coords = np.stack(rows)
+    missing_o = np.isnan(coords[:, 3]).any(axis=-1)
+    if missing_o.any():
+        coords[missing_o, 3] = _rebuilt_oxygens(coords)[missing_o]
+        counts["built_o"] += int(missing_o.sum())
+    return Backbone(
+        coords=coords.astype(np.float32),
+        sequence="".join(letters),
+        chain_id=chain.id.strip(),
+        residue_numbers=np.asarray([number for number, _ in ids], dtype=np.int64),
+        insertion_codes=tuple(code for _, code in ids),
+        built_o=np.asarray(missing_o),
+        name=file.name,
+    )
+
+
+def _classify(
+    entry: Any, counts: Counter[str]
+) -> tuple["Residue", str, NDArray[np.float64], bool] | None:
+    """Residue, letter, atoms `[4, 3]` (NaN where absent), known name; None if no candidate.
+
+    A name is known when it is an amino acid, or a modified one, of the polymer; others count
+    only if bonded to the chain.
+    """
+    residue = _one_residue(entry, counts)
+    name, hetero = residue.get_resname().strip().upper(), residue.id[0]
+    if name in WATERS or hetero == "W":
+        counts["waters"] += 1
+        return None
+    letter = parent_letter(name)
+    if letter is None and is_nucleotide(name):
+        counts["nucleic"] += 1
+        return None
+    present = len({"N", "CA", "C"} & set(residue.child_dict))
+    # CA alone may also be calcium: an unknown or free-standing residue needs its backbone.
+    if present < (3 if letter is None else 1 if hetero != " " else 0):
+        counts["ligands"] += 1
+        return None
+    # Free amino acids are deposited as HETATM under their usual names; modified residues of a
+    # chain are HETATM under names of their own.
+    free_standing = hetero != " " and is_standard(name)
+    known = letter is not None and not free_standing
+    return residue, letter or "X", _backbone_atoms(residue, counts), known
+
+
+def _one_residue(entry: Any, counts: Counter[str]) -> "Residue":
+    """The residue of highest occupancy where a file has two at one place."""
+    if entry.is_disordered() != 2:
+        return entry
+    counts["altlocs"] += 1
+
+    def rank(residue: "Residue") -> tuple[float, str]:
+        pairs = [pair for atom in residue.get_unpacked_list() for pair in _locations(atom)]
+        total = sum(_occupancy(atom) for _, atom in pairs) / max(len(pairs), 1)
+        return -total, min((letter for letter, _ in pairs), default="~")
+
+    return min(entry.disordered_get_list(), key=rank)
+
+
+def _backbone_atoms(residue: "Residue", counts: Counter[str]) -> NDArray[np.float64]:
+    """N, CA, C, O `[4, 3]` of one conformer, NaN where absent."""
+    choices = {
+        name: dict(_locations(residue.child_dict[name]))
+        for name in (*_BACKBONE, "OXT", "OT1", "O1")
+        if name in residue.child_dict
+    }
+    totals: defaultdict[str, float] = defaultdict(float)
+    for name in _BACKBONE:
+        for letter, atom in choices.get(name, {}).items():
+            totals[letter] += _occupancy(atom) if letter else 0.0
+    letters = [letter for letter in totals if letter]
+    best = min(letters, key=lambda letter: (-totals[letter], letter)) if letters else ""
+    counts["altlocs"] += int(len(letters) > 1)
+    atoms = np.full((4, 3), np.nan)
+    for row, name in enumerate(_BACKBONE):
+        # A chain end may call its oxygen OT1 (force fields) or have only OXT.
+        names = (name,) if name != "O" else ("O", "OT1", "O1", "OXT")
+        for found in (choices[n] for n in names if n in choices):
+            atom = found.get(best) or found.get("") or max(found.values(), key=_occupancy)
+            atoms[row] = atom.get_coord()
+            break
+    return atoms
+
+
+def _locations(atom: Any) -> list[tuple[str, Any]]:
+    """Alternate locations of an atom as (letter, atom); the letter is empty without any."""
+    if atom.is_disordered() == 2:
+        return [(key.strip(), atom.disordered_get(key)) for key in atom.disordered_get_id_list()]
+    return [(atom.get_altloc().strip(), atom)]
+
+
+def _occupancy(atom: Any) -> float:
+    occupancy = atom.get_occupancy()
+    return 1.0 if occupancy is None else float(occupancy)
+
+
+def _is_sane(atoms: NDArray[np.float64]) -> bool:
+    """Whether N, CA and C are present at distances a residue can have."""
+    if not np.isfinite(atoms[:3]).all():
+        return False
+    bonds = np.linalg.norm(np.diff(atoms[:3], axis=0), axis=-1)
+    return bool((bonds > _SANE_BOND[0]).all() and (bonds < _SANE_BOND[1]).all())
+
+
+def _tied_or_known(entries: list[tuple[NDArray[np.float64], bool]]) -> NDArray[np.bool_]:
+    """Keep known residues, and unknown ones peptide-bonded to a neighbour `[n]`."""
+    keep = np.asarray([known for _, known in entries], dtype=bool)
+    if keep.all():
+        return keep
+    atoms = np.stack([a for a, _ in entries])
+    tied = np.linalg.norm(atoms[1:, 0] - atoms[:-1, 2], axis=-1) < _TIE
+    joined = np.zeros(len(keep), dtype=bool)
+    joined[1:] |= tied
+    joined[:-1] |= tied
+    return keep | joined
+
+
+def _rebuilt_oxygens(coords: NDArray[np.float64]) -> NDArray[np.float64]:
+    """O of every residue from N, CA, C `[L, 3]`."""
+    import torch
+
+    from protein.structures.frames import oxygen_positions
+
+    ncac = torch.from_numpy(coords[:, :3].copy())
+    joined = torch.zeros(len(coords), dtype=torch.bool)
+    joined[:-1] = (ncac[1:, 0] - ncac[:-1, 2]).norm(dim=-1) < _TIE
+    return oxygen_positions(ncac, joined).numpy()
+
+
+def _name_blank_chains(chains: list[Backbone]) -> list[Backbone]:
+    """Give a chain without identifier the first free letter, so that it can be named."""
+    taken = {chain.chain_id for chain in chains}
+    letters = (*ascii_uppercase, *ascii_lowercase, "_")
+    free = next(letter for letter in letters if letter not in taken)
+    return [c if c.chain_id else replace(c, chain_id=free) for c in chains]
+
+
+def _why_nothing(counts: Counter[str]) -> str:
+    """What the file holds instead of a protein backbone, and the remedy."""
+    if counts["ca_only"]:
+        return (
+            f"has only CA atoms ({counts['ca_only']} residues); rebuild the full backbone first "
+            "(for example with PULCHRA) or use another entry"
+        )
+    if counts["nucleic"]:
+        return (
+            f"holds nucleic acid only ({counts['nucleic']} nucleotides); "
+            "give a file with a protein chain"
+        )
+    if counts["dropped_residues"]:
+        return (
+            f"none of its {counts['dropped_residues']} residues has N, CA and C at sane "
+            "distances; check the file or download it again"
+        )
+    others = ", ".join(f"{counts[k]} {k}" for k in ("waters", "ligands") if counts[k])
+    return f"has no amino-acid residue ({others or 'no atoms'}); give a file with a protein chain"
+
+
+def _notes(counts: Counter[str], model: int) -> tuple[str, ...]:
+    """Counts as sentences."""
+    sentences = {
+        "models": f"{counts['models']} models, number {model} used",
+        "modified": f"{counts['modified']} modified residues read as their parents",
+        "altlocs": f"{counts['altlocs']} residues with alternate locations, the fullest kept",
+        "dropped_residues": f"{counts['dropped_residues']} residues dropped, backbone incomplete",
+        "built_o": f"{counts['built_o']} carbonyl O rebuilt from N, CA, C",
+        "nucleic": f"{counts['nucleic']} nucleotides ignored",
+        "ligands": f"{counts['ligands']} ligands and ions ignored",
+        "waters": f"{counts['waters']} waters ignored",
+    }
+    return tuple(text for key, text in sentences.items() if counts[key])
