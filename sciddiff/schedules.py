@@ -30,7 +30,10 @@ __all__ = [
     "VP",
     "Coefficients",
     "Cosine",
+    "ExponentialKappa",
+    "Kappa",
     "Linear",
+    "LinearKappa",
     "Polynomial",
     "Schedule",
     "rescale",
@@ -271,6 +274,59 @@ class Polynomial(Schedule):
 
     def inverse(self, log_snr: Tensor) -> Tensor:
         return torch.sigmoid(_precise(log_snr)) ** (1.0 / self.degree)
+
+
+class Kappa(ABC):
+    r"""Progress along a geodesic, :math:`\kappa(0) = 0` to :math:`\kappa(1) = 1`, increasing."""
+
+    @abstractmethod
+    def value(self, t: Tensor) -> Tensor:
+        """Progress at ``t [...]``; differentiable."""
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """Progress at ``t [...]``, float64 ``[...]``."""
+        return self.value(_precise(t))
+
+    def rate(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Progress and its time derivative at ``t [...]``, float64 ``[...]`` each."""
+        t = _precise(t)
+        return torch.func.jvp(self.value, (t,), (torch.ones_like(t),))
+
+
+@final
+@dataclass(frozen=True)
+class LinearKappa(Kappa):
+    r""":math:`\kappa = t`: constant speed."""
+
+    def value(self, t: Tensor) -> Tensor:
+        return t
+
+
+@final
+@dataclass(frozen=True)
+class ExponentialKappa(Kappa):
+    r""":math:`\kappa = (1 - e^{-ct}) / (1 - e^{-c})`: settles early.
+
+    The relative speed :math:`\dot\kappa/(1-\kappa)` is c but for the normalisation, which lets the
+    path end exactly in the data (FrameFlow, Yim et al., 2023, uses it for rotations at inference,
+    with c = 10 and no normalisation).
+
+    Attributes:
+        rate_constant: c.
+    """
+
+    rate_constant: float = 10.0
+
+    def __post_init__(self) -> None:
+        _require(
+            self.rate_constant > 0,
+            "ExponentialKappa.rate_constant",
+            self.rate_constant,
+            "positive",
+        )
+
+    def value(self, t: Tensor) -> Tensor:
+        return torch.expm1(-self.rate_constant * t) / math.expm1(-self.rate_constant)
 
 
 class Rescaled(NamedTuple):

@@ -79,7 +79,9 @@ class Layout:
             InputError: The leaf is dense.
         """
         if self.index is None:
-            raise InputError("Layout.positions: only ragged leaves have it; dense rows are aranged")
+            raise InputError(
+                "Layout.positions: only ragged leaves have it; dense rows are aranged"
+            )
         order = torch.argsort(self.index, stable=True)
         counts = torch.bincount(self.index, minlength=self.size)
         starts = counts.cumsum(0) - counts

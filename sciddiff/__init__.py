@@ -1,0 +1,82 @@
+"""sciddiff: diffusion and flow models for science.
+
+A state is a dict of tensors; each leaf has a path, which says how it travels from noise (t = 0) to
+data (t = 1). One `Denoiser`, one training objective and one sampling loop then serve every state.
+
+Names are imported when first used, so that ``import sciddiff`` costs little more than torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sciddiff.denoiser import Denoiser as Denoiser
+    from sciddiff.domains import Domain as Domain
+    from sciddiff.errors import InputError as InputError
+    from sciddiff.errors import MissingExtra as MissingExtra
+    from sciddiff.manifolds import SO3 as SO3
+    from sciddiff.manifolds import Euclidean as Euclidean
+    from sciddiff.manifolds import Manifold as Manifold
+    from sciddiff.manifolds import ZeroCenterOfMass as ZeroCenterOfMass
+    from sciddiff.objectives import Denoising as Denoising
+    from sciddiff.objectives import LossOutput as LossOutput
+    from sciddiff.objectives import Objective as Objective
+    from sciddiff.paths import GaussianPath as GaussianPath
+    from sciddiff.paths import GeodesicPath as GeodesicPath
+    from sciddiff.paths import Path as Path
+    from sciddiff.paths import PathSample as PathSample
+    from sciddiff.paths import ProductPath as ProductPath
+    from sciddiff.prediction import Prediction as Prediction
+    from sciddiff.sampling import sample as sample
+    from sciddiff.state import Batch as Batch
+    from sciddiff.state import Layout as Layout
+    from sciddiff.state import State as State
+    from sciddiff.streams import Streams as Streams
+
+_HOMES = {
+    "Batch": "sciddiff.state",
+    "Denoiser": "sciddiff.denoiser",
+    "Denoising": "sciddiff.objectives",
+    "Domain": "sciddiff.domains",
+    "Euclidean": "sciddiff.manifolds",
+    "GaussianPath": "sciddiff.paths",
+    "GeodesicPath": "sciddiff.paths",
+    "InputError": "sciddiff.errors",
+    "Layout": "sciddiff.state",
+    "LossOutput": "sciddiff.objectives",
+    "Manifold": "sciddiff.manifolds",
+    "MissingExtra": "sciddiff.errors",
+    "Objective": "sciddiff.objectives",
+    "Path": "sciddiff.paths",
+    "PathSample": "sciddiff.paths",
+    "Prediction": "sciddiff.prediction",
+    "ProductPath": "sciddiff.paths",
+    "SO3": "sciddiff.manifolds",
+    "State": "sciddiff.state",
+    "Streams": "sciddiff.streams",
+    "ZeroCenterOfMass": "sciddiff.manifolds",
+    "sample": "sciddiff.sampling",
+}
+
+__all__ = sorted([*_HOMES, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("sciddiff")
+        except PackageNotFoundError:
+            return "0+unknown"
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sciddiff' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

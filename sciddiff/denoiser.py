@@ -1,0 +1,47 @@
+"""Denoiser: a network and the path it was made for.
+
+The network ("backbone" in the literature) is any module called as ``net(x_t, t, batch)``, with a
+state, times ``[B]`` and the `Batch` (conditions, masks), that returns one tensor per leaf. It knows
+nothing of schedules, preconditioning or what its output means: its path does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+from torch import Tensor, nn
+
+from sciddiff.paths.base import Path
+from sciddiff.paths.product import ProductPath
+from sciddiff.prediction import Predictions
+from sciddiff.state import Batch, State
+
+__all__ = ["Denoiser"]
+
+
+@final
+class Denoiser(nn.Module):
+    """A network that predicts, for every leaf, where it is going.
+
+    Args:
+        net: ``net(x_t, t, batch) -> dict[str, Tensor]``, raw outputs of every leaf; further
+            entries are passed on as `Predictions.extras`.
+        path: One path per leaf.
+    """
+
+    def __init__(self, net: nn.Module, path: ProductPath | Mapping[str, Path]) -> None:
+        super().__init__()
+        self.net = net
+        self.path = path if isinstance(path, ProductPath) else ProductPath(path)
+
+    def forward(self, x_t: State, t: Tensor, batch: Batch) -> Predictions:
+        """Predict from a state.
+
+        Args:
+            x_t: One tensor per leaf.
+            t: Times in [0, 1], ``[B]``.
+            batch: Conditions and layouts; its ``x`` matters to networks only in fixed rows.
+        """
+        raw = self.net(self.path.net_input(x_t, t, batch.layouts), t, batch)
+        return self.path.predict(raw, x_t, t, batch.layouts)

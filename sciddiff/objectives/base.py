@@ -1,0 +1,41 @@
+"""Objective: how a denoiser learns from a batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import final
+
+from torch import Tensor
+
+from sciddiff.denoiser import Denoiser
+from sciddiff.state import Batch
+from sciddiff.streams import Generator
+
+__all__ = ["LossOutput", "Objective"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LossOutput:
+    """What an objective returns.
+
+    Attributes:
+        loss: To be minimised, a scalar with a gradient.
+        metrics: Detached scalars by name, for logs.
+        per_sample: The loss of each sample, detached ``[B]``; its mean is ``loss``.
+    """
+
+    loss: Tensor
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+    per_sample: Tensor | None = None
+
+
+class Objective(ABC):
+    """What is minimised."""
+
+    @abstractmethod
+    def __call__(
+        self, denoiser: Denoiser, batch: Batch, generator: Generator | None
+    ) -> LossOutput:
+        """The loss on a batch; all randomness comes from ``generator``."""

@@ -1,0 +1,189 @@
+"""Denoising: the objective of diffusion and flow matching, on any path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, final
+
+import torch
+from torch import Tensor
+
+from sciddiff import times as time_laws
+from sciddiff.denoiser import Denoiser
+from sciddiff.errors import InputError
+from sciddiff.objectives.base import LossOutput, Objective
+from sciddiff.objectives.couplings import Coupling, Independent
+from sciddiff.objectives.weightings import Weighting, weighting_of
+from sciddiff.paths.base import PathSample
+from sciddiff.prediction import Predictions
+from sciddiff.state import Batch, State
+from sciddiff.streams import Generator, uniform_per_sample
+
+__all__ = ["Denoising", "ExtraLoss", "LabelDropout"]
+
+
+class ExtraLoss(Protocol):
+    """A domain's own loss, added to those of the paths."""
+
+    def __call__(
+        self, predictions: Predictions, samples: Mapping[str, PathSample], batch: Batch
+    ) -> dict[str, Tensor]:
+        """Named losses of each sample, ``[B]`` each, already weighted."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class LabelDropout:
+    """Hide a condition now and then, so that the network also learns to do without it.
+
+    This is what classifier-free guidance needs (Ho & Salimans, 2022).
+
+    Attributes:
+        null: The value that says "no label".
+        probability: How often a sample's label is replaced by it.
+    """
+
+    null: float
+    probability: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.probability <= 1.0:
+            raise InputError(f"LabelDropout.probability: {self.probability} is not in [0, 1]")
+
+
+@final
+@dataclass(frozen=True)
+class Denoising(Objective):
+    """Corrupt data to a random time, and learn to say where it came from.
+
+    The loss of a sample is, summed over leaves, ``weight * weighting(t) *`` the mean of the path's
+    loss over the real, free rows; padding and fixed rows do not count.
+
+    Attributes:
+        times: Law of the training time.
+        weights: Weight of each leaf; 1 if left out.
+        weighting: Weight by noise level, for all leaves or by leaf (1 if left out): a `Weighting`
+            or ``"uniform"``, ``"edm"``, ``"velocity"``.
+        coupling: Which noise goes with which data.
+        self_conditioning: Probability that a batch is first predicted without gradients, and the
+            predicted data given to the network as ``batch.cond["self_condition"]``, a state.
+        label_dropout: By key of ``batch.cond``.
+        extra_losses: Losses of the domain.
+        low_discrepancy: Stratify times over the batch.
+    """
+
+    times: time_laws.TimeLaw = field(default_factory=time_laws.Uniform)
+    weights: dict[str, float] = field(default_factory=dict)
+    weighting: Weighting | str | dict[str, Weighting | str] = "uniform"
+    coupling: Coupling = field(default_factory=Independent)
+    self_conditioning: float = 0.0
+    label_dropout: dict[str, LabelDropout] = field(default_factory=dict)
+    extra_losses: Sequence[ExtraLoss] = ()
+    low_discrepancy: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.self_conditioning <= 1.0:
+            raise InputError(
+                f"Denoising.self_conditioning: {self.self_conditioning} is not in [0, 1]"
+            )
+        chosen = self.weighting.values() if isinstance(self.weighting, dict) else [self.weighting]
+        for weighting in chosen:
+            weighting_of(weighting)
+
+    def __call__(
+        self, denoiser: Denoiser, batch: Batch, generator: Generator | None
+    ) -> LossOutput:
+        """The loss on a batch.
+
+        Args:
+            denoiser: What learns.
+            batch: Data.
+            generator: Random source of times, noise, dropped labels and self-conditioning.
+
+        Raises:
+            InputError: A label to drop is not in ``batch.cond``, or a weight names no leaf.
+        """
+        path = denoiser.path
+        self._check(denoiser)
+        some = batch.x[next(iter(path.paths))]
+        dtype = some.dtype if some.dtype.is_floating_point else torch.get_default_dtype()
+        t = time_laws.draw(
+            self.times, batch.size, generator, self.low_discrepancy, dtype, some.device
+        )
+        batch = self._drop_labels(batch, generator)
+        x0 = self.coupling(path, batch, generator)
+        samples = path.sample(batch.x, t, generator, x0, batch.layouts)
+        x_t = {name: sample.x_t for name, sample in samples.items()}
+        batch = self._self_condition(denoiser, x_t, t, batch, generator)
+        predictions = denoiser(x_t, t, batch)
+        return self._reduce(denoiser, predictions, samples, t, batch)
+
+    def _check(self, denoiser: Denoiser) -> None:
+        named = [*self.weights, *(self.weighting if isinstance(self.weighting, dict) else ())]
+        for name in named:
+            if name not in denoiser.path.paths:
+                known = ", ".join(denoiser.path.paths)
+                raise InputError(f"Denoising: weight for unknown leaf {name!r}; leaves: {known}")
+
+    def _drop_labels(self, batch: Batch, generator: Generator | None) -> Batch:
+        changed = {}
+        for key, dropout in self.label_dropout.items():
+            if key not in batch.cond:
+                raise InputError(
+                    f"Denoising.label_dropout: no condition {key!r} in the batch; "
+                    f"it has {', '.join(batch.cond) or 'none'}"
+                )
+            label = batch.cond[key]
+            u = uniform_per_sample(batch.size, generator, torch.float64, label.device)
+            drop = (u < dropout.probability).reshape(-1, *(1,) * (label.ndim - 1))
+            changed[key] = torch.where(drop, torch.full_like(label, dropout.null), label)
+        return batch.with_cond(**changed) if changed else batch
+
+    def _self_condition(
+        self,
+        denoiser: Denoiser,
+        x_t: State,
+        t: Tensor,
+        batch: Batch,
+        generator: Generator | None,
+    ) -> Batch:
+        if self.self_conditioning == 0.0:
+            return batch
+        # One coin for the batch: a network cannot be run on half of it.
+        coin = uniform_per_sample(batch.size, generator, torch.float64)[0]
+        if float(coin) >= self.self_conditioning:
+            return batch
+        with torch.no_grad():
+            first = denoiser(x_t, t, batch)
+        data = {name: prediction.data.detach() for name, prediction in first.items()}
+        return batch.with_cond(self_condition=data)
+
+    def _weighting(self, name: str) -> Weighting:
+        if isinstance(self.weighting, dict):
+            return weighting_of(self.weighting.get(name, "uniform"))
+        return weighting_of(self.weighting)
+
+    def _reduce(
+        self,
+        denoiser: Denoiser,
+        predictions: Predictions,
+        samples: Mapping[str, PathSample],
+        t: Tensor,
+        batch: Batch,
+    ) -> LossOutput:
+        total, metrics = torch.zeros_like(t), {}
+        rows = denoiser.path.loss(predictions, samples, batch.layouts)
+        for name, loss in rows.items():
+            plain = batch.layouts[name].free_mean_per_sample(loss)
+            metrics[f"loss/{name}"] = plain.detach().mean()
+            weight = self._weighting(name)(t, denoiser.path[name])
+            total = total + self.weights.get(name, 1.0) * weight * plain
+        for extra in self.extra_losses:
+            for name, loss in extra(predictions, samples, batch).items():
+                metrics[f"loss/{name}"] = loss.detach().mean()
+                total = total + loss
+        loss = total.mean()
+        metrics["loss"] = loss.detach()
+        return LossOutput(loss, metrics, total.detach())

@@ -1,0 +1,8 @@
+"""Paths: how the leaves of a state travel from noise to data."""
+
+from sciddiff.paths.base import Path, PathSample
+from sciddiff.paths.gaussian import GaussianPath
+from sciddiff.paths.geodesic import GeodesicPath
+from sciddiff.paths.product import ProductPath
+
+__all__ = ["GaussianPath", "GeodesicPath", "Path", "PathSample", "ProductPath"]

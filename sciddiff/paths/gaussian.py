@@ -1,0 +1,230 @@
+r"""GaussianPath: diffusion and flow matching on flat leaves, for any schedule.
+
+.. math:: x_t = \alpha(t)\,x_1 + \sigma(t)\,x_0, \qquad x_0 \sim \mathcal N(0, c^2\Sigma)
+
+The step from t to s is DDIM's with stochasticity eta (Song et al., 2021, eq. 12 and 16, in the form
+for any alpha and sigma): with :math:`\tau = \eta\,(1 - (\alpha_t\sigma_s/\alpha_s\sigma_t)^2)`,
+
+.. math:: x_s = \alpha_s\hat x_1 + \sigma_s\sqrt{1-\tau}\,\hat x_0 + \sigma_s\sqrt\tau\,z .
+
+On `ZeroCenterOfMass` data, noise and predictions are centred. Samples that hold a *fixed* row are
+left where they are: the fixed rows are the frame, and moving it would move them off their data.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from sciddiff.errors import InputError
+from sciddiff.manifolds.base import Manifold
+from sciddiff.manifolds.euclidean import Euclidean, ZeroCenterOfMass
+from sciddiff.noise import NoiseLaw, White
+from sciddiff.paths.base import Path, PathSample
+from sciddiff.prediction import GaussianPrediction, Parametrization, Prediction
+from sciddiff.schedules import Linear, Schedule
+from sciddiff.state import Layout
+from sciddiff.streams import Generator
+
+__all__ = ["GaussianPath"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GaussianPath(Path):
+    """A leaf that is data times alpha plus noise times sigma.
+
+    Attributes:
+        schedule: alpha and sigma.
+        manifold: `Euclidean` or `ZeroCenterOfMass`.
+        noise: Law of the noise.
+        parametrization: What the network's output is.
+        sigma_data: Standard deviation of the data, a number or one per trailing dimension; scales
+            the input and output of the network with ``"edm"`` and is unused otherwise.
+        prior_scale: Scale c of the noise, in units of the data.
+        loss_space: Quantity whose squared error is the loss; ``"native"`` is the network's own
+            output. The score is compared as whitened noise, which is its usual weight sigma^2.
+
+    Raises:
+        InputError: The manifold is not flat.
+    """
+
+    schedule: Schedule = field(default_factory=Linear)
+    manifold: Manifold = field(default_factory=Euclidean)
+    noise: NoiseLaw = field(default_factory=White)
+    parametrization: Parametrization = "data"
+    sigma_data: float | list[float] | Tensor = 1.0
+    prior_scale: float = 1.0
+    loss_space: Literal["native", "data", "noise", "velocity", "score", "v", "edm"] = "native"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.manifold, Euclidean | ZeroCenterOfMass):
+            raise InputError(
+                f"GaussianPath.manifold: {type(self.manifold).__name__} is curved; "
+                "use GeodesicPath or BrownianPath"
+            )
+        if self.prior_scale <= 0:
+            raise InputError(f"GaussianPath.prior_scale: {self.prior_scale} is not positive")
+        if isinstance(self.sigma_data, list):
+            object.__setattr__(self, "sigma_data", torch.tensor(self.sigma_data))
+
+    def _center(self, x: Tensor, layout: Layout | None) -> Tensor:
+        """Project on the manifold, but for samples whose frame is set by fixed rows."""
+        centered = self.manifold.project(x, layout)
+        if layout is None or layout.any_fixed is None:
+            return centered
+        return torch.where(layout.spread(layout.any_fixed, x), x, centered)
+
+    def _levels(self, t: Tensor, like: Tensor, layout: Layout | None) -> tuple[Tensor, Tensor]:
+        alpha, sigma = self.schedule.values(t)
+        layout = layout or Layout(like.shape[0])
+        return layout.spread(alpha.to(like), like), layout.spread(sigma.to(like), like)
+
+    def prior(
+        self, like: Tensor, generator: Generator | None, layout: Layout | None = None
+    ) -> Tensor:
+        """See `Path.prior`: unit noise times ``prior_scale``; the state at t = 0 is that times
+        ``sigma(0)``."""
+        noise = self.noise.sample(like, generator, layout)
+        return self.prior_scale * self._center(noise, layout)
+
+    def sample(
+        self,
+        x1: Tensor,
+        t: Tensor,
+        generator: Generator | None,
+        x0: Tensor | None = None,
+        layout: Layout | None = None,
+    ) -> PathSample:
+        """See `Path.sample`; data are centred first if the manifold is."""
+        x1 = self._center(x1, layout)
+        x0 = self.prior(x1, generator, layout) if x0 is None else x0
+        alpha, sigma = self._levels(t, x1, layout)
+        x_t = alpha * x1 + sigma * x0
+        return PathSample(x_t if layout is None else layout.hold(x_t, x1), x0, x1, t)
+
+    def net_input(self, x_t: Tensor, t: Tensor, layout: Layout | None = None) -> Tensor:
+        """The state, of unit variance if the parametrization is ``"edm"``."""
+        if self.parametrization != "edm":
+            return x_t
+        alpha, sigma = self._levels(t, x_t, layout)
+        d = torch.as_tensor(self.sigma_data, dtype=x_t.dtype, device=x_t.device)
+        return x_t / torch.sqrt((alpha * d) ** 2 + (self.prior_scale * sigma) ** 2)
+
+    def predict(
+        self, raw: Tensor, x_t: Tensor, t: Tensor, layout: Layout | None = None
+    ) -> GaussianPrediction:
+        """See `Path.predict`; the output is centred if the manifold is."""
+        return self._predict(self.parametrization, raw, x_t, t, layout)
+
+    def _predict(
+        self,
+        kind: Parametrization,
+        raw: Tensor,
+        x_t: Tensor,
+        t: Tensor,
+        layout: Layout | None,
+    ) -> GaussianPrediction:
+        raw = self._center(raw.to(x_t.dtype), layout)
+        return GaussianPrediction(
+            kind, raw, x_t, t, self.schedule, self.noise, self.prior_scale,
+            self.sigma_data, layout,
+        )  # fmt: skip
+
+    def loss(
+        self, prediction: Prediction, path_sample: PathSample, layout: Layout | None = None
+    ) -> Tensor:
+        """Squared error in ``loss_space``, in the shape of the leaf."""
+        predicted = _gaussian(prediction)
+        kind = predicted.kind if self.loss_space == "native" else self.loss_space
+        if kind == "score":
+            error = predicted.noise - path_sample.x0
+            return (self.noise.whiten(error, layout) / self.prior_scale) ** 2
+        return (predicted.as_kind(kind) - self._target(kind, path_sample, layout)) ** 2
+
+    def _target(self, kind: str, sample: PathSample, layout: Layout | None) -> Tensor:
+        """The value of ``kind`` when data and noise are known; regular at both ends."""
+        if kind == "data":
+            return sample.x1
+        if kind == "noise":
+            return sample.x0
+        if kind == "velocity":
+            rates, rows = self.schedule.rates(sample.t), layout or Layout(len(sample.x1))
+            alpha_rate = rows.spread(rates.alpha_rate.to(sample.x1), sample.x1)
+            sigma_rate = rows.spread(rates.sigma_rate.to(sample.x1), sample.x1)
+            return alpha_rate * sample.x1 + sigma_rate * sample.x0
+        alpha, sigma = self._levels(sample.t, sample.x1, layout)
+        if kind == "v":
+            return (alpha * sample.x0 - sigma * sample.x1) / (alpha**2 + sigma**2).sqrt()
+        d, c = torch.as_tensor(self.sigma_data).to(sample.x1), self.prior_scale
+        scale = torch.sqrt((alpha * d) ** 2 + (c * sigma) ** 2)
+        return (c * sigma * sample.x1 / d - alpha * d * sample.x0 / c) / scale
+
+    def transition(
+        self,
+        x_t: Tensor,
+        prediction: Prediction,
+        t: Tensor,
+        s: Tensor,
+        eta: float,
+        generator: Generator | None,
+        layout: Layout | None = None,
+    ) -> Tensor:
+        """See `Path.transition`: DDIM at ``eta = 0``, ancestral DDPM at ``eta = 1``."""
+        (alpha, sigma), (alpha_s, sigma_s) = self.schedule.values(t), self.schedule.values(s)
+        ratio = (alpha * sigma_s / (alpha_s * sigma)).nan_to_num(0.0)
+        share = (eta * (1.0 - ratio**2)).clamp(0.0, 1.0)
+        keep = sigma_s / sigma * torch.sqrt(1.0 - share)
+        rows = layout or Layout(x_t.shape[0])
+        keep, gain, fresh = (
+            rows.spread(value.to(x_t), x_t)
+            for value in (keep, alpha_s - keep * alpha, sigma_s * torch.sqrt(share))
+        )
+        x_s = keep * x_t + gain * prediction.data
+        if eta > 0.0:
+            x_s = x_s + fresh * self.prior(x_t, generator, layout)
+        return x_s
+
+    def velocity(self, prediction: Prediction) -> Tensor:
+        """Time derivative of the state along the probability flow, in the shape of the leaf."""
+        return _gaussian(prediction).velocity
+
+    def score(self, prediction: Prediction) -> Tensor:
+        """Gradient of the log-density of the state, in the shape of the leaf."""
+        return _gaussian(prediction).score
+
+    def log_prior(self, x: Tensor, layout: Layout | None = None) -> Tensor:
+        """Log-density in nats of the state at t = 0, ``[B]``.
+
+        On `ZeroCenterOfMass` it is the density on the centred subspace (white noise only), with d
+        dimensions fewer than entries. Data contribute nothing at t = 0 if ``alpha(0) = 0``;
+        otherwise (VP, VE, EDM) they are neglected against the noise.
+
+        Args:
+            x: State at t = 0.
+            layout: How the rows are grouped in samples.
+        """
+        rows = layout or Layout(x.shape[0])
+        sigma = self.schedule.values(torch.zeros((), dtype=torch.float64))[1]
+        scale = self.prior_scale * float(sigma)
+        dimension = rows.count(x)
+        result = self.noise.log_prob(x / scale, layout) - dimension * math.log(scale)
+        if isinstance(self.manifold, ZeroCenterOfMass):
+            if not isinstance(self.noise, White):
+                raise InputError("GaussianPath.log_prior: centred correlated noise has no density")
+            lost = dimension / rows.rows_per_sample(x).clamp(min=1.0)
+            result = result + lost * (0.5 * math.log(2 * math.pi) + math.log(scale))
+        return result
+
+
+def _gaussian(prediction: Prediction) -> GaussianPrediction:
+    if not isinstance(prediction, GaussianPrediction):
+        raise InputError(
+            f"prediction: {type(prediction).__name__} on a GaussianPath; expected one that "
+            "its predict() returned"
+        )
+    return prediction
