@@ -2,7 +2,8 @@ r"""The IGSO(3) score in float32 on the processor, made to be cheaper than readi
 
 Same equations as `sciddiff.manifolds.igso3`. With :math:`y = \omega / 2\pi`, the images
 :math:`k = 1, -1` relative to :math:`k = 0` are
-:math:`E_\mp = e^{-2\pi(\pi \mp \omega)/\sigma^2}`; of these let :math:`P = E_- + E_+` and :math:`\Delta = E_- - E_+`. Then
+:math:`E_\mp = e^{-2\pi(\pi \mp \omega)/\sigma^2}`; of these let :math:`P = E_- + E_+` and
+:math:`\Delta = E_- - E_+`. Then
 
 .. math::
     \frac{d}{d\omega} \log f = \omega \Bigl( H(\omega^2) - \frac{1}{\sigma^2} +

@@ -7,7 +7,8 @@ is the angle in :math:`[0, \pi]` of :math:`R_1^\top R_2`.
 Both maps go through unit quaternions :math:`q = (w, u)`, :math:`w = \cos(\theta/2)`, because
 their entries lose no digits at any angle. The usual ``acos((trace - 1) / 2)`` loses half of them
 at the identity and at :math:`\pi`, where its gradient is not finite either. Every removable
-singularity is guarded on both sides of a ``where``, so that gradients are finite at 0 and at :math:`\pi`.
+singularity is guarded on both sides of a ``where``, so that gradients are finite at 0 and at
+:math:`\pi`.
 """
 
 from __future__ import annotations
@@ -135,8 +136,8 @@ def to_quaternion(r: Tensor) -> Tensor:
     """Unit quaternion of a rotation matrix, with non-negative real part.
 
     The matrix holds all products of two entries of ``q``: row ``k`` of a symmetric ``4 x 4``
-    matrix is ``4 q_k q``. The row with the largest diagonal, normalised, is ``q`` with no cancellation
-    (Shepperd 1978). Matrices slightly off the group give the quaternion of a rotation nearby.
+    matrix is ``4 q_k q``. The row with the largest diagonal, normalised, is ``q`` with no
+    cancellation (Shepperd 1978). Matrices slightly off the group give a rotation nearby.
 
     Args:
         r: ``[..., 3, 3]``.

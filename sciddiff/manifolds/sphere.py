@@ -91,9 +91,10 @@ class Sphere(Manifold):
 
         Antipodes have no shortest way; for these some tangent of length pi is returned.
         """
-        difference = y - x
-        normal = difference - _dot(x, difference) * x
-        square, cosine = _dot(normal, normal), _dot(x, y)
+        cosine = _dot(x, y)
+        chord = torch.where(cosine < 0, y + x, y - x)  # the shorter: its part along x is small
+        normal = chord - _dot(x, chord) * x
+        square = _dot(normal, normal)
         small = square < 1e-3
         sine = square.masked_fill(small, 1.0).sqrt()
         series = _polynomial(_ARCSINE, square.masked_fill(~small, 0.0))

@@ -56,8 +56,8 @@ def _pairs(x: Tensor, sigma: Tensor, centre: float) -> tuple[Tensor, Tensor]:
 
     Returns:
         ``sum_c exp((c x - c^2 / 2 - offset) / sigma^2) (1 + exp(-2 c x / sigma^2))`` over all
-        pairs (about 0, but the image at 0 itself), with ``offset = centre x - centre^2 / 2`` so that
-        nothing overflows; and the same with the derivative of ``2 cosh(c x / sigma^2)``.
+        pairs (about 0, but the image at 0 itself), with ``offset = centre x - centre^2 / 2`` so
+        that nothing overflows; and the same with the derivative of ``2 cosh(c x / sigma^2)``.
     """
     scale = 1.0 / sigma**2
     value, slope = torch.zeros_like(x), torch.zeros_like(x)
