@@ -1,0 +1,12 @@
+"""Samplers: how to draw. Stateless; sampler, time grid and guidance are independent choices."""
+
+from sciddiff.samplers.ancestral import Ancestral as Ancestral
+from sciddiff.samplers.base import DenoiseFn as DenoiseFn
+from sciddiff.samplers.base import SampleOutput as SampleOutput
+from sciddiff.samplers.base import Sampler as Sampler
+from sciddiff.samplers.base import Walk as Walk
+from sciddiff.samplers.dpm_solver import DPMSolverPP as DPMSolverPP
+from sciddiff.samplers.euler_maruyama import EulerMaruyama as EulerMaruyama
+from sciddiff.samplers.euler_maruyama import Reciprocal as Reciprocal
+from sciddiff.samplers.heun import Heun as Heun
+from sciddiff.samplers.leaves import Stage as Stage
