@@ -140,8 +140,8 @@ class _Messages(MessagePassing):
         self.scalars, self.gates = scalars, 2 * vectors
         self.scale = 1.0 / math.sqrt(neighbours)
         hidden = _hidden_irreps(scalars, vectors)
-        self.product = _depthwise_product(hidden)
-        paths = sum(step.path_shape[0] for step in self.product.instructions)
+        self.product = product = _depthwise_product(hidden)
+        paths = product.weight_numel
         mixed = f"{scalars + 2 * vectors}x0e+{vectors}x1o+{vectors}x1e"
         self.mix = o3.Linear(self.product.irreps_out, mixed)
         self.radial = nn.Linear(_BASIS, _RADIAL)
@@ -246,7 +246,10 @@ def _tree_graph(positions: Tensor, index: Tensor, chain: Tensor, neighbours: int
 
     points = positions.cpu().double().numpy()
     n, k = len(points), min(neighbours, len(points) - 1)
-    apart, source = KDTree(points).query(points, k=range(1, k + 2))
+    if k < 1:
+        return torch.zeros(2, 0, dtype=torch.int64, device=positions.device)
+    tree: Any = KDTree(points)
+    apart, source = tree.query(points, k=k + 1)
     numbers, chains = index.cpu().numpy(), chain.cpu().numpy()
     order = np.lexsort((numbers, chains))
     place = np.empty(n, dtype=np.int64)
@@ -290,7 +293,7 @@ def _hidden_irreps(scalars: int, vectors: int) -> Any:  # e3nn's metaclass hides
     return o3.Irreps(f"{scalars}x0e+{vectors}x1o+{vectors}x1e")
 
 
-def _depthwise_product(hidden: Any) -> o3.TensorProduct:
+def _depthwise_product(hidden: Any) -> Any:
     """Every channel times `0e + 1o`, one weight per channel and path, kept to `0e, 1o, 1e`."""
     sphere: Any = o3.Irreps("1x0e+1x1o")
     wanted = {o3.Irrep("0e"), o3.Irrep("1o"), o3.Irrep("1e")}
