@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sciddiff.objectives import Denoising as Denoising
     from sciddiff.objectives import LossOutput as LossOutput
     from sciddiff.objectives import Objective as Objective
+    from sciddiff.paths import BrownianPath as BrownianPath
     from sciddiff.paths import GaussianPath as GaussianPath
     from sciddiff.paths import GeodesicPath as GeodesicPath
     from sciddiff.paths import Path as Path
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Batch": "sciddiff.state",
+    "BrownianPath": "sciddiff.paths",
     "Denoiser": "sciddiff.denoiser",
     "Denoising": "sciddiff.objectives",
     "Domain": "sciddiff.domains",

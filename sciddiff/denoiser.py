@@ -1,8 +1,8 @@
 """Denoiser: a network and the path it was made for.
 
 The network ("backbone" in the literature) is any module called as ``net(x_t, t, batch)``, with a
-state, times ``[B]`` and the `Batch` (conditions, masks), that returns one tensor per leaf. It knows
-nothing of schedules, preconditioning or what its output means: its path does.
+state, times ``[B]`` and the `Batch` (conditions, masks), that returns one tensor per leaf. It
+knows nothing of schedules, preconditioning or what its output means: its path does.
 """
 
 from __future__ import annotations

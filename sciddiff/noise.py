@@ -45,7 +45,9 @@ class NoiseLaw(ABC):
     def log_det(self, like: Tensor, layout: Layout | None = None) -> Tensor:
         """``log |det L|`` of each sample, ``[B]``."""
 
-    def sample(self, like: Tensor, generator: Generator, layout: Layout | None = None) -> Tensor:
+    def sample(
+        self, like: Tensor, generator: Generator | None, layout: Layout | None = None
+    ) -> Tensor:
         """Draw noise in the shape, type and device of ``like``."""
         return self.color(streams.normal(like, generator, layout), layout)
 

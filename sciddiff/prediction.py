@@ -12,10 +12,10 @@ A `GaussianPrediction` keeps the network's native output and states it as data
     v         x1 = (alpha x - sigma r P) / r^2         x0 = (sigma x + alpha r P) / r^2
     edm       x1 = (alpha d^2 x + c sigma d q P) / q^2 x0 = (c^2 sigma x - c alpha d q P) / q^2
 
-with r^2 = alpha^2 + sigma^2, q^2 = alpha^2 d^2 + c^2 sigma^2, d the data's standard deviation and c
-that of the noise; the last is the preconditioning of Karras et al. (2022) applied to x / alpha. The
-others follow: ``u = alpha' x1 + sigma' x0``, ``s = -Sigma^-1 x0 / sigma``, ``v = (alpha x0 - sigma
-x1) / r`` (Salimans & Ho, 2022).
+with r^2 = alpha^2 + sigma^2, q^2 = alpha^2 d^2 + c^2 sigma^2, d the data's standard deviation and
+c that of the noise; the last is the preconditioning of Karras et al. (2022) applied to x / alpha.
+The others follow: ``u = alpha' x1 + sigma' x0``, ``s = -Sigma^-1 x0 / sigma``,
+``v = (alpha x0 - sigma x1) / r`` (Salimans & Ho, 2022).
 
 Singular ends, where a quantity does not follow from what was said: data from noise or score where
 alpha = 0, noise (and so velocity) from data or score where sigma = 0, and any score where
@@ -126,7 +126,7 @@ class GaussianPrediction(Prediction):
         schedule: Schedule,
         noise: NoiseLaw | None = None,
         prior_scale: float = 1.0,
-        sigma_data: float | Tensor = 1.0,
+        sigma_data: float | list[float] | Tensor = 1.0,
         layout: Layout | None = None,
     ) -> None:
         super().__init__(x_t, t, layout)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
@@ -34,6 +35,7 @@ __all__ = [
     "Kappa",
     "Linear",
     "LinearKappa",
+    "Logarithmic",
     "Polynomial",
     "Schedule",
     "rescale",
@@ -91,9 +93,8 @@ class Schedule(ABC):
     def rates(self, t: Tensor) -> Coefficients:
         """Values and derivatives at ``t [...]``, float64 ``[...]`` each."""
         t = _precise(t)
-        ones = torch.ones_like(t)
-        alpha, alpha_rate = torch.func.jvp(self.alpha, (t,), (ones,))
-        sigma, sigma_rate = torch.func.jvp(self.sigma, (t,), (ones,))
+        alpha, alpha_rate = _value_and_rate(self.alpha, t)
+        sigma, sigma_rate = _value_and_rate(self.sigma, t)
         return Coefficients(alpha, sigma, alpha_rate, sigma_rate)
 
     def values(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -254,6 +255,39 @@ class EDM(Schedule):
 
 @final
 @dataclass(frozen=True)
+class Logarithmic(Schedule):
+    r"""Variance exploding, sigma logarithmic in time: that of FrameDiff's rotations.
+
+    .. math:: \alpha = 1, \quad \sigma = \log(t e^{\sigma_{min}} + (1 - t) e^{\sigma_{max}})
+
+    Attributes:
+        sigma_min: Noise at t = 1.
+        sigma_max: Noise at t = 0.
+    """
+
+    sigma_min: float = 0.1
+    sigma_max: float = 1.5
+
+    def __post_init__(self) -> None:
+        _require(self.sigma_min > 0, "Logarithmic.sigma_min", self.sigma_min, "positive")
+        _require(
+            self.sigma_max > self.sigma_min, "Logarithmic.sigma_max", self.sigma_max, "> sigma_min"
+        )
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return torch.log(t * math.exp(self.sigma_min) + (1.0 - t) * math.exp(self.sigma_max))
+
+    def inverse(self, log_snr: Tensor) -> Tensor:
+        top, bottom = math.exp(self.sigma_max), math.exp(self.sigma_min)
+        level = torch.exp(torch.exp(-_precise(log_snr)))
+        return ((top - level) / (top - bottom)).clamp(0.0, 1.0)
+
+
+@final
+@dataclass(frozen=True)
 class Polynomial(Schedule):
     r""":math:`\alpha = t^n,\ \sigma = 1 - t^n`.
 
@@ -289,8 +323,7 @@ class Kappa(ABC):
 
     def rate(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Progress and its time derivative at ``t [...]``, float64 ``[...]`` each."""
-        t = _precise(t)
-        return torch.func.jvp(self.value, (t,), (torch.ones_like(t),))
+        return _value_and_rate(self.value, _precise(t))
 
 
 @final
@@ -393,6 +426,11 @@ def rescale(trained: Schedule, wanted: Schedule, r: Tensor) -> Rescaled:
 def _precise(t: Tensor) -> Tensor:
     """Double precision, where the device has it."""
     return t if t.device.type == "mps" else t.to(torch.float64)
+
+
+def _value_and_rate(function: Callable[[Tensor], Tensor], t: Tensor) -> tuple[Tensor, Tensor]:
+    value, rate = torch.func.jvp(function, (t,), (torch.ones_like(t),))[:2]
+    return value, rate
 
 
 def _require(condition: bool, name: str, value: float, what: str) -> None:

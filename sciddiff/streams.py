@@ -11,8 +11,8 @@ numbers dense or ragged. (A leaf whose *second* row dimension is padded, such as
 outside this guarantee.)
 
 Integers are computed in 64-bit tensor arithmetic, with no loop over samples or elements, and are
-the same bits everywhere. One block of four 32-bit words gives two doubles in (0, 1) of 53 bits, and
-two normals by Box--Muller in double precision, rounded to the requested type at the end.
+the same bits everywhere. One block of four 32-bit words gives two doubles in (0, 1) of 53 bits,
+and two normals by Box--Muller in double precision, rounded to the requested type at the end.
 
 A plain ``torch.Generator`` is accepted wherever a `Streams` is, and gives one stream per batch.
 """

@@ -1,9 +1,9 @@
 """Times: the laws of training time.
 
 A law is its quantile function, so that draws can be stratified: `draw` puts one uniform number in
-each of B equal cells, all shifted alike (low discrepancy, the default), and maps them. A batch then
-covers all noise levels, which removes most of the variance that random times add to a loss. Which
-sample of a batch gets which cell is random.
+each of B equal cells, all shifted alike (low discrepancy, the default), and maps them. A batch
+then covers all noise levels, which removes most of the variance that random times add to a loss.
+Which sample of a batch gets which cell is random.
 """
 
 from __future__ import annotations

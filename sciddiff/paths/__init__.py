@@ -1,8 +1,17 @@
 """Paths: how the leaves of a state travel from noise to data."""
 
 from sciddiff.paths.base import Path, PathSample
+from sciddiff.paths.brownian import BrownianPath, BrownianPrediction
 from sciddiff.paths.gaussian import GaussianPath
 from sciddiff.paths.geodesic import GeodesicPath
 from sciddiff.paths.product import ProductPath
 
-__all__ = ["GaussianPath", "GeodesicPath", "Path", "PathSample", "ProductPath"]
+__all__ = [
+    "BrownianPath",
+    "BrownianPrediction",
+    "GaussianPath",
+    "GeodesicPath",
+    "Path",
+    "PathSample",
+    "ProductPath",
+]

@@ -1,7 +1,7 @@
 """Path: how one leaf of a state travels from noise (t = 0) to data (t = 1).
 
-Every method takes the leaf's `Layout`, which says how its rows are grouped in samples; None means a
-dense leaf without padding. Times are ``[B]``, one per sample.
+Every method takes the leaf's `Layout`, which says how its rows are grouped in samples; None means
+a dense leaf without padding. Times are ``[B]``, one per sample.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@ r"""GaussianPath: diffusion and flow matching on flat leaves, for any schedule.
 
 .. math:: x_t = \alpha(t)\,x_1 + \sigma(t)\,x_0, \qquad x_0 \sim \mathcal N(0, c^2\Sigma)
 
-The step from t to s is DDIM's with stochasticity eta (Song et al., 2021, eq. 12 and 16, in the form
-for any alpha and sigma): with :math:`\tau = \eta\,(1 - (\alpha_t\sigma_s/\alpha_s\sigma_t)^2)`,
+The step from t to s is DDIM's with stochasticity eta (Song et al., 2021, eq. 12 and 16, in the
+form for any alpha and sigma):
 
-.. math:: x_s = \alpha_s\hat x_1 + \sigma_s\sqrt{1-\tau}\,\hat x_0 + \sigma_s\sqrt\tau\,z .
+.. math:: \tau = \eta\,(1 - (\alpha_t\sigma_s/\alpha_s\sigma_t)^2), \quad
+    x_s = \alpha_s\hat x_1 + \sigma_s\sqrt{1-\tau}\,\hat x_0 + \sigma_s\sqrt\tau\,z .
 
 On `ZeroCenterOfMass` data, noise and predictions are centred. Samples that hold a *fixed* row are
 left where they are: the fixed rows are the frame, and moving it would move them off their data.
@@ -146,7 +147,7 @@ class GaussianPath(Path):
             return (self.noise.whiten(error, layout) / self.prior_scale) ** 2
         return (predicted.as_kind(kind) - self._target(kind, path_sample, layout)) ** 2
 
-    def _target(self, kind: str, sample: PathSample, layout: Layout | None) -> Tensor:
+    def _target(self, kind: Parametrization, sample: PathSample, layout: Layout | None) -> Tensor:
         """The value of ``kind`` when data and noise are known; regular at both ends."""
         if kind == "data":
             return sample.x1

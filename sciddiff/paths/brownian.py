@@ -1,0 +1,241 @@
+r"""BrownianPath: score diffusion on SO(3) and on tori.
+
+Data are carried away by Brownian motion for the variance :math:`\sigma(t)^2`, which shrinks to
+:math:`\sigma_{min}^2` at t = 1 (De Bortoli et al., 2022; Yim et al., *SE(3) diffusion*, 2023):
+
+.. math:: x_t = \exp_{x_1}(v), \qquad v \sim p_{\sigma(t)} \text{ (heat kernel)},
+
+so that the probability flow is :math:`\dot x = \tfrac12 g^2 s` with the score s and
+:math:`g^2 = -\mathrm d\sigma^2/\mathrm dt`. A step is DDIM's in the tangent space at the state,
+with the data where Tweedie's formula puts them,
+:math:`\log_{x_t}\hat x_1 = \sigma_t^2 s`, and :math:`\tau = \eta(1 - \sigma_s^2/\sigma_t^2)`:
+
+.. math:: x_s = \exp_{x_t}\!\Big(\big(1 - \tfrac{\sigma_s}{\sigma_t}\sqrt{1-\tau}\big)
+    \sigma_t^2 s + \sigma_s\sqrt\tau z\Big).
+
+In the limit of small steps it is the geodesic random walk of the reverse equation (eta = 1) or the
+probability flow (eta = 0), and keeps the marginals for any eta; steps must be small against the
+size of the manifold. The prior is uniform, which ``sigma(0)`` must be large enough to reach: the
+slowest mode is left with ``exp(-sigma^2)`` on SO(3) and ``exp(-sigma^2 / 2)`` on the circle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from sciddiff.errors import InputError
+from sciddiff.manifolds.base import Manifold
+from sciddiff.manifolds.so3 import SO3
+from sciddiff.paths.base import Path, PathSample
+from sciddiff.paths.heat_kernels import HeatKernel, heat_kernel
+from sciddiff.prediction import Prediction
+from sciddiff.schedules import Logarithmic, Schedule
+from sciddiff.state import Layout
+from sciddiff.streams import Generator
+
+__all__ = ["BrownianPath", "BrownianPrediction"]
+
+
+@final
+class BrownianPrediction(Prediction):
+    """A prediction on a Brownian path.
+
+    Data from a score follow Tweedie's formula, which is exact where the manifold looks flat
+    (``sigma`` small). A score from data is that of the heat kernel about them.
+
+    Args:
+        kind: What ``value`` is.
+        value: Points of the manifold, or tangent vectors at ``x_t``.
+        x_t: State the network saw.
+        t: Time of each sample, ``[B]``.
+        path: The path.
+        layout: How the rows are grouped in samples; None: dense.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["score", "data"],
+        value: Tensor,
+        x_t: Tensor,
+        t: Tensor,
+        path: BrownianPath,
+        layout: Layout | None = None,
+    ) -> None:
+        super().__init__(x_t, t, layout)
+        if kind not in ("score", "data"):
+            raise InputError(f"parametrization: {kind!r} is unknown; choose score or data")
+        self.kind = kind
+        self.value = value
+        self.path = path
+
+    @cached_property
+    def data(self) -> Tensor:
+        """Expected data: points of the manifold."""
+        if self.kind == "data":
+            return self.value
+        sigma = self.spread(self.path.schedule.sigma(self.t.double()), self.value)
+        return self.path.manifold.exp(self.x_t, sigma**2 * self.value)
+
+    @cached_property
+    def score(self) -> Tensor:
+        """Gradient of the log-density of the state, a tangent vector."""
+        if self.kind == "score":
+            return self.value
+        return self.path.kernel_score(self.value, self.x_t, self.t, self.layout)
+
+    @cached_property
+    def velocity(self) -> Tensor:
+        """Time derivative of the state along the probability flow, a tangent vector."""
+        rates = self.path.schedule.rates(self.t)
+        return self.spread(-rates.sigma * rates.sigma_rate, self.score) * self.score
+
+    def with_data(self, data: Tensor) -> BrownianPrediction:
+        """The prediction for the same state and time that says ``data`` instead."""
+        return BrownianPrediction("data", data, self.x_t, self.t, self.path, self.layout)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class BrownianPath(Path):
+    """A leaf that diffuses on its manifold.
+
+    Attributes:
+        manifold: `SO3` or `Torus`.
+        schedule: One with ``alpha = 1``; its sigma is in radians.
+        parametrization: What the network's output is: points, or the score in units of its root
+            mean square at that noise level, so that outputs are of order one.
+
+    Raises:
+        InputError: The manifold has no heat kernel here, or the schedule scales the data.
+    """
+
+    manifold: Manifold = field(default_factory=SO3)
+    schedule: Schedule = field(default_factory=Logarithmic)
+    parametrization: Literal["score", "data"] = "score"
+
+    def __post_init__(self) -> None:
+        heat_kernel(self.manifold)
+        if bool((self.schedule.alpha(torch.tensor([0.0, 0.5, 1.0])) != 1.0).any()):
+            raise InputError(
+                f"BrownianPath.schedule: {type(self.schedule).__name__} scales the data; "
+                "use Logarithmic, VE or EDM"
+            )
+
+    @property
+    def kernel(self) -> HeatKernel:
+        """The heat kernel of the manifold."""
+        return heat_kernel(self.manifold)
+
+    def _tangent_like(self, x: Tensor) -> Tensor:
+        """An empty tensor in the shape of tangent vectors at the points ``x``."""
+        lead = x.shape[: x.ndim - self.manifold.event_ndim]
+        tail = (self.manifold.tangent_dim,) if self.manifold.tangent_ndim else ()
+        return x.new_empty(*lead, *tail)
+
+    def _sigma(self, t: Tensor, tangent: Tensor, layout: Layout | None) -> Tensor:
+        """Sigma of each point, broadcast to ``[...]`` of ``tangent [..., *tangent]``."""
+        sigma = self.schedule.sigma(t.double()).to(tangent)
+        points = tangent[..., 0] if self.manifold.tangent_ndim else tangent
+        return (layout or Layout(len(points))).spread(sigma, points)
+
+    def prior(
+        self, like: Tensor, generator: Generator | None, layout: Layout | None = None
+    ) -> Tensor:
+        """See `Path.prior`: uniform."""
+        return self.manifold.uniform(like, generator, layout)
+
+    def sample(
+        self,
+        x1: Tensor,
+        t: Tensor,
+        generator: Generator | None,
+        x0: Tensor | None = None,
+        layout: Layout | None = None,
+    ) -> PathSample:
+        """See `Path.sample`. The walk starts from the data, so noise that is given is not used;
+        the sample's ``x0`` is the state itself."""
+        like = self._tangent_like(x1)
+        step = self.kernel.sample(like, self._sigma(t, like, layout), generator, layout)
+        x_t = self.manifold.exp(x1, step)
+        x_t = x_t if layout is None else layout.hold(x_t, x1)
+        return PathSample(x_t, x_t, x1, t)
+
+    def kernel_score(
+        self, x1: Tensor, x_t: Tensor, t: Tensor, layout: Layout | None = None
+    ) -> Tensor:
+        """Score of the state if the data are known, a tangent vector at ``x_t``."""
+        step = -self.manifold.log(x_t, x1)
+        return self.kernel.score(step, self._sigma(t, step, layout))
+
+    def _score_scale(self, t: Tensor, like: Tensor, layout: Layout | None) -> Tensor:
+        """Root mean square of one component of the score, broadcast against ``like``."""
+        norm = self.kernel.score_norm(self.schedule.sigma(t.double()))
+        layout = layout or Layout(len(like))
+        return layout.spread((norm / self.kernel.dimension).sqrt().to(like), like)
+
+    def predict(
+        self, raw: Tensor, x_t: Tensor, t: Tensor, layout: Layout | None = None
+    ) -> BrownianPrediction:
+        """See `Path.predict`."""
+        raw = raw.to(x_t.dtype)
+        if self.parametrization == "score":
+            raw = raw * self._score_scale(t, raw, layout)
+        return BrownianPrediction(self.parametrization, raw, x_t, t, self, layout)
+
+    def loss(
+        self, prediction: Prediction, path_sample: PathSample, layout: Layout | None = None
+    ) -> Tensor:
+        """Squared error of the score over its mean square: 1 at all times if nothing is known."""
+        predicted, sample = _brownian(prediction), path_sample
+        with torch.no_grad():
+            target = self.kernel_score(sample.x1, sample.x_t, sample.t, layout)
+        error = predicted.score - target
+        return (error / self._score_scale(sample.t, error, layout)) ** 2
+
+    def transition(
+        self,
+        x_t: Tensor,
+        prediction: Prediction,
+        t: Tensor,
+        s: Tensor,
+        eta: float,
+        generator: Generator | None,
+        layout: Layout | None = None,
+    ) -> Tensor:
+        """See `Path.transition` and the module."""
+        score = _brownian(prediction).score
+        sigma, sigma_s = self.schedule.sigma(t.double()), self.schedule.sigma(s.double())
+        share = (eta * (1.0 - (sigma_s / sigma) ** 2)).clamp(0.0, 1.0)
+        gain = (1.0 - sigma_s / sigma * torch.sqrt(1.0 - share)) * sigma**2
+        rows = layout or Layout(len(x_t))
+        step = rows.spread(gain.to(score), score) * score
+        if eta > 0.0:
+            fresh = rows.spread((sigma_s * torch.sqrt(share)).to(score), score)
+            step = step + fresh * self.manifold.randn_tangent(x_t, generator, layout)
+        return self.manifold.exp(x_t, step)
+
+    def velocity(self, prediction: Prediction) -> Tensor:
+        """Time derivative of the state along the probability flow, a tangent vector."""
+        return _brownian(prediction).velocity
+
+    def score(self, prediction: Prediction) -> Tensor:
+        """Gradient of the log-density of the state, a tangent vector."""
+        return _brownian(prediction).score
+
+    def log_prior(self, x: Tensor, layout: Layout | None = None) -> Tensor:
+        """Zero: densities are with respect to the uniform law."""
+        return x.new_zeros(x.shape[0] if layout is None else layout.size)
+
+
+def _brownian(prediction: Prediction) -> BrownianPrediction:
+    if not isinstance(prediction, BrownianPrediction):
+        raise InputError(
+            f"prediction: {type(prediction).__name__} on a BrownianPath; expected one that "
+            "its predict() returned"
+        )
+    return prediction
