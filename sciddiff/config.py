@@ -264,7 +264,10 @@ def from_yaml(path: Path) -> dict[str, Any]:
 
 def to_yaml(plain: Mapping[str, Any], path: Path) -> None:
     """Write a plain experiment, readable again by `read`."""
-    path.write_text(yaml.safe_dump(dict(plain), sort_keys=False), encoding="utf-8")
+    # Replaced in one go: processes of one job may write the same file at the same time.
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(yaml.safe_dump(dict(plain), sort_keys=False), encoding="utf-8")
+    os.replace(partial, path)
 
 
 def _guard(action: Callable[[], Any], where: str) -> Any:

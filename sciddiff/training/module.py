@@ -1,0 +1,251 @@
+"""The learning step: noise a batch, predict, take the loss, move the parameters.
+
+Optimisation is by hand (Lightning's manual mode), so that three things have one place each: what
+counts as a step, what happens when a gradient is not finite, and what a resumed run needs.
+
+Randomness is a function of `(seed, number of the batch, rank)`.  No generator state has to be
+saved, and a resumed run draws what an unbroken one would have drawn, to the bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, final
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from sciddiff.config import Experiment
+from sciddiff.denoiser import Denoiser
+from sciddiff.errors import InputError
+from sciddiff.objectives import LossOutput
+from sciddiff.state import Batch, State
+from sciddiff.training.ema import PowerEMA
+from sciddiff.training.optim import make_optimizer, rate
+from sciddiff.training.runs import FORMAT, STATE_KEY
+from sciddiff.training.stream import BatchStream, Place, Placed, loader
+
+__all__ = ["Autocast", "DenoisingModule"]
+
+_log = logging.getLogger(__name__)
+
+
+@final
+class Autocast(nn.Module):
+    """A network run in bfloat16 where that is safe, with outputs in the type of its state.
+
+    Only the network is covered.  Paths, geometry and losses around it stay in float32: under
+    autocast even a product of two rotation matrices would lose all but three digits.
+
+    Args:
+        net: `net(x_t, t, batch) -> State`.
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x_t: State, t: Tensor, batch: Batch) -> State:
+        """Return raw outputs, float32 for floating types shorter than that."""
+        with torch.autocast(t.device.type, dtype=torch.bfloat16):
+            raw = self.net(x_t, t, batch)
+        short = (torch.bfloat16, torch.float16)
+        # Entries that are no tensors are the network's extras, and pass as they are.
+        return {
+            k: v.float() if isinstance(v, Tensor) and v.dtype in short else v
+            for k, v in raw.items()
+        }
+
+
+@final
+class DenoisingModule(pl.LightningModule):
+    """Lightning module that trains the network of an experiment by its objective.
+
+    Attributes:
+        net: The network; its parameters alone are averaged.
+        ema: Power-law averages of them.
+        place: How far the training data has been read.
+        batches: Batches trained on by this process.
+        samples: Samples trained on by all processes.
+        skipped: Steps skipped since the loss or the gradient was not finite.
+        window: Values since the last log line, by name.
+
+    Args:
+        experiment: The run to make.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.experiment = experiment
+        self.net = experiment.net
+        if experiment.trainer.precision == "64":
+            self.net.double()
+        objective = experiment.objective or experiment.domain.objective()
+        # Registered if it has parameters of its own, which then train with the network's.
+        self.objective = objective
+        mixed = experiment.trainer.precision == "bf16-mixed"
+        net = Autocast(self.net) if mixed else self.net
+        # In a tuple: registered a second time, every parameter would have two names.
+        self._denoiser = (Denoiser(net, experiment.domain.path()),)
+        self.ema = PowerEMA(self.net, experiment.ema.widths)
+        self.place = Place()
+        self.batches = self.samples = self.skipped = 0
+        self.window: dict[str, list[Tensor]] = {}
+        self._micro: list[tuple[tuple[str, ...], Tensor]] = []
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """Network and path, with the network in the precision of the run."""
+        return self._denoiser[0]
+
+    @property
+    def between_steps(self) -> bool:
+        """Whether no gradient is half accumulated: the moments at which a run can be saved."""
+        return not self._micro
+
+    def on_fit_start(self) -> None:
+        """Move the averages to the device, and compile if asked to."""
+        self.ema.to(self.device)
+        if self.experiment.trainer.compile:
+            self.net.compile(dynamic=True)  # in place: names of parameters do not change
+
+    def train_dataloader(self) -> DataLoader[Placed]:
+        """Return this rank's batches from where the run stands."""
+        world, rank = self.trainer.world_size, self.trainer.global_rank
+        run = self.experiment
+        stream = BatchStream(run.domain, run.seed, rank, world, self.place)
+        return loader(stream, run.trainer.workers)
+
+    def configure_optimizers(self) -> Optimizer:
+        """Return Adam or AdamW over every trained parameter."""
+        return make_optimizer(self.named_parameters(), self.experiment.optim)
+
+    def transfer_batch_to_device(
+        self, batch: Placed, device: torch.device, dataloader_idx: int
+    ) -> Placed:
+        """Move a batch, in double precision if the run is."""
+        moved = batch.to(device)
+        return replace(moved, batch=self.cast(moved.batch))
+
+    def cast(self, batch: Batch) -> Batch:
+        """Return the batch in the floating type of the run."""
+        if self.experiment.trainer.precision != "64":
+            return batch
+        return replace(batch, x=_double(batch.x), cond=_double(batch.cond))
+
+    def training_step(self, batch: Placed, batch_idx: int) -> None:
+        """Add the gradient of one batch, and step when enough are accumulated."""
+        accumulate = self.experiment.trainer.accumulate
+        with self._sync(len(self._micro) + 1 == accumulate), self._randomness() as generator:
+            output: LossOutput = self.objective(self.denoiser, batch.batch, generator)
+            self.manual_backward(output.loss / accumulate)
+        self._micro.append((batch.batch.ids, output.loss.detach()))
+        self._record({"loss": output.loss, **output.metrics})
+        self.batches += 1
+        self.samples += batch.batch.size * self.trainer.world_size
+        self.place = batch.place
+        if len(self._micro) == accumulate:
+            self._step()
+
+    def _step(self) -> None:
+        """Clip, check and apply the accumulated gradient."""
+        settings = self.experiment.optim
+        trained = [p for p in self.parameters() if p.grad is not None]
+        limit = settings.grad_clip if settings.grad_clip > 0 else math.inf
+        norm = nn.utils.clip_grad_norm_(trained, limit)
+        micro, self._micro = self._micro, []
+        # Gradients are summed over ranks, so every rank sees the same norm and decides alike.
+        finite = torch.isfinite(norm)
+        if self.trainer.world_size == 1:
+            finite = finite & torch.isfinite(torch.stack([loss for _, loss in micro])).all()
+        optimizer = self.optimizers()
+        if not bool(finite):
+            optimizer.zero_grad()
+            self._refuse(micro)
+            return
+        lr = rate(self.trainer.global_step + 1, settings, self.experiment.trainer.max_steps)
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()
+        optimizer.zero_grad()
+        self.ema.update(self.trainer.global_step)
+        self._record({"grad_norm": norm})
+
+    def _refuse(self, micro: list[tuple[tuple[str, ...], Tensor]]) -> None:
+        """Count a step that was not finite and name its samples; stop after too many."""
+        self.skipped += 1
+        self.window.clear()
+        bad = [ids for ids, loss in micro if not bool(torch.isfinite(loss))]
+        what = "loss" if bad else "gradient"
+        names = [name for ids in bad or [ids for ids, _ in micro] for name in ids]
+        shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+        step, allowed = self.trainer.global_step + 1, self.experiment.optim.bad_steps
+        text = f"step {step}: {what} is not finite for samples {shown or '(no ids)'}"
+        if self.skipped > allowed:
+            raise InputError(
+                f"training: {text}; {self.skipped} steps were not finite and optim.bad_steps is "
+                f"{allowed}: look at these samples, or lower optim.lr, then run the same command"
+            )
+        _log.warning("%s; skipped, %d of %d allowed", text, self.skipped, allowed)
+
+    def _record(self, values: Mapping[str, Tensor]) -> None:
+        for name, value in values.items():
+            self.window.setdefault(name, []).append(value.detach())
+
+    @contextlib.contextmanager
+    def _randomness(self) -> Iterator[torch.Generator]:
+        """Give the generator of this batch, and the same seed to dropout."""
+        key = [self.experiment.seed, self.batches, self.trainer.global_rank]
+        first, second = np.random.SeedSequence(key).generate_state(2, np.uint64).tolist()
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(second)
+            yield torch.Generator(self.device).manual_seed(first)
+
+    def _sync(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Let processes exchange gradients at the last accumulated batch only."""
+        wrapped = self.trainer.strategy.model
+        if last or not isinstance(wrapped, nn.parallel.DistributedDataParallel):
+            return contextlib.nullcontext()
+        return wrapped.no_sync()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add, as plain values and tensors, what an exact continuation needs."""
+        plain = self.experiment.plain
+        checkpoint[STATE_KEY] = {
+            "format": FORMAT,
+            "place": [self.place.epoch, self.place.done],
+            "batches": self.batches,
+            "samples": self.samples,
+            "skipped": self.skipped,
+            "world": self.trainer.world_size,
+            "ema": self.ema.state_dict(),
+            "plain": None if plain is None else json.dumps(plain),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue where the checkpoint was made."""
+        state = checkpoint[STATE_KEY]
+        self.place = Place(*state["place"])
+        self.batches, self.samples = state["batches"], state["samples"]
+        self.skipped = state["skipped"]
+        self.ema.load_state_dict(state["ema"])
+
+
+def _double(value: Any) -> Any:
+    """Every floating tensor of nested dicts in float64."""
+    if isinstance(value, Tensor):
+        return value.double() if value.is_floating_point() else value
+    if isinstance(value, Mapping):
+        return {k: _double(v) for k, v in value.items()}
+    return value

@@ -1,0 +1,58 @@
+"""Optimiser and learning rate.
+
+The rate is a function of the step alone, so that a resumed run needs no scheduler's state.
+Inverse square root after a linear ramp: Karras et al. 2024 (EDM2), arXiv 2312.02696, eq. 67.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from torch import nn
+from torch.optim import Adam, AdamW, Optimizer
+
+from sciddiff.config import OptimSettings
+
+__all__ = ["make_optimizer", "rate"]
+
+
+def rate(step: int, settings: OptimSettings, max_steps: int = -1) -> float:
+    """Return the learning rate of optimiser step `step`, counted from 1.
+
+    Args:
+        step: Which step is about to be taken.
+        settings: Peak, ramp and decay.
+        max_steps: Length of the run, where `cosine` and `linear` end if `t_ref` is 0.
+    """
+    ramp = min(step / settings.warmup, 1.0) if settings.warmup > 0 else 1.0
+    end = settings.t_ref if settings.t_ref > 0 else max_steps
+    if settings.decay == "constant" or end <= 0:
+        return settings.lr * ramp
+    if settings.decay == "inverse_sqrt":
+        return settings.lr * ramp / math.sqrt(max(step / end, 1.0))
+    past = min(max(step - settings.warmup, 0) / max(end - settings.warmup, 1), 1.0)
+    fall = 0.5 * (1.0 + math.cos(math.pi * past)) if settings.decay == "cosine" else 1.0 - past
+    return settings.lr * ramp * fall
+
+
+def make_optimizer(
+    parameters: Iterable[tuple[str, nn.Parameter]], settings: OptimSettings
+) -> Optimizer:
+    """Return AdamW, or Adam where nothing decays.
+
+    Matrices decay; vectors (gains, biases) do not.
+
+    Args:
+        parameters: Named parameters.
+        settings: Rate, moments and decay.
+    """
+    trained = [p for _, p in parameters if p.requires_grad]
+    if settings.weight_decay == 0.0:
+        return Adam(trained, lr=settings.lr, betas=settings.betas)
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    kept = [group for group in groups if group["params"]]
+    return AdamW(kept, lr=settings.lr, betas=settings.betas)

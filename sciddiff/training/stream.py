@@ -1,0 +1,106 @@
+"""The training batches of a domain as one endless stream that remembers its place.
+
+A place is `(epoch, number of batches of that epoch already trained on)`.  It travels with every
+batch, so that a checkpoint stores the place of the last batch *trained on*, whatever has been
+prefetched since, and a resumed run reads on from exactly there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import count, islice
+from typing import final
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from sciddiff.domains import Domain
+from sciddiff.errors import InputError
+from sciddiff.state import Batch
+
+__all__ = ["BatchStream", "Place", "Placed", "loader"]
+
+
+@final
+@dataclass(frozen=True)
+class Place:
+    """How far a run has read.
+
+    Attributes:
+        epoch: Complete passes over the data.
+        done: Batches of this rank read in the current pass.
+    """
+
+    epoch: int = 0
+    done: int = 0
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A batch, and the place reached once it has been trained on."""
+
+    batch: Batch
+    place: Place
+
+    def to(self, device: torch.device | str) -> Placed:
+        """The same batch on another device."""
+        return replace(self, batch=self.batch.to(device))
+
+
+@final
+class BatchStream(IterableDataset[Placed]):
+    """Endless batches of one rank, epoch after epoch.
+
+    With `W` loader workers, worker w reads lane `rank + world * lane` of `world * W`, so that each
+    prepares only its own batches, and the loader's round robin restores the order.
+
+    Args:
+        domain: Where batches come from.
+        seed: Seed of their order.
+        rank: This process among `world`.
+        world: Number of processes.
+        start: Place to read on from.
+    """
+
+    def __init__(
+        self, domain: Domain, seed: int, rank: int = 0, world: int = 1, start: Place | None = None
+    ) -> None:
+        super().__init__()
+        self._domain, self._seed = domain, seed
+        self._rank, self._world = rank, world
+        self.start = start or Place()
+
+    def __iter__(self) -> Iterator[Placed]:
+        info = get_worker_info()
+        workers, worker = (info.num_workers, info.id) if info is not None else (1, 0)
+        # The loader asks worker 0 first: let it read the lane that comes next after the start.
+        lane = (worker + self.start.done) % workers
+        share = self._rank + self._world * lane
+        total = self._world * workers
+        for epoch in count(self.start.epoch):
+            done = self.start.done if epoch == self.start.epoch else 0
+            # Batches j = k * workers + lane of this rank with j >= done remain.
+            skip = max(0, -(-(done - lane) // workers))
+            batches = self._domain.train_batches(epoch, self._seed, share, total)
+            read = skip
+            for k, batch in enumerate(islice(iter(batches), skip, None), start=skip):
+                read = k + 1
+                yield Placed(batch, Place(epoch, k * workers + lane + 1))
+            if read == 0:
+                raise InputError(
+                    f"domain {self._domain.name}: epoch {epoch} has no training batch for process "
+                    f"{share + 1} of {total}; check the data, or use fewer devices and workers"
+                )
+
+
+def loader(stream: BatchStream, workers: int = 0) -> DataLoader[Placed]:
+    """Return a loader over a stream whose items are batches already."""
+    return DataLoader(
+        stream,
+        batch_size=None,
+        num_workers=workers,
+        persistent_workers=False,
+        prefetch_factor=2 if workers else None,
+    )
