@@ -22,13 +22,20 @@ from protein.backbone.network import FOLDS, ROTATIONS, TRANSLATIONS
 from protein.backbone.request import GenerationRequest, templates
 from sciddiff.domains import Domain
 from sciddiff.manifolds import SO3, Euclidean, ZeroCenterOfMass
-from sciddiff.objectives import Denoising
-from sciddiff.paths import ExponentialRate, GaussianPath, GeodesicPath, LinearRate, ProductPath
-from sciddiff.schedules import Linear
+from sciddiff.objectives import Denoising, LabelDropout
+from sciddiff.paths import GaussianPath, GeodesicPath, ProductPath
+from sciddiff.schedules import ExponentialKappa, Linear
 from sciddiff.state import Batch, State
 from sciddiff.times import BetaMixture
 
-LOSS_WEIGHTS = {TRANSLATIONS: 2.0, ROTATIONS: 1.0, "neighbours": 1.0, "junctions": 0.05, "distances": 1.0}
+LOSS_WEIGHTS = {
+    TRANSLATIONS: 2.0,
+    ROTATIONS: 1.0,
+    "neighbours": 1.0,
+    "junctions": 0.05,
+    "distances": 1.0,
+    "overlaps": 0.2,
+}
 """Weights of the terms of the training loss; `neighbours` and later are those of `protein.backbone.losses`."""
 
 
@@ -82,10 +89,11 @@ class BackboneDomain(Domain):
     def objective(self) -> Denoising:
         """Flow matching on both leaves with the geometry losses, self-conditioning and label dropout."""
         return Denoising(
-            times=BetaMixture(),
+            times=BetaMixture(uniform=0.1),
             weights={name: LOSS_WEIGHTS[name] for name in (TRANSLATIONS, ROTATIONS)},
             self_conditioning=0.5,
-            label_dropout={"fold": (FOLDS.index("none"), 0.25)},
+            weighting={TRANSLATIONS: "velocity"},
+            label_dropout={"fold": LabelDropout(FOLDS.index("none"), 0.25)},
             extra_losses=(weighted_geometry_losses,),
         )
 
@@ -105,7 +113,7 @@ def backbone_path(free: bool = False) -> ProductPath:
             TRANSLATIONS: GaussianPath(
                 Linear(), manifold=Euclidean() if free else ZeroCenterOfMass(), parametrization="data"
             ),
-            ROTATIONS: GeodesicPath(SO3(), kappa=LinearRate(), sampling_kappa=ExponentialRate(10.0)),
+            ROTATIONS: GeodesicPath(SO3(), sampling_kappa=ExponentialKappa(10.0)),
         }
     )
 

@@ -16,7 +16,7 @@ from protein.backbone.network import FOLDS
 from protein.backbone.polish import PolishSettings
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
-from sciddiff.guidance import ClassifierFree
+from sciddiff.guidance import ClassifierFree, DenoiserLike
 from sciddiff.grids import uniform
 from sciddiff.samplers import Ancestral, EulerMaruyama, Sampler
 from sciddiff.sampling import sample
@@ -95,10 +95,9 @@ def generate(
     Returns:
         One design per sample, in the order of the batch.
     """
-    guided = denoiser
+    guided: DenoiserLike = denoiser
     if settings.fold_weight != 1.0 and bool((batch.cond["fold"] != FOLDS.index("none")).any()):
-        null = {"fold": torch.full_like(batch.cond["fold"], FOLDS.index("none"))}
-        guided = ClassifierFree(denoiser, weight=settings.fold_weight, null=null)
+        guided = ClassifierFree(settings.fold_weight, {"fold": FOLDS.index("none")})(denoiser)
     options = {} if start is None else {"x_start": start.x, "start_t": 1.0 - start.noise}
     result = sample(
         guided,

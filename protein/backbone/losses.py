@@ -1,6 +1,6 @@
 """Geometry losses of predicted backbones: what the flow-matching loss alone learns too slowly.
 
-Three terms, each per sample and all invariant to rigid motions:
+Four terms, each per sample and all invariant to rigid motions:
 
 ``neighbours``
     Frame-aligned point error (Jumper et al. 2021, algorithm 28) of CA positions of residue pairs that are close
@@ -10,6 +10,9 @@ Three terms, each per sample and all invariant to rigid motions:
     planarity and the local torsions, and is what keeps chains unbroken when the data set is small.
 ``distances``
     Local CA distances of any sign (FrameDiff, Yim et al. 2023, eq. 12), weighted to contacts.
+
+``overlaps``
+    CA atoms of residues three or more apart that come closer than 4 Å, which natives never do.
 
 They are switched on late in the path (t > `start`), where the data can be seen through the noise.
 """
@@ -26,6 +29,7 @@ from protein.structures.geometry_constants import LOCAL_C, LOCAL_CA, LOCAL_N
 _CLAMP = 1.0  # nm
 _REACH = 1.0  # nm, width of the weight on neighbouring pairs
 _BOND_SCALE = 0.02  # nm
+_CLOSEST, _CLOSE_SCALE = 0.40, 0.1  # nm
 
 
 def geometry_losses(
@@ -47,7 +51,7 @@ def geometry_losses(
         start: time before which the losses are off.
 
     Returns:
-        `neighbours`, `junctions` and `distances`, each `[B]`, dimensionless.
+        `neighbours`, `junctions`, `distances` and `overlaps`, each `[B]`, dimensionless.
     """
     on = (t > start).to(mask.device, torch.float32)
     x, r = predicted["translations"].float(), predicted["rotations"].float()
@@ -68,7 +72,16 @@ def geometry_losses(
         "neighbours": on * neighbours,
         "junctions": on * junctions,
         "distances": on * distances,
+        "overlaps": on * _overlaps(d_pred, pair, residue_index),
     }
+
+
+def _overlaps(distances: Tensor, pair: Tensor, index: Tensor) -> Tensor:
+    """Squared depth of overlaps per residue, in units of `_CLOSE_SCALE`, `[B]`."""
+    far = (index[:, None, :] - index[:, :, None]).abs() > 2
+    depth = (_CLOSEST - distances).clamp_min(0.0) / _CLOSE_SCALE
+    count = pair.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1)
+    return (depth.square() * (pair & far)).sum((1, 2)) / count
 
 
 def _junctions(x: Tensor, r: Tensor, y: Tensor, q: Tensor, mask: Tensor, index: Tensor) -> Tensor:

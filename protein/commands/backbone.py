@@ -109,7 +109,9 @@ def _make(args: argparse.Namespace, mode: Mode, settings: GenerateSettings, camp
         return 0.0
     if args.threads:
         torch.set_num_threads(args.threads)
-    model = find_model(args.model, resolve_device(args.device))
+    device = resolve_device(args.device)
+    model = find_model(args.model, device)
+    denoiser = mode.denoiser(model.denoiser)
     started = time.perf_counter()
     with progress("designs", len(missing) * settings.steps, quiet=args.json) as advance:
         for item in mode.templates(missing):
@@ -117,8 +119,8 @@ def _make(args: argparse.Namespace, mode: Mode, settings: GenerateSettings, camp
                 advance(size)
 
             designs = generate(
-                mode.denoiser(model.denoiser),
-                item.batch.to(model.device),
+                denoiser,
+                item.batch.to(device),
                 settings,
                 item.numbering,
                 item.start,
