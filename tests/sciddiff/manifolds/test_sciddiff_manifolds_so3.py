@@ -22,7 +22,16 @@ from sciddiff.manifolds.so3 import (
 )
 
 AXES = torch.tensor(
-    [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, -1], [1, 1, 0], [-1, 1, 1], [3, -2, 0.1], [1e-9, 1, 0]],
+    [
+        [1, 0, 0],
+        [0, 1, 0],
+        [0, 0, 1],
+        [0, 0, -1],
+        [1, 1, 0],
+        [-1, 1, 1],
+        [3, -2, 0.1],
+        [1e-9, 1, 0],
+    ],
     dtype=torch.float64,
 )
 AXES = AXES / AXES.norm(dim=-1, keepdim=True)
@@ -60,7 +69,9 @@ def rotation_vector_error(v: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-14)])
-def test_exp_is_the_matrix_exponential_at_every_angle(dtype: torch.dtype, tolerance: float) -> None:
+def test_exp_is_the_matrix_exponential_at_every_angle(
+    dtype: torch.dtype, tolerance: float
+) -> None:
     v = many_rotation_vectors().to(dtype)
     exact = torch.matrix_exp(hat(v.double()))
     error = vee(exact.transpose(-1, -2) @ exp_map(v).double()).norm(dim=-1)  # sine of the error
@@ -89,7 +100,9 @@ def test_small_angles_keep_all_their_digits() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("theta", [0.0, 1e-30, 1e-8, 1e-3, 0.4999999, 0.5000001, 2.0, 3.1, math.pi])
+@pytest.mark.parametrize(
+    "theta", [0.0, 1e-30, 1e-8, 1e-3, 0.4999999, 0.5000001, 2.0, 3.1, math.pi]
+)
 def test_gradients_are_finite_at_every_angle(theta: float, dtype: torch.dtype) -> None:
     v = (theta * AXES).to(dtype).requires_grad_()
     jacobian = torch.autograd.functional.jacobian(lambda v: exp_map(v).sum(0), v)
@@ -104,7 +117,9 @@ def test_gradients_are_finite_at_every_angle(theta: float, dtype: torch.dtype) -
 def exact_half_turns() -> torch.Tensor:
     """Half turns with no rounding error: 2 n n^T - I about the coordinate axes and diagonals."""
     n = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
-    swaps = torch.tensor([[[0, 1, 0], [1, 0, 0], [0, 0, -1]], [[0, 0, -1], [0, -1, 0], [-1, 0, 0]]])
+    swaps = torch.tensor(
+        [[[0, 1, 0], [1, 0, 0], [0, 0, -1]], [[0, 0, -1], [0, -1, 0], [-1, 0, 0]]]
+    )
     return torch.cat([2 * n[:, :, None] * n[:, None, :] - torch.eye(3), swaps.double()])
 
 
@@ -214,7 +229,9 @@ def test_uniform_is_haar() -> None:
     flat = r.flatten(1)
     assert flat.mean(0).abs().max() < 5 / math.sqrt(3 * n)
     second = flat.T @ flat / n
-    torch.testing.assert_close(second, torch.eye(9).double() / 3, rtol=0, atol=5 / math.sqrt(5 * n))
+    torch.testing.assert_close(
+        second, torch.eye(9).double() / 3, rtol=0, atol=5 / math.sqrt(5 * n)
+    )
 
 
 def test_tangent_noise_is_standard_normal_in_the_body_frame() -> None:
