@@ -1,0 +1,47 @@
+"""What a verb is.
+
+A package adds a verb to ``sciddiff`` by an entry point in the group `COMMANDS` whose value is a
+`Command`::
+
+    [project.entry-points."sciddiff.commands"]
+    fold = "my_package.commands:fold"
+
+The module that holds it should import its heavy dependencies inside `run`, because listing the
+verbs imports it.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["COMMANDS", "PREPARERS", "PRETRAINED", "Command"]
+
+COMMANDS = "sciddiff.commands"
+"""Entry-point group of user verbs; each value is a `Command`."""
+
+PREPARERS = "sciddiff.preparers"
+"""Entry-point group of the kinds of `sciddiff prepare KIND`; each value is a `Command`."""
+
+PRETRAINED = "sciddiff.pretrained"
+"""Entry-point group of packages whose folders are exported runs, the weights that ship."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One verb.
+
+    Attributes:
+        name: The word typed after ``sciddiff``.
+        help: One line for the overview.
+        configure: Adds the verb's arguments to its parser.
+        run: Does the work from the parsed arguments; returns the exit status (None means 0).
+        example: A command line shown at the end of ``--help``.
+    """
+
+    name: str
+    help: str
+    configure: Callable[[ArgumentParser], None]
+    run: Callable[[Namespace], int | None]
+    example: str = ""

@@ -1,0 +1,94 @@
+"""Turn an exception into the one line a user can act on.
+
+Every failure ends a verb with exit status 2 and one line ``sciddiff: error: …`` on stderr.
+``SCIDDIFF_DEBUG=1`` lets the traceback through.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from importlib.metadata import PackageNotFoundError, requires
+
+from sciddiff.errors import InputError, MissingExtra
+
+__all__ = ["debugging", "explain"]
+
+
+def debugging() -> bool:
+    """Whether the user asked for tracebacks."""
+    return os.environ.get("SCIDDIFF_DEBUG", "") not in ("", "0")
+
+
+def explain(error: BaseException) -> str:
+    """Return one line that says what happened and what to do about it."""
+    return " ".join(_explain(error).split())
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, (InputError, MissingExtra)):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; what was finished is kept: run the same command again to go on"
+    if isinstance(error, ImportError):
+        return _missing_package(error)
+    if isinstance(error, OSError):
+        return _system(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory; ask for fewer or smaller samples at once, or use --device cpu"
+    if "ENOSPC" in str(error) or "No space left on device" in str(error):
+        return _FULL
+    name = type(error).__name__
+    return (
+        f"internal error, {name}: {error or 'no message'}; please report it with the traceback "
+        "that SCIDDIFF_DEBUG=1 shows"
+    )
+
+
+_FULL = (
+    "no space left on the disk; free some and run the same command again, what was finished is kept"
+)
+
+
+def _system(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename is not None else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return where + _FULL
+    if isinstance(error, PermissionError):
+        return f"{where}permission denied; choose another folder or change its rights"
+    if isinstance(error, FileNotFoundError):
+        return f"{where}no such file or folder; check the path"
+    if isinstance(error, IsADirectoryError):
+        return f"{where}is a folder; name a file"
+    if isinstance(error, (NotADirectoryError, FileExistsError)):
+        return f"{where}is a file, a folder is needed; choose another path"
+    if error.errno == errno.EROFS:
+        return f"{where}the file system is read-only; choose another folder"
+    return f"{where}{error.strerror or error}; check the path and the disk"
+
+
+def _missing_package(error: ImportError) -> str:
+    """Name the extra that brings a missing package, as this distribution's metadata has it."""
+    name = (error.name or "").partition(".")[0]
+    if not name or not isinstance(error, ModuleNotFoundError):
+        return f"a package cannot be loaded ({error}); reinstall it with pip"
+    extra = _extra_of(name)
+    if extra is None:
+        return f"the package {name} is missing; install it with pip"
+    return f"{name}: not installed; run: pip install 'sciddiff[{extra}]'"
+
+
+def _extra_of(module: str) -> str | None:
+    wanted = _DISTRIBUTIONS.get(module, module).lower().replace("_", "-")
+    try:
+        needed = requires("sciddiff") or []
+    except PackageNotFoundError:
+        return None
+    for line in needed:
+        name = line.split(";")[0].split("[")[0].strip().rstrip("<>=!~0123456789.,").lower()
+        if name.replace("_", "-") == wanted and "extra ==" in line:
+            return line.rpartition("extra ==")[2].strip(" '\"")
+    return None
+
+
+_DISTRIBUTIONS = {"Bio": "biopython"}

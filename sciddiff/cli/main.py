@@ -1,0 +1,112 @@
+"""The ``sciddiff`` command: find the verb, run it, turn failures into one line.
+
+Core verbs stand in a table of module names, so that the overview imports none of them; user verbs
+come from the entry points of the group `sciddiff.cli.command.COMMANDS`. A broken plug-in shows
+its error in the overview and disturbs no other verb. Exit status is 0, or 2 on any failure.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from sciddiff.cli.command import Command
+from sciddiff.cli.failures import debugging, explain
+from sciddiff.cli.registry import core_verbs, load_core, load_user, nearest, user_verbs
+from sciddiff.errors import InputError
+
+__all__ = ["main"]
+
+FAILED: Final = 2
+_ALIASES = {"--version": "version", "-V": "version"}
+_INTRODUCTION = """\
+usage: sciddiff VERB [options]        sciddiff VERB --help        sciddiff --version
+
+Diffusion and flow models for science.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: Words after ``sciddiff``; those of the process by default.
+
+    Returns:
+        Exit status: 0, or 2 with one line on stderr.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not words or words[0] in ("-h", "--help", "help"):
+            sys.stdout.write(overview())
+            return 0
+        status = _dispatch(words) or 0
+        sys.stdout.flush()
+    except SystemExit as stop:  # argparse: 0 after --help, 2 after a wrong option
+        return 0 if stop.code in (None, 0) else FAILED
+    except BrokenPipeError:  # the reader went away, as in `sciddiff models | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        if debugging():
+            raise
+        return _fail(explain(error))
+    return status
+
+
+def overview() -> str:
+    """Return the text of ``sciddiff --help``: every verb with its line, broken ones with why."""
+    users, makers = user_verbs(), core_verbs()
+    width = max(len(name) for name in (*users, *makers)) + 2
+    lines = [_INTRODUCTION]
+    if users:
+        lines.append("to use models:")
+        lines += [f"  {name:<{width}}{text}" for name, text in users.items()]
+        lines.append("")
+    lines.append("to make and study them:")
+    lines += [f"  {name:<{width}}{text}" for name, text in makers.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _dispatch(words: list[str]) -> int | None:
+    name = _ALIASES.get(words[0], words[0])
+    if name in core_verbs():
+        command = load_core(name)
+    elif name in user_verbs(load=False):
+        command = load_user(name)
+    else:
+        known = [*user_verbs(load=False), *core_verbs()]
+        raise InputError(f"{name}: no such verb; {nearest(name, known)}")
+    return command.run(_parse(command, words[1:]))
+
+
+def _parse(command: Command, words: list[str]) -> Namespace:
+    parser = OneLineParser(
+        prog=f"sciddiff {command.name}",
+        description=command.help,
+        epilog=f"example:\n  {command.example}" if command.example else None,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.configure(parser)
+    return parser.parse_args(words)
+
+
+class OneLineParser(ArgumentParser):
+    """An argument parser whose errors are one line with the remedy."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and end with status 2."""
+        sys.exit(_fail(f"{message}; see {self.prog} --help"))
+
+
+def _fail(line: str) -> int:
+    sys.stderr.write(f"sciddiff: error: {line}\n")
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Options that several verbs share, so that they are spelt and explained alike everywhere."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "add_device",
+    "add_json",
+    "add_output",
+    "add_seed",
+    "count",
+    "key_values",
+    "pick_device",
+]
+
+
+def add_json(parser: ArgumentParser) -> None:
+    """Add ``--json``."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+
+
+def add_seed(parser: ArgumentParser, default: int | None = 0) -> None:
+    """Add ``--seed``."""
+    note = "" if default is None else f" (default {default})"
+    parser.add_argument(
+        "--seed",
+        type=count(0),
+        default=default,
+        metavar="S",
+        help=f"seed of every random draw; same seed, same result{note}",
+    )
+
+
+def add_device(parser: ArgumentParser) -> None:
+    """Add ``--device``; read it with `pick_device`."""
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="D",
+        help="cpu, cuda, cuda:1, or auto: cuda where there is one (default auto)",
+    )
+
+
+def add_output(parser: ArgumentParser, default: str | None = None) -> None:
+    """Add ``-o/--out``, required where there is no default."""
+    note = "" if default is None else f" (default {default})"
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        default=None if default is None else Path(default),
+        required=default is None,
+        metavar="DIR",
+        help=f"folder to write; made if absent{note}",
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device a user named.
+
+    Raises:
+        InputError: Not a device, or not one of this machine.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"--device {name}: not a device; use cpu, cuda or cuda:0") from error
+    if device.type == "cuda":
+        found = torch.cuda.device_count()
+        if (device.index or 0) >= found:
+            raise InputError(f"--device {name}: this machine has {found} CUDA devices; use cpu")
+        return device
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"--device {name}: not on this machine; use cpu") from error
+    if device.type == "meta":
+        raise InputError("--device meta: holds no numbers; use cpu")
+    return device
+
+
+def count(least: int = 1) -> Callable[[str], int]:
+    """Return an argparse type: a whole number, at least `least`."""
+
+    def whole_number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        return value
+
+    return whole_number
+
+
+def key_values(pairs: Sequence[str], option: str) -> dict[str, Any]:
+    """Read ``key=value`` words; values are YAML, so ``n=8`` is a number and ``a=[1, 2]`` a list.
+
+    Raises:
+        InputError: A word without ``=``, a key given twice, or a value that is not YAML.
+    """
+    read: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not (key and equals):
+            raise InputError(f"{option} {pair}: not of the form key=value; write {option} n=8")
+        if key in read:
+            raise InputError(f"{option} {key}: given twice; keep one")
+        try:
+            read[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"{option} {pair}: the value is not YAML; quote it") from error
+    return read

@@ -1,0 +1,50 @@
+"""What a verb prints: a table for people, or one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["as_table", "emit", "human_size"]
+
+
+def emit(args: Namespace, data: Mapping[str, Any], text: str) -> None:
+    """Print `data` as JSON if the user gave ``--json``, else `text`."""
+    if getattr(args, "json", False):
+        text = json.dumps(data, indent=2, default=_plain, allow_nan=True)
+    sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def as_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Lay out rows in columns as wide as their widest cell."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def human_size(n: int) -> str:
+    """Write a number of bytes as people do: ``4.2 MB``."""
+    size = float(n)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def _plain(value: object) -> Any:
+    """Turn what JSON does not know (paths, tensors, arrays, scalars of numpy) into what it does."""
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()  # type: ignore[attr-defined]
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    return str(value)

@@ -1,0 +1,42 @@
+"""``sciddiff prepare KIND``: hands over to the domain package that registered the kind."""
+
+from __future__ import annotations
+
+import sys
+from argparse import REMAINDER, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+
+from sciddiff.cli.command import Command
+from sciddiff.cli.registry import load_preparer, preparers
+
+__all__ = ["command"]
+
+
+def _configure(parser: ArgumentParser) -> None:
+    parser.add_argument("kind", nargs="?", help="kind of training set; without it, list them")
+    parser.add_argument("rest", nargs=REMAINDER, metavar="...", help="options of that kind")
+
+
+def _run(args: Namespace) -> int | None:
+    if args.kind is None:
+        lines = [f"  {name:<12}{text}" for name, text in preparers().items()]
+        sys.stdout.write("kinds:\n" + "\n".join(lines or ["  none is installed"]) + "\n")
+        return 0
+    chosen = load_preparer(args.kind)
+    parser = type(args.parser)(
+        prog=f"sciddiff prepare {args.kind}",
+        description=chosen.help,
+        epilog=f"example:\n  {chosen.example}" if chosen.example else None,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    chosen.configure(parser)
+    return chosen.run(parser.parse_args(args.rest))
+
+
+command = Command(
+    name="prepare",
+    help="Turn raw files into a training set; each installed domain brings its kinds.",
+    configure=_configure,
+    run=_run,
+    example="sciddiff prepare backbone structures/ -o data/backbones.npz",
+)

@@ -1,0 +1,124 @@
+"""Which verbs there are: a table for the core's, entry points for everyone else's."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from sciddiff.cli.command import COMMANDS, PREPARERS, Command
+from sciddiff.errors import InputError
+
+__all__ = [
+    "core_verbs",
+    "load_core",
+    "load_preparer",
+    "load_user",
+    "nearest",
+    "preparers",
+    "user_verbs",
+]
+
+_CORE = {
+    "train": "train a model from a YAML experiment, or resume it",
+    "sample": "draw samples of any domain from an exported run",
+    "evaluate": "measure a folder of samples, beside references",
+    "likelihood": "log-likelihood of held-out data under a model",
+    "prepare": "turn raw files into a training set",
+    "export": "turn a training run into a folder of weights to use",
+    "inspect": "show what an exported run or a training run holds",
+    "models": "list the weights that ship with the installed packages",
+    "domains": "list the installed domains",
+    "version": "show the versions that matter for a bug report",
+}
+
+
+def core_verbs() -> dict[str, str]:
+    """Return the core's verbs with a line each."""
+    return dict(_CORE)
+
+
+def load_core(name: str) -> Command:
+    """Import one core verb: the object ``command`` of ``sciddiff.cli.<name>``."""
+    return import_module(f"sciddiff.cli.{name}").command
+
+
+def user_verbs(load: bool = True) -> dict[str, str]:
+    """Return the registered verbs with a line each; a broken one has its error as the line.
+
+    Args:
+        load: Import the plug-ins for their lines; without it the lines are empty.
+    """
+    return {entry.name: _line(entry) if load else "" for entry in _entries(COMMANDS)}
+
+
+def load_user(name: str) -> Command:
+    """Import one registered verb.
+
+    Raises:
+        InputError: Its plug-in is broken.
+    """
+    return _find(COMMANDS, name, "verb")
+
+
+def preparers() -> dict[str, str]:
+    """Return the kinds of ``sciddiff prepare KIND`` with a line each."""
+    return {entry.name: _line(entry) for entry in _entries(PREPARERS)}
+
+
+def load_preparer(name: str) -> Command:
+    """Import the preparer of one kind.
+
+    Raises:
+        InputError: No such kind, or its plug-in is broken.
+    """
+    return _find(PREPARERS, name, "kind of data")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a remedy for a name that does not exist: the closest one, or all that do."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"there are: {', '.join(names)}" if names else "none is installed"
+
+
+def _entries(group: str) -> list[EntryPoint]:
+    """Entry points of a group, sorted; of two with one name the first package's is kept."""
+    found = sorted(entry_points(group=group), key=lambda e: (e.name, e.value))
+    return list({entry.name: entry for entry in reversed(found)}.values())[::-1]
+
+
+def _line(entry: EntryPoint) -> str:
+    try:
+        return _load(entry).help
+    except Exception as error:  # a plug-in may fail in any way, and must not take others with it
+        return f"(broken: {_reason(error)})"
+
+
+def _find(group: str, name: str, kind: str) -> Command:
+    entries = {entry.name: entry for entry in _entries(group)}
+    if name not in entries:
+        raise InputError(f"{name}: no such {kind}; {nearest(name, entries)}")
+    try:
+        return _load(entries[name])
+    except Exception as error:
+        raise InputError(
+            f"{name}: the plug-in {entries[name].value} cannot be loaded ({_reason(error)}); "
+            "reinstall or remove its package"
+        ) from error
+
+
+def _load(entry: EntryPoint) -> Command:
+    found: Any = entry.load()
+    if not isinstance(found, Command):
+        raise TypeError(f"{entry.value} is not a sciddiff.cli.Command")
+    return found
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
