@@ -8,6 +8,9 @@ number between two halves of the natives.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -125,7 +128,7 @@ def bootstrap_mean(
 
 def bootstrap(
     values: ArrayLike,
-    statistic: "np.ufunc | object",
+    statistic: Callable[..., Any],
     rng: np.random.Generator,
     draws: int = 1000,
     level: float = 0.95,
@@ -144,7 +147,7 @@ def bootstrap(
     if sample.size == 0:
         return float("nan"), float("nan"), float("nan")
     index = rng.integers(0, sample.size, size=(draws, sample.size))
-    estimates = statistic(sample[index], axis=1)  # type: ignore[operator]
+    estimates = statistic(sample[index], axis=1)
     tail = 50.0 * (1.0 - level)
     low, high = np.percentile(estimates, [tail, 100.0 - tail])
-    return float(statistic(sample, axis=0)), float(low), float(high)  # type: ignore[operator]
+    return float(statistic(sample, axis=0)), float(low), float(high)

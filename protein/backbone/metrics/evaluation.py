@@ -265,10 +265,7 @@ def _histograms(measured: Sequence[Measured], rows: Sequence[Mapping[str, Any]])
         ),
         "rg_jsd": np.stack([dist.binned([x], dist.RG_RATIO_EDGES) for x in ratio]),
         "ss_jsd": np.stack(
-            [
-                dist.joint_ss_histogram([h], [e]).ravel()
-                for h, e in zip(helix, strand, strict=True)
-            ]
+            [dist.joint_ss_histogram([h], [e]).ravel() for h, e in zip(helix, strand, strict=True)]
         ),
     }
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from protein.structures import geometry_constants as geo
+from protein.structures.torsions import backbone_torsions, bond_angle, dihedral
 from sciddiff.errors import InputError
 
 Array: TypeAlias = NDArray[np.float64]
@@ -109,19 +111,15 @@ def distance(a: Array, b: Array) -> Array:
     return np.linalg.norm(a - b, axis=-1)
 
 
-def dihedral_degrees(a: Array, b: Array, c: Array, d: Array) -> Array:
-    """Torsion about b–c of points `[..., 3]`, degrees in (−180, 180], IUPAC sign."""
-    axis = c - b
-    first, second = np.cross(axis, a - b), np.cross(axis, d - c)
-    sine = (np.cross(first, second) * axis).sum(-1)
-    cosine = np.linalg.norm(axis, axis=-1) * (first * second).sum(-1)
-    return np.degrees(np.arctan2(sine, cosine))
+def ca_torsions(ca: Array) -> Array:
+    """Torsion of four consecutive CA atoms `[L−3]`, degrees: +50 in a right-handed helix."""
+    points = torch.from_numpy(np.ascontiguousarray(ca, dtype=np.float64))
+    return np.degrees(dihedral(points[:-3], points[1:-2], points[2:-1], points[3:]).numpy())
 
 
 def _angle(a: Array, b: Array, c: Array) -> Array:
-    """Angle at b between points `[..., 3]`, radians, exact near 0 and 180° as well."""
-    u, v = a - b, c - b
-    return np.arctan2(np.linalg.norm(np.cross(u, v), axis=-1), (u * v).sum(-1))
+    """Angle at b between points `[..., 3]`, radians."""
+    return bond_angle(*(torch.from_numpy(np.ascontiguousarray(p)) for p in (a, b, c))).numpy()
 
 
 def bond_z_scores(coords: Array, linked: NDArray[np.bool_] | None = None) -> dict[str, Array]:
@@ -216,9 +214,9 @@ def atom_overlaps(coords: Array) -> int:
 
 def _close_pairs(points: Array, radius: float) -> tuple[NDArray, NDArray, Array]:
     """Indices i < j of points within a radius, and their distances, by a k-d tree."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    pairs = cKDTree(points).query_pairs(radius, output_type="ndarray")
+    pairs = KDTree(points).query_pairs(radius, output_type="ndarray")
     first, second = pairs.min(axis=1), pairs.max(axis=1)
     return first, second, distance(points[first], points[second])
 
@@ -230,13 +228,9 @@ def torsions(coords: Array, linked: NDArray[np.bool_] | None = None) -> Torsions
         coords: `[L, 4, 3]`, Å.
         linked: residues joined to the next `[L−1]`; all by default.
     """
-    n, ca, c, _ = coords.swapaxes(0, 1)
-    i = np.flatnonzero(linked_residues(len(coords)) if linked is None else linked)
-    phi, psi, omega = (np.full(len(coords), np.nan) for _ in range(3))
-    phi[i + 1] = dihedral_degrees(c[i], n[i + 1], ca[i + 1], c[i + 1])
-    psi[i] = dihedral_degrees(n[i], ca[i], c[i], n[i + 1])
-    omega[i] = dihedral_degrees(ca[i], c[i], n[i + 1], ca[i + 1])
-    return Torsions(phi, psi, omega)
+    expected = linked_residues(len(coords)) if linked is None else linked
+    angles = np.degrees(backbone_torsions(coords, np.append(expected, False)))
+    return Torsions(angles[:, 0], angles[:, 1], angles[:, 2])
 
 
 def left_handed_quads(coords: Array, helix: NDArray[np.bool_]) -> int:
@@ -248,7 +242,5 @@ def left_handed_quads(coords: Array, helix: NDArray[np.bool_]) -> int:
         coords: `[L, 4, 3]`, Å.
         helix: residues assigned helical `[L]`.
     """
-    ca = coords[:, 1]
     quads = helix[:-3] & helix[1:-2] & helix[2:-1] & helix[3:]
-    turn = dihedral_degrees(ca[:-3], ca[1:-2], ca[2:-1], ca[3:])
-    return int((quads & (turn < 0)).sum())
+    return int((quads & (ca_torsions(coords[:, 1]) < 0)).sum())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from protein.backbone.metrics import geometry, shape
 from protein.backbone.metrics.geometry import Torsions
-from protein.backbone.metrics.secondary import COIL, HELIX, STRAND, secondary_structure
+from protein.backbone.metrics.secondary import COIL, HELIX, STRAND, states_of
 
 SIGMAS = 4.0
 """Bonds and angles further than this many standard deviations from ideal are wrong."""
@@ -56,7 +56,7 @@ def measure(
     """
     x = geometry.check_coords(name, coords)
     linked = geometry.linked_residues(len(x), chain_lengths)
-    states = secondary_structure(x)
+    states = states_of(x)
     angles = geometry.torsions(x, linked)
     row: dict[str, Any] = {"name": name, "length": len(x)}
     row |= _covalent(x, linked)

@@ -119,8 +119,10 @@ class Reference:
         counts = dist.torsion_histogram(phi, psi)
         density = dist.smooth_density(self.torsions)
         total = max(int(counts.sum()), 1)
-        inside = [counts[density >= dist.density_level(density, mass)].sum() / total
-                  for mass in (FAVOURED, ALLOWED)]
+        inside = [
+            counts[density >= dist.density_level(density, mass)].sum() / total
+            for mass in (FAVOURED, ALLOWED)
+        ]
         divergence = dist.jensen_shannon(dist.coarsen(counts), dist.coarsen(self.torsions))
         return {
             "rama_favoured": float(inside[0]),

@@ -28,7 +28,7 @@ _SOFT = 12.0  # Å: distances saturate as d/(d + 12), so that far pairs weigh li
 _REACH = 10.0  # Å: contacts of the second descriptor
 _SEPARATIONS = np.array([5, 8, 16, 32, 64])
 _DIRECTIONS = np.array([-0.4, 0.4])
-_LENGTH_WEIGHT = 1.0
+_ARRAYS = ("names", "lengths", "ca", "shapes", "contacts")
 
 
 def shape_descriptor(ca: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -42,7 +42,7 @@ def shape_descriptor(ca: NDArray[np.float64]) -> NDArray[np.float32]:
     points = ca[low] + (at - low)[:, None] * (ca[low + 1] - ca[low])
     i, j = np.triu_indices(GRID, 1)
     gap = np.linalg.norm(points[i] - points[j], axis=-1)
-    return np.r_[gap / (gap + _SOFT), _LENGTH_WEIGHT * np.log(len(ca))].astype(np.float32)
+    return np.r_[gap / (gap + _SOFT), np.log(len(ca))].astype(np.float32)
 
 
 def contact_descriptor(ca: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -157,7 +157,7 @@ class FoldLibrary:
         """
         try:
             with np.load(path, allow_pickle=False) as data:
-                parts = {key: data[key] for key in ("names", "lengths", "ca", "shapes", "contacts")}
+                parts = {key: data[key] for key in _ARRAYS}
         except (OSError, KeyError, ValueError) as error:
             raise InputError(f"{path}: not a fold library; build it again") from error
         chains = np.split(parts["ca"], np.cumsum(parts["lengths"])[:-1])
@@ -194,7 +194,6 @@ def novelty(
     scores = tm_scores(pairs, workers, progress, "designs against the training set")
     split = np.split(scores, np.cumsum([len(hits) for hits in chosen])[:-1])
     nearest = [
-        library.names[hits[int(np.argmax(part))]]
-        for part, hits in zip(split, chosen, strict=True)
+        library.names[hits[int(np.argmax(part))]] for part, hits in zip(split, chosen, strict=True)
     ]
     return np.array([part.max() for part in split]), nearest

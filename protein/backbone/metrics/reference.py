@@ -47,9 +47,7 @@ def chains_of(
     """
     low, high = lengths or (0, int(archive.lengths.max()))
     keep = (archive.splits == split) & (archive.lengths >= low) & (archive.lengths <= high)
-    return [
-        (archive.ids[i], archive[i]) for i in keep.nonzero()[0]
-    ]
+    return [(archive.ids[i], archive[i]) for i in keep.nonzero()[0]]
 
 
 def from_archive(
@@ -80,7 +78,9 @@ def from_archive(
     return {"natives": natives, "training": library, "natives_label": label}
 
 
-def compute(archive: ChainArchive, workers: int = 1, progress: Progress | None = None) -> Reference:
+def compute(
+    archive: ChainArchive, workers: int = 1, progress: Progress | None = None
+) -> Reference:
     """The statistics that ship: held-out natives of 60–128 residues, with every figure."""
     given = from_archive(archive, progress=progress)
     label = f"{len(given['natives'])} held-out natives of {LENGTHS[0]}–{LENGTHS[1]} residues"

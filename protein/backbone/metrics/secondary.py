@@ -1,8 +1,8 @@
-"""Secondary structure from hydrogen bonds, and its summaries.
+"""Secondary structure as states, and its summaries.
 
-`secondary_structure` runs pydssp (a three-state DSSP; Kabsch & Sander 1983) on N, CA, C, O.
-`ca_secondary_structure` needs CA atoms alone: an angle and distance rule after P-SEA
-(Labesse et al. 1997), a thousand times cheaper, used only to index large sets of folds.
+`states_of` numbers the classes of `protein.structures.secondary` (pydssp).
+`ca_secondary_structure` needs CA atoms alone: a rule on torsions and distances after P-SEA
+(Labesse et al. 1997), a hundred times cheaper, used only to index large sets of folds.
 """
 
 from __future__ import annotations
@@ -10,30 +10,27 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from protein.backbone.metrics.geometry import Array, dihedral_degrees
-from sciddiff.errors import MissingExtra
+from protein.backbone.metrics.geometry import Array, ca_torsions
+from protein.structures.secondary import secondary_structure
 
 COIL, HELIX, STRAND = 0, 1, 2
 LETTERS = "CHE"
 """Letters of coil, helix and strand, indexed by state."""
 
 
-def secondary_structure(coords: Array) -> NDArray[np.int64]:
+def states_of(coords: Array) -> NDArray[np.int64]:
     """Coil 0, helix 1 or strand 2 of every residue `[L]`.
 
     Args:
-        coords: `[L, 4, 3]`, Å, at least six residues.
+        coords: `[L, 4, 3]`, Å.
 
     Raises:
         MissingExtra: pydssp is not installed.
     """
-    try:
-        import pydssp
-    except ImportError as error:
-        raise MissingExtra("pydssp", "protein") from error
     # Coincident atoms make pydssp divide by zero; such residues come out as coil.
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(pydssp.assign(np.asarray(coords, float), out_type="index"), np.int64)
+        letters = secondary_structure(coords)
+    return np.array([LETTERS.index(letter.upper()) for letter in letters], dtype=np.int64)
 
 
 def as_string(states: NDArray[np.integer]) -> str:
@@ -62,7 +59,7 @@ def ca_secondary_structure(ca: Array) -> NDArray[np.int64]:
     states = np.zeros(len(ca), dtype=np.int64)
     if len(ca) < 5:
         return states
-    turn = dihedral_degrees(ca[:-3], ca[1:-2], ca[2:-1], ca[3:])
+    turn = ca_torsions(ca)
     third = np.linalg.norm(ca[3:] - ca[:-3], axis=-1)
     helix = (np.abs(turn - 50.0) < 25.0) & (np.abs(third - 5.2) < 0.9)
     strand = (np.abs(np.abs(turn) - 180.0) < 55.0) & (third > 8.8)

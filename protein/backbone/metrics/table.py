@@ -61,7 +61,9 @@ COLUMNS: dict[str, Column] = {
         "Intact",
         "no chain break, and every N–CA, CA–C, C–N and CA–CA length within 4 standard "
         "deviations of its ideal",
-        "%", "high", 1,
+        "%",
+        "high",
+        1,
     ),
     "broken": Column("Broken", "a C–N above 1.7 Å or a CA–CA step above 4.3 Å", "%", "low", 1),
     "breaks": Column("Breaks", "number of broken links", better="low"),
@@ -96,8 +98,11 @@ COLUMNS: dict[str, Column] = {
         "Rama outliers", "residues outside the region of 99.8 % of natives", "%", "low", 1
     ),
     "rama_jsd": Column(
-        "Rama JSD", "Jensen–Shannon divergence of φ, ψ to natives, 30° bins, one chain", "bit",
-        "low", 3,
+        "Rama JSD",
+        "Jensen–Shannon divergence of φ, ψ to natives, 30° bins, one chain",
+        "bit",
+        "low",
+        3,
     ),
     "left_handed": Column(
         "Left-handed helix", "runs of four helical residues that turn left", "", "low", 2
@@ -114,38 +119,67 @@ COLUMNS: dict[str, Column] = {
     "contact_order": Column(
         "Contact order", "mean separation of contacts over the length", "", "native", 3
     ),
-    "core": Column("Core", "residues with over 5.2 neighbours in the side-chain cone", "%",
-                   "native", 1),
+    "core": Column(
+        "Core", "residues with over 5.2 neighbours in the side-chain cone", "%", "native", 1
+    ),
     "nearest_tm": Column("Nearest TM", "largest TM-score to another design", "", "low", 2),
-    "cluster": Column("Cluster", "cluster at TM 0.6, in order of appearance", better="none",
-                      digits=0),
+    "cluster": Column(
+        "Cluster", "cluster at TM 0.6, in order of appearance", better="none", digits=0
+    ),
     "novelty_tm": Column(
         "TM to training", "largest TM-score to the training set (a lower bound)", "", "low", 2
     ),
     "novelty_match": Column("Nearest known", "training chain that reaches it", better="none"),
-    "nll": Column("MPNN NLL", "ProteinMPNN negative log-likelihood of its own sequences, nats",
-                  "", "native", 2),
-    "nll_entropy": Column("MPNN entropy", "entropy of their composition, nats; trust no NLL where "
-                          "it is below 2.3", "", "high", 2),
+    "nll": Column(
+        "MPNN NLL",
+        "ProteinMPNN negative log-likelihood of its own sequences, nats",
+        "",
+        "native",
+        2,
+    ),
+    "nll_entropy": Column(
+        "MPNN entropy",
+        "entropy of their composition, nats; trust no NLL where it is below 2.3",
+        "",
+        "high",
+        2,
+    ),
     "clusters_per_100": Column(
         "Clusters per 100", "clusters at TM 0.6 among the first 100 designs", "", "high", 0, True
     ),
     "mean_tm": Column("Mean TM", "mean TM-score between designs", "", "low", 2, True),
     "novelty_median": Column(
-        "Median TM to training", "median of the largest TM-scores to the training set", "",
-        "low", 2, True,
+        "Median TM to training",
+        "median of the largest TM-scores to the training set",
+        "",
+        "low",
+        2,
+        True,
     ),
     "rama_jsd_all": Column(
-        "Rama JSD, all", "Jensen–Shannon divergence of all φ, ψ to natives, 20° bins; natives: "
-        "one half to the other", "bit", "low", 3, True,
+        "Rama JSD, all",
+        "Jensen–Shannon divergence of all φ, ψ to natives, 20° bins; natives: "
+        "one half to the other",
+        "bit",
+        "low",
+        3,
+        True,
     ),
     "rg_jsd": Column(
-        "Rg JSD", "the same of the Rg ratio; natives: one half to the other", "bit", "low", 3,
+        "Rg JSD",
+        "the same of the Rg ratio; natives: one half to the other",
+        "bit",
+        "low",
+        3,
         True,
     ),
     "ss_jsd": Column(
-        "Secondary structure JSD", "the same of helix and strand fractions together", "bit",
-        "low", 3, True,
+        "Secondary structure JSD",
+        "the same of helix and strand fractions together",
+        "bit",
+        "low",
+        3,
+        True,
     ),
 }
 """Every figure, in the order of `designs.csv`, then the figures of a whole set."""

@@ -109,9 +109,7 @@ def pairwise_tm(
     return np.maximum(matrix, matrix.T)
 
 
-def greedy_clusters(
-    similarity: NDArray[np.float64], cut: float = CLUSTER_TM
-) -> NDArray[np.int64]:
+def greedy_clusters(similarity: NDArray[np.float64], cut: float = CLUSTER_TM) -> NDArray[np.int64]:
     """Cluster number of every chain: each joins the first representative it resembles `[n]`.
 
     A chain that resembles no earlier representative becomes one; numbers follow first
