@@ -1,14 +1,17 @@
 """Invariant point attention (IPA) over residue frames, and the pair update that goes with it.
 
-Every query and key carries points in its own residue's frame; they are compared after both are moved into the
-global frame, so the logits are unchanged by any rigid motion of the whole protein, while a mirror image gives
+Every query and key carries points in its own residue's frame; they are compared after both are
+moved into the
+global frame, so the logits are unchanged by any rigid motion of the whole protein, while a mirror
+image gives
 different ones. Jumper et al. 2021, supplementary algorithms 22 and 23.
 
 With q, k scalars, p points and b the pair bias, the logits are
 
     w_L (q_i . k_j / sqrt(c) + b_ij) - w_L w_C gamma_h / 2 sum_p |T_i p_i - T_j p_j|^2,
 
-and |T_i p_i|^2 does not depend on j, so it drops out of the softmax: one matrix product of queries and keys that
+and |T_i p_i|^2 does not depend on j, so it drops out of the softmax: one matrix product of
+queries and keys that
 carry their points as extra channels gives the logits without an [N, N, P, 3] tensor.
 """
 
@@ -66,7 +69,8 @@ class InvariantPointAttention(nn.Module):
             z: pair representation `[B, N, N, pair]`.
             rotations: frames `[B, N, 3, 3]`.
             translations: frame origins in nm `[B, N, 3]`.
-            pair_mask: 0 where j may be attended to, a large negative number elsewhere `[B, 1, 1, N]`.
+            pair_mask: 0 where j may be attended to, a large negative number elsewhere `[B, 1, 1,
+            N]`.
 
         Returns:
             Update of the node representation `[B, N, node]`.
@@ -78,9 +82,12 @@ class InvariantPointAttention(nn.Module):
         world = torch.matmul(local, rotations.transpose(-1, -2)) + translations[..., None, :]
         world = world.view(b, n, h, 2 * pq + pv, 3).transpose(1, 2)
         q_points, k_points, v_points = world.split([pq, pq, pv], dim=-2)
-        # Equal share of the variance for scalars, points and bias (algorithm 22); points are in nm.
+        # Equal share of the variance for scalars, points and bias (algorithm 22); points are in
+        # nm.
         w_l = math.sqrt(1.0 / 3.0)
-        gamma = functional.softplus(self.point_weight).view(1, h, 1, 1) * math.sqrt(2.0 / (9.0 * pq))
+        gamma = functional.softplus(self.point_weight).view(1, h, 1, 1) * math.sqrt(
+            2.0 / (9.0 * pq)
+        )
         gamma = gamma * w_l
         q_points = q_points.reshape(b, h, n, 3 * pq)
         k_points = k_points.reshape(b, h, n, 3 * pq)
@@ -102,7 +109,9 @@ class InvariantPointAttention(nn.Module):
 
 
 class PairUpdate(nn.Module):
-    """Refresh the pair representation from the nodes and from the distances of the current frames."""
+    """Refresh the pair representation from the nodes and from the distances of the current
+    frames.
+    """
 
     def __init__(self, node: int, pair: int, bins: int) -> None:
         super().__init__()
@@ -115,11 +124,15 @@ class PairUpdate(nn.Module):
         nn.init.zeros_(self.mlp[2].bias)
 
     def forward(self, s: Tensor, z: Tensor, bins: Tensor) -> Tensor:
-        """New pair representation `[B, N, N, pair]` from `s [B, N, node]`, `z` and distance bins `[B, N, N]`."""
+        """New pair representation `[B, N, N, pair]` from `s [B, N, node]`, `z` and distance
+        bins `[B, N, N]`.
+        """
         seen = z + self.distance(bins) + self.left(s)[:, :, None] + self.right(s)[:, None]
         return z + self.mlp(self.norm(seen))
 
 
 def attention_mask(mask: Tensor) -> Tensor:
-    """Additive mask `[B, 1, 1, N]` that hides padded residues of `mask [B, N]` (True: a real residue)."""
+    """Additive mask `[B, 1, 1, N]` that hides padded residues of `mask [B, N]` (True: a real
+    residue).
+    """
     return (~mask).to(torch.float32)[:, None, None, :] * _MASKED

@@ -1,7 +1,10 @@
-"""A folder of designs that can be interrupted: what was finished stays, and the same command goes on.
+"""A folder of designs that can be interrupted: what was finished stays, and the same command goes
+on.
 
-`run.json` records what was asked for. A design is finished when both of its files are there (each is written whole
-or not at all), and a design depends on (request, seed, index) alone, so a rerun makes just the missing ones.
+`run.json` records what was asked for. A design is finished when both of its files are there (each
+is written whole
+or not at all), and a design depends on (request, seed, index) alone, so a rerun makes just the
+missing ones.
 """
 
 from __future__ import annotations
@@ -51,8 +54,8 @@ class Campaign:
         )
         if changed:
             raise InputError(
-                f"{self.directory}: holds designs of another command (it differs in {', '.join(changed)}); "
-                "give another folder with -o, or remove this one"
+                f"{self.directory}: holds designs of another command (it differs in "
+                f"{', '.join(changed)}); give another folder with -o, or remove this one"
             )
 
     def missing(self, n: int) -> list[int]:
@@ -72,10 +75,14 @@ class Campaign:
         partial.write_text(text)
         os.replace(partial, path)
 
+    def facts(self) -> dict[str, Any]:
+        """The content of `run.json`."""
+        return json.loads((self.directory / RUN_FILE).read_text())
+
     def _read(self, path: Path) -> dict[str, Any]:
         try:
             return json.loads(path.read_text())["request"]
         except (ValueError, KeyError, TypeError):
             raise InputError(
-                f"{path}: is not a run record of this program; remove it or give another folder with -o"
+                f"{path}: is not a run record of this program; remove it or give another folder"
             ) from None

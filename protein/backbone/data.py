@@ -1,7 +1,10 @@
-"""Training batches of backbones: chains of an archive, cropped, labelled, cluster-balanced, bucketed.
+"""Training batches of backbones: chains of an archive, cropped, labelled, cluster-balanced,
+bucketed.
 
-An epoch takes one chain of every sequence cluster. Chains longer than `max_length` give compact contiguous
-windows. A share of the samples is posed as motif scaffolding: a few segments are held at their data value and the
+An epoch takes one chain of every sequence cluster. Chains longer than `max_length` give compact
+contiguous
+windows. A share of the samples is posed as motif scaffolding: a few segments are held at their
+data value and the
 rest travels from noise. The draw of every item depends on (seed, epoch, item) alone.
 """
 
@@ -34,7 +37,8 @@ class BackboneDataSettings:
         archive: chain archive written by `sciddiff prepare backbone`.
         min_length: shortest chain or crop, residues.
         max_length: longest; longer chains are cropped.
-        crop_all: crop every chain to a random length, not only those over `max_length` (a curriculum's first stage).
+        crop_all: crop every chain to a random length, not only those over `max_length` (a
+        curriculum's first stage).
         budget: largest sum over a batch of the square of the padded length.
         motif_fraction: share of samples posed as motif scaffolding.
         max_rg_ratio: crops less compact than this multiple of 2.2 L^0.38 Å are drawn again.
@@ -47,6 +51,10 @@ class BackboneDataSettings:
     budget: float = 40000.0
     motif_fraction: float = 0.12
     max_rg_ratio: float = 1.25
+
+
+NO_DATA = BackboneDataSettings()
+"""Settings of a domain that only samples."""
 
 
 class BackboneData:
@@ -70,7 +78,9 @@ class BackboneData:
         sizes = np.ones(len(self.archive), dtype=int)
         for i in items:
             sizes[i] = windows[i][1] - windows[i][0]
-        packed = Buckets(sizes.tolist(), self.settings.budget).batches(epoch, seed, rank, world, items)
+        packed = Buckets(sizes.tolist(), self.settings.budget).batches(
+            epoch, seed, rank, world, items
+        )
         for group in packed:
             yield self._collate(group, [windows[i] for i in group], seed, epoch)
 
@@ -88,7 +98,9 @@ class BackboneData:
                 return start, start + size
         return 0, 0
 
-    def _collate(self, group: list[int], windows: list[tuple[int, int]], seed: int, epoch: int) -> Batch:
+    def _collate(
+        self, group: list[int], windows: list[tuple[int, int]], seed: int, epoch: int
+    ) -> Batch:
         lengths = [stop - start for start, stop in windows]
         coords = np.zeros((len(group), max(lengths), 4, 3), dtype=np.float32)
         fixed = np.zeros(coords.shape[:2], dtype=bool)
@@ -106,11 +118,16 @@ class BackboneData:
 
 
 def backbone_batch(
-    coords: Tensor, lengths: list[int], folds: Tensor, fixed: Tensor | None = None, ids: tuple[str, ...] = ()
+    coords: Tensor,
+    lengths: list[int],
+    folds: Tensor,
+    fixed: Tensor | None = None,
+    ids: tuple[str, ...] = (),
 ) -> Batch:
     """A batch of frames from backbone atoms.
 
-    The origin is the centre of mass of the CA atoms, or of the fixed ones in samples that have some: a motif's
+    The origin is the centre of mass of the CA atoms, or of the fixed ones in samples that have
+    some: a motif's
     place in the finished protein is not known beforehand.
 
     Args:

@@ -1,14 +1,15 @@
 """Designs: sampled frames as chains a user can open, and folders of them.
 
-Frames come in nm around the origin; a design is one or more `Backbone` chains in Å with relaxed peptide bonds.
+Frames come in nm around the origin; a design is one or more `Backbone` chains in Å with relaxed
+peptide bonds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,11 +18,15 @@ from torch import Tensor
 
 from protein.backbone.data import NM
 from protein.backbone.network import ROTATIONS, TRANSLATIONS
-from protein.backbone.polish import PolishSettings, polish
-from protein.structures.chain import Backbone
+from protein.backbone.polish import DEFAULT, PolishSettings, polish
+from protein.structures.chain import Backbone, Structure
 from protein.structures.frames import backbone_from_frames
 from sciddiff.errors import InputError
 from sciddiff.state import Batch, State
+
+if TYPE_CHECKING:
+    from protein.backbone.metrics import Evaluation
+    from protein.backbone.metrics.tm import Progress
 
 
 @dataclass(frozen=True)
@@ -33,18 +38,23 @@ class Numbering:
         residue_numbers: number within its chain, length N.
         sequence: one-letter code of each residue; designed residues are alanine.
         fixed: residues that came from the user's motif `[N]`.
+        insertion_codes: one per residue; empty for none at all.
     """
 
     chain_ids: tuple[str, ...]
     residue_numbers: tuple[int, ...]
     sequence: str
     fixed: NDArray[np.bool_]
+    insertion_codes: tuple[str, ...] = ()
 
     @staticmethod
     def plain(length: int) -> Numbering:
         """One chain A of alanine, numbered from 1."""
         return Numbering(
-            ("A",) * length, tuple(range(1, length + 1)), "A" * length, np.zeros(length, dtype=bool)
+            ("A",) * length,
+            tuple(range(1, length + 1)),
+            "A" * length,
+            np.zeros(length, dtype=bool),
         )
 
 
@@ -79,7 +89,9 @@ class Design:
         return replace(self, chains=tuple(chains))
 
     def copied(self, rotations: NDArray[np.floating], chain_ids: Sequence[str]) -> Design:
-        """An assembly: its first chain turned by each rotation `[n, 3, 3]` and named by `chain_ids`."""
+        """An assembly: its first chain turned by each rotation `[n, 3, 3]` and named by
+        `chain_ids`.
+        """
         unit = self.chains[0]
         chains = [
             replace(unit, coords=np.asarray(unit.coords @ r.T, dtype=np.float32), chain_id=name)
@@ -101,14 +113,15 @@ def designs_from_state(
     batch: Batch,
     x: State,
     numbering: Numbering | None = None,
-    settings: PolishSettings = PolishSettings(),
+    settings: PolishSettings = DEFAULT,
 ) -> list[Design]:
     """Turn sampled frames into designs.
 
     Args:
         batch: the template that was sampled.
         x: `translations [B, N, 3]` in nm, `rotations [B, N, 3, 3]`.
-        numbering: names of the residues, the same for all samples; one chain numbered from 1 by default.
+        numbering: names of the residues, the same for all samples; one chain numbered from 1 by
+        default.
         settings: junction relaxation.
 
     Raises:
@@ -139,7 +152,9 @@ def designs_from_state(
 
 
 def bonded_residues(batch: Batch, mask: Tensor) -> Tensor:
-    """Residue i is bonded to i + 1: next number of the same chain `[B, N]`; false in the last column."""
+    """Residue i is bonded to i + 1: next number of the same chain `[B, N]`; false in the last
+    column.
+    """
     index = batch.cond["residue_index"]
     follows = torch.roll(index, -1, 1) - index == 1
     if "chain_index" in batch.cond:
@@ -161,14 +176,15 @@ def _split(coords: NDArray[np.float32], names: Numbering, label: str) -> tuple[B
                 "".join(names.sequence[i] for i in rows),
                 chain_id,
                 np.asarray(names.residue_numbers, dtype=np.int64)[rows],
+                tuple(names.insertion_codes[i] for i in rows) if names.insertion_codes else (),
                 name=label,
             )
         )
     return tuple(chains)
 
 
-def read_directory(directory: Path) -> list[tuple[str, NDArray[np.float32]]]:
-    """Backbones of every structure file of a folder, one entry per chain.
+def read_directory(directory: Path) -> list[Structure]:
+    """Every structure file of a folder, in the order of names.
 
     Raises:
         InputError: the folder is missing or holds no structure.
@@ -178,30 +194,49 @@ def read_directory(directory: Path) -> list[tuple[str, NDArray[np.float32]]]:
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder; give a folder of PDB or mmCIF files")
     for pattern in ("*.cif", "*.pdb", "*.cif.gz", "*.pdb.gz", "*.ent"):
-        files = sorted(directory.glob(pattern))
-        if files:
-            return [
-                (path.stem if len(structure.chains) == 1 else f"{path.stem}:{chain.chain_id}", chain.coords)
-                for path in files
-                for structure in [read_structure(path)]
-                for chain in structure.chains
-            ]
+        if files := sorted(directory.glob(pattern)):
+            return [read_structure(path) for path in files]
     raise InputError(f"{directory}: holds no .pdb or .cif file; give a folder of structures")
 
 
-def evaluate_directory(directory: Path, reference: Path | None) -> dict[str, Any]:
-    """Measure the designs of a folder beside natives; writes `designs.csv` into it.
+def evaluate_directory(
+    directory: Path,
+    reference: Path | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure the designs of a folder beside natives, and write `designs.csv` into it.
 
     Args:
         directory: folder of PDB or mmCIF files.
-        reference: chain archive; its training split is what novelty is measured against, its validation split
-            the natives. Without one, the packaged summary of natives is used and novelty is left out.
+        reference: chain archive whose training split novelty is measured against; left out
+        without one.
+        workers: processes for structure alignment.
+        progress: called as ``progress(stage, done, total)``.
     """
     from protein.backbone.metrics import evaluate_designs, write_designs_csv
+
+    structures = read_directory(directory)
+    chains = [
+        (Path(s.source).name.split(".")[0], np.concatenate([c.coords for c in s.chains]))
+        for s in structures
+    ]
+    evaluation = evaluate_designs(
+        chains,
+        training=None if reference is None else _training_chains(reference),
+        workers=workers,
+        progress=progress,
+        chain_lengths={
+            name: [len(c) for c in s.chains]
+            for (name, _), s in zip(chains, structures, strict=True)
+        },
+    )
+    write_designs_csv(directory / "designs.csv", evaluation.rows)
+    return evaluation
+
+
+def _training_chains(path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
     from protein.structures.archive import ChainArchive
 
-    chains = read_directory(directory)
-    archive = None if reference is None else ChainArchive.open(reference)
-    evaluation = evaluate_designs(chains, archive=archive)
-    write_designs_csv(directory / "designs.csv", evaluation.rows)
-    return {"designs": evaluation.summary, "natives": evaluation.natives}
+    archive = ChainArchive.open(path).subset(split="train")
+    return ((archive.ids[i], archive[i]) for i in range(len(archive)))

@@ -1,8 +1,11 @@
 """The backbone domain: what the shared core needs to know to learn and draw protein backbones.
 
-A state has two leaves. `translations [B, N, 3]` (CA positions, nm) travel on a straight Gaussian path in the space
-of zero centre of mass; `rotations [B, N, 3, 3]` travel on geodesics of SO(3) from the uniform law, linearly in time
-when learning and with the exponential rate of FrameFlow (Yim et al. 2023, section 4) when sampling.
+A state has two leaves. `translations [B, N, 3]` (CA positions, nm) travel on a straight Gaussian
+path in the space
+of zero centre of mass; `rotations [B, N, 3, 3]` travel on geodesics of SO(3) from the uniform
+law, linearly in time
+when learning and with the exponential rate of FrameFlow (Yim et al. 2023, section 4) when
+sampling.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from protein.backbone.data import BackboneData, BackboneDataSettings
+from protein.backbone.data import NO_DATA, BackboneData, BackboneDataSettings
 from protein.backbone.losses import geometry_losses
 from protein.backbone.network import FOLDS, ROTATIONS, TRANSLATIONS
 from protein.backbone.request import GenerationRequest, templates
@@ -36,7 +39,9 @@ LOSS_WEIGHTS = {
     "distances": 1.0,
     "overlaps": 0.2,
 }
-"""Weights of the terms of the training loss; `neighbours` and later are those of `protein.backbone.losses`."""
+"""Weights of the terms of the training loss; `neighbours` and later are those of
+`protein.backbone.losses`.
+"""
 
 
 class BackboneDomain(Domain):
@@ -48,7 +53,7 @@ class BackboneDomain(Domain):
 
     name = "backbone"
 
-    def __init__(self, data: BackboneDataSettings = BackboneDataSettings()) -> None:
+    def __init__(self, data: BackboneDataSettings = NO_DATA) -> None:
         self.data = data
 
     def path(self) -> ProductPath:
@@ -77,17 +82,21 @@ class BackboneDomain(Domain):
         ]
 
     def evaluate(self, directory: Path, reference: Path | None) -> dict[str, Any]:
-        """Geometry, diversity and novelty of a folder of designs; see `protein.backbone.metrics`."""
+        """Geometry, diversity and novelty of a folder of designs; see
+        `protein.backbone.metrics`.
+        """
         from protein.backbone.designs import evaluate_directory
 
-        return evaluate_directory(directory, reference)
+        return evaluate_directory(directory, reference).to_json()
 
     def null_labels(self) -> dict[str, Any]:
         """The fold class that means "any"."""
         return {"fold": FOLDS.index("none")}
 
     def objective(self) -> Denoising:
-        """Flow matching on both leaves with the geometry losses, self-conditioning and label dropout."""
+        """Flow matching on both leaves with the geometry losses, self-conditioning and label
+        dropout.
+        """
         return Denoising(
             times=BetaMixture(uniform=0.1),
             weights={name: LOSS_WEIGHTS[name] for name in (TRANSLATIONS, ROTATIONS)},
@@ -111,7 +120,9 @@ def backbone_path(free: bool = False) -> ProductPath:
     return ProductPath(
         {
             TRANSLATIONS: GaussianPath(
-                Linear(), manifold=Euclidean() if free else ZeroCenterOfMass(), parametrization="data"
+                Linear(),
+                manifold=Euclidean() if free else ZeroCenterOfMass(),
+                parametrization="data",
             ),
             ROTATIONS: GeodesicPath(SO3(), sampling_kappa=ExponentialKappa(10.0)),
         }
@@ -121,7 +132,9 @@ def backbone_path(free: bool = False) -> ProductPath:
 def weighted_geometry_losses(
     predictions: Mapping[str, Any], samples: Mapping[str, Any], batch: Batch
 ) -> dict[str, Tensor]:
-    """The terms of `geometry_losses`, weighted, from what the core's objective hands over: each `[B]`."""
+    """The terms of `geometry_losses`, weighted, from what the core's objective hands over: each
+    `[B]`.
+    """
     layout = batch.layouts[TRANSLATIONS]
     mask = layout.mask
     if mask is None:

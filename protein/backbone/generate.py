@@ -1,6 +1,7 @@
 """Generate backbones: unconditional, around a motif, from a structure, or as a symmetric assembly.
 
-Every mode is the same call of the core's `sample`: modes differ in the template (what is fixed, where the state
+Every mode is the same call of the core's `sample`: modes differ in the template (what is fixed,
+where the state
 starts) and in the network seen by the sampler (copies of an asymmetric unit).
 """
 
@@ -9,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from protein.backbone.designs import Design, Numbering, designs_from_state
 from protein.backbone.network import FOLDS
-from protein.backbone.polish import PolishSettings
+from protein.backbone.polish import DEFAULT, PolishSettings
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
-from sciddiff.guidance import ClassifierFree, DenoiserLike
 from sciddiff.grids import uniform
+from sciddiff.guidance import ClassifierFree, DenoiserLike
 from sciddiff.samplers import Ancestral, EulerMaruyama, Sampler
 from sciddiff.sampling import sample
 from sciddiff.state import Batch, State
@@ -32,7 +31,8 @@ class GenerateSettings:
     Attributes:
         steps: network calls per design.
         sampler: "sde" adds noise on the way, "ode" does not.
-        temperature: scale of the noise that "sde" adds on the way; below 1 designs are more regular and less
+        temperature: scale of the noise that "sde" adds on the way; below 1 designs are more
+        regular and less
             diverse. With "ode" it scales the starting noise.
         fold_weight: strength of the fold class, 1 for plain conditioning.
         seed: seed of the noise.
@@ -44,7 +44,7 @@ class GenerateSettings:
     temperature: float = 0.4
     fold_weight: float = 1.5
     seed: int = 0
-    polish: PolishSettings = PolishSettings()
+    polish: PolishSettings = DEFAULT
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 5000:
@@ -77,7 +77,7 @@ class Start:
 def generate(
     denoiser: Denoiser,
     batch: Batch,
-    settings: GenerateSettings = GenerateSettings(),
+    settings: GenerateSettings | None = None,
     numbering: Numbering | None = None,
     start: Start | None = None,
     on_step: Callable[[int, int], None] | None = None,
@@ -95,6 +95,7 @@ def generate(
     Returns:
         One design per sample, in the order of the batch.
     """
+    settings = settings or GenerateSettings()
     guided: DenoiserLike = denoiser
     if settings.fold_weight != 1.0 and bool((batch.cond["fold"] != FOLDS.index("none")).any()):
         guided = ClassifierFree(settings.fold_weight, {"fold": FOLDS.index("none")})(denoiser)
@@ -112,4 +113,3 @@ def generate(
         **options,
     )
     return designs_from_state(batch, result.x, numbering, settings.polish)
-

@@ -3,10 +3,12 @@
 Four terms, each per sample and all invariant to rigid motions:
 
 ``neighbours``
-    Frame-aligned point error (Jumper et al. 2021, algorithm 28) of CA positions of residue pairs that are close
+    Frame-aligned point error (Jumper et al. 2021, algorithm 28) of CA positions of residue pairs
+    that are close
     in the data, clamped; the frames make it sensitive to handedness, which distances are not.
 ``junctions``
-    The atoms N, CA, C of residues i+1 ... i+3 seen from residue i. It pins down the peptide bond, its angles,
+    The atoms N, CA, C of residues i+1 ... i+3 seen from residue i. It pins down the peptide bond,
+    its angles,
     planarity and the local torsions, and is what keeps chains unbroken when the data set is small.
 ``distances``
     Local CA distances of any sign (FrameDiff, Yim et al. 2023, eq. 12), weighted to contacts.
@@ -43,11 +45,13 @@ def geometry_losses(
     """Geometry losses of a batch of predicted frames.
 
     Args:
-        predicted: `translations [B, N, 3]` (nm) and `rotations [B, N, 3, 3]` of the predicted data.
+        predicted: `translations [B, N, 3]` (nm) and `rotations [B, N, 3, 3]` of the predicted
+        data.
         target: the same leaves of the data.
         t: times `[B]`.
         mask: real residues `[B, N]`.
-        residue_index: numbers along the chain `[B, N]`; residues are bonded where they differ by 1.
+        residue_index: numbers along the chain `[B, N]`; residues are bonded where they differ by
+        1.
         start: time before which the losses are off.
 
     Returns:
@@ -85,7 +89,9 @@ def _overlaps(distances: Tensor, pair: Tensor, index: Tensor) -> Tensor:
 
 
 def _junctions(x: Tensor, r: Tensor, y: Tensor, q: Tensor, mask: Tensor, index: Tensor) -> Tensor:
-    """Error of the next residues' atoms in each residue's frame, in units of `_BOND_SCALE`, `[B]`."""
+    """Error of the next residues' atoms in each residue's frame, in units of `_BOND_SCALE`,
+    `[B]`.
+    """
     local = x.new_tensor([LOCAL_N, LOCAL_CA, LOCAL_C]) * 0.1
     total = x.new_zeros(x.shape[0])
     for apart in (1, 2, 3):

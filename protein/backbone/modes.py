@@ -1,6 +1,8 @@
-"""What a run of the generator makes: new folds, scaffolds of a motif, variants of a structure, assemblies.
+"""What a run of the generator makes: new folds, scaffolds of a motif, variants of a structure,
+assemblies.
 
-A mode turns design indices into templates, says through which network they are sampled, and puts the finishing
+A mode turns design indices into templates, says through which network they are sampled, and puts
+the finishing
 touch on a design. All four share the core's one sampling loop.
 """
 
@@ -15,7 +17,8 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from protein.backbone.contigs import ResolvedContig, parse_contig, resolve
+from protein.backbone.contig_syntax import parse_contig
+from protein.backbone.contigs import ResolvedContig, resolve
 from protein.backbone.data import backbone_batch
 from protein.backbone.designs import Design, Numbering
 from protein.backbone.domain import backbone_path
@@ -126,7 +129,9 @@ class Scaffolds(Mode):
                 chain_index=torch.from_numpy(contig.chain_index)[None],
             )
             chains, numbers, sequence = contig.output_numbering()
-            yield Item(batch, Numbering(chains, numbers, sequence, contig.fixed), contig=contig)
+            codes = contig.output_insertion_codes()
+            names = Numbering(chains, numbers, sequence, contig.fixed, codes)
+            yield Item(batch, names, contig=contig)
 
     def describe(self) -> str:
         """The resolved contigs."""
@@ -162,7 +167,8 @@ class Variants(Mode):
         index = np.concatenate([chain.residue_numbers for chain in self._chains])
         chain_index = np.repeat(np.arange(len(self._chains)), [len(c) for c in self._chains])
         self._batch = self._batch.with_cond(
-            residue_index=torch.from_numpy(index)[None], chain_index=torch.from_numpy(chain_index)[None]
+            residue_index=torch.from_numpy(index)[None],
+            chain_index=torch.from_numpy(chain_index)[None],
         )
         self.request = {"mode": "partial", "file": str(file), "noise": noise, "fold": fold}
 
@@ -171,7 +177,8 @@ class Variants(Mode):
         ids = tuple(c.chain_id for c in self._chains for _ in range(len(c)))
         numbers = tuple(int(n) for c in self._chains for n in c.residue_numbers)
         sequence = "".join(c.sequence for c in self._chains)
-        numbering = Numbering(ids, numbers, sequence, np.zeros(len(ids), dtype=bool))
+        codes = tuple(code for c in self._chains for code in c.insertion_codes)
+        numbering = Numbering(ids, numbers, sequence, np.zeros(len(ids), dtype=bool), codes)
         for index in indices:
             batch = replace(self._batch, ids=(design_name(index),))
             batch = batch.with_cond(index=torch.tensor([index]))
@@ -238,11 +245,15 @@ def mode_of(options: Any) -> Mode:  # noqa: ANN401 - parsed command line
     if len(chosen) > 1:
         raise InputError(f"{' and '.join(chosen)}: cannot be used together; give one of them")
     if (options.motif is None) == (options.scaffold is not None):
-        raise InputError("--scaffold and --motif: go together; give the contig and the file it refers to")
+        raise InputError(
+            "--scaffold and --motif: go together; give the contig and the file it refers to"
+        )
     if options.length is not None and (options.scaffold or options.partial):
         raise InputError(f"--length: is decided by {chosen[0]}; leave it out")
     if options.scaffold is not None:
-        return Scaffolds(options.scaffold, options.motif, options.fold, options.seed, options.number)
+        return Scaffolds(
+            options.scaffold, options.motif, options.fold, options.seed, options.number
+        )
     if options.partial is not None:
         return Variants(options.partial, options.noise, options.fold, options.number)
     lengths = parse_lengths(options.length or "60-128")

@@ -1,10 +1,15 @@
 """The backbone network: from noisy residue frames to the clean ones.
 
-Input and output are frames (rotation, origin in nm). A pair representation is built once from the sequence
-separation, the geometry of the noisy frames and the previous prediction (self-conditioning, Chen et al. 2022),
-then blocks of invariant point attention, a transition and a frame update walk from the noisy frames to the
-predicted ones (Jumper et al. 2021; Yim et al. 2023, FrameDiff; Yim et al. 2023, FrameFlow). Every feature is
-invariant and every update is expressed in a residue's own frame, so the whole map commutes with rigid motions;
+Input and output are frames (rotation, origin in nm). A pair representation is built once from the
+sequence
+separation, the geometry of the noisy frames and the previous prediction (self-conditioning, Chen
+et al. 2022),
+then blocks of invariant point attention, a transition and a frame update walk from the noisy
+frames to the
+predicted ones (Jumper et al. 2021; Yim et al. 2023, FrameDiff; Yim et al. 2023, FrameFlow). Every
+feature is
+invariant and every update is expressed in a residue's own frame, so the whole map commutes with
+rigid motions;
 it does not commute with reflections, so handedness is learned.
 """
 
@@ -76,7 +81,8 @@ class BackboneNetwork(nn.Module):
             x_t: `translations [B, N, 3]` in nm and `rotations [B, N, 3, 3]` at time t.
             t: times `[B]`.
             batch: `cond` may hold `residue_index [B, N]`, `chain_index [B, N]`, `fold [B]` and
-                `self_condition` (a State); the layout of the translations holds `mask` and `fixed`.
+                `self_condition` (a State); the layout of the translations holds `mask` and
+                `fixed`.
 
         Returns:
             State with the same leaves and shapes: the predicted data.
@@ -84,7 +90,9 @@ class BackboneNetwork(nn.Module):
         positions, rotations = x_t[TRANSLATIONS], x_t[ROTATIONS]
         b, n, _ = positions.shape
         layout = batch.layouts[TRANSLATIONS]
-        mask = layout.mask if layout.mask is not None else positions.new_ones(b, n, dtype=torch.bool)
+        mask = (
+            layout.mask if layout.mask is not None else positions.new_ones(b, n, dtype=torch.bool)
+        )
         fixed = layout.fixed if layout.fixed is not None else torch.zeros_like(mask)
         time = torch.where(fixed, 1.0, t.to(positions)[:, None])
         s = self._nodes(time, fixed, batch, b, n)
@@ -92,7 +100,9 @@ class BackboneNetwork(nn.Module):
         hidden = attention_mask(mask)
         updates = iter(self.pair_updates)
         for i, block in enumerate(self.blocks):
-            s, rotations, positions = block(s, z, rotations, positions, hidden, mask, ~fixed & mask)
+            s, rotations, positions = block(
+                s, z, rotations, positions, hidden, mask, ~fixed & mask
+            )
             if (i + 1) % self.pair_every == 0 and i + 1 < len(self.blocks):
                 z = next(updates)(s, z, self._bins(positions))
         return {TRANSLATIONS: positions, ROTATIONS: rotations}
@@ -106,7 +116,9 @@ class BackboneNetwork(nn.Module):
         return self.node_in(s + self.fold(fold)[:, None])
 
     def _bins(self, positions: Tensor) -> Tensor:
-        distances = torch.cdist(positions.detach(), positions.detach(), compute_mode="donot_use_mm_for_euclid_dist")
+        distances = torch.cdist(
+            positions.detach(), positions.detach(), compute_mode="donot_use_mm_for_euclid_dist"
+        )
         return torch.bucketize(distances, self.edges)
 
     def _pairs(self, s: Tensor, positions: Tensor, rotations: Tensor, batch: Batch) -> Tensor:
@@ -139,7 +151,11 @@ class _Block(nn.Module):
         self.norm = nn.LayerNorm(node)
         self.attention = InvariantPointAttention(node, pair, heads)
         self.transition = nn.Sequential(
-            nn.LayerNorm(node), nn.Linear(node, 2 * node), nn.ReLU(), nn.Linear(2 * node, node), nn.Dropout(dropout)
+            nn.LayerNorm(node),
+            nn.Linear(node, 2 * node),
+            nn.ReLU(),
+            nn.Linear(2 * node, node),
+            nn.Dropout(dropout),
         )
         self.update_norm = nn.LayerNorm(node)
         self.update = nn.Linear(node, 6)

@@ -1,12 +1,17 @@
-"""Junction relaxation: the smallest moves of residue frames that make every peptide bond a good one.
+"""Junction relaxation: the smallest moves of residue frames that make every peptide bond a good
+one.
 
-A network places frames to within a few hundredths of an ångström; crystallographic bond lengths are ten times
-tighter. Each residue's N, CA, C stay rigid at ideal geometry, and the frames are moved by gradient descent on
+A network places frames to within a few hundredths of an ångström; crystallographic bond lengths
+are ten times
+tighter. Each residue's N, CA, C stay rigid at ideal geometry, and the frames are moved by
+gradient descent on
 
     E = sum over junctions of z^2 (C-N length, both angles, omega)  +  overlaps  +  k |moves|^2,
 
-with z in the standard deviations of Engh & Huber (2001), softened so that one bad junction does not tear at its
-neighbours. No torsion preference and no secondary-structure term is used: what fold the design has, and its
+with z in the standard deviations of Engh & Huber (2001), softened so that one bad junction does
+not tear at its
+neighbours. No torsion preference and no secondary-structure term is used: what fold the design
+has, and its
 handedness, is the network's own.
 """
 
@@ -40,7 +45,11 @@ class PolishSettings:
     overlap: float = 20.0
 
 
-# Closest approach (Å) of backbone heavy atoms of residues that are three or more apart. N and O may hydrogen bond.
+DEFAULT = PolishSettings()
+"""Settings of a finished design."""
+
+# Closest approach (Å) of backbone heavy atoms of residues that are three or more apart. N and O
+# may hydrogen bond.
 _ATOMS = 4
 _CLOSEST = (
     (3.0, 3.2, 3.2, 2.7),
@@ -56,7 +65,7 @@ def polish(
     mask: Tensor,
     bonded: Tensor,
     fixed: Tensor | None = None,
-    settings: PolishSettings = PolishSettings(),
+    settings: PolishSettings = DEFAULT,
 ) -> tuple[Tensor, Tensor]:
     """Relax the junctions of a batch of backbones.
 
@@ -97,7 +106,9 @@ def polish(
 
 
 def _moved(positions: Tensor, rotations: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
-    """Apply moves `[B, N, 6]`: a turn (in units of half a radian) and a shift (Å), both in the residue's frame."""
+    """Apply moves `[B, N, 6]`: a turn (in units of half a radian) and a shift (Å), both in the
+    residue's frame.
+    """
     shift = torch.matmul(rotations, moves[..., 3:, None])[..., 0]
     return positions + shift, torch.matmul(rotations, exp_map(0.5 * moves[..., :3]))
 

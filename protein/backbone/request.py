@@ -1,6 +1,8 @@
-"""What a user asks the backbone generator for, and the batches of templates that say it to the core.
+"""What a user asks the backbone generator for, and the batches of templates that say it to the
+core.
 
-Every design has an index. Its length is drawn from (seed, index) and its noise from the same pair, so a design is
+Every design has an index. Its length is drawn from (seed, index) and its noise from the same
+pair, so a design is
 the same whether it is made alone, among thousands, or in a rerun that fills a gap.
 """
 
@@ -50,7 +52,9 @@ class GenerationRequest:
         known = {"length", "n", "fold", "seed", "first"}
         for key in request:
             if key not in known:
-                raise InputError(f"request field {key}: unknown; use one of {', '.join(sorted(known))}")
+                raise InputError(
+                    f"request field {key}: unknown; use one of {', '.join(sorted(known))}"
+                )
         return GenerationRequest(
             lengths=parse_lengths(str(request.get("length", "60-128"))),
             n=_count(request.get("n", 1)),

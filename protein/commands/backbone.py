@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
-import logging
 import platform
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.command import Command
-from sciddiff.errors import InputError
+from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, pick_device
+from sciddiff.cli.output import emit
+from sciddiff.cli.progress import progress
 
 if TYPE_CHECKING:
     from protein.backbone.campaign import Campaign
     from protein.backbone.generate import GenerateSettings
+    from protein.backbone.metrics import Evaluation
     from protein.backbone.modes import Mode
 
 _EXAMPLES = """examples:
@@ -33,27 +34,58 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("-o", "--out", type=Path, default=Path("designs"), help="output folder (default: designs)")
-    add("-n", "--number", type=int, default=1, help="number of designs (default: 1)")
-    add("--length", default=None, help='residues, "100" or "60-128" (default: 60-128)')
-    add("--fold", choices=("alpha", "beta", "mixed"), default="none", help="fold class (default: any)")
-    add("--fold-weight", type=float, default=1.5, help="strength of --fold; 1 is plain conditioning")
+    add_output(parser, "designs")
+    add(
+        "-n",
+        "--number",
+        type=count(),
+        default=1,
+        metavar="N",
+        help="number of designs (default 1)",
+    )
+    add("--length", metavar="L", help='residues, "100" or "60-128" (default 60-128)')
+    add(
+        "--fold",
+        choices=("alpha", "beta", "mixed"),
+        default="none",
+        help="fold class (default: any)",
+    )
+    add(
+        "--fold-weight",
+        type=float,
+        default=1.5,
+        metavar="W",
+        help="strength of --fold (default 1.5)",
+    )
     add("--scaffold", metavar="CONTIG", help='build around a motif: "10-40,A25-45,10-40"')
     add("--motif", type=Path, metavar="FILE", help="structure the motif residues are taken from")
     add("--plan", action="store_true", help="print the resolved contigs and stop")
-    add("--partial", type=Path, metavar="FILE", help="vary a structure: noise it and denoise it again")
-    add("--noise", type=float, default=0.3, help="with --partial: share of noise, 0 to 1 (default: 0.3)")
+    add(
+        "--partial", type=Path, metavar="FILE", help="vary a structure: noise it, denoise it again"
+    )
+    add("--noise", type=float, default=0.3, metavar="X", help="of --partial, 0 to 1 (default 0.3)")
     add("--symmetry", metavar="GROUP", help="symmetric assembly: C2, C3, D2, T, O, I ...")
-    add("--steps", type=int, default=20, help="network calls per design (default: 20)")
+    add("--steps", type=count(), default=20, metavar="K", help="network calls (default 20)")
     add("--sampler", choices=("sde", "ode"), default="sde", help="stochastic or deterministic")
-    add("--temperature", type=float, default=0.4, help="noise on the way; lower is more regular, less diverse")
-    add("--model", default="lite", help="shipped weights by name, or a checkpoint folder (default: lite)")
-    add("--reference", type=Path, metavar="ARCHIVE", help="chain archive to measure novelty against")
-    add("--seed", type=int, default=0, help="designs are the same for the same seed (default: 0)")
-    add("--device", default="auto", help="cpu, cuda, cuda:1, mps or auto")
-    add("--threads", type=int, default=0, help="CPU threads (default: as many as torch sees)")
-    add("--no-report", action="store_true", help="write structures only: no metrics, no report")
-    add("--json", action="store_true", help="print a summary as JSON")
+    add(
+        "--temperature",
+        type=float,
+        default=0.4,
+        metavar="T",
+        help="noise on the way (default 0.4)",
+    )
+    add("--model", default="lite", help="shipped weights, or a checkpoint folder (default lite)")
+    add(
+        "--reference",
+        type=Path,
+        metavar="ARCHIVE",
+        help="chain archive to measure novelty against",
+    )
+    add_seed(parser)
+    add_device(parser)
+    add("--threads", type=count(), metavar="T", help="CPU threads (default: torch's choice)")
+    add("--no-report", action="store_true", help="structures only: no metrics, no report")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,10 +96,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from protein.backbone.campaign import Campaign
     from protein.backbone.generate import GenerateSettings
+    from protein.backbone.metrics import comparison_text
     from protein.backbone.modes import mode_of
 
-    if args.number < 1:
-        raise InputError(f"-n {args.number}: must be 1 or more")
     settings = GenerateSettings(
         steps=args.steps,
         sampler=args.sampler,
@@ -77,46 +108,45 @@ def run(args: argparse.Namespace) -> int:
     )
     mode = mode_of(args)
     if args.plan:
-        print(mode.describe())
+        emit(args, {"plan": mode.describe()}, mode.describe())
         return 0
     request = {**mode.request, "model": str(args.model), **_plain(settings)}
     campaign = Campaign(args.out, request)
     campaign.open()
     seconds = _make(args, mode, settings, campaign)
     summary = {"designs": args.number, "folder": str(args.out), "seconds": round(seconds, 2)}
+    text = f"{args.number} designs in {args.out}"
     if not args.no_report:
-        summary |= _measure(args, campaign, seconds)
-    if args.json:
-        print(json.dumps(summary))
-    elif not args.no_report:
-        print(f"{args.number} designs in {args.out}; open {summary['report']}")
-    else:
-        print(f"{args.number} designs in {args.out}")
+        evaluation, report = _measure(args, campaign)
+        summary |= {"report": str(report), "figures": evaluation.summary}
+        text = f"{comparison_text(evaluation)}\n\n{text}; open {report}"
+    emit(args, summary, text)
     return 0
 
 
-def _make(args: argparse.Namespace, mode: Mode, settings: GenerateSettings, campaign: Campaign) -> float:
+def _make(
+    args: argparse.Namespace, mode: Mode, settings: GenerateSettings, campaign: Campaign
+) -> float:
     """Generate what is missing; returns seconds spent sampling."""
     import torch
 
     from protein.backbone.generate import generate
     from protein.pretrained import find_model
-    from sciddiff.cli.device import resolve_device
-    from sciddiff.cli.progress import progress
 
     missing = campaign.missing(args.number)
     if not missing:
         return 0.0
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = resolve_device(args.device)
+    device = pick_device(args.device)
     model = find_model(args.model, device)
     denoiser = mode.denoiser(model.denoiser)
     started = time.perf_counter()
-    with progress("designs", len(missing) * settings.steps, quiet=args.json) as advance:
+    with progress("designing", len(missing) * settings.steps, show=not args.json) as bar:
         for item in mode.templates(missing):
+
             def on_step(done: int, total: int, size: int = item.batch.size) -> None:
-                advance(size)
+                bar.advance(size)
 
             designs = generate(
                 denoiser,
@@ -129,16 +159,25 @@ def _make(args: argparse.Namespace, mode: Mode, settings: GenerateSettings, camp
             for design in designs:
                 mode.finish(design, item).write(args.out)
     seconds = time.perf_counter() - started
-    campaign.record({"model_card": model.meta, **_machine(), "seconds": seconds, "made": len(missing)})
+    campaign.record(
+        {"model_card": model.meta, **_machine(), "seconds": seconds, "made": len(missing)}
+    )
     return seconds
 
 
-def _measure(args: argparse.Namespace, campaign: Campaign, seconds: float) -> dict[str, Any]:
+def _measure(args: argparse.Namespace, campaign: Campaign) -> tuple[Evaluation, Path]:
     """Metrics, `designs.csv` and the report of the whole folder."""
-    from protein.backbone.designs import evaluate_folder
+    from protein.backbone.designs import evaluate_directory, read_directory
+    from protein.backbone.report import write_report
 
-    logging.getLogger(__name__).info("measuring %d designs", args.number)
-    return evaluate_folder(args.out, args.reference, campaign.request, seconds)
+    with progress("measuring", None, show=not args.json) as bar:
+        evaluation = evaluate_directory(
+            args.out,
+            args.reference,
+            progress=lambda stage, done, total: bar.advance(0, f"{stage} {done}"),
+        )
+        report = write_report(args.out, evaluation, read_directory(args.out), campaign.facts())
+    return evaluation, report
 
 
 def _plain(settings: GenerateSettings) -> dict[str, Any]:
@@ -160,4 +199,9 @@ def _machine() -> dict[str, str]:
     }
 
 
-command = Command("backbone", "design protein backbones: new, around a motif, from a structure, symmetric", configure, run)
+command = Command(
+    "backbone",
+    "design protein backbones: new, around a motif, from a structure, symmetric",
+    configure,
+    run,
+)

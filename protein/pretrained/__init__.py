@@ -1,4 +1,6 @@
-"""Weights that ship with the package, one folder each: configuration, weights, facts and a model card."""
+"""Weights that ship with the package, one folder each: configuration, weights, facts and a
+model card.
+"""
 
 from __future__ import annotations
 
@@ -40,4 +42,6 @@ def find_model(name: str, device: torch.device | str = "cpu") -> Model:
         return load(shipped, device)
     if Path(name).is_dir():
         return load(Path(name), device)
-    raise InputError(f"model {name}: neither shipped ({', '.join(names())}) nor a checkpoint folder")
+    raise InputError(
+        f"model {name}: neither shipped ({', '.join(names())}) nor a checkpoint folder"
+    )

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from protein.backbone.campaign import Campaign
-from protein.backbone.request import GenerationRequest, design_name, parse_fold, parse_lengths, templates
+from protein.backbone.request import (
+    GenerationRequest,
+    design_name,
+    parse_fold,
+    parse_lengths,
+    templates,
+)
 from sciddiff.errors import InputError
 
 

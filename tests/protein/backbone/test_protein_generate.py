@@ -27,7 +27,9 @@ def denoiser() -> Denoiser:
     return Denoiser(net, backbone_path()).eval()
 
 
-def _all(denoiser: Denoiser, request: GenerationRequest, indices: list[int]) -> dict[int, np.ndarray]:
+def _all(
+    denoiser: Denoiser, request: GenerationRequest, indices: list[int]
+) -> dict[int, np.ndarray]:
     made = [d for batch in templates(request, indices) for d in generate(denoiser, batch, FAST)]
     return {design.index: design.coords for design in made}
 

@@ -74,12 +74,16 @@ def test_a_sample_does_not_depend_on_its_batch_or_padding() -> None:
 
 
 def test_it_commutes_with_rigid_motions() -> None:
-    ca, rotations, mask, bonded = (x.double() if x.is_floating_point() else x for x in _noisy(1, 20, 0.2))
+    ca, rotations, mask, bonded = (
+        x.double() if x.is_floating_point() else x for x in _noisy(1, 20, 0.2)
+    )
     turn = exp_map(torch.tensor([0.4, -1.1, 0.7], dtype=torch.float64))
     shift = torch.tensor([3.0, -2.0, 5.0], dtype=torch.float64)
     settings = PolishSettings(steps=10)
     there, frames = polish(ca, rotations, mask, bonded, settings=settings)
-    moved, moved_frames = polish(ca @ turn.T + shift, turn @ rotations, mask, bonded, settings=settings)
+    moved, moved_frames = polish(
+        ca @ turn.T + shift, turn @ rotations, mask, bonded, settings=settings
+    )
     assert torch.allclose(moved, there @ turn.T + shift, atol=1e-7)
     assert torch.allclose(moved_frames, turn @ frames, atol=1e-7)
 
