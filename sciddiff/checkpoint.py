@@ -291,7 +291,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
         meta = json.loads(file.read_text(encoding="utf-8"))
         number = meta["format"]
         if number == FORMAT:
-            meta["sha256"].items(), meta["weights"]
+            meta |= {"sha256": dict(meta["sha256"]), "weights": list(meta["weights"])}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: damaged; copy the model directory again") from error
     if number != FORMAT:

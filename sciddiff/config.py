@@ -24,6 +24,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -168,7 +169,10 @@ def parser() -> ArgumentParser:
 
     Option `--print_config` prints the plain form with every default and leaves.
     """
-    from jsonargparse import ActionConfigFile, ArgumentParser
+    from jsonargparse import (
+        ActionConfigFile,  # pyright: ignore[reportPrivateImportUsage]
+        ArgumentParser,
+    )
 
     made = ArgumentParser(prog="sciddiff train", exit_on_error=False)
     made.add_argument("--config", action=ActionConfigFile, help="YAML file of the experiment")
@@ -203,8 +207,7 @@ def read(
         arguments = ["--config", yaml.safe_dump(plain, sort_keys=False)]
     reader = parser()
     parsed = _guard(lambda: reader.parse_args([*arguments, *overrides]), where)
-    # Dump rather than as_dict: paths, enums and tuples come back as YAML values.
-    return yaml.safe_load(reader.dump(parsed, skip_none=False, skip_validation=True))
+    return {key: _plain(value) for key, value in parsed.as_dict().items() if key != "config"}
 
 
 def build(plain: Mapping[str, Any]) -> Experiment:
@@ -268,6 +271,19 @@ def to_yaml(plain: Mapping[str, Any], path: Path) -> None:
     partial = path.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(yaml.safe_dump(dict(plain), sort_keys=False), encoding="utf-8")
     os.replace(partial, path)
+
+
+def _plain(value: Any) -> Any:
+    """Values of YAML alone: tuples become lists, paths and enums what they are written as."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.name
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
 
 
 def _guard(action: Callable[[], Any], where: str) -> Any:

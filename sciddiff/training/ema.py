@@ -129,7 +129,7 @@ class PowerEMA:
             names = list(averages)
             stored = [averages[n] for n in names]
             new = [live[n].detach().to(a) for n, a in zip(names, stored, strict=True)]
-            torch._foreach_lerp_(stored, new, 1.0 - beta)
+            torch._foreach_lerp_(stored, new, 1.0 - beta)  # pyright: ignore[reportPrivateImportUsage]
         self.step = step
 
     def weights(self, width: float) -> dict[str, Tensor]:
@@ -221,17 +221,20 @@ def mixture(steps: Sequence[int], widths: Sequence[float], step: int, width: flo
         width: sigma_rel of the average wanted.
 
     Returns:
-        Coefficients `[n]`; they add up to 1 as far as the profile can be met.
+        Coefficients `[n]`, of sum 1.
     """
     t = np.asarray(steps, dtype=np.float64)
     gamma = np.array([exponent(w) for w in widths], dtype=np.float64)
     target_t, target_gamma = np.array([float(step)]), np.array([exponent(width)])
     gram = _inner(t[:, None], gamma[:, None], t[None, :], gamma[None, :])
     right = _inner(t, gamma, target_t, target_gamma)
-    # Neighbouring snapshots are nearly parallel: lstsq rather than solve keeps coefficients small.
     scale = 1.0 / np.sqrt(np.diag(gram))
-    solution = np.linalg.lstsq(gram * scale[:, None] * scale, right * scale, rcond=1e-12)[0]
-    return solution * scale
+    # Normal equations with a Lagrange multiplier for the sum.  Neighbouring snapshots are nearly
+    # parallel: lstsq rather than solve keeps coefficients small.
+    border = np.append(scale, 0.0)
+    system = np.block([[gram * scale[:, None] * scale, border[:-1, None]], [border]])
+    solution = np.linalg.lstsq(system, np.append(right * scale, 1.0), rcond=1e-12)[0]
+    return solution[:-1] * scale
 
 
 def reconstruct(

@@ -134,13 +134,12 @@ class Logs(Callback):
         now = time.monotonic()
         speed = (module.samples - samples) / max(now - then, 1e-9)
         means = _means(trainer, module)
-        optimizer = module.optimizers()
         self.last = {
             "step": trainer.global_step,
             "epoch": module.place.epoch,
             "samples": module.samples,
             "samples_per_second": round(speed, 3),
-            "lr": optimizer.param_groups[0]["lr"],
+            "lr": module.adam.param_groups[0]["lr"],
             "skipped": module.skipped,
             **means,
             **row,

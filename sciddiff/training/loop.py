@@ -195,6 +195,8 @@ def _environment(threads: int) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            # Lightning 2.6 under torch 2.13, about its own use of torch's tree functions.
+            warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
             yield
     finally:
         noisy.setLevel(level)

@@ -20,6 +20,7 @@ from typing import Any, final
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -109,6 +110,14 @@ class DenoisingModule(pl.LightningModule):
         return self._denoiser[0]
 
     @property
+    def adam(self) -> LightningOptimizer:
+        """The optimiser; its `step` counts as one in `trainer.global_step`."""
+        found = self.optimizers()
+        if not isinstance(found, LightningOptimizer):
+            raise RuntimeError("the module is not being trained")
+        return found
+
+    @property
     def between_steps(self) -> bool:
         """Whether no gradient is half accumulated: the moments at which a run can be saved."""
         return not self._micro
@@ -168,7 +177,7 @@ class DenoisingModule(pl.LightningModule):
         finite = torch.isfinite(norm)
         if self.trainer.world_size == 1:
             finite = finite & torch.isfinite(torch.stack([loss for _, loss in micro])).all()
-        optimizer = self.optimizers()
+        optimizer = self.adam
         if not bool(finite):
             optimizer.zero_grad()
             self._refuse(micro)

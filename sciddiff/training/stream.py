@@ -103,4 +103,7 @@ def loader(stream: BatchStream, workers: int = 0) -> DataLoader[Placed]:
         num_workers=workers,
         persistent_workers=False,
         prefetch_factor=2 if workers else None,
+        # Workers need no seed: without a generator of its own the loader would draw one for them
+        # from the global one.
+        generator=torch.Generator().manual_seed(0),
     )
