@@ -25,7 +25,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import Literal, final
+from typing import Literal, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -78,7 +78,7 @@ def log_prob(
         grid: Increasing times from 0, ``[n + 1]``, instead of ``steps`` and ``t_end``.
         seed: Seed of the probes.
         indices: Global number of each sample for its probes, int64 ``[B]``; default 0 to B - 1.
-        chunk: Backward passes done at once by the exact divergence.
+        chunk: Backward passes done at once.
 
     Returns:
         Log-density in nats, ``[B]``.
@@ -89,7 +89,7 @@ def log_prob(
     _check(denoiser, batch)
     times = torch.linspace(0.0, t_end, steps + 1, dtype=torch.float64) if grid is None else grid
     indices = torch.arange(batch.size) if indices is None else indices
-    trace: _Trace = _Exact(chunk) if exact else _Hutchinson(probes, Streams(seed, indices))
+    trace: _Trace = _Exact(chunk) if exact else _Hutchinson(probes, Streams(seed, indices), chunk)
     x, volume = _enter(denoiser, batch, float(times[-1]))
     field = _field(denoiser, batch, trace)
     advance = _rk4 if solver == "rk4" else _euler
@@ -100,6 +100,8 @@ def log_prob(
         x, integral = advance(field, manifolds, x, t, s - t)
         change = change + integral  # the integral of the divergence from t down to s
     return denoiser.path.log_prior(x, batch.layouts) + change + volume
+
+T = TypeVar("T")
 
 Project = Callable[[str, Tensor], Tensor]
 """``(leaf, tangent components) -> what the leaf may do of them``."""
@@ -146,10 +148,11 @@ class _Exact(_Trace):
 class _Hutchinson(_Trace):
     """Rademacher probes, drawn at the first call and kept."""
 
-    def __init__(self, probes: int, generator: Streams) -> None:
+    def __init__(self, probes: int, generator: Streams, chunk: int) -> None:
         if probes < 1:
             raise InputError(f"probes: {probes}; at least one is needed")
         self._count = probes
+        self._chunk = chunk
         self._generator = generator
         self._probes: list[State] = []
 
@@ -160,14 +163,14 @@ class _Hutchinson(_Trace):
             self._probes = [self._draw(velocity, batch) for _ in range(self._count)]
         total = next(iter(velocity.values())).new_zeros(batch.size)
         names = list(velocity)
-        for probe in self._probes:
-            z = {name: project(name, probe[name]) for name in names}
+        for chunk in _chunks(iter(self._probes), self._chunk):
+            z = [torch.stack([project(name, probe[name]) for probe in chunk]) for name in names]
             rows = torch.autograd.grad(
-                [velocity[name] for name in names], [shifts[name] for name in names],
-                [z[name] for name in names], retain_graph=True,
+                [velocity[name] for name in names], [shifts[name] for name in names], z,
+                retain_graph=True, is_grads_batched=True,
             )  # fmt: skip
-            for name, row in zip(names, rows, strict=True):
-                total = total + batch.layouts[name].sum_per_sample(row * z[name])
+            for name, row, signs in zip(names, rows, z, strict=True):
+                total = total + batch.layouts[name].sum_per_sample((row * signs).sum(0))
         return total / self._count
 
     def _draw(self, velocity: State, batch: Batch) -> State:
@@ -195,7 +198,7 @@ def _basis(like: Tensor, layout: Layout) -> Iterator[Tensor]:
             yield vector.reshape(like.shape)
 
 
-def _chunks(vectors: Iterator[Tensor], size: int) -> Iterator[list[Tensor]]:
+def _chunks(vectors: Iterator[T], size: int) -> Iterator[list[T]]:
     while chunk := list(islice(vectors, size)):
         yield chunk
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sciddiff import streams
 from sciddiff.guidance.base import DenoiserLike
-from sciddiff.guidance.combine import levels, stated
+from sciddiff.guidance.combine import levels
 from sciddiff.manifolds.torus import wrap
 from sciddiff.paths.base import Path
 from sciddiff.paths.gaussian import GaussianPath
@@ -224,7 +224,7 @@ class AnalyticDenoiser:
             x, layout = x_t[name], batch.layouts[name]
             alpha, sigma = (layout.spread(level, x) for level in levels(path, t.double()))
             data = self.laws[name].data(x, alpha, sigma)
-            result[name] = stated(path, x, t, data, layout)
+            result[name] = path.predict(x, x, t, layout).with_data(data)
         return result
 
 
@@ -278,7 +278,7 @@ def assert_order(
 
 
 def _flow(denoiser: AnalyticDenoiser, schedule: Schedule, batch: Batch, span: float) -> Tensor:
-    """The end of the probability flow, by Runge--Kutta on ``d(x / sigma) = data d(alpha / sigma)``.
+    """The end of the flow ``d(x / sigma) = data d(alpha / sigma)``, by Runge--Kutta.
 
     Shares no formula with the samplers; the error is far below theirs.
     """

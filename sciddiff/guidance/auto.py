@@ -51,7 +51,7 @@ class _AutoGuidance(Guided):
         if bool((weight == 1.0).all()):
             return predictions
         worse = weak(x_t, t, batch)
-        return combine(self.path, x_t, batch, [(1.0 - weight, worse), (weight, predictions)])
+        return combine(x_t, [(1.0 - weight, worse), (weight, predictions)])
 
     def _strength(self, t: Tensor) -> Tensor:
         return strength(self._settings.weight, self._settings.interval, t, idle=1.0)

@@ -82,7 +82,7 @@ class _ClassifierFree(Guided):
         if bool((weight == 1.0).all()):
             return conditional
         free = denoiser(x_t, t, self._settings.without(batch))
-        return combine(self.path, x_t, batch, [(1.0 - weight, free), (weight, conditional)])
+        return combine(x_t, [(1.0 - weight, free), (weight, conditional)])
 
     def _strength(self, t: Tensor) -> Tensor:
         return strength(self._settings.weight, self._settings.interval, t, idle=1.0)

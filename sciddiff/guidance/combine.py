@@ -9,13 +9,13 @@ from torch import Tensor
 
 from sciddiff.errors import InputError
 from sciddiff.paths.base import Path
+from sciddiff.paths.brownian import BrownianPath, BrownianPrediction
 from sciddiff.paths.gaussian import GaussianPath
 from sciddiff.paths.geodesic import GeodesicPath
-from sciddiff.paths.product import ProductPath
-from sciddiff.prediction import Prediction
-from sciddiff.state import Batch, Layout, State
+from sciddiff.prediction import GaussianPrediction, Prediction, TangentPrediction
+from sciddiff.state import State
 
-__all__ = ["combine", "levels", "stated", "strength"]
+__all__ = ["combine", "coordinates", "levels", "restated", "strength"]
 
 
 def strength(weight: float, interval: tuple[float, float], t: Tensor, idle: float) -> Tensor:
@@ -31,49 +31,64 @@ def strength(weight: float, interval: tuple[float, float], t: Tensor, idle: floa
     return torch.where(inside, weight, idle).to(t.dtype)
 
 
-def combine(
-    path: ProductPath,
-    x_t: State,
-    batch: Batch,
-    terms: Sequence[tuple[Tensor, Mapping[str, Prediction]]],
-) -> dict[str, Prediction]:
-    """The sum of predictions for one state with weights ``[B]`` of sum 1.
+def coordinates(prediction: Prediction) -> Tensor:
+    """What adds up when predictions for one state are combined.
 
-    Flat leaves add data; on manifolds the tangent vectors at ``x_t`` to the data are added.
+    Data on a flat leaf; on a manifold a tangent vector at the state: the displacement to the data
+    (geodesic path) or the score (Brownian path).
+
+    Raises:
+        InputError: The kind of prediction is unknown.
+    """
+    if isinstance(prediction, GaussianPrediction):
+        return prediction.data
+    if isinstance(prediction, TangentPrediction):
+        return prediction.displacement
+    if isinstance(prediction, BrownianPrediction):
+        return prediction.score
+    raise _unknown(prediction)
+
+
+def restated(prediction: Prediction, value: Tensor, x_t: Tensor) -> Prediction:
+    """The prediction with other `coordinates`, and no memory of how they were computed.
 
     Args:
-        path: One path per leaf.
+        prediction: Gives the time, the path's settings and the layout.
+        value: Its new coordinates.
+        x_t: The state it is about.
+    """
+    p = prediction
+    if isinstance(p, GaussianPrediction):
+        return GaussianPrediction(
+            "data", value, x_t, p.t, p.schedule, p.noise_law, p.prior_scale, p.sigma_data, p.layout
+        )
+    if isinstance(p, TangentPrediction):
+        return TangentPrediction(
+            "displacement", value, x_t, p.t, p.manifold, p.kappa, p.layout
+        )
+    if isinstance(p, BrownianPrediction):
+        return BrownianPrediction("score", value, x_t, p.t, p.path, p.layout)
+    raise _unknown(p)
+
+
+def combine(
+    x_t: State, terms: Sequence[tuple[Tensor, Mapping[str, Prediction]]]
+) -> dict[str, Prediction]:
+    """The sum of predictions for one state.
+
+    Args:
         x_t: The state all predictions are about.
-        batch: Gives the layouts.
-        terms: Weights ``[B]`` and predictions of every leaf.
+        terms: Weights ``[B]``, of sum 1 for each sample, and predictions of every leaf.
     """
     result = {}
-    for name, one in path.paths.items():
-        flat = isinstance(one, GaussianPath)
-        total: Tensor | None = None
+    last = terms[-1][1]
+    for name, model in last.items():
+        values = []
         for weight, predictions in terms:
-            data = predictions[name].data
-            value = data if flat else one.manifold.log(x_t[name], data)
-            value = batch.layouts[name].spread(weight.to(value), value) * value
-            total = value if total is None else total + value
-        if total is None:
-            raise InputError("combine: no predictions; give at least one")
-        data = total if flat else one.manifold.exp(x_t[name], total)
-        result[name] = terms[-1][1][name].with_data(data)
+            value = coordinates(predictions[name])
+            values.append(model.spread(weight, value) * value)
+        result[name] = restated(model, sum(values[1:], values[0]), x_t[name])
     return result
-
-
-def stated(path: Path, x_t: Tensor, t: Tensor, data: Tensor, layout: Layout) -> Prediction:
-    """The prediction of a path that says ``data`` about a state, whatever a network would say.
-
-    Args:
-        path: The path of the leaf.
-        x_t: The state, ``[B, ...]`` or ragged ``[rows, ...]``.
-        t: Times, ``[B]``.
-        data: What is expected, in the shape of the leaf.
-        layout: How the rows are grouped in samples.
-    """
-    return path.predict(x_t, x_t, t, layout).with_data(data)
 
 
 def levels(path: Path, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,9 +97,16 @@ def levels(path: Path, t: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         InputError: The path has no such levels.
     """
-    if isinstance(path, GaussianPath):
-        return path.schedule.values(t)
     if isinstance(path, GeodesicPath):
         kappa = path.kappa(t)
         return kappa, 1.0 - kappa
+    if isinstance(path, GaussianPath | BrownianPath):
+        return path.schedule.values(t)
     raise InputError(f"{type(path).__name__}: has no signal and noise level; cannot be shifted")
+
+
+def _unknown(prediction: Prediction) -> InputError:
+    return InputError(
+        f"{type(prediction).__name__}: predictions of this kind cannot be combined; "
+        "leave the leaf unguided"
+    )

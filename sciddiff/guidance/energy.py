@@ -16,7 +16,7 @@ geodesic, or at the state, where it adds to the tangent that points to the data.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -25,8 +25,10 @@ from torch import Tensor
 
 from sciddiff.errors import InputError
 from sciddiff.guidance.base import DenoiserLike, Guidance, Guided, evaluations
-from sciddiff.guidance.combine import levels, stated, strength
+from sciddiff.guidance.combine import coordinates, levels, restated, strength
 from sciddiff.manifolds.base import Manifold
+from sciddiff.paths.base import Path
+from sciddiff.paths.brownian import BrownianPath
 from sciddiff.prediction import Prediction
 from sciddiff.state import Batch, State
 
@@ -87,50 +89,60 @@ class _Energy(Guided):
     ) -> dict[str, Prediction]:
         predictions = self.parts[0](x_t, t, batch)
         data = {name: prediction.data.detach() for name, prediction in predictions.items()}
-        gradient = self._gradient(data, batch, lambda state: state)[0]
+        gradient, _ = self._gradient(data, batch, lambda state: predictions, moves_data=True)
         result = {}
         for name, direction in gradient.items():
-            path = self.path.paths[name]
+            path, prediction = self.path.paths[name], predictions[name]
+            alpha, sigma = levels(path, t)
+            variance = sigma**2 / (alpha**2 + sigma**2)
             if self._settings.variance is not None:
                 variance = self._settings.variance(t)
-            else:
-                alpha, sigma = levels(path, t)
-                variance = sigma**2 / (alpha**2 + sigma**2)
-            step = batch.layouts[name].spread((weight * variance).to(direction), direction)
+            step = prediction.spread(weight * variance, direction)
             moved = path.manifold.exp(data[name], -step * direction)
-            result[name] = predictions[name].with_data(moved)
-        return {**predictions, **result}
+            result[name] = _with_moved_data(path, prediction, moved, sigma)
+        return result
 
     def _through_network(
         self, x_t: State, t: Tensor, batch: Batch, weight: Tensor
     ) -> dict[str, Prediction]:
         denoiser = self.parts[0]
-
-        def predicted(state: State) -> State:
-            predictions = denoiser(state, t, batch)
-            return {name: prediction.data for name, prediction in predictions.items()}
-
-        gradient, data = self._gradient(x_t, batch, predicted)
+        gradient, predictions = self._gradient(
+            x_t, batch, lambda state: denoiser(state, t, batch), moves_data=False
+        )
         result = {}
         for name, direction in gradient.items():
-            path = self.path.paths[name]
-            alpha, sigma = levels(path, t)
-            gain = weight * sigma**2 / alpha.clamp(min=_FAINT)
-            step = batch.layouts[name].spread(gain.to(direction), direction)
-            towards = path.manifold.log(x_t[name], data[name]) - step * direction
-            moved = path.manifold.exp(x_t[name], towards)
-            result[name] = stated(path, x_t[name], t, moved, batch.layouts[name])
+            path, prediction = self.path.paths[name], predictions[name]
+            gain = weight
+            if not isinstance(path, BrownianPath):  # whose coordinates are the score itself
+                alpha, sigma = levels(path, t)
+                gain = weight * sigma**2 / alpha.clamp(min=_FAINT)
+            value = coordinates(prediction).detach()
+            value = value - prediction.spread(gain, direction) * direction
+            result[name] = restated(prediction, value, x_t[name])
         return result
 
     def _gradient(
-        self, at: State, batch: Batch, data_of: Callable[[State], State]
-    ) -> tuple[State, State]:
-        """Riemannian gradient of the energy at ``at``, and the data it was taken of."""
-        manifolds = {name: self.path.paths[name].manifold for name in at}
+        self,
+        at: State,
+        batch: Batch,
+        predict: Callable[[State], Mapping[str, Prediction]],
+        moves_data: bool,
+    ) -> tuple[State, Mapping[str, Prediction]]:
+        """Riemannian gradient of the energy at a state, and the predictions it was taken of.
+
+        Args:
+            at: The data (``moves_data``) or the state that is moved to differentiate.
+            batch: Passed to the energy.
+            predict: The predictions for the moved state.
+            moves_data: The energy is that of the moved state itself, not of predicted data.
+        """
+        manifolds = {name: self.path.paths[name].manifold for name in self.path.paths}
         with torch.enable_grad():
-            shifts = {name: _no_shift(manifolds[name], x) for name, x in at.items()}
-            data = data_of({name: manifolds[name].exp(at[name], shifts[name]) for name in at})
-            energy = self._settings.energy(data, batch)
+            shifts = {name: _no_shift(one, at[name]) for name, one in manifolds.items()}
+            moved = {name: one.exp(at[name], shifts[name]) for name, one in manifolds.items()}
+            predictions = predict(moved)
+            data = {name: prediction.data for name, prediction in predictions.items()}
+            energy = self._settings.energy(moved if moves_data else data, batch)
             if energy.shape != (batch.size,):
                 raise InputError(
                     f"Energy.energy: returned shape {tuple(energy.shape)}; "
@@ -140,9 +152,22 @@ class _Energy(Guided):
         gradient = {}
         for name, value in zip(shifts, found, strict=True):
             value = torch.zeros_like(shifts[name]) if value is None else value
-            layout = batch.layouts[name]
-            gradient[name] = manifolds[name].project_tangent(at[name], value, layout)
-        return gradient, {name: leaf.detach() for name, leaf in data.items()}
+            one, layout = manifolds[name], batch.layouts[name]
+            gradient[name] = one.project_tangent(at[name], value, layout)
+        return gradient, predictions
+
+
+def _with_moved_data(
+    path: Path, prediction: Prediction, moved: Tensor, sigma: Tensor
+) -> Prediction:
+    """The prediction that says ``moved`` data."""
+    if not isinstance(path, BrownianPath):
+        return prediction.with_data(moved)
+    # A score from data is the heat kernel's, which is not the network's: move the score instead.
+    x_t, data = prediction.x_t, prediction.data
+    change = path.manifold.log(x_t, moved) - path.manifold.log(x_t, data)
+    value = coordinates(prediction) + change / prediction.spread(sigma, change) ** 2
+    return restated(prediction, value, x_t)
 
 
 def _no_shift(manifold: Manifold, x: Tensor) -> Tensor:

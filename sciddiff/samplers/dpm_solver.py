@@ -67,7 +67,8 @@ class DPMSolverPP(Sampler):
         """All noise that the step from ``t`` to ``s`` may replace: ``tau = 1 - exp(-2h)``."""
         if not self.stochastic:
             return None
-        return Fresh(lambda leaf: -math.expm1(-2.0 * _width(leaf, t, s)), self.noise_scale)
+        tau = lambda leaf: -math.expm1(-2.0 * _width(leaf, t, s))  # noqa: E731
+        return Fresh(lambda leaf: Fresh.share(tau(leaf)), self.noise_scale)
 
     def _middle(self, walk: Walk, start: Stage, s: float) -> Stage | None:
         """The second evaluation of 2S; None where one end has infinite log-SNR."""

@@ -4,13 +4,16 @@ For any :math:`w(t) \ge 0` the equation (Ma et al., *SiT*, 2024, eq. 4)
 
 .. math:: dx = \bigl(u + \tfrac12 w\,\Sigma s\bigr)\,dt + \sqrt{w}\,\Sigma^{1/2}\,dW
 
-has the same marginals as the flow. Its score half is an Ornstein--Uhlenbeck process on the noise
-part of the state, which is integrated exactly over a step: a share
-:math:`\tau = 1 - e^{-w\,\Delta t/\sigma^2}` of the noise is replaced. To first order in
-:math:`\Delta t` this is Euler--Maruyama; where w diverges (:math:`\alpha \to 0`) the plain form
-needs a clip or an ODE step, and this one replaces all noise, which is right because there is
-nothing else. With the natural w, :math:`2\sigma D/\alpha` (the reverse SDE of Anderson, 1982), it
-is the ancestral sampler with eta = 1.
+has the same marginals as the flow. The natural w, :math:`2\sigma D/\alpha`, is the reverse SDE of
+Anderson (1982); over a step it amounts to :math:`\int w/\sigma^2\,dt = 2h`, twice the change of
+log-SNR, and diverges at :math:`\alpha = 0`. So w is used in two parts:
+
+- up to the natural amount the score half is an Ornstein--Uhlenbeck process on the noise of the
+  state, integrated exactly: a share :math:`\tau = 1 - e^{-w\,\Delta t/\sigma^2}` of the noise is
+  replaced. With the natural w this is the ancestral sampler with eta = 1, and from pure noise,
+  where the plain form needs a clip or an ODE step, all of it is replaced;
+- what w exceeds it by is a plain Euler--Maruyama step, which is the better of the two where the
+  state is certain; it is clipped at :math:`w\,\Delta t/\sigma^2 = 1`, short of instability.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ from sciddiff.samplers.leaves import AffineLeaf, Fresh, Stage
 from sciddiff.state import State
 
 __all__ = ["EulerMaruyama", "Reciprocal"]
+
+_MOST = 1.0  # largest excess w dt / sigma^2 of one step
 
 
 @final
@@ -77,12 +82,17 @@ class EulerMaruyama(Sampler):
         stage = walk.predict(x, t)
         fresh = None
         if self.start <= t < self.end:
-            fresh = Fresh(lambda leaf: self._share(leaf, t, s), self.noise_scale)
+            fresh = Fresh(lambda leaf: self._split(leaf, t, s), self.noise_scale)
         return walk.move(stage, s=s, fresh=fresh), stage
 
-    def _share(self, leaf: AffineLeaf, t: float, s: float) -> float:
-        """Share of the noise that the step replaces."""
+    def _split(self, leaf: AffineLeaf, t: float, s: float) -> tuple[float, float]:
+        """Factors of the predicted and of the fresh noise."""
         (alpha, sigma), (alpha_s, sigma_s) = leaf.levels(t), leaf.levels(s)
+        natural = (alpha * sigma_s / (alpha_s * sigma)) ** 2  # exp(-2h)
         if self.w is None:
-            return 1.0 - (alpha * sigma_s / (alpha_s * sigma)) ** 2
-        return -math.expm1(-self.w(t) * (s - t) / sigma**2)
+            return Fresh.share(1.0 - natural)
+        amount = self.w(t) * (s - t) / sigma**2
+        decay = max(math.exp(-amount), natural)
+        excess = min(amount + math.log(decay), _MOST) if decay > 0.0 else 0.0
+        kept, added = Fresh.share(1.0 - decay)
+        return kept - 0.5 * excess, math.sqrt(added**2 + excess)

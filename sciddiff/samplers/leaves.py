@@ -66,14 +66,20 @@ class Fresh:
     """Fresh noise of one move.
 
     Attributes:
-        share: From a leaf to the share ``tau`` in [0, 1] of its noise that is replaced.
+        split: From a leaf to the factors of the predicted and of the fresh noise,
+            ``sqrt(1 - tau)`` and ``sqrt(tau)`` where a share ``tau`` is replaced.
         scale: Standard deviation of the fresh noise; below 1 lowers the temperature.
         eta: Stochasticity asked of a leaf that moves by its own transition.
     """
 
-    share: Callable[[AffineLeaf], float]
+    split: Callable[[AffineLeaf], tuple[float, float]]
     scale: float = 1.0
     eta: float = 1.0
+
+    @staticmethod
+    def share(tau: float) -> tuple[float, float]:
+        """The factors that replace a share ``tau`` in [0, 1] of the noise."""
+        return math.sqrt(1.0 - tau), math.sqrt(tau)
 
 
 class Leaf(ABC):
@@ -183,16 +189,16 @@ class AffineLeaf(Leaf):
         """See `Leaf.move`."""
         start = stages[0]
         (alpha, sigma), (alpha_s, sigma_s) = self.levels(start.t), self.levels(s)
-        tau = 0.0 if fresh is None else min(max(fresh.share(self), 0.0), 1.0)
+        kept, added = (1.0, 0.0) if fresh is None else fresh.split(self)
         clean = self.clean(s)
-        keep = 0.0 if clean else math.sqrt(1.0 - tau) * sigma_s / sigma
+        keep = 0.0 if clean else kept * sigma_s / sigma
         gain = alpha_s - keep * alpha
         terms = [
             (gain * weight, stage.predictions[self.name].data)
             for weight, stage in zip(weights(self), stages, strict=True)
             if weight != 0.0
         ]
-        noise = 0.0 if clean or fresh is None else fresh.scale * math.sqrt(tau) * sigma_s
+        noise = 0.0 if clean or fresh is None else fresh.scale * added * sigma_s
         return self._combine(start.x[self.name], keep, terms, noise)
 
 
@@ -251,7 +257,7 @@ class GeodesicLeaf(AffineLeaf):
         fresh: Fresh | None,
     ) -> Tensor:
         """See `Leaf.move`; fresh noise enters by the path's own transition, at full scale."""
-        share = 0.0 if fresh is None else fresh.share(self)
+        share = 0.0 if fresh is None else fresh.split(self)[1] ** 2
         if share <= 0.0:
             return super().move(stages, s, weights, None)
         (kappa, left), (kappa_s, left_s) = self.levels(stages[0].t), self.levels(s)
