@@ -38,6 +38,8 @@ class Command:
         configure: Adds the verb's arguments to its parser.
         run: Does the work from the parsed arguments; returns the exit status (None means 0).
         example: A command line shown at the end of ``--help``.
+        open_ended: Options the parser does not know are not an error but collected, in order, in
+            ``args.rest``.
     """
 
     name: str
@@ -45,3 +47,4 @@ class Command:
     configure: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], int | None]
     example: str = ""
+    open_ended: bool = False

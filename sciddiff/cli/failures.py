@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from importlib.metadata import PackageNotFoundError, requires
 
 from sciddiff.errors import InputError, MissingExtra
 
-__all__ = ["debugging", "explain"]
+__all__ = ["FAILED", "debugging", "explain", "fail"]
+
+FAILED = 2
+"""Exit status of every failure."""
 
 
 def debugging() -> bool:
@@ -23,6 +27,12 @@ def debugging() -> bool:
 def explain(error: BaseException) -> str:
     """Return one line that says what happened and what to do about it."""
     return " ".join(_explain(error).split())
+
+
+def fail(line: str) -> int:
+    """Print the line and return the exit status."""
+    sys.stderr.write(f"sciddiff: error: {line}\n")
+    return FAILED
 
 
 def _explain(error: BaseException) -> str:
@@ -46,7 +56,8 @@ def _explain(error: BaseException) -> str:
 
 
 _FULL = (
-    "no space left on the disk; free some and run the same command again, what was finished is kept"
+    "no space left on the disk; free some and run the same command again: "
+    "what was finished is kept"
 )
 
 

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Final
 
-from sciddiff.cli.command import Command
-from sciddiff.cli.failures import debugging, explain
+from sciddiff.cli.failures import FAILED, debugging, explain, fail
+from sciddiff.cli.parsing import parse
 from sciddiff.cli.registry import core_verbs, load_core, load_user, nearest, user_verbs
 from sciddiff.errors import InputError
 
 __all__ = ["main"]
 
-FAILED: Final = 2
-_ALIASES = {"--version": "version", "-V": "version"}
+_ALIASES: Final = {"--version": "version", "-V": "version"}
 _INTRODUCTION = """\
 usage: sciddiff VERB [options]        sciddiff VERB --help        sciddiff --version
 
@@ -53,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if debugging():
             raise
-        return _fail(explain(error))
+        return fail(explain(error))
     return status
 
 
@@ -80,32 +78,7 @@ def _dispatch(words: list[str]) -> int | None:
     else:
         known = [*user_verbs(load=False), *core_verbs()]
         raise InputError(f"{name}: no such verb; {nearest(name, known)}")
-    return command.run(_parse(command, words[1:]))
-
-
-def _parse(command: Command, words: list[str]) -> Namespace:
-    parser = OneLineParser(
-        prog=f"sciddiff {command.name}",
-        description=command.help,
-        epilog=f"example:\n  {command.example}" if command.example else None,
-        formatter_class=RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    command.configure(parser)
-    return parser.parse_args(words)
-
-
-class OneLineParser(ArgumentParser):
-    """An argument parser whose errors are one line with the remedy."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the error and end with status 2."""
-        sys.exit(_fail(f"{message}; see {self.prog} --help"))
-
-
-def _fail(line: str) -> int:
-    sys.stderr.write(f"sciddiff: error: {line}\n")
-    return FAILED
+    return command.run(parse(command, words[1:]))
 
 
 if __name__ == "__main__":

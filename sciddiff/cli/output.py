@@ -40,7 +40,7 @@ def human_size(n: int) -> str:
 
 
 def _plain(value: object) -> Any:
-    """Turn what JSON does not know (paths, tensors, arrays, scalars of numpy) into what it does."""
+    """Turn what JSON does not know (paths, tensors, arrays) into what it does."""
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):

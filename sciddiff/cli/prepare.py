@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from argparse import REMAINDER, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import REMAINDER, ArgumentParser, Namespace
+from dataclasses import replace
 
 from sciddiff.cli.command import Command
+from sciddiff.cli.parsing import parse
 from sciddiff.cli.registry import load_preparer, preparers
 
 __all__ = ["command"]
@@ -22,15 +24,7 @@ def _run(args: Namespace) -> int | None:
         sys.stdout.write("kinds:\n" + "\n".join(lines or ["  none is installed"]) + "\n")
         return 0
     chosen = load_preparer(args.kind)
-    parser = type(args.parser)(
-        prog=f"sciddiff prepare {args.kind}",
-        description=chosen.help,
-        epilog=f"example:\n  {chosen.example}" if chosen.example else None,
-        formatter_class=RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    chosen.configure(parser)
-    return chosen.run(parser.parse_args(args.rest))
+    return chosen.run(parse(replace(chosen, name=f"prepare {args.kind}"), args.rest))
 
 
 command = Command(

@@ -1,0 +1,73 @@
+"""``sciddiff evaluate DIR``: hand a folder of samples to its domain's evaluator."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sciddiff.cli.command import Command
+from sciddiff.cli.options import add_json
+from sciddiff.cli.output import as_table, emit
+from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    from sciddiff.domains import Domain
+
+__all__ = ["command"]
+
+
+def _configure(parser: ArgumentParser) -> None:
+    parser.add_argument("directory", type=Path, help="folder of samples")
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--domain", metavar="NAME", help="domain that measures")
+    whose.add_argument("--model", metavar="NAME_OR_DIR", help="take the domain of this model")
+    parser.add_argument("--reference", type=Path, help="reference set to measure beside")
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the JSON there too")
+    add_json(parser)
+
+
+def _domain(args: Namespace) -> Domain:
+    from sciddiff.domains import domain_names, get_domain
+
+    if args.model is not None:
+        from sciddiff.checkpoint import load
+        from sciddiff.cli.shipped import find_model
+
+        return load(find_model(args.model)).domain
+    names = domain_names()
+    if args.domain is None and len(names) != 1:
+        known = ", ".join(names) or "(none installed)"
+        raise InputError(f"--domain: which one measures? give one of {known}")
+    return get_domain(args.domain or names[0])()
+
+
+def _flat(data: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{head}{key}.")
+        else:
+            yield f"{head}{key}", f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _run(args: Namespace) -> None:
+    for path in (args.directory, args.reference):
+        if path is not None and not path.exists():
+            raise InputError(f"{path}: no such file or folder; check the path")
+    if not args.directory.is_dir():
+        raise InputError(f"{args.directory}: is a file; give the folder of samples")
+    measured = _domain(args).evaluate(args.directory, args.reference)
+    if args.out is not None:
+        args.out.write_text(json.dumps(measured, indent=2, default=str) + "\n", encoding="utf-8")
+    emit(args, measured, as_table(("measure", "value"), list(_flat(measured))))
+
+
+command = Command(
+    name="evaluate",
+    help="Measure a folder of samples, beside a reference set where one is given.",
+    configure=_configure,
+    run=_run,
+    example="sciddiff evaluate designs/ --domain backbone --json",
+)

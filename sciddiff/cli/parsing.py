@@ -1,0 +1,42 @@
+"""One parser for every verb: help with an example, errors in one line with the remedy."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from typing import NoReturn, final
+
+from sciddiff.cli.command import Command
+from sciddiff.cli.failures import fail
+
+__all__ = ["OneLineParser", "parse"]
+
+
+@final
+class OneLineParser(ArgumentParser):
+    """An argument parser whose errors are one line with the remedy."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and end with status 2."""
+        sys.exit(fail(f"{message}; see {self.prog} --help"))
+
+
+def parse(command: Command, words: Sequence[str]) -> Namespace:
+    """Read the words after a verb.
+
+    Raises:
+        SystemExit: After ``--help`` (status 0) or a wrong option (status 2).
+    """
+    parser = OneLineParser(
+        prog=f"sciddiff {command.name}",
+        description=command.help,
+        epilog=f"example:\n  {command.example}" if command.example else None,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.configure(parser)
+    if not command.open_ended:
+        return parser.parse_args(words)
+    args, args.rest = parser.parse_known_args(words)
+    return args

@@ -1,0 +1,100 @@
+"""``sciddiff train``: an experiment in YAML with overrides; it resumes itself."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from dataclasses import fields
+
+from sciddiff.cli.command import Command
+from sciddiff.cli.options import add_device, add_json, count, pick_device
+from sciddiff.cli.output import emit
+from sciddiff.errors import InputError
+
+__all__ = ["command"]
+
+
+def _configure(parser: ArgumentParser) -> None:
+    parser.add_argument("config", nargs="?", help="YAML file of the experiment")
+    parser.add_argument("-o", "--out", metavar="DIR", help="directory of the run")
+    parser.add_argument("--seed", type=count(0), metavar="S", help="seed of the run")
+    parser.add_argument(
+        "--resume",
+        default="auto",
+        metavar="HOW",
+        help="auto: go on with a run found there; never; or a checkpoint (default auto)",
+    )
+    parser.add_argument("--print_config", action="store_true", help="print every setting and stop")
+    add_device(parser)
+    add_json(parser)
+    parser.epilog = f"{parser.epilog}\n\nkeys of an experiment, in the file or as --key value:\n"
+    parser.epilog += "\n".join(f"  {line}" for line in _keys())
+
+
+def _keys() -> list[str]:
+    from sciddiff.config import EMASettings, Experiment, OptimSettings, TrainerSettings
+
+    groups = {"optim": OptimSettings, "ema": EMASettings, "trainer": TrainerSettings}
+    lines = []
+    for entry in fields(Experiment):
+        if entry.name in groups:
+            lines += [f"{entry.name}.{f.name} = {f.default}" for f in fields(groups[entry.name])]
+        elif entry.name != "plain":
+            lines.append(f"{entry.name}: {entry.type}")
+    return lines
+
+
+def _overrides(args: Namespace) -> list[str]:
+    """Options of this verb that stand for keys of the experiment, then the user's own."""
+    words = []
+    if args.out is not None:
+        words += ["--out", args.out]
+    if args.seed is not None:
+        words += ["--seed", str(args.seed)]
+    if args.device != "auto":
+        device = pick_device(args.device)
+        words += ["--trainer.accelerator", "gpu" if device.type == "cuda" else device.type]
+    return words + args.rest
+
+
+def _run(args: Namespace) -> None:
+    import yaml
+
+    from sciddiff.config import build, read
+
+    if args.config is None and not args.rest:
+        raise InputError("train: no experiment; give a YAML file: sciddiff train CONFIG")
+    plain = read(args.config, _overrides(args))
+    if args.print_config:
+        sys.stdout.write(yaml.safe_dump(plain, sort_keys=False))
+        return
+    if args.json:
+        plain["trainer"]["progress"] = False
+    from sciddiff.training import train
+
+    result = train(build(plain), args.resume)
+    if result.interrupted:
+        raise InputError(
+            f"interrupted at step {result.step}; saved in {result.checkpoint}: run the same "
+            "command again to go on"
+        )
+    data = {
+        "directory": result.directory,
+        "step": result.step,
+        "samples": result.samples,
+        "seconds": round(result.seconds, 3),
+        "metrics": dict(result.metrics),
+        "checkpoint": result.checkpoint,
+    }
+    text = f"{result.directory}: step {result.step}, {result.seconds:.0f} s; to use it: "
+    emit(args, data, f"{text}sciddiff export {result.directory} -o MODEL")
+
+
+command = Command(
+    name="train",
+    help="Train a model from an experiment; the same command resumes what was interrupted.",
+    configure=_configure,
+    run=_run,
+    example="sciddiff train configs/protein/backbone_lite.yaml --optim.lr 5e-4 -o runs/lite",
+    open_ended=True,
+)
