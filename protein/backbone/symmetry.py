@@ -1,0 +1,287 @@
+r"""Symmetric assemblies: point groups, and a network that sees all copies of one unit.
+
+An assembly of the point group :math:`G \subset SO(3)` is one unit and its images: copy g has the
+frames :math:`(g R_i,\; g\,x_i)`, with all axes through the origin. An SE(3)-equivariant network
+maps symmetric assemblies to symmetric assemblies. So only the unit is sampled, every step's
+assembly is made from it, and it is symmetric exactly, whatever noise the sampler adds (the
+symmetric generation of RFdiffusion, Watson et al. 2023).
+
+Conventions: ``C_n`` turns about z; ``D_n`` has a twofold axis on x besides; ``T``, ``O`` and ``I``
+have twofold or fourfold axes on x, y and z. The identity comes first. Copies lie end to end: row
+``g N + i`` of an assembly is residue i of copy g. Positions are in nm.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import permutations, product
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from protein.backbone.network import ROTATIONS, TRANSLATIONS
+from sciddiff.errors import InputError
+from sciddiff.state import Batch, Layout, State
+
+__all__ = ["PointGroup", "SymmetricNetwork", "assembly_numbering", "symmetrise"]
+
+_CHAIN_IDS = string.ascii_uppercase + string.ascii_lowercase + string.digits
+_GOLDEN = (1.0 + math.sqrt(5.0)) / 2.0
+_SEEN = 512  # residues of an assembly that the network looks at
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PointGroup:
+    """A finite group of rotations.
+
+    Attributes:
+        name: as crystallographers write it: C3, D2, T, O, I.
+        rotations: its elements, the identity first, float64 `[n, 3, 3]`.
+    """
+
+    name: str
+    rotations: Tensor
+
+    @staticmethod
+    def parse(text: str) -> PointGroup:
+        """The group of that name.
+
+        Raises:
+            InputError: not the name of a group, or more copies than there are chain identifiers.
+        """
+        name = text.strip().upper()
+        if name in _POLYHEDRAL:
+            return PointGroup(name, _POLYHEDRAL[name]())
+        match = re.fullmatch(r"([CD])(\d{1,4})", name)
+        if match is None or int(match[2]) < (1 if match[1] == "C" else 2):
+            raise InputError(
+                f"symmetry {text!r}: not a point group; use C2, C3, ..., D2, D3, ..., T, O or I"
+            )
+        n, most = int(match[2]), len(_CHAIN_IDS)
+        if n * (2 if match[1] == "D" else 1) > most:
+            raise InputError(
+                f"symmetry {text!r}: too many copies; C{most} and D{most // 2} are the largest"
+            )
+        turns = _about_z(n)
+        rotations = turns if match[1] == "C" else torch.cat([turns, turns @ _about_x()])
+        return PointGroup(f"{match[1]}{n}", rotations)
+
+    def __len__(self) -> int:
+        """Number of copies."""
+        return self.rotations.shape[0]
+
+    @cached_property
+    def fixed_space(self) -> Tensor:
+        """Projector on what no element moves: the axis of C_n, nothing of the others `[3, 3]`.
+
+        The mean over a group of its matrices is that projector.
+        """
+        return self.rotations.mean(0)
+
+    def replicate(self, positions: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
+        """All copies of a unit.
+
+        Args:
+            positions: the unit's origins `[B, N, 3]`.
+            rotations: the unit's frames `[B, N, 3, 3]`.
+
+        Returns:
+            Origins `[B, n N, 3]` and frames `[B, n N, 3, 3]`.
+        """
+        return _images(self.rotations[None].to(positions), positions, rotations)
+
+    def centre(self, positions: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The unit moved so that its assembly's centre of mass is the origin.
+
+        Where the unit lies beside the axes decides the shape of the assembly, and stays.
+
+        Args:
+            positions: the unit's origins `[B, N, 3]`.
+            mask: real residues `[B, N]`.
+        """
+        mean = Layout(positions.shape[0], mask=mask).mean(positions)
+        return positions - torch.matmul(mean, self.fixed_space.to(positions))
+
+
+def symmetrise(
+    positions: Tensor, rotations: Tensor, group: PointGroup, copies: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The assembly that its first copy generates, for instance after adding noise to all of them.
+
+    Args:
+        positions: origins of an assembly `[B, n N, 3]`.
+        rotations: its frames `[B, n N, 3, 3]`.
+        group: its symmetry.
+        copies: which element made each row, `[n N]`, every copy's rows in the same order; copies
+            end to end by default.
+
+    Returns:
+        Origins and frames of the same shapes and row order, symmetric exactly.
+
+    Raises:
+        InputError: the rows are not as many for every copy.
+    """
+    n, rows = len(group), positions.shape[1]
+    if copies is None:
+        copies = torch.arange(rows) // max(rows // n, 1)
+    order = torch.argsort(copies.to("cpu"), stable=True)
+    counts = torch.bincount(copies.to("cpu"), minlength=n)
+    if len(counts) != n or (counts != counts[0]).any():
+        raise InputError(
+            f"symmetrise: {rows} residues are not {n} equal copies of {group.name}; "
+            "give every copy the same residues"
+        )
+    first = order[: rows // n].to(positions.device)
+    whole = group.replicate(positions[:, first], rotations[:, first])
+    back = torch.argsort(order).to(positions.device)
+    return whole[0][:, back], whole[1][:, back]
+
+
+def assembly_numbering(group: PointGroup) -> tuple[str, ...]:
+    """Chain identifiers of the copies: A, B, C, ...; residue numbers are the unit's."""
+    return tuple(_CHAIN_IDS[: len(group)])
+
+
+@final
+class SymmetricNetwork(nn.Module):
+    """A network of whole assemblies, called with the unit and answering for the unit.
+
+    The unit's copies are made from it at every call, and the network sees them as further chains.
+    Of an assembly larger than `residues` it sees the unit and the copies nearest to it, as many
+    as fit and two in all at least: pairs grow with the square of what it sees.
+
+    Args:
+        net: a backbone network, `net(x_t, t, batch) -> State`.
+        group: the symmetry.
+        residues: the most residues of an assembly that the network sees.
+    """
+
+    def __init__(self, net: nn.Module, group: PointGroup, residues: int = _SEEN) -> None:
+        super().__init__()
+        self.net, self.group, self.residues = net, group, residues
+
+    def forward(self, x_t: State, t: Tensor, batch: Batch) -> State:
+        """Raw output for the unit.
+
+        Args:
+            x_t: the unit: `translations [B, N, 3]` in nm, axes through the origin, and
+                `rotations [B, N, 3, 3]`.
+            t: times `[B]`.
+            batch: layouts and conditions of the unit.
+        """
+        n = x_t[TRANSLATIONS].shape[1]
+        elements = self._elements(x_t[TRANSLATIONS], batch.layouts[TRANSLATIONS].mask)
+        out = self.net(_whole(x_t, elements), t, _whole_batch(batch, elements))
+        return {name: leaf[:, :n] for name, leaf in out.items()}
+
+    def _elements(self, positions: Tensor, mask: Tensor | None) -> Tensor:
+        """The elements whose copies are seen, the identity first `[B, k, 3, 3]`."""
+        b, n, _ = positions.shape
+        rotations = self.group.rotations.to(positions)
+        seen = min(len(self.group), max(2, self.residues // max(n, 1)))
+        if seen == len(self.group):
+            return rotations.expand(b, -1, 3, 3)
+        mean = Layout(b, mask=mask).mean(positions)[:, 0]
+        apart = (torch.einsum("gij,bj->bgi", rotations, mean) - mean[:, None]).norm(dim=-1)
+        apart[:, 0] = -1.0
+        nearest = apart.argsort(dim=1, stable=True)[:, :seen]
+        return rotations[nearest]
+
+
+def _images(elements: Tensor, positions: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
+    """Copies by `elements [B or 1, k, 3, 3]`, end to end: `[B, k N, 3]` and `[B, k N, 3, 3]`."""
+    turns = elements[:, :, None]
+    moved = torch.matmul(turns, positions[:, None, ..., None])[..., 0]
+    turned = torch.matmul(turns.to(rotations), rotations[:, None])
+    return moved.flatten(1, 2), turned.flatten(1, 2)
+
+
+def _whole(unit: State, elements: Tensor) -> State:
+    """A state of the unit as a state of the assembly."""
+    positions, rotations = _images(elements, unit[TRANSLATIONS], unit[ROTATIONS])
+    return {TRANSLATIONS: positions, ROTATIONS: rotations}
+
+
+def _whole_batch(batch: Batch, elements: Tensor) -> Batch:
+    """Layouts and conditions of the assembly; every copy has chains of its own."""
+    copies = elements.shape[1]
+    layouts = {
+        name: Layout(
+            layout.size,
+            mask=None if layout.mask is None else layout.mask.repeat(1, copies),
+            fixed=None if layout.fixed is None else layout.fixed.repeat(1, copies),
+        )
+        for name, layout in batch.layouts.items()
+    }
+    cond: dict[str, Any] = dict(batch.cond)
+    unit = batch.x[TRANSLATIONS]
+    b, n = unit.shape[:2]
+    index = cond.get("residue_index")
+    if index is None:
+        index = torch.arange(n, device=unit.device).expand(b, n)
+    chain = cond.get("chain_index")
+    if chain is None:
+        chain = torch.zeros_like(index)
+    chains = int(chain.max()) + 1
+    copy = torch.arange(copies, device=unit.device).repeat_interleave(n)
+    cond["residue_index"] = index.repeat(1, copies)
+    cond["chain_index"] = chain.repeat(1, copies) + chains * copy
+    seen = cond.get("self_condition")
+    if seen is not None:
+        cond["self_condition"] = _whole(seen, elements)
+    return replace(batch, x=_whole(batch.x, elements), cond=cond, layouts=layouts)
+
+
+def _about_z(n: int) -> Tensor:
+    """The n turns about z `[n, 3, 3]`, multiples of a right angle without rounding."""
+    rows = []
+    for k in range(n):
+        angle = 2.0 * math.pi * k / n
+        cosine, sine = math.cos(angle), math.sin(angle)
+        if 4 * k % n == 0:
+            cosine, sine = float(round(cosine)), float(round(sine))
+        rows.append([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def _about_x() -> Tensor:
+    """Half a turn about x."""
+    return torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
+
+
+def _octahedral() -> Tensor:
+    """The 24 signed permutations of the axes with determinant 1, those of the cube."""
+    found = []
+    for order in permutations(range(3)):
+        for signs in product((1.0, -1.0), repeat=3):
+            matrix = torch.zeros(3, 3, dtype=torch.float64)
+            for row, (column, sign) in enumerate(zip(order, signs, strict=True)):
+                matrix[row, column] = sign
+            if torch.linalg.det(matrix) > 0:
+                found.append(matrix)
+    return torch.stack(found)
+
+
+def _tetrahedral() -> Tensor:
+    """The 12 elements of the cube's group with an even number of minus signs."""
+    cube = _octahedral()
+    return cube[cube.sum(-1).prod(-1) > 0]
+
+
+def _icosahedral() -> Tensor:
+    """The 60 rotations of the icosahedron: the five turns about (0, 1, phi) times T's twelve."""
+    h, a, b = 0.5, _GOLDEN / 2.0, (_GOLDEN - 1.0) / 2.0
+    fifth = torch.tensor([[b, -a, h], [a, h, b], [-h, b, a]], dtype=torch.float64)
+    turns = [torch.eye(3, dtype=torch.float64)]
+    for _ in range(4):
+        turns.append(fifth @ turns[-1])
+    return (torch.stack(turns)[:, None] @ _tetrahedral()).flatten(0, 1)
+
+
+_POLYHEDRAL = {"T": _tetrahedral, "O": _octahedral, "I": _icosahedral}
