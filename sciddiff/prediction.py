@@ -133,7 +133,7 @@ class GaussianPrediction(Prediction):
         if kind not in get_args(Parametrization):
             known = ", ".join(get_args(Parametrization))
             raise InputError(f"parametrization: {kind!r} is unknown; choose one of {known}")
-        self.kind = kind
+        self.kind: Parametrization = kind
         self.value = value
         self.schedule = schedule
         self.noise_law = noise if noise is not None else White()

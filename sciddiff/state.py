@@ -3,8 +3,8 @@
 A leaf is *dense*, ``[B, ...]``, one entry of dimension 0 per sample, dimension 1 its rows
 (``mask [B, N]`` tells real rows from padding); or *ragged*, ``[sum N, ...]``, with
 ``index [sum N]`` naming the sample of each row. `Layout` holds that grouping, so that nothing else
-needs to know which it is: broadcasting a time to rows, averaging within samples, and summing to one
-number per sample.
+needs to know which it is: broadcasting a time to rows, averaging within samples, and summing to
+one number per sample.
 
 Rows may be *fixed*: held at their data value while the others travel from noise to data
 (inpainting, scaffolding, assimilation). A `Batch` is a state with its layouts and conditions.

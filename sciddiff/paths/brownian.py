@@ -95,8 +95,17 @@ class BrownianPrediction(Prediction):
         return self.spread(-rates.sigma * rates.sigma_rate, self.score) * self.score
 
     def with_data(self, data: Tensor) -> BrownianPrediction:
-        """The prediction for the same state and time that says ``data`` instead."""
-        return BrownianPrediction("data", data, self.x_t, self.t, self.path, self.layout)
+        """The prediction for the same state and time that says ``data`` instead.
+
+        A score stays a score: it is read off the data by Tweedie's formula, as `data` was.
+        """
+        if self.kind == "data":
+            return BrownianPrediction("data", data, self.x_t, self.t, self.path, self.layout)
+        towards = self.path.manifold.log(self.x_t, data)
+        sigma = self.spread(self.path.schedule.sigma(self.t.double()), towards)
+        return BrownianPrediction(
+            "score", towards / sigma**2, self.x_t, self.t, self.path, self.layout
+        )
 
 
 @final
@@ -174,7 +183,9 @@ class BrownianPath(Path):
 
     def _score_scale(self, t: Tensor, like: Tensor, layout: Layout | None) -> Tensor:
         """Root mean square of one component of the score, broadcast against ``like``."""
-        norm = self.kernel.score_norm(self.schedule.sigma(t.double()))
+        # A quadrature for each distinct time: while sampling there is only one.
+        distinct, which = torch.unique(t.double(), return_inverse=True)
+        norm = self.kernel.score_norm(self.schedule.sigma(distinct))[which]
         layout = layout or Layout(len(like))
         return layout.spread((norm / self.kernel.dimension).sqrt().to(like), like)
 

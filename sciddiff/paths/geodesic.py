@@ -8,9 +8,9 @@ from :math:`x_0` of the manifold's uniform law. A step walks the fraction
 
 **Stochastic steps.** With ``eta > 0`` the noise end of the geodesic is moved before the step. It
 is found by prolonging the geodesic from the predicted data through the state, walks by an
-isotropic random step, and the state at s is taken from the geodesic of the moved end to the data. Isotropic
-steps leave the uniform law as it is, so that the marginals are kept whatever the size of the step,
-exactly as DDIM with eta keeps them on flat space. The size follows the flat rule: with
+isotropic random step, and the state at s is taken from the geodesic of the moved end to the data.
+Isotropic steps leave the uniform law as it is, so that the marginals are kept whatever the size of
+the step, exactly as DDIM with eta keeps them on flat space. The size follows the flat rule: with
 :math:`\tau = \eta (1 - (\kappa_t(1-\kappa_s) / \kappa_s(1-\kappa_t))^2)` the walk lasts until the
 slowest mode of the manifold has decayed by :math:`\sqrt{1-\tau}`.
 """

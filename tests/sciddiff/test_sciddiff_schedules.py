@@ -1,0 +1,119 @@
+"""Schedules: ends, rates, inverses, and the change of schedule after training."""
+
+import math
+
+import pytest
+import torch
+
+from sciddiff.errors import InputError
+from sciddiff.schedules import (
+    EDM,
+    VE,
+    VP,
+    Cosine,
+    ExponentialKappa,
+    Linear,
+    LinearKappa,
+    Logarithmic,
+    Polynomial,
+    Schedule,
+    rescale,
+)
+
+SCHEDULES = [
+    Linear(), Cosine(), Cosine(0.5), VP(), VE(), EDM(), Logarithmic(), Polynomial(), Polynomial(3),
+]  # fmt: skip
+INSIDE = torch.linspace(0.003, 0.997, 101, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_inverse_returns_the_time(schedule):
+    log_snr = schedule.log_snr(INSIDE)
+    assert (log_snr.diff() > 0).all()
+    torch.testing.assert_close(schedule.inverse(log_snr), INSIDE, rtol=0, atol=1e-11)
+    bisected = Schedule.inverse(schedule, log_snr)
+    torch.testing.assert_close(bisected, INSIDE, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_infinite_log_snr_means_the_ends(schedule):
+    ends = torch.tensor([-math.inf, math.inf], dtype=torch.float64)
+    for inverse in (schedule.inverse, lambda x: Schedule.inverse(schedule, x)):
+        assert inverse(ends).tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_rates_are_derivatives(schedule):
+    rates, h = schedule.rates(INSIDE), 1e-5
+    for function, rate in ((schedule.alpha, rates.alpha_rate), (schedule.sigma, rates.sigma_rate)):
+        central = (function(INSIDE + h) - function(INSIDE - h)) / (2 * h)
+        torch.testing.assert_close(rate, central, rtol=1e-5, atol=1e-7)
+    assert (rates.wronskian > 0).all()
+
+
+def test_closed_forms():
+    t = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+    vp, ve, edm = VP(), VE(), EDM()
+    torch.testing.assert_close(vp.alpha(t) ** 2 + vp.sigma(t) ** 2, torch.ones_like(t))
+    assert float(vp.alpha(t)[0]) == pytest.approx(math.exp(-0.25 * 19.9 - 0.05))
+    assert ve.sigma(t).tolist() == pytest.approx([50.0, math.sqrt(0.5), 0.01])
+    half = (0.5 * 80 ** (1 / 7) + 0.5 * 0.002 ** (1 / 7)) ** 7
+    assert edm.sigma(t).tolist() == pytest.approx([80.0, half, 0.002])
+    assert Logarithmic().sigma(t).tolist()[::2] == pytest.approx([1.5, 0.1])
+
+
+@pytest.mark.parametrize("schedule", [Linear(), Cosine(), VP(), Polynomial()], ids=repr)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_noise_ends_at_exactly_zero(schedule, dtype):
+    assert float(schedule.sigma(torch.ones((), dtype=dtype))) == 0.0
+    assert float(schedule.alpha(torch.ones((), dtype=dtype))) == pytest.approx(1.0)
+
+
+def test_vp_keeps_its_digits_near_the_data():
+    t = torch.tensor(1.0 - 1e-9, dtype=torch.float64)
+    tau = 1.0 - t
+    assert float(VP().sigma(t)) == pytest.approx(math.sqrt(0.1 * float(tau)), rel=1e-6)
+
+
+@pytest.mark.parametrize("trained", [Linear(), Cosine(), VP(), Polynomial()], ids=repr)
+@pytest.mark.parametrize("wanted", [Linear(), Cosine(), VP(), VE(0.1, 5.0)], ids=repr)
+def test_changed_schedule_has_the_velocity_of_the_wanted_one(trained, wanted):
+    """On Gaussian data the velocity is in closed form under any schedule."""
+    mean, variance = 0.7, 0.3
+
+    def velocity(schedule, t, x):
+        c = schedule.rates(t)
+        spread = c.alpha**2 * variance + c.sigma**2
+        data = mean + c.alpha * variance / spread * (x - c.alpha * mean)
+        noise = c.sigma / spread * (x - c.alpha * mean)
+        return c.alpha_rate * data + c.sigma_rate * noise
+
+    r = torch.linspace(0.2, 0.8, 13, dtype=torch.float64)
+    x = torch.linspace(-2, 2, 13, dtype=torch.float64)
+    change = rescale(trained, wanted, r)
+    got = change.velocity(x, velocity(trained, change.time, x / change.scale))
+    torch.testing.assert_close(got, velocity(wanted, r, x), rtol=1e-9, atol=1e-9)
+
+
+def test_changed_schedule_must_stay_in_range():
+    with pytest.raises(InputError, match="log-SNR range"):
+        rescale(VE(0.1, 1.0), Linear(), torch.tensor([0.001], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kappa", [LinearKappa(), ExponentialKappa(), ExponentialKappa(0.5)])
+def test_progress_runs_from_zero_to_one(kappa):
+    ends = torch.tensor([0.0, 1.0])
+    assert kappa(ends).tolist() == pytest.approx([0.0, 1.0], abs=1e-15)
+    value, rate = kappa.rate(INSIDE)
+    assert (rate > 0).all()
+    h = 1e-6
+    torch.testing.assert_close(rate, (kappa(INSIDE + h) - kappa(INSIDE - h)) / (2 * h), rtol=1e-6,
+                               atol=1e-6)  # fmt: skip
+    assert torch.equal(value, kappa(INSIDE))
+
+
+def test_settings_are_checked():
+    for make in (lambda: VE(0.0), lambda: VE(2.0, 1.0), lambda: EDM(rho=-1), lambda: Cosine(0.0),
+                 lambda: Polynomial(0), lambda: VP(1.0, 0.5)):  # fmt: skip
+        with pytest.raises(InputError, match=" is not "):
+            make()
