@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from protein.structures import geometry_constants as geo
+
 
 def dihedral(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
     """Torsion of four points about the bond b–c.
@@ -80,3 +82,44 @@ def backbone_torsions(
         ),
         dim=-1,
     )
+
+
+def backbone_from_torsions(torsions: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Chain of ideal geometry with the given φ, ψ, ω: the inverse of ``backbone_torsions``.
+
+    Atoms are placed one after another from the three before (NeRF, Parsons et al. 2005), N to C.
+
+    Args:
+        torsions: φ, ψ, ω `[L, 3]`, rad; φ of the first and ψ, ω of the last residue are not used,
+            except that ψ of the last places its O; NaN counts as the alpha helix.
+
+    Returns:
+        N, CA, C, O `[L, 4, 3]`, Å, first CA at the origin.
+    """
+    from protein.structures.frames import oxygen_positions
+
+    helix = np.radians([-57.0, -47.0, 180.0])
+    angles = np.where(np.isnan(torsions), helix, torsions).astype(np.float64)
+    atoms = [np.asarray(x, dtype=np.float64) for x in (geo.LOCAL_N, geo.LOCAL_CA, geo.LOCAL_C)]
+    for (_, psi, omega), (phi, _, _) in zip(angles[:-1], angles[1:], strict=True):
+        atoms.append(_extend(atoms, geo.C_N, geo.CA_C_N, psi))
+        atoms.append(_extend(atoms, geo.N_CA, geo.C_N_CA, omega))
+        atoms.append(_extend(atoms, geo.CA_C, geo.N_CA_C, phi))
+    ncac = np.stack(atoms).reshape(-1, 3, 3)
+    oxygen = oxygen_positions(torch.from_numpy(ncac)).numpy()
+    # The last residue has no next N: its O stands at ψ + 180° by its own ψ.
+    oxygen[-1] = _extend(atoms, geo.C_O, geo.CA_C_O, angles[-1, 1] + np.pi)
+    return np.concatenate((ncac, oxygen[:, None]), axis=1)
+
+
+def _extend(
+    atoms: list[NDArray[np.float64]], length: float, angle: float, torsion: float
+) -> NDArray[np.float64]:
+    """Next atom at a bond length, bond angle and torsion from the last three."""
+    a, b, c = atoms[-3:]
+    axis = (c - b) / np.linalg.norm(c - b)
+    normal = np.cross(b - a, axis)
+    normal /= np.linalg.norm(normal)
+    in_plane = np.cross(normal, axis)
+    turn = np.cos(torsion) * in_plane + np.sin(torsion) * normal
+    return c + length * (-np.cos(angle) * axis + np.sin(angle) * turn)
