@@ -23,8 +23,9 @@ import os
 import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -174,6 +175,7 @@ def parser() -> ArgumentParser:
         ArgumentParser,
     )
 
+    _rules()
     made = ArgumentParser(prog="sciddiff train", exit_on_error=False)
     made.add_argument("--config", action=ActionConfigFile, help="YAML file of the experiment")
     made.add_class_arguments(Experiment, skip={"plain"}, sub_configs=True)
@@ -236,6 +238,7 @@ def build_parts(plain: Mapping[str, Any]) -> tuple[Domain, torch.nn.Module]:
     """
     from jsonargparse import ArgumentParser
 
+    _rules()
     reader = ArgumentParser(exit_on_error=False)
     reader.add_argument("--domain", type=Domain)
     reader.add_argument("--net", type=torch.nn.Module)
@@ -271,6 +274,25 @@ def to_yaml(plain: Mapping[str, Any], path: Path) -> None:
     partial = path.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(yaml.safe_dump(dict(plain), sort_keys=False), encoding="utf-8")
     os.replace(partial, path)
+
+
+@cache
+def _rules() -> None:
+    """Tell jsonargparse which dataclasses are choices and which are settings.
+
+    Left alone it takes every dataclass for settings, and refuses `times: {class_path: ...}` where
+    the default is one.  Ours are choices when they derive from an abstract class.
+    """
+    from jsonargparse import set_parsing_settings
+
+    set_parsing_settings(
+        subclasses_enabled=["is_pure_dataclass", "is_final_class"],
+        subclasses_disabled=[_is_settings],
+    )
+
+
+def _is_settings(cls: type) -> bool:
+    return is_dataclass(cls) and cls.__mro__[1:] == (object,)
 
 
 def _plain(value: Any) -> Any:

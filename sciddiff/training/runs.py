@@ -54,7 +54,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise InputError(f"{path}: {error.strerror or error}; check the path") from error
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.PickleError) as error:
         raise InputError(
             f"{path}: damaged or not a checkpoint of sciddiff; remove it to start again"
         ) from error

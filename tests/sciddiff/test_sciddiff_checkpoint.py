@@ -1,0 +1,200 @@
+"""From a config file to samples of the right law, and models that refuse what they cannot read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sciddiff import config
+from sciddiff.checkpoint import META, describe, export, load, save
+from sciddiff.errors import InputError
+from sciddiff.training import train
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "new_domain"
+ENTRY = {
+    "domain": {"class_path": "mixture_domain.MixtureDomain"},
+    "net": {"class_path": "mixture_domain.Net", "init_args": {"width": 64}},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def example_domain():
+    sys.path.insert(0, str(EXAMPLE))
+    yield
+    sys.path.remove(str(EXAMPLE))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A run of the example's own config file."""
+    out = tmp_path_factory.mktemp("run")
+    overrides = [f"--out={out}", "--trainer.progress=false", "--ema.snapshot_every=100"]
+    plain = config.read(EXAMPLE / "mixture.yaml", overrides)
+    train(config.build(plain))
+    return out
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    plain = config.read(ENTRY)
+    return save(tmp_path / "model", config.build(plain).net.state_dict(), plain, command="x")
+
+
+@pytest.mark.parametrize("ema", [0.10, 0.07])
+def test_trained_samples_follow_the_law_of_the_data(trained, tmp_path, ema):
+    """Width 0.10 is tracked; 0.07 comes from snapshots."""
+    from mixture_domain import CENTRES, SPREAD, WEIGHTS
+
+    from sciddiff import sample
+    from sciddiff.samplers import Heun
+
+    model = load(export(trained, tmp_path / "model", ema=ema))
+    (like,) = model.domain.like({"n": 8000})
+    drawn = sample(model.denoiser, like, Heun(), torch.linspace(0, 1, 33), seed=1)
+    model.domain.write(like, drawn.x, tmp_path)
+    measured = model.domain.evaluate(tmp_path, None)
+    # Of data drawn from the law itself these differ by 0.005, 0.01 and 0.005.
+    assert measured["weights"] == pytest.approx(WEIGHTS, abs=0.03)
+    assert np.abs(np.array(measured["means"]) - CENTRES).max() < 0.1
+    assert measured["spreads"] == pytest.approx([SPREAD] * 2, abs=0.07)
+
+
+def test_average_of_the_run_is_what_is_exported(trained, tmp_path):
+    from sciddiff.training.runs import LAST, STATE_KEY, read_checkpoint
+
+    state = read_checkpoint(trained / LAST)[STATE_KEY]["ema"]
+    for width, weights in zip(state["widths"], state["averages"], strict=True):
+        net = load(export(trained, tmp_path / str(width), ema=width)).denoiser.net
+        for name, value in net.named_parameters():
+            assert torch.equal(value, weights[name])
+    meta = describe(tmp_path / "0.1")
+    assert meta["ema"] == 0.1 and meta["step"] == 1000 and meta["seed"] == 0
+    assert meta["metrics"]["val_loss_ema_0.1"] < 2.0 and "torch" in meta["versions"]
+
+
+def test_width_without_snapshots_is_told(trained, tmp_path, monkeypatch):
+    from sciddiff.training import runs
+
+    monkeypatch.setattr(runs, "read_snapshots", lambda *_: [])
+    with pytest.raises(InputError, match="0.07 was not tracked; choose one of 0.05, 0.1"):
+        export(trained, tmp_path / "m", ema=0.07)
+    with pytest.raises(InputError, match="holds no checkpoints"):
+        export(tmp_path, tmp_path / "m")
+
+
+def test_weights_go_round_to_the_bit(model):
+    expected = config.build(config.read(ENTRY)).net.state_dict()
+    got = load(model)
+    assert {n: v.dtype for n, v in got.denoiser.net.state_dict().items()} == {
+        n: torch.float32 for n in expected
+    }
+    assert all(torch.equal(v, expected[n]) for n, v in got.denoiser.net.state_dict().items())
+    assert not got.denoiser.training
+    assert not any(p.requires_grad for p in got.denoiser.parameters())
+    assert got.domain.name == "mixture" and got.config["seed"] == 0
+    assert got.meta["command"] == "x"
+
+
+def test_bfloat16_halves_the_file_and_loads_as_float32(tmp_path):
+    plain = config.read(ENTRY)
+    weights = config.build(plain).net.state_dict()
+    sizes = {}
+    for dtype in ("float32", "bf16"):
+        path = save(tmp_path / dtype, weights, plain, dtype=dtype)
+        sizes[dtype] = (path / "model.safetensors").stat().st_size
+    assert sizes["bf16"] < 0.6 * sizes["float32"]
+    net = load(tmp_path / "bf16").denoiser.net
+    for name, value in net.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, weights[name].to(torch.bfloat16).float())
+
+
+def test_shards_hold_at_most_their_size_and_join_again(tmp_path):
+    plain = config.read({**ENTRY, "net": {**ENTRY["net"], "init_args": {"width": 96}}})
+    weights = config.build(plain).net.state_dict()
+    path = save(tmp_path / "m", weights, plain, shard_bytes=40_000)
+    shards = sorted(path.glob("model-*.safetensors"))
+    assert [s.name for s in shards] == describe(path)["weights"] and len(shards) == 2
+    assert all(s.stat().st_size < 41_000 for s in shards)
+    got = load(path).denoiser.net.state_dict()
+    assert all(torch.equal(v, weights[n]) for n, v in got.items())
+
+
+def test_compiled_and_tied_weights_are_written_under_plain_names(tmp_path):
+    plain = config.read(ENTRY)
+    net = torch.compile(config.build(plain).net)
+    assert any(name.startswith("_orig_mod.") for name in net.state_dict())
+    load(save(tmp_path / "m", net.state_dict(), plain))
+    shared = torch.ones(2)
+    save(tmp_path / "tied", {"a": shared, "b": shared}, plain)
+
+
+def test_an_older_model_is_replaced_and_anything_else_is_not(model, tmp_path):
+    plain = config.read(ENTRY)
+    weights = config.build({**plain, "seed": 5}).net.state_dict()
+    save(model, weights, plain)
+    assert torch.equal(load(model).denoiser.net.layers[0].weight, weights["layers.0.weight"])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years")
+    with pytest.raises(InputError, match="is not a model"):
+        save(tmp_path / "mine", weights, plain)
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def edit(model: Path, **changes) -> None:
+    meta = json.loads((model / META).read_text())
+    (model / META).write_text(json.dumps({**meta, **changes}))
+
+
+def test_damage_and_strangers_are_refused_by_name(model, tmp_path):
+    weights = model / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(InputError, match="model.safetensors: damaged, its sha256"):
+        load(model)
+    weights.unlink()
+    with pytest.raises(InputError, match="model.safetensors: missing"):
+        load(model)
+    weights.write_bytes(whole)
+    load(model)
+    edit(model, format=7, versions={"sciddiff": "9.1"})
+    with pytest.raises(InputError, match="format 7 is unknown.*written by sciddiff 9.1.*upgrade"):
+        load(model)
+    (model / META).write_text("{")
+    with pytest.raises(InputError, match="meta.json: damaged"):
+        load(model)
+    with pytest.raises(InputError, match="no such directory"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="no meta.json"):
+        load(tmp_path)
+    (tmp_path / "last.ckpt").write_bytes(b"x")
+    with pytest.raises(InputError, match="sciddiff export"):
+        load(tmp_path / "last.ckpt")
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    plain = config.read(ENTRY)
+    save(tmp_path / "m", nn.Linear(2, 2).state_dict(), plain)
+    with pytest.raises(InputError, match="do not fit mixture_domain.Net"):
+        load(tmp_path / "m")
+
+
+def test_loading_needs_no_lightning(model):
+    code = (
+        f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(EXAMPLE)!r}]\n"
+        "from sciddiff.checkpoint import load\n"
+        f"load({str(model)!r})\n"
+        "bad = [m for m in sys.modules if 'lightning' in m or m == 'tensorboard']\n"
+        "assert not bad, bad"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,147 @@
+"""Experiments in YAML: round trips, overrides, and errors that name the nearest key."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from sciddiff import config
+from sciddiff.errors import InputError
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "new_domain"
+ENTRY = {
+    "domain": {"class_path": "mixture_domain.MixtureDomain"},
+    "net": {"class_path": "mixture_domain.Net"},
+}
+
+
+@pytest.fixture(autouse=True)
+def example_domain(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+
+
+def test_plain_form_is_complete_and_survives_yaml(tmp_path):
+    plain = config.read(ENTRY)
+    assert plain["domain"]["init_args"] == {"size": 4096, "batch": 256}
+    assert plain["optim"]["betas"] == [0.9, 0.99] and plain["ema"]["widths"] == [0.05, 0.1]
+    config.to_yaml(plain, tmp_path / "a.yaml")
+    assert config.read(tmp_path / "a.yaml") == plain == config.read(plain)
+    assert yaml.safe_load((tmp_path / "a.yaml").read_text()) == plain
+    assert [p.name for p in tmp_path.iterdir()] == ["a.yaml"]
+
+
+def test_overrides_win_in_order():
+    plain = config.read(
+        {**ENTRY, "optim": {"lr": "1e-4", "warmup": 3}},
+        ["--optim.lr", "3e-4", "--net.init_args.width=7", "--domain.size", "9", "--seed=4"],
+    )
+    assert plain["optim"]["lr"] == 3e-4 and plain["optim"]["warmup"] == 3
+    assert plain["net"]["init_args"]["width"] == 7 and plain["domain"]["init_args"]["size"] == 9
+    assert plain["seed"] == 4
+
+
+def test_files_may_be_named_among_the_options(tmp_path):
+    config.to_yaml(ENTRY, tmp_path / "a.yaml")
+    plain = config.read(None, ["--config", str(tmp_path / "a.yaml"), "--seed=2"])
+    assert plain["seed"] == 2 and plain["net"]["class_path"] == "mixture_domain.Net"
+
+
+def test_classes_of_any_depth_are_built():
+    plain = config.read(
+        {
+            **ENTRY,
+            "objective": {
+                "class_path": "sciddiff.objectives.Denoising",
+                "init_args": {
+                    "times": {"class_path": "sciddiff.times.Uniform", "init_args": {"high": 0.9}},
+                    "self_conditioning": 0.25,
+                },
+            },
+        }
+    )
+    built = config.build(plain)
+    assert built.objective.self_conditioning == 0.25
+    assert built.domain.name == "mixture" and built.optim == config.OptimSettings()
+    assert type(built.objective.times).__name__ == "Uniform"
+    assert built.objective.times.high == 0.9
+    assert built.plain == plain == config.read(built.plain)
+    assert set(plain["optim"]) == {field.name for field in fields(config.OptimSettings)}
+    domain, net = config.build_parts(plain)
+    assert domain.size == 4096 and net.layers[0].out_features == 64
+
+
+def test_weights_come_from_the_seed_and_the_global_state_stays():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    nets = [config.build({**ENTRY, "seed": seed}).net for seed in (1, 1, 2)]
+    assert torch.equal(torch.get_rng_state(), before)
+    weights = [net.layers[0].weight for net in nets]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize(
+    ("change", "overrides", "message"),
+    [
+        ({"sed": 1}, [], "did you mean seed?"),
+        ({"optim": {"lrr": 1}}, [], "did you mean lr?"),
+        ({"trainer": {"max_step": 1}}, [], "did you mean max_steps?"),
+        ({"net": {"class_path": "mixture_domain.Net", "init_args": {"widht": 1}}}, [], "width?"),
+        ({"trainer": {"zzz": 1}}, [], "valid keys: .*max_steps"),
+        ({}, ["--optim.lrr=3"], "did you mean lr?"),
+        ({}, ["--net.widht=3"], "did you mean width?"),
+        ({"optim": {"lr": "fast"}}, [], "float.* fast"),
+        ({"trainer": {"precision": "16"}}, [], "bf16-mixed"),
+        ({"net": {"class_path": "mixture_domain.Nett"}}, [], "Nett"),
+        ({"net": {"class_path": "no_such_package.Net"}}, [], "no_such_package"),
+        ({"net": {"class_path": "mixture_domain.MixtureDomain"}}, [], "MixtureDomain"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_remedy(change, overrides, message):
+    with pytest.raises(InputError, match=message.replace("?", "[?]")) as error:
+        config.read({**ENTRY, **change}, overrides)
+    assert "\n" not in str(error.value) and str(error.value).startswith("experiment: ")
+
+
+def test_missing_parts_and_files_are_told(tmp_path):
+    with pytest.raises(InputError, match="add domain: to the file"):
+        config.read({"net": ENTRY["net"]})
+    with pytest.raises(InputError, match="No such file"):
+        config.read(tmp_path / "none.yaml")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("a: [1\nb: 2")
+    with pytest.raises(InputError, match="not valid YAML") as error:
+        config.read(bad)
+    assert "\n" not in str(error.value)
+    bad.write_text("- 1")
+    with pytest.raises(InputError, match="holds no mapping"):
+        config.read(bad)
+    config.to_yaml({**ENTRY, "sed": 1}, bad)
+    with pytest.raises(InputError, match=re.escape(str(bad))):
+        config.read(bad)
+
+
+def test_print_config_prints_yaml_that_reads_back(capsys):
+    with pytest.raises(SystemExit) as stop:
+        config.read(ENTRY, ["--print_config"])
+    assert stop.value.code == 0
+    assert config.read(yaml.safe_load(capsys.readouterr().out)) == config.read(ENTRY)
+
+
+def test_reading_a_config_imports_no_lightning():
+    import subprocess
+
+    code = (
+        f"import sys; sys.path[:0] = [{str(EXAMPLE.parents[1])!r}, {str(EXAMPLE)!r}]\n"
+        "from sciddiff import config\n"
+        f"config.build(config.read({str(EXAMPLE / 'mixture.yaml')!r}))\n"
+        "bad = [m for m in sys.modules if 'lightning' in m]; assert not bad, bad"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
