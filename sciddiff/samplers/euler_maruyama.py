@@ -56,19 +56,22 @@ class Reciprocal:
 class EulerMaruyama(Sampler):
     """First-order stochastic sampling.
 
-    Leaves that are not Gaussian move by their path's transition with eta = 1.
+    Curved leaves move by their path's transition, with the share of fresh noise that w asks for up
+    to the natural one. Fresh noise there has no temperature: it leaves the uniform law as it is.
 
     Attributes:
         w: Diffusion as a function of time; None: the natural one of each leaf. Zero is the ODE.
         noise_scale: Standard deviation of the fresh noise. Below 1 it lowers the temperature:
             samples of higher density and less variety (Proteina: 0.35 to 0.6 as a variance, the
             square of this number).
+        curved_eta: Stochasticity of curved leaves relative to that; 0: none.
         start: No noise is added in steps that begin before this time.
         end: No noise is added in steps that begin at or after this time.
     """
 
     w: Callable[[float], float] | None = None
     noise_scale: float = 1.0
+    curved_eta: float = 1.0
     start: float = 0.0
     end: float = 1.0
 
@@ -82,7 +85,7 @@ class EulerMaruyama(Sampler):
         stage = walk.predict(x, t)
         fresh = None
         if self.start <= t < self.end:
-            fresh = Fresh(lambda leaf: self._split(leaf, t, s), self.noise_scale)
+            fresh = Fresh(lambda leaf: self._split(leaf, t, s), self.noise_scale, self.curved_eta)
         return walk.move(stage, s=s, fresh=fresh), stage
 
     def _split(self, leaf: AffineLeaf, t: float, s: float) -> tuple[float, float]:

@@ -69,7 +69,7 @@ class Fresh:
         split: From a leaf to the factors of the predicted and of the fresh noise,
             ``sqrt(1 - tau)`` and ``sqrt(tau)`` where a share ``tau`` is replaced.
         scale: Standard deviation of the fresh noise; below 1 lowers the temperature.
-        eta: Stochasticity asked of a leaf that moves by its own transition.
+        eta: Stochasticity of curved leaves, which move by their own transition; 0: none.
     """
 
     split: Callable[[AffineLeaf], tuple[float, float]]
@@ -257,7 +257,7 @@ class GeodesicLeaf(AffineLeaf):
         fresh: Fresh | None,
     ) -> Tensor:
         """See `Leaf.move`; fresh noise enters by the path's own transition, at full scale."""
-        share = 0.0 if fresh is None else fresh.split(self)[1] ** 2
+        share = 0.0 if fresh is None else fresh.eta * fresh.split(self)[1] ** 2
         if share <= 0.0:
             return super().move(stages, s, weights, None)
         (kappa, left), (kappa_s, left_s) = self.levels(stages[0].t), self.levels(s)
