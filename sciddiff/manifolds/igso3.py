@@ -61,7 +61,7 @@ _FAR = 2.0  # beyond this angle the score is expanded about pi, where it vanishe
 _CHARACTERS = 10
 _PI_LOW = 1.2246467991473532e-16  # pi minus its float64
 _TAIL = 10.0  # angles beyond this many sigma have probability below 1e-20
-_CELLS = 512
+_CELLS = 256
 _ROWS = 256  # standard deviations whose grids are built at once
 
 # 1 / w^2 - cot(w / 2) / 2w = 2 / (4 pi^2 - w^2) + polynomial in w^2; from zeta(2n) - 1.
@@ -74,8 +74,7 @@ _COTANGENT = tuple(2.0 * z / (2.0 * math.pi) ** (2 * n) for n, z in enumerate(_Z
 
 
 def _double(omega: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
-    sigma = torch.as_tensor(sigma, dtype=torch.float64, device=omega.device)
-    return torch.broadcast_tensors(omega.double(), sigma)
+    return omega.double(), torch.as_tensor(sigma, dtype=torch.float64, device=omega.device)
 
 
 def _images(omega: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,28 +115,36 @@ def _score_far(u: Tensor, sigma: Tensor) -> Tensor:
     return u / sigma**2 - slope - 0.5 * torch.tan(0.5 * u)
 
 
-def _characters(omega: Tensor, u: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """``f - 1`` and ``f'`` by the series, in the form ``1 + C_1 + 2 sum_j C_j cos(j omega)``.
-
-    ``C_j`` is the sum of ``(2l+1) exp(-l(l+1) sigma^2/2)`` over ``l >= j``; no division by a sine.
-    Sines of angles beyond `_FAR` are taken of ``u = pi - omega``.
-    """
+def _tails(sigma: Tensor) -> list[Tensor]:
+    """``C_j``, the sums of ``(2l+1) exp(-l(l+1) sigma^2/2)`` over ``l >= j``, from ``j = 1``."""
     half = 0.5 * sigma**2
+    tails = [torch.zeros_like(sigma)]
+    for j in range(_CHARACTERS, 0, -1):
+        tails.append(tails[-1] + (2 * j + 1) * torch.exp(-j * (j + 1) * half))
+    return tails[:0:-1]
+
+
+def _characters(omega: Tensor, tails: list[Tensor]) -> Tensor:
+    """``f - 1`` by the series in the form ``C_1 + 2 sum_j C_j cos(j omega)``: no division."""
+    waves = sum(tail * torch.cos(j * omega) for j, tail in enumerate(tails, start=1))
+    return tails[0] + 2.0 * waves
+
+
+def _characters_slope(omega: Tensor, u: Tensor, tails: list[Tensor]) -> Tensor:
+    """``f'`` by the same; sines of angles beyond `_FAR` are taken of ``u = pi - omega``."""
     far = omega > _FAR
     arc = torch.where(far, u, omega)
-    tail, value, slope = (torch.zeros_like(omega) for _ in range(3))
-    for j in range(_CHARACTERS, 0, -1):
-        tail = tail + (2 * j + 1) * torch.exp(-j * (j + 1) * half)
-        value = value + tail * torch.cos(j * omega)
+    sign = torch.where(far, -1.0, 1.0).to(omega)
+    slope = torch.zeros_like(omega)
+    for j, tail in enumerate(tails, start=1):
         sine = torch.sin(j * arc)
-        slope = slope + j * tail * (torch.where(far, -sine, sine) if j % 2 == 0 else sine)
-    return tail + 2.0 * value, -2.0 * slope
+        slope = slope + j * tail * (sign * sine if j % 2 == 0 else sine)
+    return -2.0 * slope
 
 
 def _log_density(omega: Tensor, sigma: Tensor) -> Tensor:
     images = _log_density_images(omega, sigma.clamp(max=_SWITCH))
-    u = (math.pi - omega) + _PI_LOW
-    series = torch.log1p(_characters(omega, u, sigma.clamp(min=_SWITCH))[0])
+    series = torch.log1p(_characters(omega, _tails(sigma.clamp(min=_SWITCH))))
     return torch.where(sigma <= _SWITCH, images, series)
 
 
@@ -146,9 +153,10 @@ def _score(omega: Tensor, sigma: Tensor) -> Tensor:
     small = sigma.clamp(max=_SWITCH)
     near = _score_near(omega.clamp(max=_FAR), small)
     far = _score_far(u.clamp(max=math.pi - _FAR), small)
-    value, slope = _characters(omega, u, sigma.clamp(min=_SWITCH))
     images = torch.where(omega <= _FAR, near, far)
-    return torch.where(sigma <= _SWITCH, images, slope / (1.0 + value))
+    tails = _tails(sigma.clamp(min=_SWITCH))
+    series = _characters_slope(omega, u, tails) / (1.0 + _characters(omega, tails))
+    return torch.where(sigma <= _SWITCH, images, series)
 
 
 def log_density(omega: Tensor, sigma: Tensor | float) -> Tensor:
@@ -209,9 +217,13 @@ def score_vector(v: Tensor, sigma: Tensor | float) -> Tensor:
     return (score(omega, sigma) / omega).unsqueeze(-1) * v
 
 
+def _haar(omega: Tensor) -> Tensor:
+    """Density of the angle of a uniform rotation, ``(1 - cos omega) / pi``."""
+    return 2.0 * torch.sin(0.5 * omega) ** 2 / math.pi
+
+
 def _angle_pdf(omega: Tensor, sigma: Tensor) -> Tensor:
-    haar = 2.0 * torch.sin(0.5 * omega) ** 2 / math.pi
-    return torch.exp(_log_density(omega, sigma)) * haar
+    return torch.exp(_log_density(omega, sigma)) * _haar(omega)
 
 
 def angle_pdf(omega: Tensor, sigma: Tensor | float) -> Tensor:
@@ -245,17 +257,23 @@ def score_norm(sigma: Tensor) -> Tensor:
     scale = sigma.double()
     upper = (_TAIL * scale).clamp(max=math.pi)
     nodes, weights = gauss_legendre(128, sigma.device)
-    omega, wide = upper.unsqueeze(-1) * nodes, scale.unsqueeze(-1).expand(*scale.shape, 128)
+    omega, wide = upper.unsqueeze(-1) * nodes, scale.unsqueeze(-1)
     values = _angle_pdf(omega, wide) * _score(omega, wide) ** 2
     return (upper * (values @ weights)).to(sigma.dtype)
 
 
 def _cdf_grid(sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Spacing ``[S]``, pdf ``[S, n + 1]`` and cdf ``[S, n + 1]`` on a grid made for each sigma."""
+    """Spacing ``[S]``, pdf ``[S, n + 1]`` and cdf ``[S, n + 1]`` on a grid made for each sigma.
+
+    ``sigma`` ascends, so that one cut tells images from characters.
+    """
     step = (_TAIL * sigma).clamp(max=math.pi) / _CELLS
     fine = torch.arange(2 * _CELLS + 1, dtype=torch.float64, device=sigma.device)
     omega = 0.5 * step.unsqueeze(-1) * fine
-    pdf = _angle_pdf(omega, sigma.unsqueeze(-1).expand_as(omega))
+    cut = int((sigma <= _SWITCH).sum())
+    images = torch.exp(_log_density_images(omega[:cut], sigma[:cut, None]))
+    series = 1.0 + _characters(omega[cut:], _tails(sigma[cut:, None]))
+    pdf = torch.cat([images, series]) * _haar(omega)
     nodes, middles = pdf[:, 0::2], pdf[:, 1::2]
     mass = (nodes[:, :-1] + 4.0 * middles + nodes[:, 1:]) / 6.0  # Simpson
     cdf = torch.nn.functional.pad(mass.cumsum(-1), (1, 0))
@@ -288,7 +306,7 @@ def sample_angle(
 ) -> Tensor:
     """Draw rotation angles by inverting the cdf on a grid built for each distinct ``sigma``.
 
-    The grid has 512 cells between 0 and ``min(pi, 10 sigma)``; the density is linear in a cell.
+    The grid has 256 cells between 0 and ``min(pi, 10 sigma)``; the density is linear in a cell.
 
     Args:
         sigma: Standard deviation in radians, broadcastable against ``like``.

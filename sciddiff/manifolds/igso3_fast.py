@@ -1,13 +1,14 @@
 r"""The IGSO(3) score in float32 on the processor, made to be cheaper than reading a table.
 
-Same equations as `sciddiff.manifolds.igso3`. With :math:`y = \omega / 2\pi`, the images
-:math:`k = 1, -1` relative to :math:`k = 0` are
-:math:`E_\mp = e^{-2\pi(\pi \mp \omega)/\sigma^2}`; of these let :math:`P = E_- + E_+` and
+Same equations as `sciddiff.manifolds.igso3`. Relative to the image :math:`k = 0`, and times
+:math:`2\pi`, the images :math:`k = 1, -1` are
+:math:`E_\mp = 2\pi e^{-2\pi(\pi \mp \omega)/\sigma^2}`; of these let :math:`P = E_- + E_+` and
 :math:`\Delta = E_- - E_+`. Then
 
 .. math::
     \frac{d}{d\omega} \log f = \omega \Bigl( H(\omega^2) - \frac{1}{\sigma^2} +
-      \frac{(4\pi^2/\sigma^2)\, y\, (P - y \Delta) - \Delta}{\omega^2 (y + \Delta - y P)} \Bigr),
+      \frac{(2\pi\omega P - \omega^2 \Delta)/\sigma^2 - \Delta}
+           {\omega^2 (\omega + \Delta - \omega P / 2\pi)} \Bigr),
 
 where :math:`H = 1/\omega^2 - \cot(\omega/2) / 2\omega` belongs to the factor
 :math:`\omega / \sin(\omega/2)`. The bracket is even in :math:`\omega` and smooth, so it is held
@@ -36,51 +37,50 @@ _NARROW = 16  # rows shorter than this are not worth sorting
 _LOG2E = math.log2(math.e)
 _PI = 3.1415927410125732  # the float32 nearest to pi
 _PI_LOW = math.pi - _PI
-# H(s) - 2 / (4 pi^2 - s) to 1e-7 on [0, pi^2].
-_H = (0.032672852283416924, 0.0001054397698448478, 6.170758663123114e-07)
+_TURN = 2.0 * math.pi
+_LOG2_TURN = math.log2(_TURN)
+# H(s) = 2 / (4 pi^2 - s) + _H[0] + _H[1] (s - 4 pi^2) to 8e-6 on [0, pi^2].
+_H = (0.03706756711317066, 0.00011150689869667385)
 
 
 def _terms(sigma: Tensor, out: Tensor) -> Tensor:
-    """What the images need of ``sigma [R, 1]`` (or ``[n]``), written to ``out [4, R, 1]``."""
-    rate, shift, height, level = out
-    torch.mul(sigma, sigma, out=level).reciprocal_()
-    torch.mul(level, 2.0 * math.pi * _LOG2E, out=rate)
-    torch.mul(rate, _PI_LOW, out=shift)
-    torch.mul(level, 4.0 * math.pi**2, out=height)
-    level.neg_().add_(_H[0])
+    """What the images need of ``sigma [R, 1]`` (or ``[n]``), written to ``out [5, R, 1]``."""
+    rate, shift, mirror, minus, level = out
+    torch.mul(sigma, sigma, out=minus).reciprocal_().neg_()
+    torch.mul(minus, -_TURN * _LOG2E, out=rate)
+    torch.mul(rate, _PI_LOW, out=shift).sub_(_LOG2_TURN)
+    torch.mul(rate, _TURN, out=mirror).sub_(2.0 * _LOG2_TURN)
+    torch.add(minus, _H[0], out=level)
     return out
 
 
 def _images(omega: Tensor, terms: Tensor, out: Tensor, scratch: Tensor, two: bool) -> None:
     """Write the score by the images ``k = -1, 0, 1``, or by ``k = 0, 1`` only, to ``out``.
 
-    ``omega`` and ``out`` are ``[R, C]``, ``terms [4, R, 1]``, ``scratch [6, R, C]``.
+    ``omega`` and ``out`` are ``[R, C]``, ``terms [5, R, 1]``, ``scratch [6, R, C]``.
     """
-    square, y, near, far, total, quotient = scratch
-    rate, shift, height, level = terms
-    torch.clamp(omega, min=_FLOOR, out=square)
-    torch.mul(square, 0.5 / math.pi, out=y)
-    torch.sub(square, _PI, out=near)
+    w, square, near, far, total, quotient = scratch
+    rate, shift, mirror, minus, level = terms
+    torch.clamp(omega, min=_FLOOR, out=w)
+    torch.mul(w, w, out=square)
+    torch.sub(w, _PI, out=near)
     near.mul_(rate).sub_(shift)
-    square.mul_(square)
     if two:  # far = 0: P = Delta = near
         near.exp2_()
-        torch.mul(y, y, out=quotient)
-        torch.sub(y, quotient, out=quotient)
-        quotient.mul_(near).mul_(height).sub_(near)
-        torch.addcmul(near, near, y, value=-1.0, out=far).add_(y)
+        torch.sub(square, w, alpha=_TURN, out=quotient)
+        quotient.mul_(near)
+        torch.addcmul(near, near, w, value=-1.0 / _TURN, out=far)
     else:
-        torch.add(near, rate, alpha=2.0 * math.pi, out=far).exp2_().reciprocal_()
+        torch.add(near, mirror, out=far).exp2_().reciprocal_()
         near.exp2_()
-        torch.add(near, far, out=total)
+        torch.add(near, far, out=total).mul_(w)
         near.sub_(far)
-        torch.addcmul(total, y, near, value=-1.0, out=quotient)
-        quotient.mul_(y).mul_(height).sub_(near)
-        torch.addcmul(y, y, total, value=-1.0, out=far).add_(near)
-    quotient.div_(far.mul_(square)).add_(level)
-    torch.sub(square, 4.0 * math.pi**2, out=far)
-    quotient.add_(far.reciprocal_(), alpha=-2.0).add_(square, alpha=_H[1])
-    quotient.add_(square.mul_(square), alpha=_H[2])
+        torch.mul(square, near, out=quotient).sub_(total, alpha=_TURN)
+        torch.sub(near, total, alpha=1.0 / _TURN, out=far)
+    quotient.mul_(minus).sub_(near)
+    quotient.div_(far.add_(w).mul_(square)).add_(level)
+    square.sub_(_TURN**2)
+    quotient.add_(square, alpha=_H[1]).add_(square.reciprocal_(), alpha=-2.0)
     torch.mul(omega, quotient, out=out)
 
 
@@ -101,7 +101,7 @@ def _characters(omega: Tensor, sigma: Tensor, out: Tensor, scratch: Tensor) -> N
 def _wide_class(kind: int, omega: Tensor, sigma: Tensor, out: Tensor, scratch: Tensor) -> None:
     """All rows ``omega [R, C]`` of one class, in pieces as large as ``scratch [6, r, c]``."""
     _, step, columns = scratch.shape
-    terms = _terms(sigma, sigma.new_empty(4, *sigma.shape))
+    terms = _terms(sigma, sigma.new_empty(5, *sigma.shape))
     for top in range(0, len(omega), step):
         rows = slice(top, top + step)
         for left in range(0, omega.shape[1], columns):
@@ -132,18 +132,18 @@ def _wide(omega: Tensor, sigma: Tensor, out: Tensor) -> None:
 
 def _narrow(omega: Tensor, sigma: Tensor, out: Tensor) -> None:
     """``omega [n]`` with a ``sigma [n]`` each: no sorting, at most two forms for each."""
-    scratch = omega.new_empty(12, min(_CHUNK, len(omega)))
+    scratch = omega.new_empty(13, min(_CHUNK, len(omega)))
     for start in range(0, len(omega), _CHUNK):
         part = slice(start, start + _CHUNK)
         x, s, value = omega[part], sigma[part], out[part]
         area = scratch[:, : len(x)]
-        terms = _terms(torch.clamp(s, max=_THREE_IMAGES, out=area[10]), area[6:10])
+        terms = _terms(torch.clamp(s, max=_THREE_IMAGES, out=area[11]), area[6:11])
         _images(x, terms, value, area[:6], two=False)
         if bool((s > _THREE_IMAGES).any()):
-            large = torch.clamp(s, min=_THREE_IMAGES, out=area[10])
-            _characters(x, large, area[11], area[:3])
-            chosen = torch.sub(s, _THREE_IMAGES, out=area[10]).sign_().clamp_(min=0.0)
-            torch.lerp(value, area[11], chosen, out=value)
+            large = torch.clamp(s, min=_THREE_IMAGES, out=area[11])
+            _characters(x, large, area[12], area[:3])
+            chosen = torch.sub(s, _THREE_IMAGES, out=area[11]).sign_().clamp_(min=0.0)
+            torch.lerp(value, area[12], chosen, out=value)
 
 
 @torch.no_grad()
