@@ -141,9 +141,7 @@ class GaussianPath(Path):
     ) -> Tensor:
         """Squared error in ``loss_space``, in the shape of the leaf."""
         predicted = _gaussian(prediction)
-        kind: Parametrization = (
-            predicted.kind if self.loss_space == "native" else self.loss_space
-        )
+        kind: Parametrization = predicted.kind if self.loss_space == "native" else self.loss_space
         if kind == "score":
             error = predicted.noise - path_sample.x0
             return (self.noise.whiten(error, layout) / self.prior_scale) ** 2

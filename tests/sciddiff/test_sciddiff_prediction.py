@@ -1,7 +1,5 @@
 """Predictions: every conversion on every schedule, exact."""
 
-import itertools
-
 import pytest
 import torch
 
@@ -42,12 +40,13 @@ def _truth(schedule):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
-@pytest.mark.parametrize(("said", "asked"), list(itertools.product(KINDS, KINDS)))
-def test_every_conversion(schedule, said, asked):
+@pytest.mark.parametrize("said", KINDS)
+def test_every_conversion(schedule, said):
     truth, *_ = _truth(schedule)
-    want = truth.as_kind(asked)
-    got = truth.with_value(said, truth.as_kind(said)).as_kind(asked)
-    assert float(((got - want).abs() / (1 + want.abs())).max()) < 1e-10
+    for asked in KINDS:
+        want = truth.as_kind(asked)
+        got = truth.with_value(said, truth.as_kind(said)).as_kind(asked)
+        assert float(((got - want).abs() / (1 + want.abs())).max()) < 1e-10
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)

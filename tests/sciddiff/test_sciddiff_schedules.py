@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sciddiff.errors import InputError
+from sciddiff.rescaling import rescale
 from sciddiff.schedules import (
     EDM,
     VE,
@@ -17,7 +18,6 @@ from sciddiff.schedules import (
     Logarithmic,
     Polynomial,
     Schedule,
-    rescale,
 )
 
 SCHEDULES = [
