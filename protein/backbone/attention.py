@@ -77,33 +77,36 @@ class InvariantPointAttention(nn.Module):
         """
         b, n, _ = s.shape
         h, c, pq, pv = self.heads, self.channels, self.query_points, self.value_points
-        q, k, v = self.scalars(s).view(b, n, 3, h, c).permute(2, 0, 3, 1, 4)
-        local = self.points(s).view(b, n, -1, 3)
-        world = torch.matmul(local, rotations.transpose(-1, -2)) + translations[..., None, :]
-        world = world.view(b, n, h, 2 * pq + pv, 3).transpose(1, 2)
-        q_points, k_points, v_points = world.split([pq, pq, pv], dim=-2)
-        # Equal share of the variance for scalars, points and bias (algorithm 22); points are in
-        # nm.
-        w_l = math.sqrt(1.0 / 3.0)
-        gamma = functional.softplus(self.point_weight).view(1, h, 1, 1) * math.sqrt(
-            2.0 / (9.0 * pq)
-        )
-        gamma = gamma * w_l
-        q_points = q_points.reshape(b, h, n, 3 * pq)
-        k_points = k_points.reshape(b, h, n, 3 * pq)
-        queries = torch.cat(
-            [q * (w_l / math.sqrt(c)), gamma * q_points, (-0.5 * gamma).expand(b, h, n, 1)], -1
-        )
-        keys = torch.cat([k, k_points, k_points.square().sum(-1, keepdim=True)], -1)
-        bias = (w_l * self.bias(z)).permute(0, 3, 1, 2) + pair_mask
-        attention = torch.softmax(torch.matmul(queries, keys.transpose(-1, -2)) + bias, dim=-1)
-        values = torch.cat([v, v_points.reshape(b, h, n, 3 * pv)], -1)
-        mixed = torch.matmul(attention, values).transpose(1, 2)
-        o_scalar, o_points = mixed.split([c, 3 * pv], dim=-1)
-        o_points = o_points.reshape(b, n, h * pv, 3) - translations[..., None, :]
-        o_points = torch.matmul(o_points, rotations)
-        norms = (o_points.square().sum(-1) + 1e-8).sqrt()
-        o_pair = torch.matmul(attention.transpose(1, 2), z)
+        scalars, local, bias = self.scalars(s), self.points(s), self.bias(z)
+        # Points far from the origin lose their ångströms in bfloat16: geometry stays exact.
+        with torch.autocast(s.device.type, enabled=False):
+            exact = translations.dtype
+            scalars, local, bias, pairs = (x.to(exact) for x in (scalars, local, bias, z))
+            q, k, v = scalars.view(b, n, 3, h, c).permute(2, 0, 3, 1, 4)
+            local = local.view(b, n, -1, 3)
+            world = torch.matmul(local, rotations.transpose(-1, -2)) + translations[..., None, :]
+            world = world.view(b, n, h, 2 * pq + pv, 3).transpose(1, 2)
+            q_points, k_points, v_points = world.split([pq, pq, pv], dim=-2)
+            # Equal shares of variance for scalars, points and bias (algorithm 22); nm.
+            w_l = math.sqrt(1.0 / 3.0)
+            gamma = functional.softplus(self.point_weight).view(1, h, 1, 1)
+            gamma = gamma * (w_l * math.sqrt(2.0 / (9.0 * pq)))
+            q_points = q_points.reshape(b, h, n, 3 * pq)
+            k_points = k_points.reshape(b, h, n, 3 * pq)
+            queries = torch.cat(
+                [q * (w_l / math.sqrt(c)), gamma * q_points, (-0.5 * gamma).expand(b, h, n, 1)],
+                -1,
+            )
+            keys = torch.cat([k, k_points, k_points.square().sum(-1, keepdim=True)], -1)
+            logits = torch.matmul(queries, keys.transpose(-1, -2))
+            attention = torch.softmax(logits + (w_l * bias).permute(0, 3, 1, 2) + pair_mask, -1)
+            values = torch.cat([v, v_points.reshape(b, h, n, 3 * pv)], -1)
+            mixed = torch.matmul(attention, values).transpose(1, 2)
+            o_scalar, o_points = mixed.split([c, 3 * pv], dim=-1)
+            o_points = o_points.reshape(b, n, h * pv, 3) - translations[..., None, :]
+            o_points = torch.matmul(o_points, rotations)
+            norms = (o_points.square().sum(-1) + 1e-8).sqrt()
+            o_pair = torch.matmul(attention.transpose(1, 2), pairs)
         features = [o_scalar.flatten(2), o_points.flatten(2), norms, o_pair.flatten(2)]
         return self.out(torch.cat(features, -1))
 

@@ -1,17 +1,19 @@
 """Generate backbones: unconditional, around a motif, from a structure, or as a symmetric assembly.
 
 Every mode is the same call of the core's `sample`: modes differ in the template (what is fixed,
-where the state
-starts) and in the network seen by the sampler (copies of an asymmetric unit).
+where the state starts) and in the network seen by the sampler (copies of an asymmetric unit).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
 
 from protein.backbone.designs import Design, Numbering, designs_from_state
-from protein.backbone.network import FOLDS
+from protein.backbone.network import FOLDS, TRANSLATIONS
 from protein.backbone.polish import DEFAULT, PolishSettings
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
@@ -20,6 +22,7 @@ from sciddiff.guidance import ClassifierFree, DenoiserLike
 from sciddiff.samplers import Ancestral, EulerMaruyama, Sampler
 from sciddiff.sampling import sample
 from sciddiff.state import Batch, State
+from sciddiff.streams import Streams
 
 SAMPLERS = ("sde", "ode")
 
@@ -58,7 +61,7 @@ class GenerateSettings:
         """The core's sampler for these settings."""
         if self.sampler == "ode":
             return Ancestral(eta=0.0)
-        return EulerMaruyama(noise_scale=self.temperature)
+        return EulerMaruyama(noise_scale=self.temperature, curved_eta=0.0)
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def generate(
     settings: GenerateSettings | None = None,
     numbering: Numbering | None = None,
     start: Start | None = None,
+    offset: Tensor | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> list[Design]:
     """Sample one batch of templates.
@@ -90,6 +94,7 @@ def generate(
         settings: steps, sampler, temperature, seed.
         numbering: residue names of the designs, if they share them.
         start: start from a noised structure (partial diffusion).
+        offset: centre of the starting noise, nm `[3]`, for paths whose centre of mass is free.
         on_step: called with (steps done, steps in all).
 
     Returns:
@@ -99,7 +104,13 @@ def generate(
     guided: DenoiserLike = denoiser
     if settings.fold_weight != 1.0 and bool((batch.cond["fold"] != FOLDS.index("none")).any()):
         guided = ClassifierFree(settings.fold_weight, {"fold": FOLDS.index("none")})(denoiser)
-    options = {} if start is None else {"x_start": start.x, "start_t": 1.0 - start.noise}
+    options: dict[str, Any] = {}
+    if start is not None:
+        options = {"x_start": start.x, "start_t": 1.0 - start.noise}
+    if offset is not None:
+        streams = Streams(settings.seed, batch.cond["index"])
+        noise = denoiser.path.prior(batch.x, streams, batch.layouts)
+        options["x_init"] = {**noise, TRANSLATIONS: noise[TRANSLATIONS] + offset.to(batch.device)}
     result = sample(
         guided,
         batch,

@@ -9,13 +9,15 @@ touch on a design. All four share the core's one sampling loop.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from protein.backbone.contig_syntax import parse_contig
 from protein.backbone.contigs import ResolvedContig, resolve
@@ -26,10 +28,13 @@ from protein.backbone.generate import Start
 from protein.backbone.network import FOLDS
 from protein.backbone.request import GenerationRequest, design_name, parse_lengths, templates
 from protein.backbone.symmetry import PointGroup, SymmetricNetwork, assembly_numbering
-from protein.structures.chain import Structure
+from protein.structures.chain import Backbone, Structure
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 from sciddiff.state import Batch
+
+# A direction on no axis of the polyhedral groups.
+_GENERAL = torch.nn.functional.normalize(torch.tensor([0.35, 0.15, 0.92]), dim=0)
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,14 @@ class Item:
         numbering: residue names, where the batch shares them.
         start: where a partial run starts.
         contig: the resolved contig of a scaffold.
+        offset: where the noise is centred, nm `[3]`; the origin by default.
     """
 
     batch: Batch
     numbering: Numbering | None = None
     start: Start | None = None
     contig: ResolvedContig | None = None
+    offset: Tensor | None = None
 
 
 class Mode(ABC):
@@ -99,18 +106,28 @@ class NewFolds(Mode):
 class Scaffolds(Mode):
     """Designs that hold a motif in place."""
 
-    def __init__(self, contig: str, motif: Path, fold: str, seed: int, n: int) -> None:
+    def __init__(
+        self,
+        contig: str,
+        motif: Path,
+        fold: str,
+        seed: int,
+        n: int,
+        length: tuple[int, int] | None = None,
+    ) -> None:
         from protein.structures.read import read_structure
 
         self._structure: Structure = read_structure(motif)
         self._plan = parse_contig(contig)
-        self._fold, self._seed, self._n = fold, seed, n
+        self._fold, self._seed, self._n, self._length = fold, seed, n, length
         self._resolve(0)
         self.request = {"mode": "scaffold", "contig": contig, "motif": str(motif), "fold": fold}
+        if length is not None:
+            self.request["length"] = f"{length[0]}-{length[1]}"
 
     def _resolve(self, index: int) -> ResolvedContig:
         rng = np.random.default_rng([self._seed, index, 11])
-        return resolve(self._plan, self._structure, rng)
+        return resolve(self._plan, self._structure, rng, self._length)
 
     def templates(self, indices: Iterable[int]) -> Iterator[Item]:
         """One template per design: each draws its own segment lengths."""
@@ -141,7 +158,7 @@ class Scaffolds(Mode):
     def finish(self, design: Design, item: Item) -> Design:
         """Put the design where the motif was and give motif residues their own atoms back."""
         contig = item.contig
-        if contig is None:
+        if contig is None or not contig.fixed.any():
             return design
         centre = contig.coords[contig.fixed, 1].mean(0)
         coords = np.where(contig.fixed[:, None, None], contig.coords, design.coords + centre)
@@ -164,10 +181,9 @@ class Variants(Mode):
         self._batch = backbone_batch(
             torch.from_numpy(coords)[None], [len(coords)], torch.tensor([FOLDS.index(fold)])
         )
-        index = np.concatenate([chain.residue_numbers for chain in self._chains])
         chain_index = np.repeat(np.arange(len(self._chains)), [len(c) for c in self._chains])
         self._batch = self._batch.with_cond(
-            residue_index=torch.from_numpy(index)[None],
+            residue_index=torch.from_numpy(_running_index(self._chains))[None],
             chain_index=torch.from_numpy(chain_index)[None],
         )
         self.request = {"mode": "partial", "file": str(file), "noise": noise, "fold": fold}
@@ -212,7 +228,13 @@ class Assemblies(Mode):
         """One unit per design."""
         for index in indices:
             for batch in templates(self._request, [index]):
-                yield Item(batch)
+                yield Item(batch, offset=self._offset(self._request.length(index)))
+
+    def _offset(self, length: int) -> Tensor:
+        """Start the unit off the axes, about as far out as its copies need room."""
+        radius = 0.22 * length**0.38
+        away = torch.tensor([0.94, 0.28, 0.2]) if self._group.name[0] in "CD" else _GENERAL
+        return 1.1 * radius * max(1.0, len(self._group) ** 0.5 / 1.5) * away
 
     def denoiser(self, base: Denoiser) -> Denoiser:
         """The same network on all copies; the unit's centre of mass is free."""
@@ -227,7 +249,21 @@ class Assemblies(Mode):
 
     def finish(self, design: Design, item: Item) -> Design:
         """Write all copies, one chain each."""
-        return design.copied(self._group.rotations, assembly_numbering(self._group))
+        return design.copied(self._group.rotations.numpy(), assembly_numbering(self._group))
+
+
+def _running_index(chains: Sequence[Backbone]) -> NDArray[np.int64]:
+    """Residue indices: 1 more along a bond, more across a gap, 200 more in the next chain."""
+    index: list[int] = []
+    for chain in chains:
+        start = index[-1] + 200 if index else 0
+        gaps = np.diff(chain.residue_numbers, prepend=chain.residue_numbers[0])
+        joined = np.concatenate([[False], chain.bonded[:-1]])
+        # Numbers may repeat (insertion codes) or run backwards; a bond always counts 1.
+        steps = np.where(joined, 1, np.maximum(gaps, 2))
+        steps[0] = 0
+        index.extend((start + np.cumsum(steps)).tolist())
+    return np.asarray(index, dtype=np.int64)
 
 
 def mode_of(options: Any) -> Mode:  # noqa: ANN401 - parsed command line
@@ -248,15 +284,21 @@ def mode_of(options: Any) -> Mode:  # noqa: ANN401 - parsed command line
         raise InputError(
             "--scaffold and --motif: go together; give the contig and the file it refers to"
         )
-    if options.length is not None and (options.scaffold or options.partial):
-        raise InputError(f"--length: is decided by {chosen[0]}; leave it out")
+    given_length = None if options.length is None else parse_lengths(options.length)
     if options.scaffold is not None:
         return Scaffolds(
-            options.scaffold, options.motif, options.fold, options.seed, options.number
+            options.scaffold,
+            options.motif,
+            options.fold,
+            options.seed,
+            options.number,
+            given_length,
         )
     if options.partial is not None:
+        if given_length is not None:
+            raise InputError("--length: is that of the structure with --partial; leave it out")
         return Variants(options.partial, options.noise, options.fold, options.number)
-    lengths = parse_lengths(options.length or "60-128")
+    lengths = given_length or (60, 128)
     if options.symmetry is not None:
         return Assemblies(options.symmetry, lengths, options.fold, options.seed, options.number)
     return NewFolds(GenerationRequest(lengths, options.number, options.fold, options.seed))

@@ -98,10 +98,11 @@ class BackboneNetwork(nn.Module):
         s = self._nodes(time, fixed, batch, b, n)
         z = self._pairs(s, positions, rotations, batch)
         hidden = attention_mask(mask)
+        index, chain = batch.cond.get("residue_index"), batch.cond.get("chain_index")
         updates = iter(self.pair_updates)
         for i, block in enumerate(self.blocks):
             s, rotations, positions = block(
-                s, z, rotations, positions, hidden, mask, ~fixed & mask
+                s, z, rotations, positions, hidden, mask, ~fixed & mask, index, chain
             )
             if (i + 1) % self.pair_every == 0 and i + 1 < len(self.blocks):
                 z = next(updates)(s, z, self._bins(positions))
@@ -138,7 +139,9 @@ class BackboneNetwork(nn.Module):
         else:
             z = z + self.seen_distance(self._bins(seen[TRANSLATIONS]))
             frames = (seen[TRANSLATIONS], seen[ROTATIONS])
-        z = z + self.orientation(_relative_frames(*frames))
+        with torch.autocast(positions.device.type, enabled=False):
+            seen_frames = _relative_frames(*frames)
+        z = z + self.orientation(seen_frames)
         z = self.pair_in(z + self.pair_time(s)[:, :, None])
         return z + self.pair_mlp(z)
 
@@ -176,20 +179,23 @@ class _Block(nn.Module):
         hidden: Tensor,
         mask: Tensor,
         free: Tensor,
+        index: Tensor | None,
+        chain: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         shift = turn = None
         if self.local is not None:
-            update, shift, turn = self.local(s, rotations, positions, mask)
+            update, shift, turn = self.local(s, rotations, positions, mask, index, chain)
             s = s + update
         s = s + self.attention(self.norm(s), z, rotations, positions, hidden)
         s = s + self.transition(s)
-        # Geometry stays in float32 whatever the trunk's precision.
-        step = self.update(self.update_norm(s)).float() * free[..., None]
+        step = self.update(self.update_norm(s)).to(positions.dtype) * free[..., None]
         turned, moved = step[..., :3], step[..., 3:]
         if shift is not None and turn is not None:
             turned, moved = turned + turn * free[..., None], moved + shift * free[..., None]
-        positions = positions + torch.matmul(rotations, moved[..., None])[..., 0]
-        return s, torch.matmul(rotations, exp_map(turned)), positions
+        # Geometry keeps its precision whatever that of the trunk.
+        with torch.autocast(s.device.type, enabled=False):
+            positions = positions + torch.matmul(rotations, moved[..., None])[..., 0]
+            return s, torch.matmul(rotations, exp_map(turned)), positions
 
 
 def _relative_frames(positions: Tensor, rotations: Tensor) -> Tensor:

@@ -154,6 +154,7 @@ def _make(
                 settings,
                 item.numbering,
                 item.start,
+                item.offset,
                 on_step,
             )
             for design in designs:

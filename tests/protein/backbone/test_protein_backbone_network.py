@@ -133,14 +133,7 @@ def _permuted(net, x, index, chain, order):
     return _apart(after, {name: leaf[:, order] for name, leaf in before.items()})
 
 
-def test_residues_may_come_in_any_order_with_their_numbers(net, request):
-    if net.blocks[0].local is not None:
-        request.applymarker(
-            pytest.mark.xfail(
-                reason="the network does not hand residue and chain numbers to its local blocks",
-                strict=True,
-            )
-        )
+def test_residues_may_come_in_any_order_with_their_numbers(net):
     order = torch.randperm(N, generator=torch.Generator().manual_seed(3))
     index = torch.arange(N).expand(B, N)
     position, rotation = _permuted(net, _state(), index, (index > 15).long(), order)
