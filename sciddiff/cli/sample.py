@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.campaign import Campaign
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, key_values, pick_device
+from sciddiff.cli.options import (
+    add_device,
+    add_json,
+    add_output,
+    add_seed,
+    count,
+    key_values,
+    pick_device,
+)
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 

@@ -16,6 +16,7 @@ __all__ = ["command"]
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", help="YAML file of the experiment")
+    parser.add_argument("--config", dest="file", metavar="FILE", help="the same, as an option")
     parser.add_argument("-o", "--out", metavar="DIR", help="directory of the run")
     parser.add_argument("--seed", type=count(0), metavar="S", help="seed of the run")
     parser.add_argument(
@@ -62,9 +63,11 @@ def _run(args: Namespace) -> None:
 
     from sciddiff.config import build, read
 
-    if args.config is None and not args.rest:
+    if args.config is not None and args.file is not None:
+        raise InputError(f"{args.config}: --config is given too; values go with a key, --key value")
+    if args.config is None and args.file is None and not args.rest:
         raise InputError("train: no experiment; give a YAML file: sciddiff train CONFIG")
-    plain = read(args.config, _overrides(args))
+    plain = read(args.config or args.file, _overrides(args))
     if args.print_config:
         sys.stdout.write(yaml.safe_dump(plain, sort_keys=False))
         return
