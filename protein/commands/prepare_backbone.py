@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = _settings(args)
     with ExitStack() as stack:
-        tell = _teller(stack, quiet=args.json)
+        tell = _teller(stack, show=not args.json)
         report = prepare_backbones(args.folder, args.out, settings, tell)
     emit(args, report.as_dict(), _text(report))
     if report.archive is None:
@@ -126,7 +126,7 @@ def _length(text: str) -> tuple[int, int]:
         raise InputError(f"--length {text}: not a range; write --length 40-256") from error
 
 
-def _teller(stack: ExitStack, quiet: bool) -> OnProgress:
+def _teller(stack: ExitStack, show: bool) -> OnProgress:
     """Show one bar per stage, closing that of the stage before."""
     stage, seen, bar = "", 0, Progress()
 
@@ -135,8 +135,8 @@ def _teller(stack: ExitStack, quiet: bool) -> OnProgress:
         if name != stage:
             stack.close()
             stage, seen = name, 0
-            bar = stack.enter_context(progress(name, total, quiet=quiet))
-        bar(done - seen)
+            bar = stack.enter_context(progress(name, total, show=show))
+        bar.advance(done - seen)
         seen = done
 
     return tell
