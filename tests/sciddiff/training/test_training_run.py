@@ -120,8 +120,16 @@ def test_checkpoint_to_resume_opens_as_plain_values(tmp_path):
     assert config.read(tmp_path / "config.yaml") == plain(tmp_path, "--trainer.max_steps=2")
 
 
-def test_accumulated_batches_equal_one_large_batch(tmp_path):
-    """Two batches of eight give the mean of their gradients: checked on the loss of one step."""
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    first = run(tmp_path, "--trainer.max_steps=3")
+    before = (tmp_path / LAST).read_bytes(), rows(tmp_path)
+    again = run(tmp_path, "--trainer.max_steps=3")
+    assert (again.step, again.samples) == (first.step, first.samples) == (3, 24)
+    assert ((tmp_path / LAST).read_bytes(), rows(tmp_path)) == before
+
+
+def test_one_step_takes_as_many_batches_as_are_accumulated(tmp_path):
+    """One step reads as many batches as are accumulated, and counts as one."""
     run(tmp_path, "--trainer.max_steps=1", "--trainer.accumulate=2")
     state = read_checkpoint(tmp_path / LAST)[STATE_KEY]
     assert state["batches"] == 2 and state["place"] == [0, 2] and state["samples"] == 16
@@ -378,6 +386,7 @@ def test_full_disk_leaves_the_older_checkpoint(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_two_processes_train_as_one_and_resume_to_the_bit(tmp_path):
     def launch(name: str, steps: int) -> dict:
         out = tmp_path / name
@@ -385,7 +394,7 @@ def test_two_processes_train_as_one_and_resume_to_the_bit(tmp_path):
         file = script(tmp_path, plain(out, *options, f"--trainer.max_steps={steps}", size=96))
         done = subprocess.run(
             [sys.executable, str(file)],
-            capture_output=True, text=True, timeout=280,
+            capture_output=True, text=True, timeout=600,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
