@@ -1,10 +1,11 @@
 """Novelty: the largest TM-score of a design to any chain of a training set.
 
-Ten thousand alignments a design would take minutes, so an index answers first. Every fold has
-two descriptors: its CA distance map on 16 points equally spaced along the chain (global shape),
-and counts of residue contacts by secondary structure, separation along the chain, relative
-direction and handedness (local arrangement, indifferent to insertions). The nearest folds by
-each of the two, half and half, are aligned; the maximum is therefore a lower bound.
+Ten thousand alignments a design would take minutes, so an index answers first, with two
+descriptors. The first is the CA distance map on 16 points equally spaced along the chain, of
+whole chains and of windows of 64, 96 and 128 residues, since a small design often resembles a
+part of a larger protein. The second counts residue contacts by secondary structure, separation
+along the chain, relative direction and handedness; it asks how many of the design's contacts a
+chain has too. The best by each, half and half, are aligned; the maximum is a lower bound.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ GRID = 16
 CANDIDATES = 32
 """Chains of the training set aligned with each design."""
 
+_WINDOWS = (64, 96, 128)
+_STRIDE = 0.25  # of a window
+_EXCESS = 0.5  # exponent that keeps large chains from containing everything
 _SOFT = 12.0  # Å: distances saturate as d/(d + 12), so that far pairs weigh little
 _REACH = 10.0  # Å: contacts of the second descriptor
 _SEPARATIONS = np.array([5, 8, 16, 32, 64])
 _DIRECTIONS = np.array([-0.4, 0.4])
-_ARRAYS = ("names", "lengths", "ca", "shapes", "contacts")
+_ARRAYS = ("names", "lengths", "ca", "shapes", "owners", "contacts")
 
 
 def shape_descriptor(ca: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -37,12 +41,37 @@ def shape_descriptor(ca: NDArray[np.float64]) -> NDArray[np.float32]:
     Args:
         ca: CA positions `[L, 3]`, Å.
     """
-    at = np.linspace(0, len(ca) - 1, GRID)
-    low = np.minimum(at.astype(int), len(ca) - 2)
-    points = ca[low] + (at - low)[:, None] * (ca[low + 1] - ca[low])
+    return _window_descriptors(ca, np.zeros(1, dtype=np.int64), len(ca))[0]
+
+
+def shape_windows(ca: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Shape descriptors of the chain and of its windows `[windows, 121]`.
+
+    Args:
+        ca: CA positions `[L, 3]`, Å.
+    """
+    found = [shape_descriptor(ca)[None]]
+    for size in _WINDOWS:
+        if len(ca) >= 1.15 * size:
+            count = int(np.ceil((len(ca) - size) / (_STRIDE * size))) + 1
+            starts = np.linspace(0, len(ca) - size, count).astype(np.int64)
+            found.append(_window_descriptors(ca, starts, size))
+    return np.concatenate(found)
+
+
+def _window_descriptors(
+    ca: NDArray[np.float64], starts: NDArray[np.int64], size: int
+) -> NDArray[np.float32]:
+    """Descriptors of the windows of one size that begin at `starts` `[w, 121]`."""
+    at = np.linspace(0, size - 1, GRID)
+    low = np.minimum(at.astype(int), size - 2)
+    first = starts[:, None] + low
+    part = (at - low)[None, :, None]
+    points = ca[first] * (1 - part) + ca[first + 1] * part
     i, j = np.triu_indices(GRID, 1)
-    gap = np.linalg.norm(points[i] - points[j], axis=-1)
-    return np.r_[gap / (gap + _SOFT), np.log(len(ca))].astype(np.float32)
+    gap = np.linalg.norm(points[:, i] - points[:, j], axis=-1)
+    length = np.full((len(starts), 1), np.log(size))
+    return np.concatenate((gap / (gap + _SOFT), length), axis=1).astype(np.float32)
 
 
 def contact_descriptor(ca: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -77,13 +106,15 @@ class FoldLibrary:
     Attributes:
         names: one per chain.
         chains: CA positions `[L, 3]`, float32, Å.
-        shapes: shape descriptors `[n, 121]`.
+        shapes: shape descriptors of chains and windows `[m, 121]`.
+        owners: the chain of each of them `[m]`.
         contacts: contact descriptors `[n, 270]`.
     """
 
     names: tuple[str, ...]
     chains: tuple[NDArray[np.float32], ...]
     shapes: NDArray[np.float32] = field(repr=False)
+    owners: NDArray[np.int64] = field(repr=False)
     contacts: NDArray[np.float32] = field(repr=False)
 
     @classmethod
@@ -106,13 +137,14 @@ class FoldLibrary:
                 continue
             names.append(str(name))
             traces.append(ca.astype(np.float32))
-            shapes.append(shape_descriptor(ca))
+            shapes.append(shape_windows(ca))
             contacts.append(contact_descriptor(ca))
             if progress is not None and len(names) % 100 == 0:
                 progress("indexing the training set", len(names), 0)
         if not names:
             raise InputError("training set: holds no chain of five residues or more; give another")
-        return cls(tuple(names), tuple(traces), np.stack(shapes), np.stack(contacts))
+        owners = np.repeat(np.arange(len(shapes)), [len(one) for one in shapes])
+        return cls(tuple(names), tuple(traces), np.concatenate(shapes), owners, np.stack(contacts))
 
     def __len__(self) -> int:
         """Number of chains."""
@@ -128,9 +160,13 @@ class FoldLibrary:
             count: how many; half come from each descriptor.
         """
         ca = ca_of(np.asarray(coords))
-        by_shape = np.linalg.norm(self.shapes - shape_descriptor(ca), axis=1)
-        by_contact = np.linalg.norm(self.contacts - contact_descriptor(ca), axis=1)
-        orders = [np.argsort(gap, kind="stable") for gap in (by_shape, by_contact)]
+        gap = np.linalg.norm(self.shapes - shape_descriptor(ca), axis=1)
+        nearest = np.full(len(self), np.inf)
+        np.minimum.at(nearest, self.owners, gap)
+        wanted = contact_descriptor(ca)
+        shared = np.minimum(self.contacts, wanted).sum(axis=1)
+        shared /= np.maximum(self.contacts.sum(axis=1), 1.0) ** _EXCESS
+        orders = [np.argsort(key, kind="stable") for key in (nearest, -shared)]
         # Alternate between the two rankings, skipping what is there already.
         mixed = np.stack(orders, axis=1).ravel()
         first = np.unique(mixed, return_index=True)[1]
@@ -145,6 +181,7 @@ class FoldLibrary:
             lengths=lengths,
             ca=np.concatenate(self.chains),
             shapes=self.shapes,
+            owners=self.owners,
             contacts=self.contacts,
         )
 
@@ -162,7 +199,7 @@ class FoldLibrary:
             raise InputError(f"{path}: not a fold library; build it again") from error
         chains = np.split(parts["ca"], np.cumsum(parts["lengths"])[:-1])
         names = tuple(str(name) for name in parts["names"])
-        return cls(names, tuple(chains), parts["shapes"], parts["contacts"])
+        return cls(names, tuple(chains), parts["shapes"], parts["owners"], parts["contacts"])
 
 
 def novelty(
