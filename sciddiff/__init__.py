@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sciddiff.checkpoint import load as load
     from sciddiff.denoiser import Denoiser as Denoiser
     from sciddiff.domains import Domain as Domain
     from sciddiff.errors import InputError as InputError
@@ -58,6 +59,7 @@ _HOMES = {
     "SO3": "sciddiff.manifolds",
     "State": "sciddiff.state",
     "Streams": "sciddiff.streams",
+    "load": "sciddiff.checkpoint",
     "ZeroCenterOfMass": "sciddiff.manifolds",
     "sample": "sciddiff.sampling",
 }

@@ -19,7 +19,7 @@ from torch import Tensor
 from protein.backbone.data import NM
 from protein.backbone.network import ROTATIONS, TRANSLATIONS
 from protein.backbone.polish import DEFAULT, PolishSettings, polish
-from protein.structures.chain import Backbone, Structure
+from protein.structures.chain import Backbone
 from protein.structures.frames import backbone_from_frames
 from sciddiff.errors import InputError
 from sciddiff.state import Batch, State
@@ -183,8 +183,8 @@ def _split(coords: NDArray[np.float32], names: Numbering, label: str) -> tuple[B
     return tuple(chains)
 
 
-def read_directory(directory: Path) -> list[Structure]:
-    """Every structure file of a folder, in the order of names.
+def read_directory(directory: Path) -> dict[str, tuple[Backbone, ...]]:
+    """The chains of every structure file of a folder, by the stem of the file, in order.
 
     Raises:
         InputError: the folder is missing or holds no structure.
@@ -195,7 +195,7 @@ def read_directory(directory: Path) -> list[Structure]:
         raise InputError(f"{directory}: no such folder; give a folder of PDB or mmCIF files")
     for pattern in ("*.cif", "*.pdb", "*.cif.gz", "*.pdb.gz", "*.ent"):
         if files := sorted(directory.glob(pattern)):
-            return [read_structure(path) for path in files]
+            return {p.name.split(".")[0]: tuple(read_structure(p).chains) for p in files}
     raise InputError(f"{directory}: holds no .pdb or .cif file; give a folder of structures")
 
 
@@ -217,19 +217,15 @@ def evaluate_directory(
     from protein.backbone.metrics import evaluate_designs, write_designs_csv
 
     structures = read_directory(directory)
-    chains = [
-        (Path(s.source).name.split(".")[0], np.concatenate([c.coords for c in s.chains]))
-        for s in structures
-    ]
     evaluation = evaluate_designs(
-        chains,
+        [
+            (name, np.concatenate([c.coords for c in chains]))
+            for name, chains in structures.items()
+        ],
         training=None if reference is None else _training_chains(reference),
         workers=workers,
         progress=progress,
-        chain_lengths={
-            name: [len(c) for c in s.chains]
-            for (name, _), s in zip(chains, structures, strict=True)
-        },
+        chain_lengths={name: [len(c) for c in chains] for name, chains in structures.items()},
     )
     write_designs_csv(directory / "designs.csv", evaluation.rows)
     return evaluation

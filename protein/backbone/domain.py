@@ -106,6 +106,16 @@ class BackboneDomain(Domain):
             extra_losses=(weighted_geometry_losses,),
         )
 
+    def provenance(self) -> dict[str, Any]:
+        """The archive trained on: its file name, and what was taken of it."""
+        s = self.data
+        return {
+            "archive": Path(s.archive).name,
+            "lengths": [s.min_length, s.max_length],
+            "split": "train",
+            "licence": "coordinates of the Protein Data Bank, CC0 1.0",
+        }
+
     @cached_property
     def _train(self) -> BackboneData:
         return BackboneData(self.data, "train")
