@@ -1,0 +1,239 @@
+"""Verbs are found, helped and failed alike, whoever wrote them."""
+
+import errno
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sciddiff.cli.failures import explain
+from sciddiff.cli.main import main
+from sciddiff.cli.options import key_values
+from sciddiff.cli.output import as_table, human_size
+from sciddiff.cli.registry import core_verbs
+from sciddiff.errors import InputError, MissingExtra
+
+VERB = """\
+from sciddiff.cli.command import Command
+
+def configure(parser):
+    parser.add_argument("how")
+
+def run(args):
+    if args.how == "input":
+        from sciddiff.errors import InputError
+        raise InputError("file.pdb: is empty; give another")
+    if args.how == "bug":
+        return {}["absent"]
+    if args.how == "full":
+        open("/dev/full", "w").write("x" * 10_000)
+    if args.how == "package":
+        import no_such_package_at_all
+    if args.how == "sleep":
+        import time
+        print("ready", flush=True)
+        time.sleep(60)
+    if args.how == "many":
+        for i in range(100_000):
+            print(i)
+    return 0
+
+command = Command("greet", "say something", configure, run, example="sciddiff greet input")
+"""
+GROUP = "[sciddiff.commands]\n"
+
+
+@pytest.fixture
+def greeting(shell):
+    shell.install("greeter", GROUP + "greet = greeter:command\n", VERB)
+    return shell
+
+
+def test_help_lists_every_verb_without_torch(greeting):
+    code = (
+        "import sys; from sciddiff.cli.main import main; status = main(['--help']); "
+        "assert 'greeter' in sys.modules; print('torch' in sys.modules, file=sys.stderr); "
+        "sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=greeting.environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    for name in (*core_verbs(), "greet"):
+        assert f"  {name} " in done.stdout
+    assert "say something" in done.stdout
+    assert done.stderr.strip() == "False"
+
+
+@pytest.mark.parametrize("name", sorted(core_verbs()))
+def test_every_verb_has_help_with_an_example(name, capsys):
+    assert main([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert f"usage: sciddiff {name}" in text
+    assert f"example:\n  sciddiff {name}" in text
+
+
+@pytest.mark.parametrize("name", sorted(set(core_verbs()) - {"prepare"}))
+def test_every_verb_speaks_json(name, capsys):
+    main([name, "--help"])
+    assert "--json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["train", "sample", "likelihood"])
+def test_verbs_that_compute_take_seed_and_device(name, capsys):
+    main([name, "--help"])
+    text = capsys.readouterr().out
+    assert "--seed" in text and "--device" in text
+
+
+def test_a_stranger_verb_runs_and_shows_its_example(greeting):
+    assert greeting("greet", "well").returncode == 0
+    assert "sciddiff greet input" in greeting("greet", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("how", "part"),
+    [
+        ("input", "file.pdb: is empty; give another"),
+        ("bug", "internal error, KeyError: 'absent'"),
+        ("full", "no space left"),
+        ("package", "no_such_package_at_all is missing"),
+    ],
+)
+def test_failures_are_one_line(greeting, fails, how, part):
+    fails(greeting("greet", how), part)
+
+
+def test_the_traceback_is_there_for_those_who_ask(greeting, monkeypatch):
+    monkeypatch.setenv("SCIDDIFF_DEBUG", "1")
+    with pytest.raises(KeyError, match="absent"):
+        greeting("greet", "bug")
+
+
+def test_ctrl_c_is_one_line(greeting):
+    running = subprocess.Popen(
+        [sys.executable, "-m", "sciddiff.cli.main", "greet", "sleep"],
+        env=greeting.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=30)
+    assert running.returncode == 2
+    assert stderr.startswith("sciddiff: error: interrupted") and stderr.count("\n") == 1
+
+
+def test_a_reader_that_leaves_is_no_failure(greeting):
+    running = subprocess.Popen(
+        [sys.executable, "-m", "sciddiff.cli.main", "greet", "many"],
+        env=greeting.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    running.stdout.readline()
+    running.stdout.close()
+    assert running.wait(timeout=30) == 0
+    assert running.stderr.read() == b""
+
+
+def test_an_unknown_verb_names_the_nearest(shell, fails):
+    fails(shell("trian"), "trian: no such verb; did you mean train?")
+    fails(shell("zzz"), "there are:", "sample")
+
+
+def test_a_wrong_option_names_the_help(shell, fails):
+    fails(shell("models", "--jsn"), "unrecognized arguments: --jsn", "sciddiff models --help")
+    fails(shell("export", "somewhere"), "-o/--out", "sciddiff export --help")
+
+
+def test_a_broken_verb_is_listed_and_disturbs_no_other(greeting, fails):
+    greeting.install("wreck", GROUP + "crash = wreck:command\n", "raise OSError('lost\\nfile')")
+    greeting.install("fake", GROUP + "notone = fake:command\n", "command = 3")
+    listed = greeting("--help")
+    assert listed.returncode == 0 and listed.stderr == ""
+    assert "(broken: OSError: lost file)" in listed.stdout
+    assert "(broken: TypeError: fake:command is not a sciddiff.cli.Command)" in listed.stdout
+    assert "say something" in listed.stdout
+    fails(greeting("crash"), "wreck:command cannot be loaded", "OSError: lost file")
+    assert greeting("greet", "well").returncode == 0
+
+
+def test_a_broken_domain_is_listed_with_its_error(shell, fails):
+    shell.install("broken", "[sciddiff.domains]\nbroken = broken:Domain\n", "import nothing_here")
+    done = shell("domains", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {d["name"]: d for d in json.loads(done.stdout)["domains"]}
+    assert "nothing_here" in found["broken"]["error"]
+    (shell.folder / "x").mkdir()
+    fails(shell("evaluate", "x", "--domain", "broken"), "nothing_here", "reinstall")
+
+
+def test_prepare_hands_over_to_the_kind(shell, fails):
+    module = VERB.replace('"greet"', '"backbone"')
+    shell.install("stones", "[sciddiff.preparers]\nstones = stones:command\n", module)
+    assert "stones" in shell("prepare").stdout
+    assert "usage: sciddiff prepare stones" in shell("prepare", "stones", "--help").stdout
+    fails(shell("prepare", "stones", "input"), "file.pdb: is empty")
+    fails(shell("prepare", "stone"), "no such kind of data; did you mean stones?")
+
+
+def test_version_knows_what_runs(shell):
+    found = json.loads(shell("version", "--json").stdout)
+    assert found["python"].startswith("3.") and found["torch"]
+    assert shell("--version").stdout.startswith("package")
+
+
+def test_models_that_ship_are_found_by_any_package(shell, fails):
+    shell.install("heavy", "[sciddiff.pretrained]\nheavy = heavyweights\n")
+    folder = shell.plugins / "heavyweights" / "tiny"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("")
+    (folder / "meta.json").write_text('{"format": 99, "parameters": 1500000}')
+    (folder / "README.md").write_text("# A tiny model\n\nWhat it is.\n")
+    table = shell("models").stdout
+    assert "tiny" in table and "1.50 M" in table and "A tiny model" in table
+    assert shell("models", "tiny").stdout.endswith("What it is.\n")
+    fails(shell("models", "tny"), "did you mean tiny?")
+    fails(shell("models", "tiny", "--verify"), "format 99 is unknown")
+    fails(shell("sample", "--model", "tny"), "did you mean tiny?")
+
+
+@pytest.mark.parametrize(
+    ("error", "parts"),
+    [
+        (InputError("a: b; c"), ["a: b; c"]),
+        (MissingExtra("e3nn", "protein"), ["pip install 'sciddiff[protein]'"]),
+        (PermissionError(errno.EACCES, "Permission denied", "out"), ["out: permission denied"]),
+        (FileNotFoundError(errno.ENOENT, "No such file", "x.yaml"), ["x.yaml: no such file"]),
+        (OSError(errno.ENOSPC, "No space left on device"), ["no space left", "same command"]),
+        (OSError(errno.EROFS, "Read-only", "out"), ["read-only"]),
+        (FileExistsError(errno.EEXIST, "File exists", "out"), ["out: is a file"]),
+        (KeyboardInterrupt(), ["interrupted", "same command"]),
+        (MemoryError(), ["out of memory"]),
+        (ValueError("two\nlines"), ["internal error, ValueError: two lines", "SCIDDIFF_DEBUG"]),
+    ],
+)
+def test_explanations_say_what_and_what_to_do(error, parts):
+    line = explain(error)
+    assert "\n" not in line
+    for part in parts:
+        assert part in line
+
+
+def test_words_become_values():
+    read = key_values(["n=8", "length=60-128", "a=[1, 2]", "b=true", "c=x=y"], "--request")
+    assert read == {"n": 8, "length": "60-128", "a": [1, 2], "b": True, "c": "x=y"}
+    for wrong in (["n"], ["=3"], ["n=1", "n=2"], ["n=[1"]):
+        with pytest.raises(InputError):
+            key_values(wrong, "--request")
+
+
+def test_tables_and_sizes():
+    assert as_table(("a", "b"), [("long", 1)]) == "a     b\nlong  1"
+    assert [human_size(n) for n in (999, 4_200_000, 3_000_000_000)] == ["999 B", "4.2 MB", "3.0 GB"]

@@ -1,0 +1,120 @@
+"""The maker's road on the command line: train, export, inspect, sample, evaluate, likelihood."""
+
+import json
+import shutil
+
+import pytest
+
+EXPERIMENT = """\
+domain: {class_path: mixture_domain.MixtureDomain, init_args: {size: 512, batch: 128}}
+net: {class_path: mixture_domain.Net, init_args: {width: 16}}
+optim: {lr: 0.005, warmup: 5}
+trainer: {max_steps: 12, progress: false}
+out: run
+"""
+MIXTURE = "[sciddiff.domains]\nmixture = mixture_domain:MixtureDomain\n"
+
+
+@pytest.fixture(scope="module")
+def trained(new_shell):
+    """A folder with a short run and the model exported from it."""
+    shell = new_shell("trained")
+    (shell.folder / "mixture.yaml").write_text(EXPERIMENT)
+    done = shell("train", "mixture.yaml", "--optim.lr", "1e-3", "--seed", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["step"] == 12
+    done = shell("export", "run", "-o", "model", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["step"] == 12
+    return shell.folder
+
+
+@pytest.fixture
+def shop(shell, trained):
+    """A fresh copy of that folder, with the mixture domain installed."""
+    shell.install("mixture", MIXTURE)
+    for name in ("run", "model"):
+        shutil.copytree(trained / name, shell.folder / name)
+    shutil.copy(trained / "mixture.yaml", shell.folder)
+    return shell
+
+
+def test_overrides_reach_the_run(shop):
+    found = json.loads(shop("inspect", "run", "--json").stdout)
+    assert found["kind"] == "run"
+    assert found["config"]["optim"]["lr"] == 1e-3
+    assert found["config"]["seed"] == 3
+
+
+def test_inspect_counts_parameters(shop):
+    run, model = (json.loads(shop("inspect", x, "--json").stdout) for x in ("run", "model"))
+    exact = (5 * 16 + 16) + (16 * 16 + 16) + (16 * 2 + 2)
+    assert run["parameters"] == model["parameters"] == {"total": exact, "layers": exact}
+    assert model["meta"]["sha256"]
+
+
+def test_print_config_is_a_complete_experiment(shop):
+    import yaml
+
+    done = shop("train", "mixture.yaml", "--trainer.max_steps", "7", "--print_config")
+    plain = yaml.safe_load(done.stdout)
+    assert plain["trainer"]["max_steps"] == 7
+    assert plain["ema"]["widths"] == [0.05, 0.1]
+
+
+def test_wrong_experiments(shop, fails):
+    fails(shop("train"), "no experiment")
+    fails(shop("train", "absent.yaml"), "absent.yaml", "check the path")
+    fails(shop("train", "mixture.yaml", "--optim.lrr", "1"), "did you mean lr?")
+    fails(shop("train", "mixture.yaml", "--optim.lr", "fast"), "lr")
+    fails(shop("train", "mixture.yaml", "--net.width", "17"), "net")
+
+
+def test_sampling_goes_on_where_it_stopped(shop, fails):
+    words = ("sample", "--model", "model", "-n", "40", "--steps", "4", "-o", "points")
+    first = json.loads(shop(*words, "--json").stdout)
+    assert first["samples"] == 40 and first["kept"] == 0
+    text = (shop.folder / "points" / "points.csv").read_text()
+    again = json.loads(shop(*words, "--json").stdout)
+    assert again["kept"] == 40
+    (shop.folder / "points" / "points.csv").unlink()
+    assert json.loads(shop(*words, "--json").stdout)["kept"] == 0
+    assert (shop.folder / "points" / "points.csv").read_text() == text
+    fails(shop(*words, "--seed", "9"), "another command", "seed")
+
+
+def test_evaluate_asks_the_domain(shop, fails):
+    shop("sample", "--model", "model", "-n", "40", "--steps", "4", "-o", "points")
+    named = json.loads(shop("evaluate", "points", "--domain", "mixture", "--json").stdout)
+    modelled = json.loads(shop("evaluate", "points", "--model", "model", "--json").stdout)
+    assert named == modelled and sum(named["weights"]) == pytest.approx(1.0)
+    assert "weights" in shop("evaluate", "points", "--domain", "mixture").stdout
+    fails(shop("evaluate", "points", "--domain", "mixtur"), "did you mean mixture?")
+    fails(shop("evaluate", "absent", "--domain", "mixture"), "absent: no such")
+    full = shop("evaluate", "points", "--domain", "mixture", "-o", "/dev/full")
+    fails(full, "no space left")
+
+
+def test_likelihood_is_in_nats_and_repeatable(shop):
+    words = ("likelihood", "--model", "model", "-n", "3", "--steps", "8", "--json")
+    exact = json.loads(shop(*words, "--exact").stdout)
+    again = json.loads(shop(*words, "--exact", "--set", "size=1024").stdout)
+    assert exact["samples"] == 3 and exact["unit"] == "nats"
+    assert -20 < exact["mean_log_prob"] < 0
+    assert again["log_prob"] == exact["log_prob"]
+
+
+def test_models_that_cannot_be_used(shop, fails):
+    fails(shop("sample", "--model", "run"), "no meta.json", "sciddiff models")
+    fails(shop("inspect", "nothing"), "neither shipped nor a folder")
+    fails(shop("inspect", "run/checkpoints/last.ckpt"), "sciddiff export RUN -o MODEL")
+    fails(shop("export", "model", "-o", "x"), "directory of a training run")
+    fails(shop("export", "run", "-o", "x", "--ema", "0.2"), "not tracked", "0.05")
+    fails(shop("sample", "--model", "model", "--device", "cuda:9"), "use cpu")
+    weights = shop.folder / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\1\2\3")
+    fails(shop("sample", "--model", "model"), "damaged", "sha256")
+    meta = shop.folder / "model" / "meta.json"
+    meta.write_text(meta.read_text().replace('"format": 1', '"format": 7'))
+    fails(shop("inspect", "model"), "format 7 is unknown")
