@@ -34,7 +34,9 @@ from sciddiff import streams
 from sciddiff.errors import InputError
 from sciddiff.guidance.base import DenoiserLike
 from sciddiff.manifolds import SO3, Euclidean, Manifold, Torus, ZeroCenterOfMass
+from sciddiff.paths.brownian import BrownianPrediction
 from sciddiff.paths.gaussian import GaussianPath
+from sciddiff.prediction import GaussianPrediction, Prediction, TangentPrediction
 from sciddiff.state import Batch, Layout, State
 from sciddiff.streams import Streams
 
@@ -221,11 +223,17 @@ def _field(denoiser: DenoiserLike, batch: Batch, trace: _Trace) -> Field:
                 for name, leaf in x.items()
             }
             predictions = denoiser(moved, times, batch)
-            velocity = {name: predictions[name].velocity for name in x}
+            velocity = {name: _velocity(name, predictions[name]) for name in x}
             divergence = trace(velocity, shifts, project, batch)
         return {name: project(name, u.detach()) for name, u in velocity.items()}, divergence
 
     return field
+
+
+def _velocity(name: str, prediction: Prediction) -> Tensor:
+    if isinstance(prediction, GaussianPrediction | TangentPrediction | BrownianPrediction):
+        return prediction.velocity
+    raise InputError(f"leaf {name!r}: {type(prediction).__name__} has no velocity, so no density")
 
 
 def _no_shift(manifold: Manifold, x: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ from sciddiff.errors import InputError
 from sciddiff.paths.base import Path
 from sciddiff.paths.gaussian import GaussianPath
 from sciddiff.paths.geodesic import GeodesicPath
-from sciddiff.prediction import Prediction
+from sciddiff.prediction import Prediction, TangentPrediction
 from sciddiff.state import Layout, State
 from sciddiff.streams import Generator
 
@@ -149,7 +149,7 @@ class AffineLeaf(Leaf):
 
     @abstractmethod
     def _combine(
-        self, x: Tensor, keep: float, terms: list[tuple[float, Tensor]], noise: float
+        self, x: Tensor, keep: float, terms: list[tuple[float, Prediction]], noise: float
     ) -> Tensor:
         """``keep x + sum of coefficient times data + noise z``, or its like on a manifold."""
 
@@ -194,7 +194,7 @@ class AffineLeaf(Leaf):
         keep = 0.0 if clean else kept * sigma_s / sigma
         gain = alpha_s - keep * alpha
         terms = [
-            (gain * weight, stage.predictions[self.name].data)
+            (gain * weight, stage.predictions[self.name])
             for weight, stage in zip(weights(self), stages, strict=True)
             if weight != 0.0
         ]
@@ -212,11 +212,11 @@ class GaussianLeaf(AffineLeaf):
         return self.path.schedule.values(times)
 
     def _combine(
-        self, x: Tensor, keep: float, terms: list[tuple[float, Tensor]], noise: float
+        self, x: Tensor, keep: float, terms: list[tuple[float, Prediction]], noise: float
     ) -> Tensor:
         result = keep * x
-        for coefficient, data in terms:
-            result = torch.add(result, data, alpha=coefficient)
+        for coefficient, prediction in terms:
+            result = torch.add(result, prediction.data, alpha=coefficient)
         if noise > 0.0:
             result = torch.add(
                 result, self.path.prior(x, self.generator, self.layout), alpha=noise
@@ -243,11 +243,21 @@ class GeodesicLeaf(AffineLeaf):
         return kappa, 1.0 - kappa
 
     def _combine(
-        self, x: Tensor, keep: float, terms: list[tuple[float, Tensor]], noise: float
+        self, x: Tensor, keep: float, terms: list[tuple[float, Prediction]], noise: float
     ) -> Tensor:
         manifold = self.path.manifold
-        steps = [coefficient * manifold.log(x, data) for coefficient, data in terms]
+        coefficient, only = terms[0]
+        known = isinstance(only, TangentPrediction) and only.kind != "data"
+        if len(terms) == 1 and not known:  # a manifold may know a shorter way than log and exp
+            return manifold.geodesic(x, only.data, coefficient)
+        steps = [coefficient * self._displacement(x, said) for coefficient, said in terms]
         return manifold.exp(x, sum(steps[1:], steps[0]))
+
+    def _displacement(self, x: Tensor, prediction: Prediction) -> Tensor:
+        """The way from ``x`` to the predicted data; known already if the prediction is about x."""
+        if isinstance(prediction, TangentPrediction) and prediction.x_t is x:
+            return prediction.displacement
+        return self.path.manifold.log(x, prediction.data)
 
     def move(
         self,
