@@ -10,7 +10,6 @@ from protein.backbone.metrics.measure import Measured as Measured
 from protein.backbone.metrics.measure import measure as measure
 from protein.backbone.metrics.natives import Reference as Reference
 from protein.backbone.metrics.novelty import FoldLibrary as FoldLibrary
-from protein.backbone.metrics.reference import from_archive as from_archive
 from protein.backbone.metrics.table import COLUMNS as COLUMNS
 from protein.backbone.metrics.table import column_dictionary as column_dictionary
 from protein.backbone.metrics.table import comparison_text as comparison_text
