@@ -1,0 +1,61 @@
+"""What the documents say is so: their Python runs, their links lead somewhere, their verbs exist."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+
+from sciddiff.cli.command import COMMANDS
+from sciddiff.cli.registry import core_verbs
+
+RUNNING = ("README.md", "docs/core.md")
+
+
+def _documents(repository):
+    return [*repository.glob("*.md"), *repository.glob("docs/*.md"), *repository.glob("configs/*.md")]
+
+
+@pytest.mark.parametrize("name", RUNNING)
+def test_python_in_documents_runs(repository, name):
+    text = (repository / name).read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    assert blocks
+    code = "\n".join(blocks)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_lead_somewhere(repository):
+    lost = []
+    for path in _documents(repository):
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
+            if "://" not in target and not (path.parent / target).exists():
+                lost.append(f"{path.name}: {target}")
+    assert not lost, "\n".join(lost)
+
+
+def test_files_in_code_quotes_exist(repository):
+    """Paths of the repository that a document names in backquotes."""
+    lost = []
+    roots = ("tests/", "docs/", "configs/", "examples/", "protein/", "sciddiff/")
+    for path in _documents(repository):
+        for target in re.findall(r"`([\w./-]+)`", path.read_text(encoding="utf-8")):
+            found = (repository / target).exists() or (path.parent / target).exists()
+            if target.startswith(roots) and not found:
+                lost.append(f"{path.name}: {target}")
+    assert not lost, "\n".join(lost)
+
+
+def test_verbs_in_documents_exist(repository):
+    verbs = {*core_verbs(), *(entry.name for entry in entry_points(group=COMMANDS))}
+    if "backbone" not in verbs:
+        pytest.skip("the package is not installed, so its entry points are not known")
+    unknown = set()
+    for path in _documents(repository):
+        for verb in re.findall(r"^sciddiff (\w+)", path.read_text(encoding="utf-8"), flags=re.M):
+            unknown |= {f"{path.name}: {verb}"} if verb not in verbs else set()
+    assert not unknown, unknown
