@@ -64,7 +64,7 @@ def _run(args: Namespace) -> None:
     from sciddiff.config import build, read
 
     if args.config is not None and args.file is not None:
-        raise InputError(f"{args.config}: --config is given too; values go with a key, --key value")
+        raise InputError(f"{args.config}: --config is given too; write values as --key value")
     if args.config is None and args.file is None and not args.rest:
         raise InputError("train: no experiment; give a YAML file: sciddiff train CONFIG")
     plain = read(args.config or args.file, _overrides(args))

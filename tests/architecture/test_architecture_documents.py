@@ -1,4 +1,4 @@
-"""What the documents say is so: their Python runs, their links lead somewhere, their verbs exist."""
+"""What the documents say is so: their Python runs, their links and verbs exist."""
 
 import re
 import subprocess
@@ -14,7 +14,8 @@ RUNNING = ("README.md", "docs/core.md")
 
 
 def _documents(repository):
-    return [*repository.glob("*.md"), *repository.glob("docs/*.md"), *repository.glob("configs/*.md")]
+    patterns = ("*.md", "docs/*.md", "configs/*.md")
+    return [path for pattern in patterns for path in repository.glob(pattern)]
 
 
 @pytest.mark.parametrize("name", RUNNING)

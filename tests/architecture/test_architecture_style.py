@@ -3,8 +3,6 @@
 import ast
 import re
 
-import pytest
-
 MOST_LINES = 400
 NO_NAMES = {"utils.py", "util.py", "helpers.py", "helper.py", "misc.py", "common.py"}
 SPEAKING = ("sciddiff.cli", "protein.commands", "weather.commands")
@@ -54,7 +52,8 @@ def test_every_draw_names_its_generator(modules):
             given = any(k.arg in ("generator", None) for k in call.keywords)
             torch_draw = owner == "torch" and name.removesuffix("_like") in DRAWS
             # randn_like and its kin take no generator at all.
-            if (torch_draw and not given) or (name in METHOD_DRAWS and not given and owner != "nn.init"):
+            in_place = name in METHOD_DRAWS and owner != "nn.init"
+            if (torch_draw or in_place) and not given:
                 wrong.append(f"{m.where}:{call.lineno} {owner}.{name} without a generator")
             if owner in ("np.random", "numpy.random") and name not in NUMPY_FINE:
                 wrong.append(f"{m.where}:{call.lineno} {owner}.{name} is global")
@@ -102,9 +101,11 @@ def test_no_bare_except(modules):
     )
 
 
-@pytest.mark.parametrize("text", [r"/work/", r"(?<![\w.])/tmp/", r"/home/", r"/root/", r"\.\./shared"])
-def test_no_path_of_one_machine(modules, text):
-    _report([m.where for m in modules if re.search(text, m.text)])
+MACHINE = re.compile(r"/work/|(?<![\w.])/tmp/|/home/|/root/|\.\./shared")
+
+
+def test_no_path_of_one_machine(modules):
+    _report([m.where for m in modules if MACHINE.search(m.text)])
 
 
 def test_the_files_beside_the_packages_name_no_machine_either(repository):
@@ -112,9 +113,8 @@ def test_the_files_beside_the_packages_name_no_machine_either(repository):
     files = [repository / name for name in names]
     for folder, pattern in (("docs", "*.md"), ("configs", "*"), ("examples", "*")):
         files += [path for path in (repository / folder).rglob(pattern) if path.is_file()]
-    text = re.compile(r"/work/|(?<![\w.])/tmp/|/root/|\.\./shared")
     readable = (path for path in files if path.suffix in (".md", ".toml", ".yaml", ".py", ""))
-    _report([str(path) for path in readable if text.search(path.read_text(encoding="utf-8"))])
+    _report([str(path) for path in readable if MACHINE.search(path.read_text(encoding="utf-8"))])
 
 
 def _public_functions(module):
