@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=200)
     parser.add_argument("--steps", type=int, nargs="+", default=[20])
     parser.add_argument("--lengths", type=int, nargs=2, default=(60, 128))
-    parser.add_argument("--fold", default="none")
+    parser.add_argument("--fold", default="any")
     parser.add_argument("--temperature", type=float, default=GenerateSettings().temperature)
     parser.add_argument("--sampler", default=GenerateSettings().sampler)
     parser.add_argument("--seed", type=int, default=0)

@@ -45,7 +45,7 @@ class GenerateSettings:
     steps: int = 20
     sampler: str = "sde"
     temperature: float = 0.4
-    fold_weight: float = 1.5
+    fold_weight: float = 1.0
     seed: int = 0
     polish: PolishSettings = DEFAULT
 

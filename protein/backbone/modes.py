@@ -26,7 +26,7 @@ from protein.backbone.designs import Design, Numbering
 from protein.backbone.domain import backbone_path
 from protein.backbone.generate import Start
 from protein.backbone.network import FOLDS
-from protein.backbone.request import GenerationRequest, design_name, parse_lengths, templates
+from protein.backbone.request import ANY, GenerationRequest, design_name, parse_lengths, templates
 from protein.backbone.symmetry import PointGroup, SymmetricNetwork, assembly_numbering
 from protein.structures.chain import Backbone, Structure
 from sciddiff.denoiser import Denoiser
@@ -98,7 +98,9 @@ class NewFolds(Mode):
     def describe(self) -> str:
         """Lengths of the designs."""
         r = self._request
-        lines = [f"{design_name(i)}  {r.length(i)} residues  fold {r.fold}" for i in range(r.n)]
+        lines = [
+            f"{design_name(i)}  {r.length(i)} residues  fold {r.fold_of(i)}" for i in range(r.n)
+        ]
         return "\n".join(lines)
 
 
@@ -285,11 +287,13 @@ def mode_of(options: Any) -> Mode:  # noqa: ANN401 - parsed command line
             "--scaffold and --motif: go together; give the contig and the file it refers to"
         )
     given_length = None if options.length is None else parse_lengths(options.length)
+    # A motif or a structure has a fold already: no class is drawn for it.
+    label = "none" if options.fold == ANY else options.fold
     if options.scaffold is not None:
         return Scaffolds(
             options.scaffold,
             options.motif,
-            options.fold,
+            label,
             options.seed,
             options.number,
             given_length,
@@ -297,7 +301,7 @@ def mode_of(options: Any) -> Mode:  # noqa: ANN401 - parsed command line
     if options.partial is not None:
         if given_length is not None:
             raise InputError("--length: is that of the structure with --partial; leave it out")
-        return Variants(options.partial, options.noise, options.fold, options.number)
+        return Variants(options.partial, options.noise, label, options.number)
     lengths = given_length or (60, 128)
     if options.symmetry is not None:
         return Assemblies(options.symmetry, lengths, options.fold, options.seed, options.number)

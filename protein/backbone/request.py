@@ -21,6 +21,9 @@ from sciddiff.errors import InputError
 from sciddiff.state import Batch
 
 SHORTEST, LONGEST = 20, 512
+ANY = "any"
+CLASS_SHARES = {"alpha": 0.25, "beta": 0.19, "mixed": 0.56}
+"""Shares of the fold classes among natives of up to 128 residues (training split)."""
 PAIR_BUDGET = 8 * 128**2
 
 
@@ -31,14 +34,14 @@ class GenerationRequest:
     Attributes:
         lengths: shortest and longest design, residues, drawn uniformly.
         n: number of designs.
-        fold: one of `FOLDS`.
+        fold: one of `FOLDS`, or "any": every design draws its class as natives are shared out.
         seed: seed of lengths and noise.
         first: index of the first design.
     """
 
     lengths: tuple[int, int] = (60, 128)
     n: int = 1
-    fold: str = "none"
+    fold: str = ANY
     seed: int = 0
     first: int = 0
 
@@ -58,7 +61,7 @@ class GenerationRequest:
         return GenerationRequest(
             lengths=parse_lengths(str(request.get("length", "60-128"))),
             n=_count(request.get("n", 1)),
-            fold=parse_fold(str(request.get("fold", "none"))),
+            fold=parse_fold(str(request.get("fold", ANY))),
             seed=int(request.get("seed", 0)),
             first=int(request.get("first", 0)),
         )
@@ -67,6 +70,13 @@ class GenerationRequest:
         """Length of the design with this index."""
         low, high = self.lengths
         return int(np.random.default_rng([self.seed, index, 7]).integers(low, high + 1))
+
+    def fold_of(self, index: int) -> str:
+        """Fold class of the design with this index."""
+        if self.fold != ANY:
+            return self.fold
+        rng = np.random.default_rng([self.seed, index, 13])
+        return str(rng.choice(list(CLASS_SHARES), p=list(CLASS_SHARES.values())))
 
 
 def templates(request: GenerationRequest, indices: Iterable[int] | None = None) -> Iterator[Batch]:
@@ -79,7 +89,7 @@ def templates(request: GenerationRequest, indices: Iterable[int] | None = None) 
     wanted = range(request.first, request.first + request.n) if indices is None else indices
     sized = sorted((request.length(i), i) for i in wanted)
     for group in _groups(sized):
-        yield _template(group, request.fold)
+        yield _template(group, [request.fold_of(index) for _, index in group])
 
 
 def _groups(sized: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
@@ -93,10 +103,10 @@ def _groups(sized: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
         yield group
 
 
-def _template(group: list[tuple[int, int]], fold: str) -> Batch:
+def _template(group: list[tuple[int, int]], classes: list[str]) -> Batch:
     lengths = [length for length, _ in group]
     coords = torch.zeros(len(group), max(lengths), 4, 3)
-    folds = torch.full((len(group),), FOLDS.index(fold))
+    folds = torch.tensor([FOLDS.index(fold) for fold in classes])
     names = tuple(design_name(index) for _, index in group)
     batch = backbone_batch(coords, lengths, folds, ids=names)
     return batch.with_cond(index=torch.tensor([index for _, index in group]))
@@ -129,10 +139,10 @@ def parse_fold(text: str) -> str:
     """Check a fold class.
 
     Raises:
-        InputError: not one of `FOLDS`.
+        InputError: neither "any" nor one of `FOLDS`.
     """
-    if text not in FOLDS:
-        raise InputError(f"fold {text!r}: unknown; use {', '.join(FOLDS[1:])} (or none)")
+    if text not in (ANY, *FOLDS):
+        raise InputError(f"fold {text!r}: unknown; use {', '.join(FOLDS[1:])}, {ANY} or none")
     return text
 
 

@@ -46,16 +46,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--length", metavar="L", help='residues, "100" or "60-128" (default 60-128)')
     add(
         "--fold",
-        choices=("alpha", "beta", "mixed"),
-        default="none",
-        help="fold class (default: any)",
+        choices=("any", "alpha", "beta", "mixed", "none"),
+        default="any",
+        help="fold class; any: drawn per design as natives are shared out (default any)",
     )
     add(
         "--fold-weight",
         type=float,
-        default=1.5,
+        default=1.0,
         metavar="W",
-        help="strength of --fold (default 1.5)",
+        help="strength of --fold (default 1: plain)",
     )
     add("--scaffold", metavar="CONTIG", help='build around a motif: "10-40,A25-45,10-40"')
     add("--motif", type=Path, metavar="FILE", help="structure the motif residues are taken from")

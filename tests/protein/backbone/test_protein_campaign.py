@@ -7,6 +7,7 @@ import pytest
 
 from protein.backbone.campaign import Campaign
 from protein.backbone.request import (
+    CLASS_SHARES,
     GenerationRequest,
     design_name,
     parse_fold,
@@ -39,6 +40,15 @@ def test_a_design_has_the_same_length_whatever_the_run() -> None:
     assert [many.length(i) for i in range(3)] == [few.length(i) for i in range(3)]
     assert len({many.length(i) for i in range(50)}) > 10
     assert all(60 <= many.length(i) <= 128 for i in range(50))
+
+
+def test_any_fold_is_drawn_as_natives_are_shared_out() -> None:
+    request = GenerationRequest(n=2000, seed=3)
+    drawn = [request.fold_of(i) for i in range(2000)]
+    for fold, share in CLASS_SHARES.items():
+        assert abs(drawn.count(fold) / 2000 - share) < 0.04
+    assert drawn[:5] == [GenerationRequest(n=5, seed=3).fold_of(i) for i in range(5)]
+    assert GenerationRequest(fold="beta").fold_of(9) == "beta"
 
 
 def test_templates_cover_every_index_once_within_the_budget() -> None:

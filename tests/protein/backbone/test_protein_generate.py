@@ -101,7 +101,7 @@ def test_a_sample_that_is_not_finite_is_named() -> None:
 
 
 def test_fold_labels_reach_the_network_and_guidance_needs_none(denoiser: Denoiser) -> None:
-    plain = GenerationRequest(lengths=(24, 24), n=1, seed=1)
+    plain = GenerationRequest(lengths=(24, 24), n=1, seed=1, fold="none")
     alpha = GenerationRequest(lengths=(24, 24), n=1, seed=1, fold="alpha")
     assert not np.allclose(_all(denoiser, plain, [0])[0], _all(denoiser, alpha, [0])[0], atol=1e-2)
     assert BackboneDomain().null_labels() == {"fold": FOLDS.index("none")}

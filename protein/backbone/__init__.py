@@ -1,0 +1,1 @@
+"""Protein backbone generation: network, domain, metrics and report."""
