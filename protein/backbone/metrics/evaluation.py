@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from protein.backbone.metrics.tm import (
     pairwise_tm,
 )
 from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    from protein.backbone.metrics.likelihood import SequenceLikelihood
 
 Chain: TypeAlias = tuple[str, NDArray[np.floating]]
 """A name and its coordinates, N, CA, C, O `[L, 4, 3]`, Å."""
@@ -77,6 +80,7 @@ def evaluate_designs(
     candidates: int = CANDIDATES,
     chain_lengths: Mapping[str, Sequence[int]] | None = None,
     natives_label: str = "natives given",
+    likelihood: SequenceLikelihood | None = None,
 ) -> Evaluation:
     """Measure designs, one by one and as a set.
 
@@ -91,6 +95,7 @@ def evaluate_designs(
         candidates: training chains aligned with each design.
         chain_lengths: residues of each chain of the designs that are complexes, by name.
         natives_label: what to call the natives given.
+        likelihood: scorer of sequences, for ``nll`` and ``nll_entropy``; slow, off by default.
 
     Raises:
         InputError: there is nothing to evaluate, or a design cannot be measured.
@@ -114,6 +119,11 @@ def evaluate_designs(
         reference = Reference.shipped()
     measured = _measure_all(chains, "designs", progress, chain_lengths or {})
     rows, similarity = _complete_rows(chains, measured, reference, how, len(chains))
+    if likelihood is not None:
+        for done, (row, (name, coords)) in enumerate(zip(rows, chains, strict=True)):
+            row |= likelihood.score(name, coords, (chain_lengths or {}).get(name))
+            if progress is not None:
+                progress("sequence likelihood", done + 1, len(rows))
     summary = summarise(rows, np.random.default_rng(seed), similarity)
     summary |= divergences(measured, rows, reference, np.random.default_rng(seed))
     return Evaluation(

@@ -61,7 +61,7 @@ def _torsion_map(axis: Axes, density: NDArray[np.float64], title: str) -> None:
     from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 
     clear = LinearSegmentedColormap.from_list(
-        "ink", [(0.2, 0.45, 0.85, 0.0), (0.2, 0.45, 0.85, 0.75), (0.55, 0.15, 0.6, 1.0)]
+        "ink", [(0.25, 0.55, 0.95, 0.0), (0.25, 0.55, 0.95, 0.85), (0.86, 0.28, 0.52, 1.0)]
     )
     # The helical peak is a hundred times the rest: a square root keeps strands visible.
     axis.imshow(
@@ -145,13 +145,18 @@ def structure_bars(evaluation: Evaluation) -> str:
         axis.set_xlim(-0.7, at[-1] + 0.7)
         shown = len(rows) <= 30
         axis.set_xticks([0.0, *at] if shown else [0.0])
-        names = ["natives", *(row["name"] for row in rows)] if shown else ["natives"]
+        names = ["natives", *(shortened(row["name"]) for row in rows)] if shown else ["natives"]
         # Names come from files: a dollar sign must not start a formula.
         labels = axis.set_xticklabels(names, rotation=90 if shown else 0, fontsize=8)
         for label in labels:
             label.set_parse_math(False)
         axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
         return svg_text(figure, "ss", "Helix, strand and coil of each design, natives first")
+
+
+def shortened(name: str, most: int = 16) -> str:
+    """A name that fits beside a plot."""
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def contact_maps(designs: Sequence[tuple[str, NDArray[np.floating]]]) -> str:
@@ -172,7 +177,7 @@ def contact_maps(designs: Sequence[tuple[str, NDArray[np.floating]]]) -> str:
                 distance_map(np.asarray(coords, np.float64)), cmap="magma_r", vmin=3, vmax=25,
                 origin="lower", interpolation="nearest",
             )  # fmt: skip
-            axis.set_title(name, fontsize=9).set_parse_math(False)
+            axis.set_title(shortened(name, 26), fontsize=9).set_parse_math(False)
             axis.tick_params(labelsize=7)
         bar = figure.colorbar(image, ax=list(axes), shrink=0.7, pad=0.02)
         bar.set_label("CA–CA distance (Å)", fontsize=8)

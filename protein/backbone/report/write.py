@@ -82,7 +82,10 @@ def write_report(
     if len(embedded) < len(designs):
         _LOG.info("report: %d of %d structures are embedded", len(embedded), len(designs))
     png = gallery_png(
-        [(f"{one.name} · {len(one.states)}", one.coords, one.states) for one in designs[:MOST]],
+        [
+            (f"{plots.shortened(one.name, 30)} · {len(one.states)}", one.coords, one.states)
+            for one in designs[:MOST]
+        ],
         chain_lengths=[[len(chain) for chain in one.chains] for one in designs[:MOST]],
     )
     sections = [

@@ -161,6 +161,7 @@
       host.append(div);
       try {
         const viewer = await window.molstarLibrary.Viewer.create(div, {
+          extensions: [],  /* one of them asks a server for its contents at start */
           layoutIsExpanded: false, layoutShowControls: false, layoutShowRemoteState: false,
           layoutShowSequence: false, layoutShowLog: false, layoutShowLeftPanel: false,
           viewportShowExpand: true, viewportShowSelectionMode: false, viewportShowAnimation: false,
@@ -189,6 +190,8 @@
       await this.viewer.plugin.clear();
       await this.viewer.loadStructureFromData(design.pdb, 'pdb', { dataLabel: design.name });
       await this.colour(this.mode);
+      this.viewer.handleResize();
+      this.reset();
     }
 
     async colour(mode) {
@@ -265,8 +268,8 @@
     if (!design) { say('This design is not in the page: open its file.'); return; }
     state.shown = '';
     busy = busy.then(async () => {
-      say('');
       await viewer.show(design);
+      say('');
       state.shown = name;
     }).catch((error) => { say(`Cannot show ${name}: ${error.message}`); });
   }

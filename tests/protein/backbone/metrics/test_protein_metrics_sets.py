@@ -138,7 +138,7 @@ def test_novelty_finds_a_hidden_copy_and_a_part(tmp_path):
     training = [(f"t{i}", fold(i, 50 + i)) for i in range(40)]
     library = FoldLibrary.build(training)
     hidden = moved(training[37][1], 3, 0.3)
-    part = moved(fold(99, 160)[34:102], 4, 0.3)
+    part = moved(fold(99, 160)[32:96], 4, 0.3)
     wide = FoldLibrary.build([*training, ("big", fold(99, 160))])
     scores, names = novelty([hidden], library, candidates=6)
     assert names == ["t37"] and scores[0] > 0.9

