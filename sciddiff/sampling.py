@@ -19,6 +19,7 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from sciddiff.guidance.base import DenoiserLike, evaluations, networks
 from sciddiff.paths.base import Path
+from sciddiff.paths.brownian import BrownianPath
 from sciddiff.paths.gaussian import GaussianPath
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction
@@ -193,7 +194,7 @@ def _data(predictions: dict[str, Prediction]) -> State:
 
 
 def _ends_noisy(path: Path) -> bool:
-    if not isinstance(path, GaussianPath):
+    if not isinstance(path, GaussianPath | BrownianPath):
         return False
     alpha, sigma = path.schedule.values(torch.ones(()))
     return bool(sigma > 1e-6 * alpha)

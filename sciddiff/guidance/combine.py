@@ -98,7 +98,7 @@ def levels(path: Path, t: Tensor) -> tuple[Tensor, Tensor]:
         InputError: The path has no such levels.
     """
     if isinstance(path, GeodesicPath):
-        kappa = path.kappa(t)
+        kappa = path.step_kappa(t)  # what the sampler follows
         return kappa, 1.0 - kappa
     if isinstance(path, GaussianPath | BrownianPath):
         return path.schedule.values(t)

@@ -23,7 +23,7 @@ FLOORS = (
     ("denoiser",),
     ("guidance", "objectives"),
     ("samplers",),
-    ("sampling", "likelihood", "rare_events"),
+    ("sampling", "likelihood", "rare_events", "analytic"),
     ("testing", "domains"),
     ("config",),
     ("training",),
