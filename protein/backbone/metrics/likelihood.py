@@ -96,18 +96,27 @@ class SequenceLikelihood:
         # The package draws from torch's global generator: fork it and leave no trace.
         with torch.random.fork_rng(devices=[]), torch.inference_mode():
             torch.manual_seed(self._seed)
-            drawn = self._draw(batch, mask, labels, number)
-            log_p = self._net(batch, drawn, mask, mask, number, labels, torch.randn(shape))
+            order = torch.Generator().manual_seed(self._seed)
+            drawn = self._draw(batch, mask, labels, number, order)
+            decoding = torch.randn(shape, generator=order)
+            log_p = self._net(batch, drawn, mask, mask, number, labels, decoding)
         nll = -log_p.gather(-1, drawn[..., None]).mean()
         return {"nll": float(nll), "nll_entropy": _entropy(drawn)}
 
-    def _draw(self, batch: Tensor, mask: Tensor, labels: Tensor, number: Tensor) -> Tensor:
+    def _draw(
+        self,
+        batch: Tensor,
+        mask: Tensor,
+        labels: Tensor,
+        number: Tensor,
+        order: torch.Generator,
+    ) -> Tensor:
         """Sequences `[sequences, L]`, integers."""
         omit = np.zeros(_LETTERS)
         omit[-1] = 1.0
         return self._net.sample(
             batch,
-            torch.randn(mask.shape),
+            torch.randn(mask.shape, generator=order),
             torch.zeros(mask.shape, dtype=torch.int64),
             mask,
             labels,
