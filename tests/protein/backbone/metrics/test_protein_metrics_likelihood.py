@@ -25,4 +25,4 @@ def test_likelihood_alone_is_fooled_by_a_mirror_image(native_chains):
     assert scorer.score(name, coords) == native
     assert torch.equal(torch.random.get_rng_state(), state)
     assert mirror["nll"] < native["nll"] < 1.2
-    assert mirror["nll_entropy"] < MIN_ENTROPY < native["nll_entropy"]
+    assert mirror["nll_entropy"] < min(MIN_ENTROPY, native["nll_entropy"] - 0.3)
