@@ -122,9 +122,10 @@ class PairUpdate(nn.Module):
         self.right = nn.Linear(node, pair, bias=False)
         self.distance = nn.Embedding(bins, pair)
         self.norm = nn.LayerNorm(pair)
-        self.mlp = nn.Sequential(nn.Linear(pair, pair), nn.ReLU(), nn.Linear(pair, pair))
-        nn.init.zeros_(self.mlp[2].weight)
-        nn.init.zeros_(self.mlp[2].bias)
+        last = nn.Linear(pair, pair)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.mlp = nn.Sequential(nn.Linear(pair, pair), nn.ReLU(), last)
 
     def forward(self, s: Tensor, z: Tensor, bins: Tensor) -> Tensor:
         """New pair representation `[B, N, N, pair]` from `s [B, N, node]`, `z` and distance

@@ -41,6 +41,9 @@ class BackboneNetwork(nn.Module):
         local: an equivariant message-passing block before every second attention block.
     """
 
+    edges: Tensor
+    frequencies: Tensor
+
     def __init__(
         self,
         node: int = 128,
