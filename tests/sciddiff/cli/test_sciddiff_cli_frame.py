@@ -120,6 +120,8 @@ def test_ctrl_c_is_one_line(greeting):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A background job's children are born deaf to Ctrl-C; a user's terminal is not like that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert running.stdout.readline() == "ready\n"
     time.sleep(0.1)
