@@ -21,6 +21,7 @@ from torch import Tensor
 
 from protein.backbone.network import FOLDS, ROTATIONS, TRANSLATIONS
 from protein.structures.archive import ChainArchive
+from protein.structures.filters import expected_radius, radius_of_gyration
 from protein.structures.frames import frames_from_backbone
 from sciddiff.state import Batch, Layout
 from sciddiff.training.buckets import Buckets
@@ -173,8 +174,7 @@ def _one_per_cluster(clusters: np.ndarray, rng: np.random.Generator) -> np.ndarr
 
 
 def _rg_ratio(ca: np.ndarray) -> float:
-    centred = ca - ca.mean(0)
-    return float(np.sqrt((centred**2).sum(-1).mean()) / (2.2 * len(ca) ** 0.38))
+    return radius_of_gyration(ca) / float(expected_radius(len(ca)))
 
 
 def _motif(length: int, padded: int, rng: np.random.Generator) -> np.ndarray:

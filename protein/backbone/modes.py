@@ -21,7 +21,7 @@ from torch import Tensor
 
 from protein.backbone.contig_syntax import parse_contig
 from protein.backbone.contigs import ResolvedContig, resolve
-from protein.backbone.data import backbone_batch
+from protein.backbone.data import NM, backbone_batch
 from protein.backbone.designs import Design, Numbering
 from protein.backbone.domain import backbone_path
 from protein.backbone.generate import Start
@@ -29,6 +29,7 @@ from protein.backbone.network import FOLDS
 from protein.backbone.request import ANY, GenerationRequest, design_name, parse_lengths, templates
 from protein.backbone.symmetry import PointGroup, SymmetricNetwork, assembly_numbering
 from protein.structures.chain import Backbone, Structure
+from protein.structures.filters import expected_radius
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 from sciddiff.state import Batch
@@ -234,7 +235,7 @@ class Assemblies(Mode):
 
     def _offset(self, length: int) -> Tensor:
         """Start the unit off the axes, about as far out as its copies need room."""
-        radius = 0.22 * length**0.38
+        radius = NM * float(expected_radius(length))
         away = torch.tensor([0.94, 0.28, 0.2]) if self._group.name[0] in "CD" else _GENERAL
         return 1.1 * radius * max(1.0, len(self._group) ** 0.5 / 1.5) * away
 

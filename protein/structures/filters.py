@@ -90,6 +90,11 @@ def radius_of_gyration(ca: NDArray[np.floating]) -> float:
     return float(np.sqrt((centred**2).sum(axis=-1).mean()))
 
 
+def expected_radius(length: float | NDArray) -> NDArray[np.float64]:
+    """Radius of gyration of a folded chain of that many residues, ``2.2 L^0.38`` Å."""
+    return 2.2 * np.asarray(length, dtype=np.float64) ** 0.38
+
+
 def contacts_per_residue(ca: NDArray[np.floating]) -> float:
     """Pairs of CA atoms `[L, 3]` within 8 Å and four or more residues apart, over L."""
     distances = np.linalg.norm(ca[:, None] - ca[None], axis=-1)
@@ -120,7 +125,7 @@ def judge(chain: Backbone, settings: FilterSettings) -> tuple[Verdict | None, st
         return Verdict("too short", f"{length} residues < {settings.min_length}"), ""
     if length > settings.max_length:
         return Verdict("too long", f"{length} residues > {settings.max_length}"), ""
-    rg = radius_of_gyration(chain.ca) / (2.2 * length**0.38)
+    rg = radius_of_gyration(chain.ca) / float(expected_radius(length))
     measures = (
         ("unknown residues", chain.sequence.count("X") / length, settings.max_unknown),
         ("bond outliers", bond_outliers(chain.coords), settings.max_bond_outliers),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from protein.backbone.metrics import geometry, shape
 from protein.backbone.metrics.geometry import Torsions
 from protein.backbone.metrics.secondary import COIL, HELIX, STRAND, states_of
+from protein.structures.filters import expected_radius
 
 SIGMAS = 4.0
 """Bonds and angles further than this many standard deviations from ideal are wrong."""
@@ -65,7 +66,7 @@ def measure(
     for key, state in (("helix", HELIX), ("strand", STRAND), ("coil", COIL)):
         row[key] = float((states == state).mean())
     rg = shape.radius_of_gyration(x)
-    row |= {"rg": rg, "rg_ratio": rg / float(shape.expected_radius(len(x)))}
+    row |= {"rg": rg, "rg_ratio": rg / float(expected_radius(len(x)))}
     row |= shape.contact_figures(shape.distance_map(x))
     row["core"] = shape.core_fraction(x)
     row["flags"] = "; ".join(flags(row))

@@ -138,7 +138,7 @@ class Reference:
         Args:
             lengths: residues `[n]`.
         """
-        from protein.backbone.metrics.shape import expected_radius
+        from protein.structures.filters import expected_radius
 
         low, high = np.percentile(self.points["rg_ratio"], [5, 95])
         expected = expected_radius(lengths)

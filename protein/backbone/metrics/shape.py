@@ -9,9 +9,9 @@ is a core that side chains could fill.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from protein.backbone.metrics.geometry import Array
+from protein.structures import filters
 
 CONTACT = 8.0
 """CA atoms closer than this are in contact, Å."""
@@ -25,13 +25,7 @@ CORE_NEIGHBOURS = 5.2
 
 def radius_of_gyration(coords: Array) -> float:
     """Root mean square distance of CA atoms from their centre, Å."""
-    ca = coords[:, 1]
-    return float(np.sqrt(((ca - ca.mean(0)) ** 2).sum(-1).mean()))
-
-
-def expected_radius(length: float | NDArray) -> NDArray[np.float64]:
-    """Radius of gyration of a folded chain of that many residues, ``2.2 L^0.38`` Å."""
-    return 2.2 * np.asarray(length, dtype=np.float64) ** 0.38
+    return filters.radius_of_gyration(coords[:, 1])
 
 
 def distance_map(coords: Array) -> Array:
