@@ -1,0 +1,1 @@
+"""Networks on the sphere, behind one interface: see `weather.nets.unet.SphericalUNet`."""

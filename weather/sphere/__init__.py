@@ -1,0 +1,1 @@
+"""Geometry of fields on the sphere: grids, quadrature, harmonics, noise and padding."""

@@ -1,0 +1,41 @@
+"""Padding of latitude-longitude fields across the seams of the grid.
+
+Longitude is a circle.  A step over a pole arrives on the opposite meridian: the row beyond the
+first is the first row again, turned by half a circle, and there east and north point the other
+way, so that both components of a vector change sign.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sciddiff.errors import InputError
+
+__all__ = ["pad_sphere"]
+
+
+def pad_sphere(x: Tensor, width: int = 1, signs: Tensor | None = None) -> Tensor:
+    """Pad a field on a grid without points at the poles by its own neighbours on the sphere.
+
+    Args:
+        x: Field, latitudes from one pole to the other, longitudes full circle, `[B, C, H, W]`.
+        width: Rows and columns to add on each side.
+        signs: -1 for channels that are vector components, +1 for the others, `[C]`; default +1.
+
+    Returns:
+        `[B, C, H + 2 width, W + 2 width]`.
+
+    Raises:
+        InputError: The number of longitudes is odd, so that no meridian is opposite another.
+    """
+    half, odd = divmod(x.shape[-1], 2)
+    if odd:
+        raise InputError(f"grid: {x.shape[-1]} longitudes; an even number is needed")
+    north = x[..., :width, :].flip(-2).roll(half, -1)
+    south = x[..., -width:, :].flip(-2).roll(half, -1)
+    if signs is not None:
+        turn = signs.to(x).view(-1, 1, 1)
+        north, south = north * turn, south * turn
+    x = torch.cat([north, x, south], -2)
+    return torch.cat([x[..., -width:], x, x[..., :width]], -1)
