@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor
@@ -61,6 +61,7 @@ class GaussianPath(Path):
     sigma_data: float | list[float] | Tensor = 1.0
     prior_scale: float = 1.0
     loss_space: Literal["native", "data", "noise", "velocity", "score", "v", "edm"] = "native"
+    loss_weight: float | list[Any] | Tensor = 1.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.manifold, Euclidean | ZeroCenterOfMass):
@@ -72,6 +73,7 @@ class GaussianPath(Path):
             raise InputError(f"GaussianPath.prior_scale: {self.prior_scale} is not positive")
         if isinstance(self.sigma_data, list):
             object.__setattr__(self, "sigma_data", torch.tensor(self.sigma_data))
+        object.__setattr__(self, "loss_weight", _weight(self.loss_weight))
 
     def _center(self, x: Tensor, layout: Layout | None) -> Tensor:
         """Project on the manifold, but for samples whose frame is set by fixed rows."""
@@ -139,7 +141,35 @@ class GaussianPath(Path):
     def loss(
         self, prediction: Prediction, path_sample: PathSample, layout: Layout | None = None
     ) -> Tensor:
-        """Squared error in ``loss_space``, in the shape of the leaf."""
+        """Squared error in ``loss_space`` times `entry_weight`, in the shape of the leaf."""
+        error = self._squared_error(prediction, path_sample, layout)
+        weight = self.entry_weight(error)
+        return error if weight is None else weight * error
+
+    def entry_weight(self, like: Tensor) -> Tensor | None:
+        """``loss_weight`` in the type of the leaf ``like [B, ...]``; None if it is 1.
+
+        Returns:
+            A tensor that broadcasts against ``like`` and leaves its shape as it is.
+
+        Raises:
+            InputError: The shape of the weights does not fit the leaf.
+        """
+        weight = self.loss_weight
+        if not isinstance(weight, Tensor):
+            return None if weight == 1.0 else like.new_tensor(weight)
+        mine, leaf = tuple(weight.shape), tuple(like.shape[1:])
+        tail = leaf[len(leaf) - len(mine) :]
+        if len(mine) > len(leaf) or any(m not in (1, n) for m, n in zip(mine, tail, strict=True)):
+            raise InputError(
+                f"GaussianPath.loss_weight: shape {mine} does not broadcast against {leaf}, the "
+                "dimensions of the leaf after the first; give each as 1 or of that size"
+            )
+        return weight.to(like)
+
+    def _squared_error(
+        self, prediction: Prediction, path_sample: PathSample, layout: Layout | None
+    ) -> Tensor:
         predicted = _gaussian(prediction)
         kind: Parametrization = predicted.kind if self.loss_space == "native" else self.loss_space
         if kind == "score":
@@ -220,6 +250,22 @@ class GaussianPath(Path):
             lost = dimension / rows.rows_per_sample(x).clamp(min=1.0)
             result = result + lost * (0.5 * math.log(2 * math.pi) + math.log(scale))
         return result
+
+
+def _weight(weight: float | list[Any] | Tensor) -> float | Tensor:
+    """Weights of a loss as a number or a tensor, checked."""
+    try:
+        values = torch.as_tensor(weight, dtype=None if isinstance(weight, Tensor) else torch.float)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "GaussianPath.loss_weight: is not an array of numbers; give one per entry, or 1.0"
+        ) from error
+    if not bool((values.isfinite() & (values >= 0)).all()) or not bool((values > 0).any()):
+        raise InputError(
+            "GaussianPath.loss_weight: holds negative or non-finite numbers, or zeros alone; "
+            "weights are at least 0"
+        )
+    return float(values) if values.ndim == 0 else values
 
 
 def _gaussian(prediction: Prediction) -> GaussianPrediction:

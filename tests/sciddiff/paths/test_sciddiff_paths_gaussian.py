@@ -181,3 +181,39 @@ def test_correlated_noise_reaches_the_step():
 def test_curved_manifolds_are_refused():
     with pytest.raises(InputError, match="SO3 is curved; use GeodesicPath"):
         GaussianPath(manifold=SO3())
+
+
+@pytest.mark.parametrize("space", ["native", "score", "velocity"])
+def test_a_loss_weight_multiplies_the_loss_of_its_entries(space):
+    area = torch.tensor([0.5, 1.5, 1.0], dtype=torch.float64)[:, None]  # of [C, H, W] = [2, 3, 4]
+    variable = torch.tensor([2.0, 0.0], dtype=torch.float64)[:, None, None]
+    plain = GaussianPath(Cosine(), loss_space=space)
+    weighted = GaussianPath(Cosine(), loss_space=space, loss_weight=area * variable)
+    streams = Streams.first(0, 5)
+    x1 = streams.normal(torch.empty(5, 2, 3, 4, dtype=torch.float64))
+    t = torch.linspace(0.1, 0.9, 5, dtype=torch.float64)
+    sample = plain.sample(x1, t, streams)
+    prediction = plain.predict(torch.zeros_like(x1), sample.x_t, t)
+    expected = area * variable * plain.loss(prediction, sample)
+    torch.testing.assert_close(weighted.loss(prediction, sample), expected)
+    assert float(weighted.loss(prediction, sample)[:, 1].abs().max()) == 0.0
+    nested = GaussianPath(Cosine(), loss_space=space, loss_weight=[[[2.0]], [[0.0]]])
+    torch.testing.assert_close(nested.loss(prediction, sample) * area, expected)
+    double = GaussianPath(Cosine(), loss_space=space, loss_weight=2.0)
+    torch.testing.assert_close(
+        double.loss(prediction, sample), 2.0 * plain.loss(prediction, sample)
+    )
+
+
+def test_loss_weights_that_do_not_fit_are_refused():
+    x = torch.zeros(5, 2, 3)
+    for shape in ((2,), (3, 3), (5, 2, 3)):
+        with pytest.raises(InputError, match=r"does not broadcast against \(2, 3\)"):
+            GaussianPath(loss_weight=torch.ones(shape)).entry_weight(x)
+    weight = GaussianPath(loss_weight=torch.ones(2, 1)).entry_weight(x)
+    assert weight is not None
+    assert (weight * x).shape == x.shape
+    assert GaussianPath().entry_weight(x) is None
+    for wrong in (-1.0, [1.0, math.nan], [0.0, 0.0], [[1.0], [1.0, 2.0]]):
+        with pytest.raises(InputError, match="GaussianPath.loss_weight"):
+            GaussianPath(loss_weight=wrong)
