@@ -1,0 +1,1 @@
+"""Assimilation: states of the forecast model that agree with scattered observations."""
