@@ -94,6 +94,36 @@ def test_laws():
     assert abs(float((pairs[:, 0] * pairs[:, 1]).mean())) < 4 / math.sqrt(n // 2)
 
 
+def test_draws_made_ahead_are_those_made_one_by_one():
+    shapes = [(2, 4), (2, 3), (2, 4), (2, 4), (2, 3), (2, 5, 2), (2, 4), (2, 3), *[(2, 4)] * 40]
+    running = Streams.first(11, 2)
+    for number, shape in enumerate(shapes):
+        like = torch.empty(shape, dtype=torch.float64 if number == 7 else torch.float32)
+        if number == 9:
+            fresh = Streams(11, torch.arange(2), number).uniform(like)
+            assert torch.equal(running.uniform(like), fresh)
+        else:
+            alone = Streams(11, torch.arange(2), number).normal(like)
+            assert torch.equal(running.normal(like).clone(), alone)
+        assert running.draws == number + 1
+
+
+def test_a_draw_may_be_overwritten():
+    stream, other, like = Streams.first(0, 2), Streams.first(0, 2), torch.empty(2, 4)
+    for _ in range(5):
+        drawn = stream.normal(like)
+        assert torch.equal(drawn, other.normal(like))
+        drawn.zero_()
+
+
+def test_arrays_and_tensors_hold_the_same_words():
+    counter = torch.randint(0, 2**32, (4, 3, 50), generator=torch.Generator().manual_seed(0))
+    arrays = counter.numpy().astype("uint64")
+    even, odd = streams._philox_array(arrays[0::2], arrays[1::2], (1, 2**31))
+    rows = [torch.from_numpy(row.astype("int64")) for row in (even[0], odd[0], even[1], odd[1])]
+    assert torch.equal(torch.stack(rows), philox(counter, (1, 2**31)))
+
+
 def test_select_continues_the_same_streams():
     stream = Streams.first(0, 5)
     stream.normal(torch.empty(5, 2))
