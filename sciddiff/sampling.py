@@ -251,11 +251,8 @@ def _first_state(
         times = noise[name].new_full((like.size,), start)
         if start > 0.0:
             x[name] = one.sample(leaf, times, generator, noise[name], layout).x_t
-        elif isinstance(one, GaussianPath):
-            sigma = one.schedule.values(torch.tensor(start))[1]
-            x[name] = noise[name] * float(sigma)
         else:
-            x[name] = noise[name]
+            x[name] = one.first_state(noise[name])
     return x
 
 

@@ -3,12 +3,17 @@
 from sciddiff.objectives.base import LossOutput, Objective
 from sciddiff.objectives.couplings import Coupling, Independent, MinibatchOT
 from sciddiff.objectives.denoising import Denoising, ExtraLoss, LabelDropout
+from sciddiff.objectives.proper_score import ProperScore, ScoreTerm
+from sciddiff.objectives.rollout import Advance, Rollout
+from sciddiff.objectives.scores import Distance, energy_score, euclidean, fair_crps
 from sciddiff.objectives.weightings import ClippedVelocity, EDMWeighting, Flat, Weighting
 
 __all__ = [
+    "Advance",
     "ClippedVelocity",
     "Coupling",
     "Denoising",
+    "Distance",
     "EDMWeighting",
     "ExtraLoss",
     "Flat",
@@ -17,5 +22,11 @@ __all__ = [
     "LossOutput",
     "MinibatchOT",
     "Objective",
+    "ProperScore",
+    "Rollout",
+    "ScoreTerm",
     "Weighting",
+    "energy_score",
+    "euclidean",
+    "fair_crps",
 ]

@@ -49,6 +49,10 @@ class Path(ABC):
     ) -> Tensor:
         """Draw noise x0 in the shape, type and device of ``like``."""
 
+    def first_state(self, noise: Tensor) -> Tensor:
+        """The state at t = 0 made of noise of the prior, in the shape of the leaf."""
+        return noise
+
     @abstractmethod
     def sample(
         self,

@@ -95,6 +95,10 @@ class GaussianPath(Path):
         noise = self.noise.sample(like, generator, layout)
         return self.prior_scale * self._center(noise, layout)
 
+    def first_state(self, noise: Tensor) -> Tensor:
+        """The state at t = 0 that is noise alone: ``sigma(0)`` times it."""
+        return float(self.schedule.values(torch.zeros(()))[1]) * noise
+
     def sample(
         self,
         x1: Tensor,
