@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, cast, final, get_args
+from typing import Any, Literal, cast, final, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -216,9 +216,10 @@ def great_circle(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayL
     return np.degrees(np.arctan2(np.hypot(east, north), cosine))
 
 
-def _frozen(values: Array) -> Array:
-    values.setflags(write=False)
-    return values
+def _frozen(values: NDArray[np.floating[Any]]) -> Array:
+    fixed = np.array(values, dtype=np.float64)
+    fixed.setflags(write=False)
+    return fixed
 
 
 def _coordinate(name: str, values: ArrayLike) -> Array:
