@@ -1,0 +1,275 @@
+"""Writing a prepared store chunk by chunk, so that a killed writer can be followed by another."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciddiff.errors import InputError
+from weather.data.channels import Channel
+from weather.data.rectangles import AnyGrid
+from weather.data.statistics import MOMENTS, combine, moments
+from weather.data.store import FORMAT, Store, open_group, plain_channels, read_attributes
+from weather.data.times import Period, Step, TimeAxis
+
+if TYPE_CHECKING:
+    import zarr
+
+__all__ = ["Plan", "StoreWriter"]
+
+_CHUNK_BYTES = 1 << 25
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a store will hold.
+
+    Attributes:
+        channels: Its channels, C.
+        grid: Its grid.
+        times: Its times `[T]`.
+        step: Their distance.
+        sources: Names of the files, for the record.
+        method: How fields were regridded, or empty.
+        training: Times the statistics are taken over.
+        nan_policy: What was done about missing values, by channel.
+    """
+
+    channels: tuple[Channel, ...]
+    grid: AnyGrid
+    times: NDArray[Any]
+    step: Step
+    sources: tuple[str, ...] = ()
+    method: str = ""
+    training: Period = field(default_factory=Period)
+    nan_policy: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def chunk(self) -> int:
+        """Times in a chunk: 16, or fewer where fields are large."""
+        one = len(self.channels) * self.grid.height * self.grid.width * 4
+        return int(np.clip(_CHUNK_BYTES // one, 1, 16))
+
+    def key(self) -> dict[str, str]:
+        """What two runs must have in common for one to go on where the other stopped."""
+        axis = TimeAxis.encode(self.times)
+        rows = np.concatenate([self.grid.lat, self.grid.lon])
+        return {
+            "files": _digest(list(self.sources)),
+            "channels": _digest([c.name for c in self.channels]),
+            "grid": f"{self.grid} {_digest(np.round(rows, 6).tolist())}",
+            "times": _digest([axis.units, axis.calendar, axis.hours.tolist()]),
+            "method": self.method,
+        }
+
+
+@final
+class StoreWriter:
+    """Writes fields in the order of time.
+
+    Args:
+        path: Folder of the store.
+        plan: What it will hold.
+        overwrite: Replace a store that is there.
+
+    Attributes:
+        done: Times already written, by this writer or one before it.
+
+    Raises:
+        InputError: Something else is there, a complete store, or one half written by a run with
+            other settings.
+    """
+
+    def __init__(self, path: Path, plan: Plan, overwrite: bool = False) -> None:
+        self.path, self.plan = path, plan
+        if overwrite and read_attributes(path) is not None:
+            shutil.rmtree(path)
+        if path.exists():
+            self._check()
+        else:
+            _create(path, plan)
+        self._group = open_group(path, "r+")
+        written = np.asarray(self._group["digest"][...]).any(1)  # type: ignore[index]
+        self.done = int(written.argmin()) if not written.all() else len(written)
+        self._last: NDArray[np.float32] | None = None
+
+    @property
+    def finished(self) -> bool:
+        """All times are written."""
+        return self.done == len(self.plan.times)
+
+    def next_block(self) -> tuple[int, int]:
+        """Range [start, stop) of the times to write next."""
+        stop = (self.done // self.plan.chunk + 1) * self.plan.chunk
+        return self.done, min(stop, len(self.plan.times))
+
+    def write(self, fields: NDArray[np.float32], filled: NDArray[np.bool_] | None = None) -> None:
+        """Write the fields of `next_block` `[n, C, H, W]`; `filled` marks invented values."""
+        start, stop = self.next_block()
+        if start and self._last is None:
+            self._last = np.asarray(self._group["fields"][start - 1], dtype=np.float32)  # type: ignore[index]
+        if filled is not None and filled.any():
+            self._mark(filled)
+        table = moments(fields, self._last, self.plan.grid.weights)
+        self._group["fields"][start:stop] = fields  # type: ignore[index]
+        self._group["moments"][start:stop] = table  # type: ignore[index]
+        # Last: a time with a digest has everything else.
+        self._group["digest"][start:stop] = np.stack([_hash(x) for x in fields])  # type: ignore[index]
+        self._last, self.done = fields[-1].copy(), stop
+
+    def finish(self) -> Store:
+        """Write statistics and fingerprint, declare the store complete and open it."""
+        group, plan = self._group, self.plan
+        steps = np.concatenate([[False], plan.step.follows(plan.times)])
+        use = plan.training.mask(plan.times)
+        if not use.any():
+            raise InputError(f"--train-period {plan.training}: holds none of the times; widen it")
+        names = tuple(c.name for c in plan.channels)
+        found = combine(names, np.asarray(group["moments"][...]), use, steps)  # type: ignore[index]
+        for name in ("mean", "std", "tendency_std"):
+            group[name][...] = getattr(found, name)  # type: ignore[index]
+        attributes = dict(group.attrs)
+        attributes.pop("key")
+        attributes.update(
+            status="complete",
+            fingerprint=_fingerprint(plan, np.asarray(group["digest"][...])),  # type: ignore[index]
+            nan_policy=dict(plan.nan_policy),
+            training_period=str(plan.training),
+        )
+        group.attrs.put(attributes)
+        _consolidate(self.path)
+        return Store(self.path)
+
+    def _check(self) -> None:
+        """Refuse what is there unless it is the beginning of this plan."""
+        attributes = read_attributes(self.path)
+        if attributes is None:
+            raise InputError(
+                f"{self.path}: exists and is not a prepared store; choose another name"
+            )
+        if attributes.get("status") == "complete":
+            raise InputError(
+                f"{self.path}: a complete store is there; give --overwrite to replace it"
+            )
+        theirs, ours = attributes.get("key", {}), self.plan.key()
+        other = [name for name, value in ours.items() if theirs.get(name) != value]
+        if other:
+            raise InputError(
+                f"{self.path}: half written by a run with other {', '.join(other)}; repeat that "
+                "command to finish it, or give --overwrite to begin anew"
+            )
+
+    def _mark(self, filled: NDArray[np.bool_]) -> None:
+        """Remember where values were invented."""
+        group = self._group
+        if "observed" not in group:
+            shape = (len(self.plan.channels), *self.plan.grid.shape)
+            array = _array(group, "observed", shape, "u1", shape, ("channel", "lat", "lon"))
+            array[...] = np.ones(shape, dtype=np.uint8)
+        observed = np.asarray(group["observed"][...])  # type: ignore[index]
+        group["observed"][...] = observed & ~filled.any(0)  # type: ignore[index]
+
+
+def _create(path: Path, plan: Plan) -> None:
+    """Lay out an empty store beside its place and move it there in one step."""
+    new = path.with_name(f".{path.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    group = open_group(new, "w")
+    group.attrs.put(
+        {
+            "format": FORMAT,
+            "Conventions": "CF-1.10",
+            "title": "Fields prepared for sciddiff",
+            "status": "writing",
+            "key": plan.key(),
+            "grid": str(plan.grid),
+            "step_hours": plan.step.hours,
+            "step_months": plan.step.months,
+            "sources": list(plan.sources),
+            "method": plan.method,
+            "channels": plain_channels(plan.channels),
+        }
+    )
+    _coordinates(group, plan)
+    t, c, (h, w), n = len(plan.times), len(plan.channels), plan.grid.shape, plan.chunk
+    dims = ("time", "channel", "lat", "lon")
+    _array(group, "fields", (t, c, h, w), "f4", (n, c, h, w), dims)
+    kinds = (t, c, len(MOMENTS))
+    _array(group, "moments", kinds, "f8", (n, *kinds[1:]), ("time", "channel", "moment"))
+    _array(group, "digest", (t, 32), "u1", (n, 32), ("time", "byte"))
+    for name in ("mean", "std", "tendency_std"):
+        _array(group, name, (c,), "f8", (c,), ("channel",))
+    new.rename(path)
+
+
+def _coordinates(group: zarr.Group, plan: Plan) -> None:
+    axis = TimeAxis.encode(plan.times)
+    time = _put(group, "time", axis.hours, ("time",))
+    time.attrs.update(
+        {"units": axis.units, "calendar": axis.calendar, "standard_name": "time", "axis": "T"}
+    )
+    lat = _put(group, "lat", plan.grid.lat, ("lat",))
+    lat.attrs.update({"units": "degrees_north", "standard_name": "latitude", "axis": "Y"})
+    lon = _put(group, "lon", plan.grid.lon, ("lon",))
+    lon.attrs.update({"units": "degrees_east", "standard_name": "longitude", "axis": "X"})
+    channels, dims = plan.channels, ("channel",)
+    _put(group, "channel", np.asarray([c.name for c in channels]), dims)
+    for name in ("units", "standard_name", "long_name"):
+        # At least one character: an array of empty strings has no width.
+        text = np.asarray([getattr(c, name) or " " for c in channels])
+        _put(group, name, text, dims)
+    levels = [np.nan if c.level_hPa is None else c.level_hPa for c in channels]
+    _put(group, "level", np.asarray(levels, dtype=np.float64), dims).attrs["units"] = "hPa"
+    for name in ("vector", "positive"):
+        _put(group, name, np.asarray([getattr(c, name) for c in channels], dtype="u1"), dims)
+
+
+def _put(group: zarr.Group, name: str, values: NDArray[Any], dims: Sequence[str]) -> zarr.Array:
+    array = _array(group, name, values.shape, values.dtype, values.shape, dims)
+    array[...] = values
+    return array
+
+
+def _array(
+    group: zarr.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    chunks: tuple[int, ...],
+    dims: Sequence[str],
+) -> zarr.Array:
+    array = group.create_array(name, shape=shape, dtype=dtype, chunks=chunks, fill_value=None)
+    array.attrs["_ARRAY_DIMENSIONS"] = list(dims)
+    return array
+
+
+def _consolidate(path: Path) -> None:
+    import zarr
+
+    zarr.consolidate_metadata(str(path), zarr_format=2)
+
+
+def _fingerprint(plan: Plan, digests: NDArray[np.uint8]) -> str:
+    axis = TimeAxis.encode(plan.times)
+    names = [[c.name, c.units] for c in plan.channels]
+    head = [names, str(plan.grid), axis.units, axis.calendar, axis.hours.tolist()]
+    return hashlib.sha256(json.dumps(head).encode() + digests.tobytes()).hexdigest()
+
+
+def _hash(fields: NDArray[np.float32]) -> NDArray[np.uint8]:
+    data = np.ascontiguousarray(fields, dtype="<f4").tobytes()
+    return np.frombuffer(hashlib.sha256(data).digest(), dtype=np.uint8)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
