@@ -1,0 +1,342 @@
+"""``sciddiff forecast``: an ensemble from initial states."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import platform
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sciddiff.cli.command import Command
+from sciddiff.cli.options import add_device, add_json, add_seed, count, pick_device
+from sciddiff.cli.output import emit
+from sciddiff.cli.progress import progress
+from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    from weather.forecast.ensemble import EnsembleStore, Plan
+    from weather.forecast.forecaster import Forecaster
+    from weather.forecast.initial import InitialState
+    from weather.forecast.making import Team
+
+_EXAMPLES = """examples:
+  sciddiff forecast init.nc --members 50 --days 10 -o fc.zarr
+  sciddiff forecast init.nc --head diffusion --steps 20 --members 20 -o fc.nc
+  sciddiff forecast control.nc --start 0001-10-08 0001-11-20 --members 50 -o fc.zarr
+  sciddiff forecast init.nc --perturb lagged-difference --archive data.zarr -o fc.zarr
+  torchrun --nproc-per-node 2 --no-python sciddiff forecast init.nc --members 50 -o fc.zarr
+
+The same command goes on where it was stopped; with more --members it adds to what is there.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add(
+        "initial",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="initial states: NetCDF, Zarr, GRIB or a prepared store, the last two time steps",
+    )
+    add(
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("forecast.zarr"),
+        metavar="PATH",
+        help="Zarr store to write, or a NetCDF file if it ends in .nc (default forecast.zarr)",
+    )
+    add("-n", "--members", type=count(), default=20, metavar="N", help="ensemble size (20)")
+    add("--days", type=float, default=10.0, metavar="D", help="how far (default 10 days)")
+    add(
+        "--start",
+        nargs="+",
+        metavar="DATE",
+        help="initial times in the files, or all (default: the last)",
+    )
+    add(
+        "--regrid",
+        choices=("conservative", "bilinear"),
+        help="bring the files to the model's grid",
+    )
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", metavar="NAME", help="shipped weights, or a model directory")
+    model.add_argument(
+        "--head",
+        choices=("crps", "diffusion"),
+        help="one network call a step, or many (default: as the model was trained)",
+    )
+    model.add_argument(
+        "--steps", type=count(), default=10, metavar="K", help="network calls, diffusion (10)"
+    )
+    model.add_argument(
+        "--sampler",
+        choices=("dpm", "heun", "sde"),
+        default="dpm",
+        help="of the diffusion head (default dpm: DPM-Solver++ 2M)",
+    )
+    perturb = parser.add_argument_group("initial perturbations")
+    perturb.add_argument(
+        "--perturb",
+        choices=("none", "lagged-difference", "random-field"),
+        default="none",
+        help="how members' initial states differ (default none)",
+    )
+    perturb.add_argument("--amplitude", type=float, metavar="A", help="strength (0.05; 0.1)")
+    perturb.add_argument(
+        "--archive", type=Path, metavar="STORE", help="prepared store for lagged differences"
+    )
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--batch", type=count(), metavar="B", help="members made together")
+    machine.add_argument("--memory", metavar="SIZE", help="budget for a batch, such as 2GB")
+    machine.add_argument("--threads", type=count(), metavar="T", help="CPU threads")
+    add_seed(parser)
+    add_device(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the initial states and make the ensemble.
+
+    Raises:
+        InputError: An option, a file or a model that cannot be used.
+    """
+    from weather.forecast.making import Team
+
+    if args.threads:
+        import torch
+
+        torch.set_num_threads(args.threads)
+    memory = _bytes(args.memory)
+    team = Team.join()
+    try:
+        summary = _forecast(args, team, memory)
+        team.wait()
+    finally:
+        team.leave()
+    if team.rank == 0:
+        _say(args, summary)
+    return 0
+
+
+def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[str, Any]:
+    from weather.data.times import label
+    from weather.forecast.ensemble import Plan
+    from weather.forecast.initial import read_initial
+    from weather.forecast.making import block_size
+    from weather.forecast.perturb import perturbation_of
+
+    forecaster = _forecaster(args, team)
+    spec = forecaster.spec
+    leads = spec.leads(args.days)
+    initials = read_initial(args.initial, spec, args.start, args.regrid)
+    perturbation = perturbation_of(args.perturb, spec, args.archive, args.amplitude)
+    block = args.batch or block_size(
+        forecaster, args.members, memory, -(-team.world // len(initials))
+    )
+    starts = tuple(initial.time for initial in initials)
+    plan = Plan(starts, args.members, leads, min(block, args.members))
+    request = {
+        **_request(args, forecaster, plan, initials),
+        **(perturbation.plain if perturbation is not None else {"perturb": "none"}),
+    }
+    summary = {
+        "forecast": str(args.out),
+        "members": args.members,
+        "days": args.days,
+        "starts": [label(start) for start in starts],
+        "head": forecaster.head,
+    }
+    if _whole(args.out, request, args.members):
+        return {**summary, "seconds": 0.0, "made": 0}
+    store = _open(args, team, plan, forecaster, request)
+    began = time.perf_counter()
+    missing = store.missing()
+    made = _make(args, team, forecaster, initials, store, perturbation)
+    team.wait()
+    seconds = time.perf_counter() - began
+    if team.rank == 0 and missing:
+        facts = {"model_card": dict(forecaster.model.meta), **_machine()}
+        store.facts({**facts, "seconds": seconds, "made": made, "processes": team.world})
+    if team.rank == 0:
+        _finish(args.out, store, _attributes(args, forecaster))
+    return {**summary, "seconds": round(seconds, 2), "made": made}
+
+
+def _forecaster(args: argparse.Namespace, team: Team) -> Forecaster:
+    """The model on this process's device."""
+    import torch
+
+    from weather.forecast.forecaster import Forecaster, SamplingSettings
+    from weather.pretrained import DEFAULTS
+
+    device = pick_device(args.device)
+    if device == torch.device("cuda"):
+        device = torch.device("cuda", team.local % torch.cuda.device_count())
+    if args.model is None:
+        args.model = DEFAULTS[args.head or "crps"]
+    sampling = SamplingSettings(steps=args.steps, sampler=args.sampler)
+    return Forecaster(str(args.model), device, args.head, sampling)
+
+
+def _open(
+    args: argparse.Namespace,
+    team: Team,
+    plan: Plan,
+    forecaster: Forecaster,
+    request: dict[str, Any],
+) -> EnsembleStore:
+    """Begin or resume the store: one process makes it, the others then find it."""
+    from weather.forecast.ensemble import EnsembleStore
+    from weather.forecast.making import staging
+
+    path, attrs = staging(args.out), _attributes(args, forecaster)
+    if args.out.suffix == ".nc" and args.out.exists():
+        raise InputError(f"{args.out}: exists already; choose another -o, or remove it")
+    if team.rank == 0:
+        EnsembleStore.open(path, plan, forecaster.spec, request, attrs)
+    team.wait()
+    return EnsembleStore.open(path, plan, forecaster.spec, request, attrs, create=False)
+
+
+def _make(
+    args: argparse.Namespace,
+    team: Team,
+    forecaster: Forecaster,
+    initials: list[InitialState],
+    store: EnsembleStore,
+    perturbation: Any,
+) -> int:
+    from weather.forecast.making import make_ensemble
+
+    mine = team.share(store.missing())
+    total = sum(len(block.members) for block in mine) * store.plan.leads
+    show = team.rank == 0 and not args.json
+    with progress("forecasting (member-steps)", total, show=show) as bar:
+        return make_ensemble(
+            forecaster, initials, store, mine, args.seed, perturbation, bar.advance
+        )
+
+
+def _request(
+    args: argparse.Namespace, forecaster: Forecaster, plan: Plan, initials: list[InitialState]
+) -> dict[str, Any]:
+    """What decides every member."""
+    from weather.data.times import label
+
+    states = hashlib.sha256()
+    for initial in initials:
+        states.update(initial.frames.numpy().tobytes())
+    meta = forecaster.model.meta
+    request: dict[str, Any] = {
+        "model": str(args.model),
+        "weights": [meta["sha256"][name] for name in meta["weights"]],
+        "head": forecaster.head,
+        "seed": args.seed,
+        "leads": plan.leads,
+        "starts": [label(start) for start in plan.starts],
+        "initial": states.hexdigest(),
+    }
+    if forecaster.head == "diffusion":
+        request |= {"steps": args.steps, "sampler": args.sampler}
+    return request
+
+
+def _attributes(args: argparse.Namespace, forecaster: Forecaster) -> dict[str, Any]:
+    """Global attributes of the forecast."""
+    from sciddiff import __version__
+
+    return {
+        "title": "Ensemble forecast",
+        "source": f"sciddiff {__version__}, model {Path(str(args.model)).name}",
+        "model": Path(str(args.model)).name,
+        "head": forecaster.head,
+        "steps": forecaster.calls,
+        "sampler": args.sampler if forecaster.head == "diffusion" else "none",
+        "seed": args.seed,
+        "perturb": args.perturb,
+        "training_data": forecaster.spec.fingerprint,
+    }
+
+
+def _record_of(out: Path) -> Path:
+    """The record of a finished NetCDF file."""
+    return out.with_name(f"{out.name}.run.json")
+
+
+def _whole(out: Path, request: dict[str, Any], members: int) -> bool:
+    """Whether a NetCDF file of this very request is there already."""
+    import json
+
+    record = _record_of(out)
+    if out.suffix != ".nc" or not (out.exists() and record.exists()):
+        return False
+    before = json.loads(record.read_text(encoding="utf-8"))
+    plain = json.loads(json.dumps(request, default=str))
+    return before.get("request") == plain and before.get("members") == members
+
+
+def _finish(out: Path, store: EnsembleStore, attrs: dict[str, Any]) -> None:
+    """Close the store, and turn it into a NetCDF file if that was asked for."""
+    from weather.forecast.ensemble import RECORD
+    from weather.forecast.netcdf import write_netcdf
+
+    if out.suffix != ".nc":
+        store.close()
+        return
+    write_netcdf(store, out, attrs)
+    shutil.copyfile(store.path / RECORD, _record_of(out))
+    shutil.rmtree(store.path)
+
+
+def _say(args: argparse.Namespace, summary: dict[str, Any]) -> None:
+    starts = summary["starts"]
+    when = starts[0] if len(starts) == 1 else f"{len(starts)} initial times"
+    what = f"{args.members} members, {args.days:g} days from {when}"
+    if summary["made"]:
+        what += f" ({1000 * summary['seconds'] / summary['made']:.0f} ms a member-step)"
+    text = (
+        f"{what} in {args.out}\n"
+        f"next: sciddiff report {args.out}   or   sciddiff verify {args.out} TRUTH -o scores/"
+    )
+    emit(args, summary, text)
+
+
+def _bytes(text: str | None) -> int | None:
+    """Read "2GB", "500 MB" or a number of bytes."""
+    import re
+
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
+    if match is None or float(match[1]) <= 0:
+        raise InputError(f"--memory {text}: not a size; write 500MB or 2GB")
+    return int(float(match[1]) * 1000 ** " kmgt".index(match[2] or " "))
+
+
+def _machine() -> dict[str, str]:
+    import torch
+
+    from sciddiff import __version__
+
+    return {
+        "sciddiff": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+command = Command(
+    "forecast",
+    "forecast the weather: an ensemble from initial states",
+    configure,
+    run,
+)

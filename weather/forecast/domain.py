@@ -1,0 +1,177 @@
+"""The forecast domain: what the shared core needs to know to learn and draw the next state.
+
+A state has one leaf, `fields [B, C, H, W]`: the change of every channel over one step, in units
+of its standard deviation.  It travels on a straight Gaussian path with the preconditioning of
+Karras et al. (2022).  The same network learns either way to draw,
+
+* `diffusion`: denoising along the path, many network calls a step;
+* `crps`: one call from pure noise, learned by a proper score (Lang et al. 2024; Alet et al. 2025),
+
+both weighted by area and by channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sciddiff.domains import Domain
+from sciddiff.errors import InputError
+from sciddiff.noise import NoiseLaw, White
+from sciddiff.objectives import Denoising, Objective, ProperScore, Rollout, ScoreTerm
+from sciddiff.paths import GaussianPath, ProductPath
+from sciddiff.schedules import Linear
+from sciddiff.state import Batch, State
+from weather.forecast.advance import FIELDS, advance
+from weather.forecast.spec import HEADS, ForecastSpec, Head
+from weather.forecast.training import NO_DATA, ForecastData, ForecastDataSettings
+
+__all__ = ["CHANNEL_WEIGHTS", "ForecastDomain"]
+
+CHANNEL_WEIGHTS = {"z500": 1.2, "mslp": 1.2, "q": 0.6, "tas": 0.8, "tp": 0.4}
+"""Weight of a channel in the loss, by its name or its variable's; 1 where it is not named."""
+
+
+class ForecastDomain(Domain):
+    """Global fields, one step ahead.
+
+    Args:
+        data: Training data; only `train` needs them.
+        head: How the model learns to draw.
+        sigma_data: Standard deviation of the residual, one or one per channel.
+        weights: Weight of channels in the loss, by name or variable; added to `CHANNEL_WEIGHTS`.
+        noise: Law of the noise; None: independent at every point of the grid.
+        members: Draws that are scored together, head `crps`.
+        alpha: 1: fair score, below: almost fair.
+        spectral: Weight of the score of spherical-harmonic coefficients, head `crps`.
+        rollout: Law of the number of steps practised in a row, head `crps`: {steps: probability}.
+    """
+
+    name = "forecast"
+
+    def __init__(
+        self,
+        data: ForecastDataSettings = NO_DATA,
+        head: Head = "diffusion",
+        sigma_data: float | list[float] = 1.0,
+        weights: dict[str, float] | None = None,
+        noise: NoiseLaw | None = None,
+        members: int = 2,
+        alpha: float = 0.95,
+        spectral: float = 0.0,
+        rollout: dict[int, float] | None = None,
+    ) -> None:
+        if head not in HEADS:
+            raise InputError(f"domain.head {head!r}: unknown; use {' or '.join(HEADS)}")
+        self.data, self.head, self.sigma_data = data, head, sigma_data
+        self.weights = {**CHANNEL_WEIGHTS, **(weights or {})}
+        self.noise, self.members, self.alpha = noise or White(), members, alpha
+        self.spectral, self.rollout = spectral, rollout or {1: 1.0}
+
+    def path(self) -> ProductPath:
+        """Straight, Gaussian; weighted by area and channel where the training data are there."""
+        sigma: float | Tensor
+        if isinstance(self.sigma_data, list):
+            sigma = torch.tensor(self.sigma_data).view(-1, 1, 1)
+        else:
+            sigma = self.sigma_data
+        weight = self.loss_weight() if self.data.found else torch.ones(1, 1, 1)
+        path = GaussianPath(
+            Linear(), noise=self.noise, parametrization="edm", sigma_data=sigma, loss_weight=weight
+        )
+        return ProductPath({FIELDS: path})
+
+    def loss_weight(self) -> Tensor:
+        """Area times channel, mean 1, `[C, H, 1]`."""
+        spec = self._data.spec
+        by_channel = torch.tensor(
+            [
+                self.weights.get(channel.name, self.weights.get(channel.variable, 1.0))
+                for channel in spec.channels
+            ]
+        )
+        area = torch.from_numpy(np.array(self._data.grid.weights)).float()
+        weight = (by_channel / by_channel.mean())[:, None, None] * area[None, :, None]
+        return weight / weight.mean()
+
+    def train_batches(self, epoch: int, seed: int, rank: int, world: int) -> Iterable[Batch]:
+        """Batches of the training period."""
+        return self._data.train_batches(epoch, seed, rank, world)
+
+    def val_batches(self) -> Iterable[Batch]:
+        """Batches of the last days of the data, which training leaves out."""
+        return self._data.val_batches()
+
+    def objective(self) -> Objective:
+        """What the head learns by."""
+        if self.head == "diffusion":
+            return Denoising()
+        terms: list[ScoreTerm] = []
+        if self.spectral > 0.0:
+            from weather.sphere.harmonics import SphericalHarmonics
+
+            harmonics = SphericalHarmonics(self._data.grid)
+            terms.append(ScoreTerm(harmonics.analysis, self.spectral, name="spectrum"))
+        several = max(self.rollout) > 1
+        return ProperScore(
+            members=self.members,
+            alpha=self.alpha,
+            terms=terms,
+            rollout=Rollout(advance, self.rollout) if several else None,
+        )
+
+    def like(self, request: Mapping[str, Any]) -> Iterable[Batch]:
+        """Templates of single steps.
+
+        Fields: `init` (file of the initial state), `model` (directory whose statistics and grid
+        are meant; default those of the training data), `n` (draws), `start` (initial time). For
+        whole forecasts there is `sciddiff forecast`.
+        """
+        from sciddiff.checkpoint import describe
+        from weather.forecast.initial import read_initial
+        from weather.forecast.single import templates
+
+        known = {"init", "model", "n", "start"}
+        for key in request:
+            if key not in known:
+                raise InputError(
+                    f"request field {key}: unknown; use one of {', '.join(sorted(known))}"
+                )
+        if "init" not in request:
+            raise InputError("request field init: missing; give the file of the initial state")
+        model, start = request.get("model"), request.get("start")
+        spec = self.spec if model is None else ForecastSpec.from_meta(describe(str(model)))
+        files = [Path(str(request["init"]))]
+        states = read_initial(files, spec, None if start is None else [str(start)])
+        return templates(spec, states, int(request.get("n", 1)))
+
+    def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
+        """One NumPy archive for every sample: the state one step on."""
+        from weather.forecast.single import write_states
+
+        return write_states(batch, x, directory)
+
+    def evaluate(self, directory: Path, reference: Path | None) -> dict[str, Any]:
+        """Fair CRPS and error of the mean of a folder of samples of one time, by channel."""
+        from weather.forecast.single import evaluate_states
+
+        return evaluate_states(directory, reference)
+
+    def provenance(self) -> dict[str, Any]:
+        """The `ForecastSpec` of the training data, as plain values."""
+        return {**self._data.spec.to_plain(), "head": self.head}
+
+    @property
+    def spec(self) -> ForecastSpec:
+        """Channels, statistics and grid of the training data."""
+        return self._data.spec
+
+    @cached_property
+    def _data(self) -> ForecastData:
+        return ForecastData(self.data, max(self.rollout) if self.head == "crps" else 1)

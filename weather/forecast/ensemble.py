@@ -1,0 +1,328 @@
+"""An ensemble on disk: written while it is made, resumed after an interruption.
+
+A forecast is a Zarr store with one variable per channel and the dimensions of WeatherBench 2,
+
+    time (initial time), number (member), prediction_timedelta (lead), latitude, longitude.
+
+Members are made in *blocks*, which are the chunks along `number`.  `run.json` inside the store
+records what was asked for; a small file per finished (initial time, block) says what is done, so
+that the same command goes on where it stopped, and a larger number of members adds to what is
+there.  Memory does not grow with members or leads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciddiff.errors import InputError
+from weather.data.times import TimeAxis, as_times
+from weather.forecast.spec import ForecastSpec
+from weather.sphere.grids import Grid
+
+__all__ = ["DIMS", "RECORD", "Block", "EnsembleStore", "Plan"]
+
+DIMS = ("time", "number", "prediction_timedelta", "latitude", "longitude")
+"""Dimensions of a forecast."""
+
+RECORD = "run.json"
+"""File inside the store that says what was asked for."""
+
+_DONE = ".done"
+_CHUNK_BYTES = 2**20
+
+
+@final
+@dataclass(frozen=True)
+class Block:
+    """Some members of one initial time, made together.
+
+    Attributes:
+        start: Number of the initial time.
+        number: Number of the block among those of the initial time.
+        members: Numbers of the members.
+    """
+
+    start: int
+    number: int
+    members: range
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of a forecast.
+
+    Attributes:
+        starts: Initial times, `datetime64` or `cftime` dates.
+        members: Number of members, M.
+        leads: Number of steps, L.
+        block: Members made together.
+    """
+
+    starts: tuple[Any, ...]
+    members: int
+    leads: int
+    block: int
+
+    def blocks(self) -> list[Block]:
+        """All blocks, in the order in which they are made."""
+        return [
+            Block(i, b, range(first, min(first + self.block, self.members)))
+            for i in range(len(self.starts))
+            for b, first in enumerate(range(0, self.members, self.block))
+        ]
+
+
+@final
+class EnsembleStore:
+    """A forecast that is being written.
+
+    Args:
+        path: Directory of the Zarr store.
+        plan: Its sizes; `block` of a store that exists is kept.
+        spec: Channels, grid and step.
+    """
+
+    def __init__(self, path: Path, plan: Plan, spec: ForecastSpec) -> None:
+        self.path, self.plan, self.spec = path, plan, spec
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        plan: Plan,
+        spec: ForecastSpec,
+        request: Mapping[str, Any],
+        attrs: Mapping[str, Any],
+        create: bool = True,
+    ) -> EnsembleStore:
+        """Begin a forecast, or go on with one.
+
+        Args:
+            path: Directory of the store.
+            plan: Sizes; members may be more than in the store, which is then enlarged.
+            spec: Channels, grid and step.
+            request: Plain values that decide every member (all but their number).
+            attrs: Global attributes of the store.
+            create: Write; false where another process does (it must have finished).
+
+        Raises:
+            InputError: The path holds something else, or a forecast of another request.
+        """
+        plain = json.loads(json.dumps(dict(request), default=str))
+        record = path / RECORD
+        if record.exists():
+            before = _read_record(record)
+            _check_same(path, before["request"], plain)
+            kept = max(plan.members, int(before["members"]))
+            plan = Plan(plan.starts, plan.members, plan.leads, int(before["block"]))
+            store = cls(path, plan, spec)
+            if create and kept > int(before["members"]):
+                store._enlarge(kept)
+                store._record(plain, kept, before)
+            return store
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(f"{path}: exists and is not a forecast begun by this command; "
+                             "choose another -o")  # fmt: skip
+        store = cls(path, plan, spec)
+        if create:
+            store._create(attrs)
+            store._record(plain, plan.members)
+        return store
+
+    def missing(self) -> list[Block]:
+        """Blocks that are not finished."""
+        return [block for block in self.plan.blocks() if not self.finished(block)]
+
+    def finished(self, block: Block) -> bool:
+        """Whether all members of a block are written."""
+        try:
+            return int(self._marker(block).read_text(encoding="utf-8")) >= len(block.members)
+        except (FileNotFoundError, ValueError):
+            return False
+
+    def finish(self, block: Block) -> None:
+        """Record a block as written."""
+        marker = self._marker(block)
+        marker.parent.mkdir(exist_ok=True)
+        partial = marker.with_suffix(".partial")
+        partial.write_text(str(len(block.members)), encoding="utf-8")
+        os.replace(partial, marker)
+
+    @property
+    def span(self) -> int:
+        """Leads that are written at once: those of one chunk."""
+        height, width = self.spec.shape
+        size = 4 * height * width * self.plan.block
+        return max(1, min(self.plan.leads, _CHUNK_BYTES // size))
+
+    def write(self, block: Block, lead: int, values: NDArray[np.float32]) -> None:
+        """Write some leads of a block.
+
+        Args:
+            block: Which members.
+            lead: Number of the first lead, from 0; a multiple of `span`.
+            values: Physical fields `[leads, members, C, H, W]`.
+        """
+        group = self._group("r+")
+        members = slice(block.members.start, block.members.stop)
+        leads = slice(lead, lead + len(values))
+        for c, name in enumerate(self.spec.names):
+            group[name][block.start, members, leads] = values[:, :, c].swapaxes(0, 1)
+
+    def close(self) -> None:
+        """Put the metadata of all variables in one place, which makes opening fast."""
+        import zarr
+
+        zarr.consolidate_metadata(str(self.path), zarr_format=2)
+
+    def facts(self, values: Mapping[str, Any]) -> None:
+        """Add facts about the run to the record."""
+        before = _read_record(self.path / RECORD)
+        _write_json(self.path / RECORD, {**before, **values})
+
+    def read(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, Block, Any]]:
+        """Every variable block by block: (name, block, `[members, leads, H, W]`)."""
+        group = self._group("r")
+        for name in names or self.spec.names:
+            for block in self.plan.blocks():
+                members = slice(block.members.start, block.members.stop)
+                yield name, block, group[name][block.start, members]
+
+    def _group(self, mode: Any) -> Any:
+        import zarr
+
+        return zarr.open_group(str(self.path), mode=mode, zarr_format=2)
+
+    def _marker(self, block: Block) -> Path:
+        return self.path / _DONE / f"{block.start:05d}-{block.number:05d}"
+
+    def _record(
+        self, request: Mapping[str, Any], members: int, before: Mapping[str, Any] | None = None
+    ) -> None:
+        sizes = {"request": request, "members": members, "block": self.plan.block}
+        _write_json(self.path / RECORD, {**(before or {}), **sizes})
+
+    def _enlarge(self, members: int) -> None:
+        """Make room for more members."""
+        group = self._group("r+")
+        for name in self.spec.names:
+            shape = group[name].shape
+            group[name].resize((shape[0], members, *shape[2:]))
+        group["number"].resize((members,))
+        group["number"][:] = np.arange(members)
+
+    def _create(self, attrs: Mapping[str, Any]) -> None:
+        """Lay the store out, beside its place, and move it there whole."""
+        import zarr
+
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        group = zarr.open_group(str(partial), mode="w", zarr_format=2)
+        group.attrs.update({"Conventions": "CF-1.10", **attrs})
+        for name, (values, about) in coordinates(self.plan, self.spec).items():
+            array = group.create_array(
+                name, shape=values.shape, dtype=values.dtype, chunks=values.shape
+            )
+            array[:] = values
+            array.attrs.update({"_ARRAY_DIMENSIONS": [name], **about})
+        plan, (height, width) = self.plan, self.spec.shape
+        shape = (len(plan.starts), plan.members, plan.leads, height, width)
+        chunks = (1, plan.block, self.span, height, width)
+        for name, about in variables(self.spec).items():
+            array = group.create_array(
+                name, shape=shape, chunks=chunks, dtype="float32", fill_value=float("nan")
+            )
+            array.attrs.update({"_ARRAY_DIMENSIONS": list(DIMS), **about})
+        if self.path.exists():
+            self.path.rmdir()
+        os.replace(partial, self.path)
+
+
+def coordinates(plan: Plan, spec: ForecastSpec) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
+    """Values and CF attributes of the five coordinates."""
+    grid = Grid.parse(spec.grid)
+    axis = TimeAxis.encode(as_times(list(plan.starts)))
+    leads = np.arange(1, plan.leads + 1) * spec.step_hours
+    whole = np.allclose(leads, np.round(leads)) and np.allclose(axis.hours, np.round(axis.hours))
+    kind = np.int64 if whole else np.float64
+    return {
+        "time": (
+            axis.hours.round(6).astype(kind),
+            {
+                "standard_name": "forecast_reference_time",
+                "long_name": "initial time",
+                "units": axis.units,
+                "calendar": axis.calendar,
+            },
+        ),
+        "number": (
+            np.arange(plan.members),
+            {"standard_name": "realization", "long_name": "ensemble member", "units": "1"},
+        ),
+        "prediction_timedelta": (
+            leads.astype(kind),
+            {
+                "standard_name": "forecast_period",
+                "long_name": "lead time",
+                "units": "hours",
+                "dtype": "timedelta64[ns]",
+            },
+        ),
+        "latitude": (
+            np.array(grid.lat),
+            {"standard_name": "latitude", "long_name": "latitude", "units": "degrees_north"},
+        ),
+        "longitude": (
+            np.array(grid.lon),
+            {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east"},
+        ),
+    }
+
+
+def variables(spec: ForecastSpec) -> dict[str, dict[str, Any]]:
+    """CF attributes of every variable."""
+    found = {}
+    for channel in spec.channels:
+        about: dict[str, Any] = {"units": channel.units, "long_name": channel.long_name}
+        if channel.standard_name:
+            about["standard_name"] = channel.standard_name
+        if channel.level_hPa is not None:
+            about["pressure_level_hPa"] = channel.level_hPa
+        found[channel.name] = about
+    return found
+
+
+def _read_record(file: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        int(record["block"]), int(record["members"]), dict(record["request"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: damaged; remove the forecast or choose another -o") from error
+    return record
+
+
+def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    differ = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+    if differ:
+        raise InputError(
+            f"{path}: holds a forecast of another command (it differs in {', '.join(differ)}); "
+            "choose another -o, or remove it"
+        )
+
+
+def _write_json(file: Path, values: Mapping[str, Any]) -> None:
+    # Written beside and renamed: a full disk must not damage what is recorded.
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
+    os.replace(partial, file)

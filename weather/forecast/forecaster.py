@@ -1,0 +1,335 @@
+"""The forecaster: one step, and the roll-out of an ensemble.
+
+A state is `[C, H, W]` in physical units.  One step draws the scaled residual r from the model,
+given the last F states and the forcings of the day that is forecast,
+
+    x(n+1) = x(n) + tendency_std * r,
+
+with one network call from fresh noise at t = 0 (head `crps`) or along the path from noise to data
+(head `diffusion`).
+
+Random numbers are a function of (seed, initial time, member, lead) and of nothing else.  A member
+is therefore the same in an ensemble of any size, in any batch and on any number of devices; only
+rounding, some 1e-6 of a standard deviation, depends on how many members share a batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from sciddiff import grids
+from sciddiff.checkpoint import Model
+from sciddiff.denoiser import Denoiser
+from sciddiff.errors import InputError
+from sciddiff.guidance import DenoiserLike
+from sciddiff.paths import GaussianPath
+from sciddiff.samplers import DPMSolverPP, Heun, Sampler
+from sciddiff.sampling import sample
+from sciddiff.state import Batch
+from sciddiff.streams import Streams
+from weather.data.forcings import FORCINGS, Forcings
+from weather.data.times import label
+from weather.forecast.spec import ForecastSpec, Head
+from weather.sphere.grids import Grid
+
+__all__ = ["SAMPLERS", "Forecaster", "SamplingSettings", "forecast_streams"]
+
+SAMPLERS = ("dpm", "heun", "sde")
+"""Of the diffusion head: DPM-Solver++ 2M, Heun, and the stochastic DPM-Solver++."""
+
+Guide = Callable[[Denoiser], DenoiserLike]
+
+_MEMBER_BITS = 32
+
+
+@final
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How the diffusion head is sampled; the one-step head has nothing to set.
+
+    Attributes:
+        steps: Network calls per forecast step.
+        sampler: One of `SAMPLERS`; `heun` makes two calls at each of its steps.
+        noise_min: Last noise level sigma / alpha before the end.
+        noise_max: First noise level after pure noise.
+    """
+
+    steps: int = 10
+    sampler: str = "dpm"
+    noise_min: float = 0.03
+    noise_max: float = 80.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= 1000:
+            raise InputError(f"steps {self.steps}: must lie between 1 and 1000; try 10")
+        if self.sampler not in SAMPLERS:
+            raise InputError(f"sampler {self.sampler!r}: unknown; use {', '.join(SAMPLERS)}")
+
+    def build(self) -> Sampler:
+        """The core's sampler."""
+        if self.sampler == "heun":
+            return Heun()
+        return DPMSolverPP("2M", stochastic=self.sampler == "sde")
+
+    def times(self, path: GaussianPath) -> Tensor:
+        """Times of the path at which the network is called, from 0 to 1."""
+        # Heun's last step is of first order: 2 n - 1 calls in n steps.
+        steps = max(1, (self.steps + 1) // 2) if self.sampler == "heun" else self.steps
+        if steps < 3:
+            return grids.uniform(steps)
+        return grids.karras(steps, path.schedule, self.noise_min, self.noise_max)
+
+
+def forecast_streams(
+    seed: int, start: Any, members: Sequence[int], lead: int = 0, purpose: str = "forecast"
+) -> Streams:
+    """Random streams of some members for the step that ends at `lead`.
+
+    Args:
+        seed: Seed of the forecast.
+        start: Initial time, `datetime64` or a `cftime` date.
+        members: Numbers of the members, each below 2^32.
+        lead: Number of the step, from 1; 0 is the initial state.
+        purpose: Draws for different purposes are independent.
+    """
+    digest = hashlib.sha256(f"{seed}|{label(start)}|{purpose}".encode()).digest()
+    numbers = torch.tensor([int(m) for m in members], dtype=torch.int64)
+    return Streams(int.from_bytes(digest[:8], "big"), numbers + (lead << _MEMBER_BITS))
+
+
+@final
+class Forecaster:
+    """A trained model that steps states forward.
+
+    Args:
+        model: A loaded model, or the name or directory of one.
+        device: Where to compute.
+        head: How to draw; default as the model was trained.
+        sampling: Steps and sampler of the diffusion head.
+
+    Raises:
+        InputError: There is no such model, it is not of a forecast, or it lacks the head.
+    """
+
+    def __init__(
+        self,
+        model: Model | str,
+        device: torch.device | str = "cpu",
+        head: Head | None = None,
+        sampling: SamplingSettings | None = None,
+    ) -> None:
+        from weather.pretrained import find_model
+
+        self.model = find_model(model, device) if isinstance(model, str) else model
+        self.spec = ForecastSpec.from_meta(self.model.meta)
+        self.device = torch.device(device)
+        self.denoiser = self.model.denoiser.to(self.device)
+        self.sampling = sampling or SamplingSettings()
+        self.head: Head = head or self.spec.head
+        if self.head != self.spec.head:
+            raise InputError(
+                f"head {self.head}: these weights were trained for {self.spec.head}; "
+                "leave --head out, or name another --model"
+            )
+        self._forcings = Forcings(Grid.parse(self.spec.grid))
+        self._remembered: tuple[Any, Tensor] | None = None
+
+    @property
+    def calls(self) -> int:
+        """Network calls per step."""
+        if self.head == "crps":
+            return 1
+        steps = len(self.sampling.times(self._path)) - 1
+        return 2 * steps - 1 if self.sampling.sampler == "heun" else steps
+
+    @property
+    def _path(self) -> GaussianPath:
+        path = self.denoiser.path["fields"]
+        if not isinstance(path, GaussianPath):
+            raise InputError("model: its path is not Gaussian; export it again")
+        return path
+
+    def forcing(self, valid: Any) -> Tensor:
+        """Known fields of the time that is forecast, `[K, H, W]` on the device."""
+        if self._remembered is None or self._remembered[0] != valid:
+            fields = torch.from_numpy(self._forcings.at([valid])[0])
+            self._remembered = valid, fields.to(self.device)
+        return self._remembered[1]
+
+    def batch(self, history: Tensor, valid: Any) -> Batch:
+        """What the network is told for one step.
+
+        Args:
+            history: Last states, oldest first, physical, `[B, F, C, H, W]`.
+            valid: Time that is forecast: one for all, or B of them.
+        """
+        known = self.spec.standardise(history.to(self.device, torch.float32))
+        size = len(known)
+        if isinstance(valid, (list, tuple)):
+            forcing = torch.stack([self.forcing(time) for time in valid])
+        else:
+            forcing = self.forcing(valid).expand(size, -1, -1, -1)
+        like = known.new_zeros(size, *known.shape[2:])
+        return Batch({"fields": like}, {"history": known, "forcing": forcing}, size=size)
+
+    def step(
+        self, history: Tensor, valid: Any, streams: Streams, guide: Guide | None = None
+    ) -> Tensor:
+        """Draw the next state.
+
+        Args:
+            history: Last states, oldest first, physical, `[B, F, C, H, W]`.
+            valid: Time of the next state: one for all rows, or B of them.
+            streams: One random stream per row; see `forecast_streams`.
+            guide: Wraps the denoiser of the diffusion head (`sciddiff.guidance`).
+
+        Returns:
+            Physical fields `[B, C, H, W]`; positive channels are not clipped.
+
+        Raises:
+            InputError: A guide is given to the one-step head.
+        """
+        batch = self.batch(history, valid)
+        now = history[:, -1].to(self.device, torch.float32)
+        with torch.no_grad():
+            residual = self._draw(batch, streams, guide)
+        return self.spec.advance(now, residual)
+
+    def _draw(self, batch: Batch, streams: Streams, guide: Guide | None) -> Tensor:
+        if self.head == "diffusion":
+            denoiser = self.denoiser if guide is None else guide(self.denoiser)
+            output = sample(
+                denoiser,
+                batch,
+                self.sampling.build(),
+                self.sampling.times(self._path),
+                streams.seed,
+                indices=streams.indices,
+            )
+            return output.x["fields"]
+        if guide is not None:
+            raise InputError("head crps: cannot be guided; use a diffusion model")
+        path = self._path
+        source = Streams(streams.seed, streams.indices.to(self.device))
+        noise = path.prior(batch.x["fields"], source, batch.layouts["fields"])
+        x = {"fields": path.first_state(noise)}
+        return self.denoiser(x, noise.new_zeros(batch.size), batch)["fields"].data
+
+    def rollout(
+        self,
+        initial: Tensor,
+        start: Any,
+        leads: int,
+        members: Sequence[int],
+        seed: int = 0,
+        guide: Guide | None = None,
+    ) -> Iterator[Tensor]:
+        """Step members forward together.
+
+        Args:
+            initial: Last F states up to `start`, oldest first, physical: `[F, C, H, W]`, or one
+                for each member, `[B, F, C, H, W]`.
+            start: Time of the last of them.
+            leads: Number of steps.
+            members: Numbers of the members; they decide the random draws.
+            seed: Seed of the forecast.
+            guide: Wraps the denoiser of the diffusion head.
+
+        Yields:
+            States at leads 1, 2, ..., physical, `[B, C, H, W]` on the device. What is yielded is
+            fed back as it is: clip positive channels (`ForecastSpec.clip`) in a copy.
+
+        Raises:
+            InputError: A field is not finite; the message names channel, lead and member.
+        """
+        history = self.initial(initial, members)
+        for lead in range(1, leads + 1):
+            streams = forecast_streams(seed, start, members, lead)
+            state = self.step(history, self.spec.after(start, lead), streams, guide)
+            self.check(state, lead, members)
+            history = torch.cat([history[:, 1:], state[:, None]], 1)
+            yield state
+
+    def initial(self, initial: Tensor, members: Sequence[int]) -> Tensor:
+        """Initial states of the members on the device, `[B, F, C, H, W]`, checked.
+
+        Raises:
+            InputError: Wrong shape, or a field is not finite.
+        """
+        spec = self.spec
+        expected = (spec.frames, len(spec.channels), *spec.shape)
+        if tuple(initial.shape[-4:]) != expected or initial.ndim not in (4, 5):
+            raise InputError(
+                f"initial state: shape {tuple(initial.shape)}; the model needs "
+                f"[frames, channels, latitudes, longitudes] = {list(expected)}"
+            )
+        history = initial.to(self.device, torch.float32)
+        if history.ndim == 4:
+            history = history.expand(len(members), *expected)
+        if len(history) != len(members):
+            raise InputError(f"initial state: {len(history)} of them for {len(members)} members")
+        self.check(history.flatten(0, 1), 0, [m for m in members for _ in range(spec.frames)])
+        return history
+
+    def check(self, x: Tensor, lead: int, members: Sequence[int]) -> None:
+        """Refuse fields that are not finite.
+
+        Args:
+            x: Physical fields `[B, C, H, W]`.
+            lead: Number of the step they belong to.
+            members: Number of each row.
+
+        Raises:
+            InputError: Names the first variable, level, lead and member that are not finite.
+        """
+        fine = torch.isfinite(x).flatten(2).all(-1)
+        if bool(fine.all()):
+            return
+        row, channel = (~fine).nonzero()[0].tolist()
+        one = self.spec.channels[channel]
+        level = "" if one.level_hPa is None else f" at {one.level_hPa:g} hPa"
+        hours = lead * self.spec.step_hours
+        what = "the initial state" if lead == 0 else f"lead {hours:g} h"
+        remedy = (
+            "mend the input file"
+            if lead == 0
+            else "check that the initial fields are physical (units, signs), or use other weights"
+        )
+        raise InputError(
+            f"{one.name} ({one.variable}{level}): not finite in {what}, member {members[row]}; "
+            f"{remedy}"
+        )
+
+    def member_bytes(self) -> int:
+        """Memory that one member of a batch takes while it is stepped, estimated from the
+        largest outputs of the network's layers.
+        """
+        sizes: list[int] = []
+
+        def note(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                sizes.append(output.numel() * output.element_size())
+
+        leaves = [m for m in self.denoiser.net.modules() if not any(m.children())]
+        hooks = [leaf.register_forward_hook(note) for leaf in leaves]
+        spec = self.spec
+        shape = (1, spec.frames, len(spec.channels), *spec.shape)
+        try:
+            known = torch.zeros(shape, device=self.device)
+            forcing = torch.zeros(1, len(FORCINGS), *spec.shape, device=self.device)
+            cond = {"history": known, "forcing": forcing}
+            batch = Batch({"fields": known[:, 0]}, cond, size=1)
+            with torch.no_grad():
+                self.denoiser({"fields": known[:, 0]}, known.new_zeros(1), batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        state = 4 * len(spec.channels) * spec.shape[0] * spec.shape[1]
+        # Input, padded input, output and skip connections live at once; float64 draws too.
+        return 6 * max(sizes, default=0) + (spec.frames + 8) * state

@@ -1,0 +1,183 @@
+"""Initial states of a forecast, from the files users have.
+
+Files are read and matched as `sciddiff prepare forecast` does: by variable, level, units and
+grid.  A state is the last F times up to the initial time, one step of the model apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sciddiff.errors import InputError
+from weather.data.store import Store, is_store
+from weather.data.times import TimeAxis, label, labels
+from weather.forecast.spec import ForecastSpec
+
+__all__ = ["InitialState", "read_initial"]
+
+_CLOSE_HOURS = 1e-3
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class InitialState:
+    """Where a forecast starts.
+
+    Attributes:
+        time: Initial time, `datetime64` or a `cftime` date.
+        frames: States up to that time, oldest first, physical, `[F, C, H, W]`.
+    """
+
+    time: Any
+    frames: Tensor
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Fields of the model's channels on its grid.
+
+    Attributes:
+        name: For messages.
+        times: `[T]`.
+        read: From the index of a time to its fields, physical `[C, H, W]`.
+    """
+
+    name: str
+    times: NDArray[Any]
+    read: Callable[[int], NDArray[np.float32]]
+
+
+def read_initial(
+    paths: Sequence[Path],
+    spec: ForecastSpec,
+    starts: Sequence[str] | None = None,
+    regrid: str | None = None,
+) -> list[InitialState]:
+    """Read initial states.
+
+    Args:
+        paths: Files, or one prepared store.
+        spec: What the model needs.
+        starts: Initial times; `["all"]` for every time that has what it needs; None: the last.
+        regrid: Method to bring the files to the model's grid by; None: they must be on it.
+
+    Raises:
+        InputError: Something the model needs is missing, on another grid, or in other units.
+    """
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file; give the file of the initial state")
+    stores = [path for path in paths if is_store(path)]
+    if stores and len(paths) > 1:
+        raise InputError(f"{stores[0]}: is a prepared store; give it alone")
+    source = _prepared(stores[0], spec) if stores else _files(paths, spec, regrid)
+    kept: dict[int, Tensor] = {}
+    states = []
+    for position in _positions(source, spec, starts):
+        for i in position:
+            if i not in kept:
+                kept[i] = torch.from_numpy(np.array(source.read(i), dtype=np.float32))
+        frames = torch.stack([kept[i] for i in position])
+        states.append(InitialState(source.times[position[-1]], frames))
+        kept = {i: field for i, field in kept.items() if i in position}
+    return states
+
+
+def _prepared(path: Path, spec: ForecastSpec) -> _Source:
+    """A prepared store; it must be on the model's grid."""
+    store = Store(path)
+    if str(store.grid) != spec.grid:
+        raise InputError(
+            f"{path}: on grid {store.grid}; the model's is {spec.grid}: prepare the files with "
+            f"--grid {spec.grid}"
+        )
+    rows = store.select(spec.names)
+    for row, channel in zip(rows, spec.channels, strict=True):
+        if store.channels[row].units != channel.units:
+            raise InputError(
+                f"{path}: {channel.name} is in {store.channels[row].units}; the model's is in "
+                f"{channel.units}: prepare the files again"
+            )
+    return _Source(str(path), store.times, lambda i: store.read(i, i + 1)[0, rows])
+
+
+def _files(paths: Sequence[Path], spec: ForecastSpec, regrid: str | None) -> _Source:
+    raise NotImplementedError
+
+
+def _positions(
+    source: _Source, spec: ForecastSpec, starts: Sequence[str] | None
+) -> list[list[int]]:
+    """Indices of the frames of each start, oldest first."""
+    hours = TimeAxis.encode(source.times).hours
+    found = {i: _frames(hours, i, spec) for i in range(len(hours))}
+    if starts is None:
+        whole = [frames for frames in found.values() if frames is not None]
+        if not whole:
+            raise InputError(_lacking(source, spec, len(hours) - 1))
+        return [whole[-1]]
+    if [str(s) for s in starts] == ["all"]:
+        whole = [frames for frames in found.values() if frames is not None]
+        if not whole:
+            raise InputError(_lacking(source, spec, len(hours) - 1))
+        return whole
+    chosen = []
+    for text in starts:
+        index = _index_of(source, text)
+        frames = found[index]
+        if frames is None:
+            raise InputError(_lacking(source, spec, index))
+        chosen.append(frames)
+    if len({frames[-1] for frames in chosen}) < len(chosen):
+        raise InputError("--start: a date is given twice; keep one")
+    return sorted(chosen, key=lambda frames: frames[-1])
+
+
+def _frames(hours: NDArray[np.float64], last: int, spec: ForecastSpec) -> list[int] | None:
+    """Indices of the F times up to one, a step of the model apart; None if one is missing."""
+    wanted = hours[last] - spec.step_hours * np.arange(spec.frames - 1, -1, -1)
+    at = [int(np.abs(hours - hour).argmin()) for hour in wanted]
+    fine = np.abs(hours[at] - wanted) < _CLOSE_HOURS
+    return at if fine.all() else None
+
+
+def _lacking(source: _Source, spec: ForecastSpec, index: int) -> str:
+    before = spec.after(source.times[index], -1)
+    there = (
+        "it holds that time alone"
+        if len(source.times) == 1
+        else f"it holds {label(source.times[0])} to {label(source.times[-1])}"
+    )
+    return (
+        f"{source.name}: a forecast from {label(source.times[index])} needs {spec.frames} times "
+        f"{spec.step_hours:g} h apart, and {label(before)} is missing ({there}); add it to the "
+        "files"
+    )
+
+
+def _index_of(source: _Source, text: str) -> int:
+    """Index of the time a user wrote: `2001-02-03`, `2001-02-03T12`, `2001-02-03T12:00`."""
+    wanted = text.strip().replace(" ", "T")
+    date, mark, clock = wanted.partition("T")
+    numbers = date.split("-")
+    if len(numbers) != 3 or not all(n.isdigit() for n in numbers):
+        raise InputError(f"--start {text}: not a date; write for example 2001-02-03 or all")
+    year, month, day = numbers
+    wanted = f"{year.zfill(4)}-{month.zfill(2)}-{day.zfill(2)}{mark}{clock}"
+    near = np.flatnonzero([one.startswith(wanted) for one in labels(source.times)])
+    if not len(near):
+        first, last = label(source.times[0]), label(source.times[-1])
+        raise InputError(
+            f"--start {text}: {source.name} does not hold it; it holds {first} to {last}"
+        )
+    # A date without an hour means its first time.
+    return int(near[0])

@@ -1,0 +1,170 @@
+"""What a trained forecast model knows about its data: `ForecastSpec`.
+
+It travels in `meta.json` of a model directory (key `data`), so that a forecast needs neither the
+training data nor their statistics.  Fields are standardised as `(x - mean) / std`, and what the
+network draws is the change over one step in units of its own standard deviation,
+
+    r = (x(n+1) - x(n)) / tendency_std,
+
+per channel, with `x` in physical units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import timedelta
+from typing import Any, Literal, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sciddiff.errors import InputError
+from weather.data.channels import Channel
+
+__all__ = ["HEADS", "ForecastSpec", "Head"]
+
+Head = Literal["diffusion", "crps"]
+
+HEADS: tuple[Head, ...] = ("diffusion", "crps")
+"""Ways to draw the next state: many network calls from noise to data, or one."""
+
+
+@final
+@dataclass(frozen=True)
+class ForecastSpec:
+    """Channels, statistics, grid and step of a forecast model.
+
+    Attributes:
+        channels: The fields of a state, in the network's order, C of them.
+        mean: Mean of each channel, physical units.
+        std: Standard deviation of each channel.
+        tendency_std: Standard deviation of the change of each channel over one step.
+        grid: Name of the grid, as `weather.sphere.grids.Grid.parse` reads it.
+        step_hours: Hours from one state to the next.
+        frames: Recent states the network reads, F.
+        head: How the model was trained to draw.
+        calendar: CF calendar of the training data.
+        fingerprint: Checksum of the training data.
+        period: First and last time of the training data, ISO 8601.
+    """
+
+    channels: tuple[Channel, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    tendency_std: tuple[float, ...]
+    grid: str
+    step_hours: float
+    frames: int = 2
+    head: Head = "diffusion"
+    calendar: str = "standard"
+    fingerprint: str = ""
+    period: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std", "tendency_std"):
+            values = getattr(self, name)
+            if len(values) != len(self.channels):
+                raise InputError(
+                    f"model data {name}: {len(values)} numbers for {len(self.channels)} channels; "
+                    "export the model again"
+                )
+            if not all(math.isfinite(v) for v in values) or (name != "mean" and min(values) <= 0):
+                raise InputError(
+                    f"model data {name}: not finite or not positive; export the model again"
+                )
+        if self.head not in HEADS:
+            raise InputError(f"model data head {self.head!r}: unknown; use {' or '.join(HEADS)}")
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, Any]) -> ForecastSpec:
+        """Read the spec of a model.
+
+        Args:
+            meta: `meta.json` of a model directory, or its part `data`.
+
+        Raises:
+            InputError: It is not of a forecast model, or incomplete.
+        """
+        data = meta.get("data", meta)
+        known = {field.name for field in fields(cls)}
+        try:
+            values = {key: value for key, value in data.items() if key in known}
+            values["channels"] = tuple(Channel(**one) for one in data["channels"])
+            for name in ("mean", "std", "tendency_std"):
+                values[name] = tuple(float(v) for v in data[name])
+            values["period"] = tuple(data.get("period", ()))
+            return cls(**values)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"model: its meta.json is not of a forecast model ({error}); "
+                "give one whose domain is forecast"
+            ) from error
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values for `meta.json`; `from_meta` reads them."""
+        plain = asdict(self)
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in plain.items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the channels."""
+        return tuple(channel.name for channel in self.channels)
+
+    def after(self, time: Any, steps: int) -> Any:
+        """The time some steps after `time`, a `datetime64` or `cftime` date."""
+        seconds = round(3600 * self.step_hours * steps)
+        if isinstance(time, np.datetime64):
+            return time.astype("datetime64[s]") + np.timedelta64(seconds, "s")
+        return time + timedelta(seconds=seconds)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the grid, H and W."""
+        from weather.sphere.grids import Grid
+
+        return Grid.parse(self.grid).shape
+
+    def leads(self, days: float) -> int:
+        """Number of steps that make `days`.
+
+        Raises:
+            InputError: It is not a whole, positive number of steps.
+        """
+        steps = days * 24.0 / self.step_hours
+        if steps < 0.5 or abs(steps - round(steps)) > 1e-6:
+            raise InputError(
+                f"days {days:g}: not a whole number of steps of {self.step_hours:g} hours; "
+                f"give a multiple of {self.step_hours / 24:g}"
+            )
+        return round(steps)
+
+    def standardise(self, x: Tensor) -> Tensor:
+        """Physical to standardised fields, `[..., C, H, W]`."""
+        return (x - self._column(self.mean, x)) / self._column(self.std, x)
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Standardised to physical fields, `[..., C, H, W]`."""
+        return x * self._column(self.std, x) + self._column(self.mean, x)
+
+    def residual(self, now: Tensor, after: Tensor) -> Tensor:
+        """Scaled change from `now` to `after`, physical fields `[..., C, H, W]`."""
+        return (after - now) / self._column(self.tendency_std, now)
+
+    def advance(self, now: Tensor, residual: Tensor) -> Tensor:
+        """Physical fields one step after `now [..., C, H, W]`."""
+        return now + self._column(self.tendency_std, now) * residual
+
+    def clip(self, x: Tensor) -> Tensor:
+        """Set negative values of positive channels (humidity, precipitation) to 0."""
+        rows = [i for i, channel in enumerate(self.channels) if channel.positive]
+        if not rows:
+            return x
+        x = x.clone()
+        x[..., rows, :, :] = x[..., rows, :, :].clamp(min=0.0)
+        return x
+
+    def _column(self, values: tuple[float, ...], like: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64).to(like).view(-1, 1, 1)

@@ -1,0 +1,207 @@
+"""Training batches: windows of a prepared store as residuals with their conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sciddiff.errors import InputError
+from sciddiff.objectives.rollout import TARGETS
+from sciddiff.state import Batch
+from weather.data.forcings import Forcings
+from weather.data.samples import Samples, Windows
+from weather.data.statistics import Statistics
+from weather.data.store import Store
+from weather.data.times import Period, label
+from weather.forecast.advance import FIELDS, LATER, SCALE
+from weather.forecast.spec import ForecastSpec
+from weather.sphere.grids import Grid
+
+__all__ = ["NO_DATA", "ForecastData", "ForecastDataSettings"]
+
+
+@dataclass(frozen=True)
+class ForecastDataSettings:
+    """Which states, and how they are batched.
+
+    Attributes:
+        store: Store written by `sciddiff prepare forecast`.
+        channels: Channels to forecast, in order; all of the store if empty.
+        batch: Samples in a batch.
+        frames: Recent states the network reads.
+        val_days: Days at the end of the store that are held out for validation.
+        val_samples: Samples of a validation, spread evenly over those days.
+        statistics: Model directory whose means and deviations are kept (fine-tuning); those of
+            the store if empty.
+        memory_gb: Size up to which the store is held in memory.
+    """
+
+    store: str = ""
+    channels: tuple[str, ...] = ()
+    batch: int = 8
+    frames: int = 2
+    val_days: float = 150.0
+    val_samples: int = 32
+    statistics: str = ""
+    memory_gb: float = 2.0
+
+    @property
+    def found(self) -> bool:
+        """Whether the store is on this machine."""
+        return bool(self.store) and Path(self.store).exists()
+
+
+NO_DATA = ForecastDataSettings()
+"""Settings of a domain that only forecasts."""
+
+
+@final
+class ForecastData:
+    """Batches of one store.
+
+    Args:
+        settings: What to read.
+        rollout: Longest roll-out: how many states follow the recent ones.
+    """
+
+    def __init__(self, settings: ForecastDataSettings, rollout: int = 1) -> None:
+        self.settings, self.rollout = settings, rollout
+
+    @cached_property
+    def store(self) -> Store:
+        """The store, opened on first use.
+
+        Raises:
+            InputError: None is given, or it holds a region.
+        """
+        if not self.settings.store:
+            raise InputError(
+                "domain.data.store: not given; name a store made by sciddiff prepare forecast"
+            )
+        store = Store(self.settings.store)
+        if not isinstance(store.grid, Grid):
+            raise InputError(
+                f"{store.path}: holds a region; forecasts need the whole globe, prepare it with "
+                "--grid gaussian-32x64 or such"
+            )
+        return store
+
+    @property
+    def grid(self) -> Grid:
+        """Its grid."""
+        return Grid.parse(str(self.store.grid))
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Scales of the channels.
+
+        Raises:
+            InputError: The model of `settings.statistics` has other channels.
+        """
+        names = self.settings.channels or self.store.names
+        if not self.settings.statistics:
+            own, rows = self.store.statistics, self.store.select(names)
+            return Statistics(names, own.mean[rows], own.std[rows], own.tendency_std[rows])
+        from sciddiff.checkpoint import describe
+
+        spec = ForecastSpec.from_meta(describe(self.settings.statistics))
+        if spec.names != names or spec.grid != str(self.grid):
+            raise InputError(
+                f"{self.settings.statistics}: a model of {', '.join(spec.names)} on {spec.grid}; "
+                f"the data are {', '.join(names)} on {self.grid}: leave data.statistics empty"
+            )
+        values = (np.array(v) for v in (spec.mean, spec.std, spec.tendency_std))
+        return Statistics(names, *values)
+
+    @cached_property
+    def spec(self) -> ForecastSpec:
+        """What the model must know about the data."""
+        store, found = self.store, self.statistics
+        scale = found.residual_scale * found.scale
+        first, last = store.times[0], store.times[-1 - self._held_out]
+        return ForecastSpec(
+            channels=tuple(store.channels[i] for i in store.select(found.channels)),
+            mean=tuple(found.mean.tolist()),
+            std=tuple(found.scale.tolist()),
+            tendency_std=tuple(scale.tolist()),
+            grid=str(self.grid),
+            step_hours=store.step_hours,
+            frames=self.settings.frames,
+            calendar=store.calendar,
+            fingerprint=store.fingerprint,
+            period=(label(first), label(last)),
+        )
+
+    @property
+    def _held_out(self) -> int:
+        """Times at the end that training leaves out."""
+        times = round(self.settings.val_days * 24.0 / self.store.step_hours)
+        if times + self.settings.frames + self.rollout > len(self.store):
+            raise InputError(
+                f"domain.data.val_days {self.settings.val_days:g}: leaves nothing to train on, "
+                f"the store holds {len(self.store)} times; lower it"
+            )
+        return times
+
+    def _samples(self, steps: int, period: Period) -> Samples:
+        return Samples(
+            self.store,
+            self.settings.frames,
+            steps,
+            period,
+            self.statistics,
+            self.statistics.channels,
+            memory=int(self.settings.memory_gb * 1e9),
+        )
+
+    @cached_property
+    def _train(self) -> Samples:
+        times = self.store.times
+        last = times[len(times) - 1 - self._held_out]
+        return self._samples(self.rollout, Period(label(times[0]), label(last)))
+
+    @cached_property
+    def _forcings(self) -> Forcings:
+        return Forcings(self.grid)
+
+    @cached_property
+    def _scale(self) -> Tensor:
+        return torch.from_numpy(self.statistics.residual_scale).float().view(-1, 1, 1)
+
+    def train_batches(
+        self, epoch: int, seed: int, rank: int = 0, world: int = 1
+    ) -> Iterator[Batch]:
+        """Batches of one epoch in an order that depends on (seed, epoch) alone."""
+        for windows in self._train.batches(self.settings.batch, epoch, seed, rank, world):
+            yield self.batch(windows)
+
+    def val_batches(self) -> Iterator[Batch]:
+        """Batches of the held-out days, of single steps, always the same."""
+        times = self.store.times
+        if self._held_out <= self.settings.frames:
+            return
+        period = Period(label(times[len(times) - self._held_out]), label(times[-1]))
+        samples = self._samples(self.rollout, period)
+        for windows in samples.fixed(self.settings.batch, self.settings.val_samples):
+            yield self.batch(windows)
+
+    def batch(self, windows: Windows) -> Batch:
+        """Windows as a batch: see `weather.forecast.advance` for its conditions."""
+        frames, fields = self.settings.frames, windows.fields
+        size = len(fields)
+        scale = self._scale.expand(size, -1, -1, -1)
+        known = self._forcings.tensor(windows.days[:, frames:].reshape(-1))
+        forcing = known.unflatten(0, (size, -1))
+        cond = {"history": fields[:, :frames], "forcing": forcing[:, 0], SCALE: scale}
+        if self.rollout > 1:
+            cond |= {TARGETS: fields[:, frames + 1 :], LATER: forcing[:, 1:]}
+        residual = (fields[:, frames] - fields[:, frames - 1]) / scale
+        ids = tuple(label(self.store.times[i + frames - 1]) for i in windows.starts.tolist())
+        return Batch({FIELDS: residual}, cond, size=size, ids=ids)
