@@ -1,0 +1,1 @@
+"""Forecasts that every useful model must beat, built from the training states alone."""

@@ -1,0 +1,214 @@
+r"""Scores of one field: an ensemble of M members against K equally valid truths.
+
+With members :math:`x_i`, truth :math:`y` and area weights that sum to 1 in each region,
+
+* fair CRPS :math:`\frac1M\sum_i|x_i-y|-\frac1{2M(M-1)}\sum_{i,j}|x_i-x_j|`, whose expectation does
+  not depend on M (Ferro 2014), by ``scoringrules``;
+* fair Brier score of the event :math:`x\ge a`:
+  :math:`(p-o)^2-p(1-p)/(M-1)`, as ``scores`` has it;
+* rank of the truth among the members, ties shared equally between the ranks they span;
+* fair energy score, the CRPS with the Euclidean norm over all points and variables, from the
+  matrix of scalar products, so that no [M, M, points] array is formed.
+
+A forecast with one member is deterministic: its CRPS is the absolute error. Points where a truth
+is missing (NaN: sea-surface temperature on land) belong to no region.
+
+References:
+    Ferro, *Fair scores for ensemble forecasts*, QJRMS 140 (2014), 1917.
+    Gneiting & Raftery, *Strictly proper scoring rules*, JASA 102 (2007), 359.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "average_of_truths", "energy_products", "energy_score", "leave_one_out", "score_field",
+]  # fmt: skip
+
+Floats = NDArray[np.float64]
+Fields = NDArray[np.float32]
+
+
+def score_field(
+    members: Fields, truths: Fields, weights: Floats, thresholds: Fields | None = None
+) -> dict[str, Floats]:
+    """Score one variable at one lead of one forecast, averaged over truths and regions.
+
+    Args:
+        members: Forecast, `[M, P]`.
+        truths: What happened, or K things that may equally well have happened, `[K, P]`.
+        weights: Of the points in each region, each summing to 1, `[R, P]`.
+        thresholds: Events are values of at least these, `[Q, P]`.
+
+    Returns:
+        ``crps``, ``mse`` (of the ensemble mean), ``bias``, ``variance`` (unbiased, NaN for one
+        member), each `[R]`; ``ranks`` `[R, M + 1]`, weights summing to 1; with thresholds
+        ``brier`` `[R, Q]` and ``reliability`` `[R, Q, M + 1, 2]`: by the number of members that
+        have the event, the weight of the points, and of those where it happened.
+    """
+    members, truths, weights = _valid(members, truths, weights)
+    size = len(members)
+    mean = members.mean(0, dtype=np.float64)
+    error = mean - truths
+    found = {
+        "crps": weights @ _crps(members, truths).mean(0),
+        "mse": weights @ np.square(error).mean(0),
+        "bias": weights @ error.mean(0),
+        "variance": np.full(len(weights), np.nan),
+        "ranks": _ranks(members, truths, weights),
+    }
+    if size > 1:
+        found["variance"] = weights @ members.var(0, ddof=1, dtype=np.float64)
+    if thresholds is not None:
+        hits = (members[:, None] >= thresholds).sum(0)
+        happened = truths[:, None] >= thresholds
+        found["brier"] = _brier(members, truths, thresholds, weights)
+        found["reliability"] = _reliability(hits, happened, weights, size)
+    return found
+
+
+def leave_one_out(
+    truths: Fields, weights: Floats, thresholds: Fields | None = None
+) -> dict[str, Floats]:
+    """Score each truth by the ensemble of the others: the limit that physics sets.
+
+    Args:
+        truths: `[K, P]`, K at least 3.
+        weights: `[R, P]`.
+        thresholds: `[Q, P]`.
+
+    Returns:
+        As `score_field` with M = K - 1.
+    """
+    each = [
+        score_field(np.delete(truths, k, 0), truths[k : k + 1], weights, thresholds)
+        for k in range(len(truths))
+    ]
+    return average_of_truths(each)
+
+
+def average_of_truths(each: list[dict[str, Floats]]) -> dict[str, Floats]:
+    """Average scores that were taken against one truth after the other."""
+    return {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
+
+
+def _valid(
+    members: Fields, truths: Fields, weights: Floats
+) -> tuple[Fields, Fields, Floats]:  # fmt: skip
+    """Take points without a truth out of every region."""
+    known = np.isfinite(truths).all(0)
+    if known.all():
+        return members, truths, weights
+    weights = weights[:, known]
+    total = weights.sum(-1, keepdims=True)
+    weights = np.divide(weights, total, out=np.full_like(weights, np.nan), where=total > 0)
+    return members[:, known], truths[:, known], weights
+
+
+def _crps(members: Fields, truths: Fields) -> Floats:
+    """Fair CRPS at every point, `[K, P]`."""
+    if len(members) == 1:
+        return np.abs(members - truths).astype(np.float64)
+    import scoringrules
+
+    # Relative to one truth nothing is lost in float32, and the sort serves all truths.
+    origin = truths[:1]
+    ordered = np.sort((members - origin).T, axis=-1).astype(np.float64)
+    crps = [
+        scoringrules.crps_ensemble(y, ordered, estimator="pwm", sorted_ensemble=True)
+        for y in (truths - origin).astype(np.float64)
+    ]
+    return np.stack([np.asarray(one) for one in crps])
+
+
+def _ranks(members: Fields, truths: Fields, weights: Floats) -> Floats:
+    size = len(members)
+    below = np.stack([(members < y).sum(0) for y in truths])
+    tied = np.stack([(members == y).sum(0) for y in truths])
+    counts = np.zeros((len(weights), size + 2))
+    share = np.tile(weights, (1, len(truths))).reshape(len(weights), *below.shape)
+    share = share / (len(truths) * (tied + 1.0))
+    for region in range(len(weights)):
+        flat = share[region].ravel()
+        # A tie spreads over the ranks it spans: the running sum of where it begins and ends.
+        counts[region] += np.bincount(below.ravel(), flat, size + 2)
+        counts[region] -= np.bincount((below + tied + 1).ravel(), flat, size + 2)
+    return np.cumsum(counts, -1)[:, :-1]
+
+
+def _brier(
+    members: Fields, truths: Fields, thresholds: Fields, weights: Floats
+) -> Floats:  # fmt: skip
+    import xarray as xr
+    from scores.probability import brier_score_for_ensemble
+
+    point = xr.DataArray(weights, dims=("region", "point"))
+    scored = [
+        brier_score_for_ensemble(
+            xr.DataArray(members - threshold, dims=("member", "point")),
+            xr.DataArray(truths - threshold, dims=("truth", "point")),
+            "member",
+            0.0,
+            preserve_dims=("truth", "point"),
+            fair_correction=len(members) > 1,
+        ).mean("truth")
+        for threshold in thresholds
+    ]
+    averaged = [xr.dot(one.squeeze("threshold"), point, dim="point").values for one in scored]
+    return np.stack(averaged, -1)
+
+
+def _reliability(
+    hits: NDArray[np.int64], happened: NDArray[np.bool_], weights: Floats, size: int
+) -> Floats:  # fmt: skip
+    """Weight and weight of events by number of hits, `[R, Q, M + 1, 2]`."""
+    frequency = happened.mean(0)
+    table = np.zeros((len(weights), len(hits), size + 1, 2))
+    for region, weight in enumerate(weights):
+        for q, count in enumerate(hits):
+            table[region, q, :, 0] = np.bincount(count, weight, size + 1)
+            table[region, q, :, 1] = np.bincount(count, weight * frequency[q], size + 1)
+    return table
+
+
+def energy_products(members: Fields, truths: Fields, weights: Floats, scale: float) -> Floats:
+    """Squared distances between all fields of one variable, to be summed over variables.
+
+    Args:
+        members: `[M, P]`.
+        truths: `[K, P]`.
+        weights: `[R, P]`.
+        scale: Standard deviation by which the variable is divided.
+
+    Returns:
+        Area-weighted mean squared differences in units of `scale`, members first, then truths,
+        `[R, M + K, M + K]`.
+    """
+    members, truths, weights = _valid(members, truths, weights)
+    fields = np.concatenate([members, truths]).astype(np.float64)
+    fields = (fields - fields.mean(0)) / scale
+    squares = []
+    for weight in weights:
+        product = (fields * weight) @ fields.T
+        length = np.diagonal(product)
+        squares.append(np.maximum(length[:, None] + length[None] - 2 * product, 0.0))
+    return np.stack(squares)
+
+
+def energy_score(squares: Floats, size: int) -> Floats:
+    """Fair energy score from summed squared distances, averaged over truths, `[R]`.
+
+    Args:
+        squares: `[R, M + K, M + K]`, divided by the number of variables.
+        size: M; with 0 the truths are scored by each other, leaving one out.
+    """
+    distances = np.sqrt(squares)
+    own = distances[:, :size, :size] if size else distances
+    count = own.shape[-1]
+    spread = own.sum((-1, -2)) / (2 * count * (count - 1)) if count > 1 else 0.0
+    if not size:
+        # E|Y - Y'| - E|Y - Y'| / 2: the average over truths is half the mean distance of pairs.
+        return spread
+    return distances[:, :size, size:].mean((-1, -2)) - spread

@@ -1,0 +1,101 @@
+"""Parts of the globe over which scores are averaged, each field weighted by area.
+
+The extratropics begin at 20 degrees, as in the scorecards of the forecast centres.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciddiff.errors import InputError
+
+__all__ = ["GLOBE", "STANDARD_REGIONS", "Region", "area_weights", "parse_region"]
+
+_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_BOX = re.compile(rf"(?:([\w-]+)=)?{_NUMBER}:{_NUMBER},{_NUMBER}:{_NUMBER}")
+
+
+@final
+@dataclass(frozen=True)
+class Region:
+    """A box in latitude and longitude.
+
+    Attributes:
+        name: As the tables call it.
+        south, north: Latitudes in degrees; both edges belong to the box.
+        west, east: Longitudes in degrees from 0 or from -180; the box runs eastward from `west`
+            to `east` and may cross either seam. Equal modulo 360 means all longitudes.
+    """
+
+    name: str
+    south: float = -90.0
+    north: float = 90.0
+    west: float = 0.0
+    east: float = 360.0
+
+    def mask(self, lat: NDArray[np.float64], lon: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which points belong to it, `[H, W]`.
+
+        Raises:
+            InputError: No point of the grid lies inside.
+        """
+        rows = (lat >= self.south - 1e-6) & (lat <= self.north + 1e-6)
+        width = (self.east - self.west) % 360.0 or 360.0
+        columns = ((lon - self.west + 1e-6) % 360.0) <= width + 2e-6
+        inside = rows[:, None] & columns[None, :]
+        if not inside.any():
+            raise InputError(f"--region {self.name}: holds no point of the grid; widen it")
+        return inside
+
+
+GLOBE = Region("globe")
+STANDARD_REGIONS = (
+    GLOBE,
+    Region("north", 20.0, 90.0),
+    Region("tropics", -20.0, 20.0),
+    Region("south", -90.0, -20.0),
+)
+"""Globe, extratropics of both hemispheres, and the tropics between them."""
+
+
+def parse_region(text: str) -> Region:
+    """Read a standard name or ``name=south:north,west:east``.
+
+    Raises:
+        InputError: Neither, or a box without latitudes.
+    """
+    for region in STANDARD_REGIONS:
+        if text == region.name:
+            return region
+    match = _BOX.fullmatch(text.replace(" ", ""))
+    if match is None:
+        names = ", ".join(region.name for region in STANDARD_REGIONS)
+        raise InputError(
+            f"--region {text}: not one of {names} nor a box; write europe=35:75,-12.5:42.5"
+        )
+    south, north, west, east = (float(match[i]) for i in range(2, 6))
+    if not -90 <= south < north <= 90:
+        raise InputError(f"--region {text}: latitudes must rise within -90 to 90; swap them")
+    return Region(match[1] or "box", south, north, west, east)
+
+
+def area_weights(
+    regions: tuple[Region, ...], lat: NDArray[np.float64], lon: NDArray[np.float64],
+    rows: NDArray[np.float64],
+) -> NDArray[np.float64]:  # fmt: skip
+    """Weights of the points in each region, summing to 1, `[R, H * W]`.
+
+    Args:
+        regions: The regions.
+        lat: Latitudes in degrees, `[H]`.
+        lon: Longitudes in degrees, `[W]`.
+        rows: Quadrature weights of the rows, `[H]`.
+    """
+    weights = np.stack([rows[:, None] * region.mask(lat, lon) for region in regions])
+    weights = weights.reshape(len(regions), -1)
+    return weights / weights.sum(-1, keepdims=True)

@@ -1,0 +1,170 @@
+"""What a forecast is scored by: analyses along time, or ensembles of equally valid truths."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciddiff.errors import InputError
+from weather.verification.ensembles import Ensemble, Reader
+from weather.verification.instants import Instants
+
+__all__ = ["EnsembleTruth", "SeriesTruth", "States", "Truth"]
+
+
+class States(Protocol):
+    """Fields along time in physical units; a prepared store is one."""
+
+    @property
+    def channels(self) -> Sequence[Any]:
+        """Channels in order, each with a ``name`` or a plain string."""
+        ...
+
+    @property
+    def grid(self) -> Any:
+        """Grid with ``lat [H]``, ``lon [W]`` and quadrature ``weights [H]``."""
+        ...
+
+    @property
+    def times(self) -> Any:
+        """Dates of the fields, ascending, `[T]`."""
+        ...
+
+    @property
+    def step_hours(self) -> float:
+        """Hours between neighbouring fields."""
+        ...
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Fields `[T, C, H, W]`, south to north."""
+        ...
+
+
+def channel_names(states: States) -> tuple[str, ...]:
+    """Names of the channels of a store."""
+    return tuple(str(getattr(channel, "name", channel)) for channel in states.channels)
+
+
+class Truth(ABC):
+    """Fields that did happen, or K that may equally well have happened.
+
+    Attributes:
+        channels: Canonical names of the fields.
+        members: K.
+        calendar: Of its times.
+        lat, lon: Degrees, as in `Ensemble`.
+    """
+
+    channels: tuple[str, ...]
+    members: int
+    calendar: str
+    lat: NDArray[np.float64]
+    lon: NDArray[np.float64]
+
+    @abstractmethod
+    def covers(self, time: int, lead: int) -> bool:
+        """Whether it knows the fields `lead` seconds after the initial time."""
+
+    @abstractmethod
+    def open(self, time: int, leads: Sequence[int]) -> Reader:
+        """Return a reader of fields `[K, H, W]` by index into `leads` (seconds) and channel."""
+
+    @abstractmethod
+    def variance(self, channel: str) -> float:
+        """Variance over time (or members and starts) at a point, averaged over points."""
+
+
+@final
+class SeriesTruth(Truth):
+    """Analyses along time: one truth for every valid time.
+
+    Args:
+        states: A prepared store.
+    """
+
+    members = 1
+
+    def __init__(self, states: States) -> None:
+        self._states = states
+        times = Instants.of(states.times)
+        self.calendar = times.calendar
+        self._index = {int(s): i for i, s in enumerate(times.seconds)}
+        self.channels = channel_names(states)
+        self._place = {name: i for i, name in enumerate(self.channels)}
+        self.lat = np.asarray(states.grid.lat, dtype=np.float64)
+        self.lon = np.asarray(states.grid.lon, dtype=np.float64)
+
+    def covers(self, time: int, lead: int) -> bool:
+        return time + lead in self._index
+
+    def open(self, time: int, leads: Sequence[int]) -> Reader:
+        kept: dict[int, NDArray[np.float32]] = {}
+
+        def read(lead: int, channel: str) -> NDArray[np.float32]:
+            index = self._index[time + int(leads[lead])]
+            if index not in kept:
+                kept.clear()
+                kept[index] = self._states.read(index, index + 1)[0]
+            return kept[index][self._place[channel]][None]
+
+        return read
+
+    def variance(self, channel: str) -> float:
+        total, square, count = 0.0, 0.0, 0
+        place, length = self._place[channel], len(self._index)
+        origin = self._states.read(0, 1)[0, place].astype(np.float64)
+        # At most some hundred fields, spread over the whole period.
+        for index in np.unique(np.linspace(0, length - 1, min(length, 200)).astype(int)):
+            gap = self._states.read(int(index), int(index) + 1)[0, place] - origin
+            total, square, count = total + gap, square + np.square(gap), count + 1
+        return float(np.nanmean(square / count - np.square(total / count)))
+
+
+@final
+class EnsembleTruth(Truth):
+    """Ensembles of equally valid truths, integrated from perturbed states.
+
+    Args:
+        ensemble: Initial times, members and leads of the truths.
+
+    Raises:
+        InputError: Fewer than two members.
+    """
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self._ensemble = ensemble
+        self.channels, self.members = ensemble.channels, ensemble.members
+        self.calendar = ensemble.times.calendar
+        self.lat, self.lon = ensemble.lat, ensemble.lon
+        self._case = {int(s): i for i, s in enumerate(ensemble.times.seconds)}
+        self._lead = {int(s): i for i, s in enumerate(ensemble.leads)}
+
+    @property
+    def times(self) -> Instants:
+        """Initial times of the truths."""
+        return self._ensemble.times
+
+    @property
+    def leads(self) -> NDArray[np.int64]:
+        """Leads in seconds, `[L]`."""
+        return self._ensemble.leads
+
+    def covers(self, time: int, lead: int) -> bool:
+        return time in self._case and int(lead) in self._lead
+
+    def open(self, time: int, leads: Sequence[int]) -> Reader:
+        if time not in self._case:
+            raise InputError("truth: has no ensemble from this initial time")
+        places = [self._lead[int(lead)] for lead in leads]
+        inner = self._ensemble.open(self._case[time], places)
+        return lambda lead, channel: inner(places[lead], channel)
+
+    def variance(self, channel: str) -> float:
+        last = len(self._ensemble.leads) - 1
+        cases = range(len(self._ensemble.times))
+        drawn = [self._ensemble.open(case, [last])(last, channel) for case in cases]
+        return float(np.nanmean(np.concatenate(drawn).astype(np.float64).var(0)))

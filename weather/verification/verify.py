@@ -1,0 +1,233 @@
+"""Scoring forecasts against truths, case by case, in parallel if wanted.
+
+Only forecasts, truths and baselines of the initial times now in work are in memory; what is kept
+are their scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciddiff.errors import InputError
+from weather.verification.cases import Frame, score_case
+from weather.verification.ensembles import Ensemble
+from weather.verification.figures import PERFECT, Verification
+from weather.verification.instants import Instants
+from weather.verification.regions import STANDARD_REGIONS, Region, area_weights
+from weather.verification.tally import Tally
+from weather.verification.thresholds import Quantiles
+from weather.verification.truths import Truth
+
+if TYPE_CHECKING:
+    from weather.sphere.grids import Grid
+
+__all__ = ["Plan", "VerifySettings", "align", "verify"]
+
+
+@final
+@dataclass(frozen=True)
+class VerifySettings:
+    """How scores are taken.
+
+    Attributes:
+        regions: Where.
+        block_days: Initial times this near are resampled together.
+        draws: Resamples of the bootstrap.
+        level: Of the intervals.
+        seed: Of the resamples.
+        workers: Initial times scored at the same time, by Dask's threads; 1 without Dask.
+    """
+
+    regions: tuple[Region, ...] = STANDARD_REGIONS
+    block_days: float = 10.0
+    draws: int = 1000
+    level: float = 0.95
+    seed: int = 0
+    workers: int = 1
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """What forecasts and truth have in common.
+
+    Attributes:
+        channels: In the order of the first forecast.
+        times: Initial times with at least one verified lead.
+        leads: Seconds, those verified from at least one initial time.
+        left_out: One line per kind of thing that could not be verified.
+    """
+
+    channels: tuple[str, ...]
+    times: Instants
+    leads: NDArray[np.int64]
+    left_out: tuple[str, ...] = ()
+
+
+def align(
+    forecast: Ensemble, truth: Truth, channels: Sequence[str] | None = None,
+    leads: Sequence[int] | None = None,
+) -> Plan:  # fmt: skip
+    """Find the channels, initial times and leads that can be verified.
+
+    Args:
+        forecast: The forecast.
+        truth: What happened.
+        channels: Only these; default all they share.
+        leads: Only these, in seconds.
+
+    Raises:
+        InputError: Grids or calendars differ, or nothing is in common.
+    """
+    _same_grid(forecast, truth)
+    if forecast.times.calendar != truth.calendar:
+        raise InputError(
+            f"{forecast.name}: calendar {forecast.times.calendar}, but the truth has "
+            f"{truth.calendar}; verify against data in the forecast's calendar"
+        )
+    shared = tuple(name for name in forecast.channels if name in truth.channels)
+    missing = [name for name in (channels or ()) if name not in shared]
+    if missing or not shared:
+        raise InputError(
+            f"{', '.join(missing) or 'channels'}: not in both forecast "
+            f"({', '.join(forecast.channels)}) and truth ({', '.join(truth.channels)})"
+        )
+    chosen = tuple(channels) if channels else shared
+    wanted = [int(lead) for lead in forecast.leads if leads is None or int(lead) in leads]
+    known = np.array(
+        [[truth.covers(int(t), lead) for lead in wanted] for t in forecast.times.seconds]
+    ).reshape(len(forecast.times), len(wanted))
+    if not known.any():
+        raise InputError(
+            f"{forecast.name}: no valid time of {forecast.times.text(0)} and later is in the "
+            "truth; give the truth of that period"
+        )
+    times, reached = known.any(1), known.any(0)
+    notes = []
+    if dropped := [name for name in forecast.channels if name not in truth.channels]:
+        notes.append(f"no truth for {', '.join(dropped)}")
+    if not times.all():
+        notes.append(f"no truth for {int((~times).sum())} of {len(times)} initial times")
+    if not known[times][:, reached].all():
+        notes.append("the truth ends before the last leads of some initial times")
+    return Plan(
+        chosen,
+        Instants(forecast.times.seconds[times], forecast.times.calendar),
+        np.array(wanted, dtype=np.int64)[reached],
+        tuple(notes),
+    )
+
+
+def _same_grid(forecast: Ensemble, truth: Truth) -> None:
+    same = forecast.lat.shape == truth.lat.shape and forecast.lon.shape == truth.lon.shape
+    if not (
+        same
+        and np.allclose(forecast.lat, truth.lat, atol=1e-2)
+        and np.allclose(forecast.lon, truth.lon, atol=1e-2)
+    ):
+        raise InputError(
+            f"{forecast.name}: grid {len(forecast.lat)}x{len(forecast.lon)} is not the truth's "
+            f"{len(truth.lat)}x{len(truth.lon)}; bring the truth to it with "
+            "sciddiff prepare forecast --grid"
+        )
+
+
+def detect_grid(lat: NDArray[np.float64], lon: NDArray[np.float64]) -> Grid | None:
+    """Return the global grid of these coordinates, or None if they are of a region."""
+    from weather.sphere.grids import Grid
+
+    try:
+        return Grid.detect(lat, lon)
+    except InputError:
+        return None
+
+
+def verify(
+    forecasts: Sequence[Ensemble], truth: Truth, plan: Plan,
+    settings: VerifySettings | None = None, thresholds: Quantiles | None = None,
+    scales: Sequence[float] | None = None, progress: Callable[[int, int], None] | None = None,
+) -> Verification:  # fmt: skip
+    """Score forecasts against the same truths.
+
+    Args:
+        forecasts: All hold the plan's channels, initial times and leads.
+        truth: What happened; with three or more members they are also scored by each other.
+        plan: From `align`.
+        settings: Regions and intervals.
+        thresholds: Events to score probabilities of.
+        scales: Standard deviation of each channel, for the energy score; default the truth's.
+        progress: Called with cases done and all cases.
+
+    Raises:
+        InputError: A forecast lacks something, holds NaN, or a region is empty.
+    """
+    settings = settings or VerifySettings()
+    for forecast in forecasts:
+        _check(forecast, plan)
+    grid = detect_grid(truth.lat, truth.lon)
+    rows = grid.weights if grid is not None else np.cos(np.radians(truth.lat))
+    frame = Frame(
+        plan.channels,
+        plan.leads,
+        area_weights(settings.regions, truth.lat, truth.lon, rows),
+        np.asarray(scales if scales is not None else _scales(truth, plan.channels)),
+        grid,
+        thresholds,
+        plan.times.calendar,
+    )
+    perfect = truth.members > 2
+    names = [forecast.name for forecast in forecasts] + ([PERFECT] if perfect else [])
+    if len(set(names)) < len(names):
+        raise InputError(f"forecasts {', '.join(names)}: two have one name; give each its own")
+    tallies = {name: Tally(len(plan.times)) for name in names}
+
+    def work(time: int) -> list[dict[str, NDArray[np.float64]]]:
+        return score_case(forecasts, truth, time, frame, perfect)
+
+    times = [int(time) for time in plan.times.seconds]
+    for first in range(0, len(times), settings.workers):
+        some = times[first : first + settings.workers]
+        for offset, found in enumerate(_in_parallel(work, some, settings.workers)):
+            for name, scores in zip(names, found, strict=True):
+                tallies[name].add(first + offset, scores)
+        if progress is not None:
+            progress(first + len(some), len(times))
+    sizes = {forecast.name: forecast.members for forecast in forecasts}
+    return Verification(
+        tallies, sizes | {PERFECT: truth.members - 1}, plan.times, plan.leads, plan.channels,
+        tuple(region.name for region in settings.regions),
+        thresholds.names() if thresholds is not None else (), truth.members,
+        settings.block_days, settings.draws, settings.level, settings.seed,
+    )  # fmt: skip
+
+
+def _in_parallel(
+    work: Callable[[int], list[dict[str, NDArray[np.float64]]]], times: list[int], workers: int
+) -> list[list[dict[str, NDArray[np.float64]]]]:
+    if workers == 1 or len(times) == 1:
+        return [work(time) for time in times]
+    import dask
+
+    tasks = [dask.delayed(work)(time) for time in times]  # type: ignore[attr-defined]
+    return list(dask.compute(*tasks, scheduler="threads", num_workers=workers))  # type: ignore[attr-defined]
+
+
+def _check(forecast: Ensemble, plan: Plan) -> None:
+    lacking = [name for name in plan.channels if name not in forecast.channels]
+    if lacking:
+        raise InputError(f"{forecast.name}: has no {', '.join(lacking)}; leave them out")
+    if not np.isin(plan.times.seconds, forecast.times.seconds).all():
+        raise InputError(f"{forecast.name}: lacks initial times of the first forecast")
+    if not np.isin(plan.leads, forecast.leads).all():
+        raise InputError(f"{forecast.name}: lacks leads of the first forecast")
+
+
+def _scales(truth: Truth, channels: tuple[str, ...]) -> list[float]:
+    """Standard deviations of the truth; 1 where it never changes."""
+    found = [float(np.sqrt(truth.variance(channel))) for channel in channels]
+    return [value if value > 0 else 1.0 for value in found]
