@@ -14,13 +14,12 @@ computed with in the network's own type.  Checkpoints to *resume* are another th
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,17 +29,14 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.weights import CONFIG, FORMAT, META, clean_name, describe, fill, read, sha256
 
 if TYPE_CHECKING:
     from sciddiff.denoiser import Denoiser
     from sciddiff.domains import Domain
 
-__all__ = ["FORMAT", "Model", "describe", "export", "load", "save"]
+__all__ = ["FORMAT", "META", "Model", "describe", "export", "load", "save"]
 
-FORMAT = 1
-"""Number of the layout written; `load` refuses any other."""
-
-CONFIG, META = "config.yaml", "meta.json"
 _SHARD_BYTES = 15 * 2**20
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "bf16": torch.bfloat16}
 
@@ -121,7 +117,7 @@ def save(
             "metrics": dict(metrics or {}),
             **(extra or {}),
             "weights": files,
-            "sha256": {name: _sha256(partial / name) for name in (CONFIG, *files)},
+            "sha256": {name: sha256(partial / name) for name in (CONFIG, *files)},
         }
         (partial / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
         if target.exists():
@@ -134,25 +130,6 @@ def save(
             "another directory"
         ) from error
     return target
-
-
-def describe(directory: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return `meta.json` of a model directory, its format checked and its files verified.
-
-    Raises:
-        InputError: No model, an unknown format, or a damaged file.
-    """
-    path = Path(directory)
-    meta = _read_meta(path)
-    for name, expected in meta["sha256"].items():
-        file = path / name
-        if not file.exists():
-            raise InputError(f"{file}: missing; copy the whole model directory again")
-        if _sha256(file) != expected:
-            raise InputError(
-                f"{file}: damaged, its sha256 is not the one in {META}; copy the model again"
-            )
-    return meta
 
 
 def load(directory: str | os.PathLike[str], device: str | torch.device = "cpu") -> Model:
@@ -176,13 +153,12 @@ def load(directory: str | os.PathLike[str], device: str | torch.device = "cpu") 
     meta = describe(path)
     plain = configs.from_yaml(path / CONFIG)
     domain, net = configs.build_parts(plain)
-    weights = _read_weights(path, meta["weights"])
+    weights, _ = read(path)
     try:
-        net.load_state_dict(weights)  # copies into the network's own type
-    except RuntimeError as error:
-        text = " ".join(str(error).split())
+        fill(net, weights)
+    except InputError as error:
         raise InputError(
-            f"{path}: the weights do not fit {meta.get('net')} ({text}); install the version of "
+            f"{path}: the weights do not fit {meta.get('net')} ({error}); install the version of "
             f"its package that wrote them: {meta.get('versions')}"
         ) from error
     net.eval().requires_grad_(False).to(device)
@@ -228,7 +204,8 @@ def export(
         data=domain.provenance(),
         command=command,
         metrics=found.metrics if metrics is None else metrics,
-        extra={"step": found.step, "samples": found.samples, "ema": ema},
+        extra={"step": found.step, "samples": found.samples, "ema": ema}
+        | ({} if found.origin is None else {"init_from": found.origin}),
     )
 
 
@@ -241,7 +218,7 @@ def _stored(weights: Mapping[str, Tensor], dtype: Dtype | None) -> dict[str, Ten
     for name, value in weights.items():
         value = value.detach().to("cpu", kind if value.is_floating_point() else None)
         # Cloned: tensors that share memory (tied weights) cannot be written.
-        result[_clean(name)] = value.clone(memory_format=torch.contiguous_format)
+        result[clean_name(name)] = value.clone(memory_format=torch.contiguous_format)
     return result
 
 
@@ -268,41 +245,6 @@ def _write_weights(directory: Path, weights: dict[str, Tensor], limit: int) -> l
     return names
 
 
-def _read_weights(directory: Path, names: Sequence[str]) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    weights: dict[str, Tensor] = {}
-    for name in names:
-        weights |= load_file(directory / name)
-    return weights
-
-
-def _read_meta(path: Path) -> dict[str, Any]:
-    if path.suffix in (".ckpt", ".pt", ".pth") and path.is_file():
-        raise InputError(
-            f"{path}: is a checkpoint to resume, not a model; make one with: "
-            "sciddiff export RUN -o MODEL"
-        )
-    file = path / META
-    if not file.exists():
-        what = "no such directory" if not path.exists() else f"no {META} in it"
-        raise InputError(f"{path}: {what}; give a model directory (list them: sciddiff models)")
-    try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-        number = meta["format"]
-        if number == FORMAT:
-            meta |= {"sha256": dict(meta["sha256"]), "weights": list(meta["weights"])}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file}: damaged; copy the model directory again") from error
-    if number != FORMAT:
-        wrote = (meta.get("versions") or {}).get("sciddiff", "an unknown version")
-        raise InputError(
-            f"{path}: model format {number} is unknown, this sciddiff reads format {FORMAT}; "
-            f"it was written by sciddiff {wrote}: pip install --upgrade sciddiff"
-        )
-    return meta
-
-
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "torch": torch.__version__}
     try:
@@ -310,12 +252,3 @@ def _versions() -> dict[str, str]:
     except PackageNotFoundError:  # run from a source tree that is not installed
         found["sciddiff"] = "source"
     return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _clean(name: str) -> str:
-    return name.replace("_orig_mod.", "")

@@ -151,6 +151,11 @@ class Experiment:
         trainer: Length, devices, precision and logs.
         seed: Seed of initial weights, data order, times and noise.
         out: Directory of the run.
+        init_from: Weights to start from: a model directory, the name of shipped weights, or a
+            `.safetensors` file. Optimiser and averages start afresh; a resumed run ignores it.
+        init_strict: Whether those weights must name every parameter of the network and no other.
+            If not, parameters they lack start afresh and others are left out; shapes must agree
+            always.
         plain: The YAML form this was built from; set by `build`, needed by `export`.
     """
 
@@ -162,6 +167,8 @@ class Experiment:
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     seed: int = 0
     out: str = "runs/experiment"
+    init_from: str | None = None
+    init_strict: bool = True
     plain: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
 

@@ -6,9 +6,11 @@ after ``error:`` and exits with status 2, without a traceback.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import final
 
-__all__ = ["InputError", "MissingExtra"]
+__all__ = ["InputError", "MissingExtra", "nearest"]
 
 
 @final
@@ -31,3 +33,12 @@ class MissingExtra(ImportError):  # noqa: N818 - names the state of the environm
         )
         self.package = package
         self.extra = extra
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a remedy for a name that does not exist: the closest one, or all that do."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"there are: {', '.join(names)}" if names else "none is installed"

@@ -16,6 +16,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sciddiff.shipped import PRETRAINED
+
 __all__ = ["COMMANDS", "PREPARERS", "PRETRAINED", "Command"]
 
 COMMANDS = "sciddiff.commands"
@@ -23,9 +25,6 @@ COMMANDS = "sciddiff.commands"
 
 PREPARERS = "sciddiff.preparers"
 """Entry-point group of the kinds of `sciddiff prepare KIND`; each value is a `Command`."""
-
-PRETRAINED = "sciddiff.pretrained"
-"""Entry-point group of packages whose folders are exported runs, the weights that ship."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def _domain(args: Namespace) -> Domain:
 
     if args.model is not None:
         from sciddiff.checkpoint import load
-        from sciddiff.cli.shipped import find_model
+        from sciddiff.shipped import find_model
 
         return load(find_model(args.model)).domain
     names = domain_names()

@@ -15,7 +15,7 @@ import yaml
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_json
 from sciddiff.cli.output import as_table, emit
-from sciddiff.cli.shipped import find_model
+from sciddiff.shipped import find_model
 
 __all__ = ["command"]
 

@@ -75,8 +75,8 @@ def _run(args: Namespace) -> None:
     import torch
 
     from sciddiff.checkpoint import load
-    from sciddiff.cli.shipped import find_model
     from sciddiff.likelihood import log_prob
+    from sciddiff.shipped import find_model
 
     device = pick_device(args.device)
     model = load(find_model(args.model), device)

@@ -10,8 +10,8 @@ from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_json
 from sciddiff.cli.output import as_table, emit, human_size
 from sciddiff.cli.registry import nearest
-from sciddiff.cli.shipped import Shipped, shipped_models
 from sciddiff.errors import InputError
+from sciddiff.shipped import Shipped, shipped_models
 
 __all__ = ["command"]
 

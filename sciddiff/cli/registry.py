@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from sciddiff.cli.command import COMMANDS, PREPARERS, Command
-from sciddiff.errors import InputError
+from sciddiff.errors import InputError, nearest
 
 __all__ = [
     "core_verbs",
@@ -75,15 +73,6 @@ def load_preparer(name: str) -> Command:
         InputError: No such kind, or its plug-in is broken.
     """
     return _find(PREPARERS, name, "kind of data")
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a remedy for a name that does not exist: the closest one, or all that do."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"there are: {', '.join(names)}" if names else "none is installed"
 
 
 def _entries(group: str) -> list[EntryPoint]:

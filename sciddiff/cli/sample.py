@@ -102,7 +102,7 @@ def _request(args: Namespace) -> dict[str, Any]:
 
 def _run(args: Namespace) -> None:
     from sciddiff.checkpoint import load
-    from sciddiff.cli.shipped import find_model
+    from sciddiff.shipped import find_model
 
     device = pick_device(args.device)
     model = load(find_model(args.model), device)

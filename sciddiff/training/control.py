@@ -22,7 +22,7 @@ from pytorch_lightning.callbacks import Callback
 from safetensors.torch import save_file
 
 from sciddiff.errors import InputError
-from sciddiff.training.module import DenoisingModule
+from sciddiff.training.module import DenoisingModule, as_denoising
 from sciddiff.training.runs import LAST, SNAPSHOTS
 
 __all__ = ["Control", "seconds"]
@@ -98,11 +98,11 @@ class Control(Callback):
     ) -> None:
         """Save or stop where it is time to, between two steps."""
         step = trainer.global_step
-        if step == self._step or not _module(pl_module).between_steps:
+        if step == self._step or not as_denoising(pl_module).between_steps:
             return
         self._step = step
         if self._snapshot_every and step % self._snapshot_every == 0:
-            self._snapshot(trainer, _module(pl_module))
+            self._snapshot(trainer, as_denoising(pl_module))
         if trainer.world_size > 1 and step % _ASK_EVERY:
             return
         now = time.monotonic()
@@ -170,9 +170,3 @@ def _any(trainer: pl.Trainer, mine: bool) -> bool:
     if trainer.world_size == 1:
         return mine
     return bool(trainer.strategy.reduce_boolean_decision(mine, all=False))
-
-
-def _module(module: pl.LightningModule) -> DenoisingModule:
-    if not isinstance(module, DenoisingModule):
-        raise TypeError(f"these callbacks serve a DenoisingModule, not {type(module).__name__}")
-    return module

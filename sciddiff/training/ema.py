@@ -29,8 +29,9 @@ import torch
 from torch import Tensor, nn
 
 from sciddiff.errors import InputError
+from sciddiff.weights import clean_name
 
-__all__ = ["PowerEMA", "Snapshot", "clean_name", "exponent", "mixture", "reconstruct", "width_of"]
+__all__ = ["PowerEMA", "Snapshot", "exponent", "mixture", "reconstruct", "width_of"]
 
 _WIDEST = 12.0**-0.5  # gamma = 0, the plain mean: sigma_rel = 1/sqrt(12) = 0.2887
 
@@ -56,11 +57,6 @@ def exponent(width: float) -> float:
 def width_of(gamma: float) -> float:
     """Return sigma_rel of the exponent gamma: `sqrt(gamma+1) / ((gamma+2) sqrt(gamma+3))`."""
     return (gamma + 1.0) ** 0.5 / ((gamma + 2.0) * (gamma + 3.0) ** 0.5)
-
-
-def clean_name(name: str) -> str:
-    """Return a parameter's name without the prefix that `torch.compile` puts in."""
-    return name.replace("_orig_mod.", "")
 
 
 @dataclass(frozen=True)

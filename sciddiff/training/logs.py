@@ -17,8 +17,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
 from sciddiff.streams import Streams
-from sciddiff.training.control import _module
-from sciddiff.training.module import DenoisingModule
+from sciddiff.training.module import DenoisingModule, as_denoising
 from sciddiff.training.runs import METRICS
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ class Logs(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open files and bar; drop rows of steps that will be made again."""
-        module = _module(pl_module)
+        module = as_denoising(pl_module)
         self._step = trainer.global_step
         self._begin = self._mark = (self._step, module.samples, time.monotonic())
         if trainer.is_global_zero:
@@ -116,7 +115,7 @@ class Logs(Callback):
         batch_idx: int,
     ) -> None:
         """Write what is due after a step."""
-        module, step = _module(pl_module), trainer.global_step
+        module, step = as_denoising(pl_module), trainer.global_step
         if step == self._step or not module.between_steps:
             return
         self._step = step

@@ -34,6 +34,7 @@ from sciddiff.errors import InputError
 from sciddiff.training.control import Control, seconds
 from sciddiff.training.logs import Logs
 from sciddiff.training.module import DenoisingModule
+from sciddiff.training.origin import start_weights
 from sciddiff.training.runs import LAST, STATE_KEY, read_checkpoint
 
 __all__ = ["CONFIG", "TrainResult", "train"]
@@ -76,8 +77,8 @@ def train(experiment: Experiment, resume: str | os.PathLike[str] = "auto") -> Tr
             anything else is the checkpoint to continue from.
 
     Raises:
-        InputError: The directory holds another run, a checkpoint cannot be read, losses stay
-            non-finite, or the disk is full.
+        InputError: The directory holds another run, a checkpoint or the weights to start from
+            cannot be read, losses stay non-finite, or the disk is full.
     """
     start, settings = time.monotonic(), experiment.trainer
     directory = Path(experiment.out)
@@ -89,13 +90,14 @@ def train(experiment: Experiment, resume: str | os.PathLike[str] = "auto") -> Tr
     checkpoint = _find(directory, resume)
     if checkpoint is not None:
         _check_same(experiment, read_checkpoint(checkpoint)[STATE_KEY], checkpoint)
+    origin = None if checkpoint is not None else start_weights(experiment)
     _prepare(experiment, directory)
     control = Control(
         directory, settings.checkpoint_every_minutes, limit, experiment.ema.snapshot_every
     )
     logs = Logs(directory, settings.log_every, settings.val_every, settings.progress, limit)
     with _environment(settings.threads), control.signals():
-        module = DenoisingModule(experiment)
+        module = DenoisingModule(experiment, origin)
         trainer = _trainer(experiment, directory, [logs, control])
         trainer.fit(module, ckpt_path=checkpoint)
     spent = time.monotonic() - start
@@ -137,7 +139,8 @@ def _check_same(experiment: Experiment, state: Mapping[str, Any], path: Path) ->
                 f"{key}: {path} was trained with {_short(old)}, the experiment says "
                 f"{_short(new)}; change it back, or choose another out"
             )
-    for key in sorted(set(now) - {"net", "seed", "ema", "out", "trainer"}):
+    harmless = {"out", "trainer", "init_from", "init_strict"}  # read at the very start alone
+    for key in sorted(set(now) - {"net", "seed", "ema"} - harmless):
         if before.get(key) != now.get(key):
             _log.warning("%s has changed since %s was written", key, path)
 

@@ -35,7 +35,7 @@ from sciddiff.training.optim import make_optimizer, rate
 from sciddiff.training.runs import FORMAT, STATE_KEY
 from sciddiff.training.stream import BatchStream, Place, Placed, loader
 
-__all__ = ["Autocast", "DenoisingModule"]
+__all__ = ["Autocast", "DenoisingModule", "as_denoising"]
 
 _log = logging.getLogger(__name__)
 
@@ -79,15 +79,17 @@ class DenoisingModule(pl.LightningModule):
         samples: Samples trained on by all processes.
         skipped: Steps skipped since the loss or the gradient was not finite.
         window: Values since the last log line, by name.
+        origin: Which weights the run started from, as plain values; None: none.
 
     Args:
         experiment: The run to make.
+        origin: See the attribute.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, origin: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.experiment = experiment
+        self.experiment, self.origin = experiment, origin
         self.net = experiment.net
         if experiment.trainer.precision == "64":
             self.net.double()
@@ -240,6 +242,7 @@ class DenoisingModule(pl.LightningModule):
             "world": self.trainer.world_size,
             "ema": self.ema.state_dict(),
             "plain": None if plain is None else json.dumps(plain),
+            "origin": None if self.origin is None else dict(self.origin),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -247,8 +250,19 @@ class DenoisingModule(pl.LightningModule):
         state = checkpoint[STATE_KEY]
         self.place = Place(*state["place"])
         self.batches, self.samples = state["batches"], state["samples"]
-        self.skipped = state["skipped"]
+        self.skipped, self.origin = state["skipped"], state.get("origin")
         self.ema.load_state_dict(state["ema"])
+
+
+def as_denoising(module: pl.LightningModule) -> DenoisingModule:
+    """The module of a callback, which serves no other.
+
+    Raises:
+        TypeError: It is one of another program.
+    """
+    if not isinstance(module, DenoisingModule):
+        raise TypeError(f"these callbacks serve a DenoisingModule, not {type(module).__name__}")
+    return module
 
 
 def _double(value: Any) -> Any:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
-from sciddiff.training.ema import Snapshot, clean_name, reconstruct
+from sciddiff.training.ema import Snapshot, reconstruct
+from sciddiff.weights import clean_name
 
 __all__ = [
     "FORMAT",
@@ -80,6 +81,7 @@ class Harvest:
         step: Optimiser steps done.
         samples: Samples seen.
         metrics: Last row of the run's numbers.
+        origin: Which weights it started from; None: none.
     """
 
     weights: Mapping[str, Tensor]
@@ -87,6 +89,7 @@ class Harvest:
     step: int
     samples: int
     metrics: Mapping[str, float]
+    origin: Mapping[str, Any] | None = None
 
 
 def harvest(run: Path, ema: float | None) -> Harvest:
@@ -120,6 +123,7 @@ def harvest(run: Path, ema: float | None) -> Harvest:
         int(checkpoint["global_step"]),
         int(state["samples"]),
         _last_row(run / METRICS),
+        state.get("origin"),
     )
 
 

@@ -71,6 +71,18 @@ def test_wrong_experiments(shop, fails):
     fails(shop("train", "mixture.yaml", "--net.width", "17"), "net")
 
 
+def test_a_run_starts_from_weights(shop, fails):
+    words = ("train", "mixture.yaml", "-o", "second", "--init_from")
+    assert shop(*words, "model").returncode == 0
+    assert shop("export", "second", "-o", "tuned").returncode == 0
+    meta = json.loads((shop.folder / "tuned" / "meta.json").read_text())
+    assert meta["init_from"]["weights"] == "model"
+    other = ("-o", "third", "--net.init_args.width", "8")
+    fails(shop("train", "mixture.yaml", "--init_from", "model", *other), "layers.0.bias has shape")
+    fails(shop(*words[:3], "fourth", "--init_from", "modl"), "neither shipped nor a folder")
+    assert not (shop.folder / "third").exists()
+
+
 def test_sampling_goes_on_where_it_stopped(shop, fails):
     words = ("sample", "--model", "model", "-n", "40", "--steps", "4", "-o", "points")
     first = json.loads(shop(*words, "--json").stdout)

@@ -8,11 +8,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from sciddiff.cli.command import PRETRAINED
-from sciddiff.cli.registry import nearest
-from sciddiff.errors import InputError
+from sciddiff.errors import InputError, nearest
 
-__all__ = ["Shipped", "find_model", "shipped_models"]
+__all__ = ["PRETRAINED", "Shipped", "find_model", "shipped_models"]
+
+PRETRAINED = "sciddiff.pretrained"
+"""Entry-point group of packages whose folders are exported runs, the weights that ship."""
 
 
 @dataclass(frozen=True)
