@@ -181,9 +181,14 @@ class EnsembleStore:
 
     def close(self) -> None:
         """Put the metadata of all variables in one place, which makes opening fast."""
+        import warnings
+
         import zarr
 
-        zarr.consolidate_metadata(str(self.path), zarr_format=2)
+        with warnings.catch_warnings():
+            # About our record and marks of finished blocks, which are no arrays.
+            warnings.filterwarnings("ignore", message=".*not recognized as a component.*")
+            zarr.consolidate_metadata(str(self.path), zarr_format=2)
 
     def facts(self, values: Mapping[str, Any]) -> None:
         """Add facts about the run to the record."""
@@ -201,7 +206,8 @@ class EnsembleStore:
     def _group(self, mode: Any) -> Any:
         import zarr
 
-        return zarr.open_group(str(self.path), mode=mode, zarr_format=2)
+        # Consolidated metadata tell the sizes of an earlier run where members were added.
+        return zarr.open_group(str(self.path), mode=mode, zarr_format=2, use_consolidated=False)
 
     def _marker(self, block: Block) -> Path:
         return self.path / _DONE / f"{block.start:05d}-{block.number:05d}"
@@ -232,7 +238,12 @@ class EnsembleStore:
         group.attrs.update({"Conventions": "CF-1.10", **attrs})
         for name, (values, about) in coordinates(self.plan, self.spec).items():
             array = group.create_array(
-                name, shape=values.shape, dtype=values.dtype, chunks=values.shape
+                name,
+                shape=values.shape,
+                dtype=values.dtype,
+                chunks=values.shape,
+                # Zarr's own default, 0, would be read as the mark of a missing value.
+                fill_value=None,
             )
             array[:] = values
             array.attrs.update({"_ARRAY_DIMENSIONS": [name], **about})
