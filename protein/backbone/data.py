@@ -23,6 +23,7 @@ from protein.backbone.network import FOLDS, ROTATIONS, TRANSLATIONS
 from protein.structures.archive import ChainArchive
 from protein.structures.filters import expected_radius, radius_of_gyration
 from protein.structures.frames import frames_from_backbone
+from sciddiff.errors import InputError
 from sciddiff.state import Batch, Layout
 from sciddiff.training.buckets import Buckets
 
@@ -38,8 +39,12 @@ class BackboneDataSettings:
         archive: chain archive written by `sciddiff prepare backbone`.
         min_length: shortest chain or crop, residues.
         max_length: longest; longer chains are cropped.
-        crop_all: crop every chain to a random length, not only those over `max_length` (a
-        curriculum's first stage).
+        crop_all: crop every chain to a random length, not only those over `max_length`.
+        crop_epochs: first epochs in which every chain is cropped to one of `crop_lengths`: local
+            structure is learnt first, on small and so cheap samples.
+        crop_lengths: shortest and longest crop of those epochs, residues.
+        alpha_share: share of the all-alpha chains an epoch keeps, drawn anew each time. Helices
+            are easier than sheets, and a small network makes too many of them.
         budget: largest sum over a batch of the square of the padded length.
         motif_fraction: share of samples posed as motif scaffolding.
         max_rg_ratio: crops less compact than this multiple of 2.2 L^0.38 Å are drawn again.
@@ -49,9 +54,21 @@ class BackboneDataSettings:
     min_length: int = 40
     max_length: int = 128
     crop_all: bool = False
+    crop_epochs: int = 0
+    crop_lengths: tuple[int, int] = (24, 64)
+    alpha_share: float = 1.0
     budget: float = 40000.0
     motif_fraction: float = 0.12
     max_rg_ratio: float = 1.25
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.alpha_share <= 1.0:
+            raise InputError(f"data.alpha_share: {self.alpha_share} is not in [0, 1]")
+        short, long = self.crop_lengths
+        if not 1 <= short <= long:
+            raise InputError(
+                f"data.crop_lengths: {short} to {long} residues; give the shorter one first"
+            )
 
 
 NO_DATA = BackboneDataSettings()
@@ -74,6 +91,7 @@ class BackboneData:
         """Batches of one epoch in an order that depends on (seed, epoch) alone."""
         rng = np.random.default_rng([seed, epoch])
         chosen = _one_per_cluster(np.asarray(self.archive.cluster(30)), rng)
+        chosen = chosen[self._kept(seed, epoch)[chosen]]
         windows = {int(i): self._window(int(i), seed, epoch) for i in chosen}
         items = [i for i, (start, stop) in windows.items() if stop > start]
         sizes = np.ones(len(self.archive), dtype=int)
@@ -85,17 +103,32 @@ class BackboneData:
         for group in packed:
             yield self._collate(group, [windows[i] for i in group], seed, epoch)
 
+    @cached_property
+    def _alpha(self) -> np.ndarray:
+        """Which chains are all-alpha, bool `[chains]`."""
+        return np.array([fold_class(ss3) == FOLDS.index("alpha") for ss3 in self.archive.ss3])
+
+    def _kept(self, seed: int, epoch: int) -> np.ndarray:
+        """Which chains this epoch may use, bool `[chains]`."""
+        if self.settings.alpha_share == 1.0:
+            return np.ones(len(self.archive), dtype=bool)
+        # Drawn for every chain: what becomes of one does not depend on which others were chosen.
+        drawn = np.random.default_rng([seed, epoch, 3]).random(len(self.archive))
+        return ~self._alpha | (drawn < self.settings.alpha_share)
+
     def _window(self, item: int, seed: int, epoch: int) -> tuple[int, int]:
         """Residues to use of a chain; empty when no compact window was found."""
         s, length = self.settings, int(self.archive.lengths[item])
-        if length <= s.max_length and not s.crop_all:
+        early = epoch < s.crop_epochs
+        if length <= s.max_length and not (s.crop_all or early):
             return 0, length
+        shortest, longest = s.crop_lengths if early else (s.min_length, s.max_length)
         rng = np.random.default_rng([seed, epoch, item, 1])
         ca = self.archive[item][:, 1]
         for _ in range(4):
-            size = int(rng.integers(s.min_length, min(s.max_length, length) + 1))
+            size = int(rng.integers(min(shortest, length), min(longest, length) + 1))
             start = int(rng.integers(0, length - size + 1))
-            if s.crop_all or _rg_ratio(ca[start : start + size]) <= s.max_rg_ratio:
+            if s.crop_all or early or _rg_ratio(ca[start : start + size]) <= s.max_rg_ratio:
                 return start, start + size
         return 0, 0
 

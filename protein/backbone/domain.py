@@ -66,7 +66,9 @@ class BackboneDomain(Domain):
 
     def val_batches(self) -> Iterable[Batch]:
         """Whole chains of the validation split, without motifs, always the same."""
-        settings = replace(self.data, motif_fraction=0.0, crop_all=False)
+        settings = replace(
+            self.data, motif_fraction=0.0, crop_all=False, crop_epochs=0, alpha_share=1.0
+        )
         return BackboneData(settings, "val").batches(epoch=0, seed=0)
 
     def like(self, request: Mapping[str, Any]) -> Iterable[Batch]:
@@ -112,6 +114,8 @@ class BackboneDomain(Domain):
         return {
             "archive": Path(s.archive).name,
             "lengths": [s.min_length, s.max_length],
+            "crops_first": {"epochs": s.crop_epochs, "lengths": list(s.crop_lengths)},
+            "alpha_share": s.alpha_share,
             "split": "train",
             "licence": "coordinates of the Protein Data Bank, CC0 1.0",
         }

@@ -18,6 +18,7 @@ from protein.backbone.network import FOLDS, ROTATIONS, TRANSLATIONS, BackboneNet
 from protein.structures.archive import write_archive
 from protein.structures.frames import backbone_from_frames
 from sciddiff.denoiser import Denoiser
+from sciddiff.errors import InputError
 from sciddiff.manifolds.so3 import exp_map
 from sciddiff.state import Batch
 
@@ -147,3 +148,54 @@ def test_the_objective_learns() -> None:
     assert losses[-1] < 0.8 * losses[0]
     expected = {"translations", "rotations", "neighbours", "junctions", "distances", "overlaps"}
     assert expected <= {name.removeprefix("loss/") for name in output.metrics}
+
+
+def test_an_epoch_keeps_a_share_of_the_all_alpha_chains(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ss3 = ["h" * 40 if i % 2 else "e" * 40 for i in range(400)]
+    facts = {
+        "length": np.full(400, 40, dtype=np.int32),
+        "id": np.array([f"chain{i}" for i in range(400)]),
+        "sequence": np.array(["A" * 40] * 400, dtype="S"),
+        "ss3": np.array(ss3, dtype="S"),
+        "cluster_c30": np.arange(400, dtype=np.int32),
+        "cluster_c40": np.arange(400, dtype=np.int32),
+        "split": np.array(["train"] * 400),
+    }
+    write_archive(tmp_path / "chains.npz", [_chain(40, rng)] * 400, facts)
+    taken = {}
+    for share in (1.0, 0.5, 0.0):
+        data = _data(tmp_path / "chains.npz", alpha_share=share)
+        names = [int(n.removeprefix("chain")) for n in _names(list(data.batches(0, seed=1)))]
+        assert sum(i % 2 == 0 for i in names) == 200, "all others stay"
+        taken[share] = {i for i in names if i % 2}
+    assert len(taken[1.0]) == 200 and not taken[0.0]
+    assert abs(len(taken[0.5]) - 100) < 30
+    data = _data(tmp_path / "chains.npz", alpha_share=0.5)
+    later = {int(n.removeprefix("chain")) for n in _names(list(data.batches(1, seed=1)))}
+    assert {i for i in later if i % 2} != taken[0.5], "drawn anew each epoch"
+    with pytest.raises(InputError, match="alpha_share"):
+        BackboneDataSettings(alpha_share=2.0)
+
+
+def test_the_first_epochs_are_crops(archive: Path) -> None:
+    data = _data(archive, crop_epochs=2, crop_lengths=(24, 32), max_length=200)
+    plain = _data(archive, max_length=200)
+    for epoch in (0, 1, 2):
+        sizes = [n for b in data.batches(epoch, seed=3) for n in _sizes(b)]
+        usual = [n for b in plain.batches(epoch, seed=3) for n in _sizes(b)]
+        assert len(sizes) == len(usual), "no chain is lost"
+        if epoch < 2:
+            assert 24 <= min(sizes) < max(sizes) <= 32
+        else:
+            assert sizes == usual
+    domain = BackboneDomain(data.settings)
+    assert min(n for b in domain.val_batches() for n in _sizes(b)) >= 40
+    with pytest.raises(InputError, match="crop_lengths"):
+        BackboneDataSettings(crop_lengths=(64, 24))
+
+
+def _sizes(batch: Batch) -> list[int]:
+    mask = batch.layouts[TRANSLATIONS].mask
+    assert mask is not None
+    return mask.sum(1).tolist()
