@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
@@ -17,13 +17,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from weather.data.rectangles import AnyGrid, Rectangle
 from weather.data.store import Store, is_store
-from weather.data.times import TimeAxis, label, labels
+from weather.data.times import TimeAxis, as_times, label, labels
 from weather.forecast.spec import ForecastSpec
+from weather.sphere.grids import Grid
+
+if TYPE_CHECKING:
+    from weather.data.matching import Match
 
 __all__ = ["InitialState", "read_initial"]
 
 _CLOSE_HOURS = 1e-3
+_FAR = 6.0  # standard deviations between area means: Kelvin and Celsius are further apart
 
 
 @final
@@ -111,7 +117,90 @@ def _prepared(path: Path, spec: ForecastSpec) -> _Source:
 
 
 def _files(paths: Sequence[Path], spec: ForecastSpec, regrid: str | None) -> _Source:
-    raise NotImplementedError
+    """Files of any kind, matched by name, level and units, and brought to the model's grid."""
+    from weather.data.matching import match
+    from weather.data.opening import open_files
+    from weather.data.rectangles import grid_of
+    from weather.data.regrid import Regridder
+
+    name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    dataset = open_files(paths, wanted=spec.names)
+    try:
+        matches = match(dataset, spec.names).matches
+    except InputError as error:
+        raise InputError(f"{name}: the model needs {', '.join(spec.names)}; {error}") from error
+    for one in matches:
+        _check_units(name, one, spec)
+    grid = grid_of(dataset["lat"].values, dataset["lon"].values)
+    target = Grid.parse(spec.grid)
+    if grid != target:
+        _check_grid(name, grid, target, regrid)
+    change = Regridder(grid, target, "bilinear" if regrid == "bilinear" else "conservative")
+    times, order = _in_order(dataset["time"].values)
+
+    def read(index: int) -> NDArray[np.float32]:
+        now = dataset.isel(time=int(order[index]))
+        fields = []
+        for one, channel in zip(matches, spec.channels, strict=True):
+            field = now[one.source]
+            if one.level_dim is not None:
+                field = field.isel({one.level_dim: one.level})
+            values = np.asarray(field.transpose("lat", "lon").values, dtype=np.float64)
+            if one.conversion is not None:
+                values = one.conversion(values)
+            fields.append(change(values, vector=channel.vector))
+        made = np.stack(fields)
+        _check_range(name, made, spec)
+        return made
+
+    return _Source(name, times, read)
+
+
+def _check_units(name: str, one: Match, spec: ForecastSpec) -> None:
+    channel = spec.channels[spec.names.index(one.channel.name)]
+    if one.channel.units != channel.units or (one.conversion is None and one.units):
+        raise InputError(
+            f"{name}: {one.source} is in {one.units or 'no units'}, which cannot be turned into "
+            f"{channel.units} of {channel.name}; correct its attribute 'units'"
+        )
+    if one.conversion is None:
+        raise InputError(
+            f"{name}: {one.source} has no units; give it the attribute 'units' ({channel.units} "
+            "is what the model works in)"
+        )
+
+
+def _check_grid(name: str, grid: AnyGrid, target: Grid, regrid: str | None) -> None:
+    if isinstance(grid, Rectangle) and not grid.is_global:
+        raise InputError(
+            f"{name}: covers a region only ({grid.describe()}); the model needs the whole globe"
+        )
+    if regrid is None:
+        raise InputError(
+            f"{name}: on another grid ({_called(grid)}) than the model's, {target}; add "
+            "--regrid conservative (or bilinear) to bring it there"
+        )
+
+
+def _called(grid: AnyGrid) -> str:
+    return grid.describe() if isinstance(grid, Rectangle) else str(grid)
+
+
+def _check_range(name: str, fields: NDArray[np.float32], spec: ForecastSpec) -> None:
+    """Refuse fields so far from what the model has seen that the units must be others."""
+    for field, channel, mean, std in zip(fields, spec.channels, spec.mean, spec.std, strict=True):
+        level = float(np.nanmean(field)) if np.isfinite(field).any() else mean
+        if abs(level - mean) > _FAR * std:
+            raise InputError(
+                f"{name}: {channel.name} has a mean of {level:.4g}, the model's data one of "
+                f"{mean:.4g} {channel.units}; are its values in the units they claim?"
+            )
+
+
+def _in_order(times: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Times in order, each once, and where each is in the files."""
+    _, first = np.unique(labels(as_times(times)), return_index=True)
+    return as_times(times)[first], first
 
 
 def _positions(
