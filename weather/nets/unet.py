@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sciddiff.errors import InputError
 from sciddiff.nn.embedding import TimeEmbedding
 from sciddiff.state import Batch, State
+from weather.sphere.grids import Grid
 from weather.sphere.padding import pad_sphere
 
 __all__ = ["SphericalUNet"]
@@ -36,6 +38,8 @@ class SphericalUNet(nn.Module):
         blocks: Residual blocks at each level, in the encoder and in the decoder.
         embedding: Features of the time embedding.
         dropout: Probability of dropping a feature within a block, while training.
+        grid: Name of the grid; matters if it has points at the poles, which are then not repeated
+            beyond them (at the finest level; the coarser have none).
     """
 
     def __init__(
@@ -48,8 +52,10 @@ class SphericalUNet(nn.Module):
         blocks: Sequence[int] = (1, 2, 2),
         embedding: int = 128,
         dropout: float = 0.0,
+        grid: str | None = None,
     ) -> None:
         super().__init__()
+        self._poles = grid is not None and Grid.parse(grid).kind == "regular"
         signs = torch.ones(channels)
         signs[list(vectors)] = -1.0
         self.signs: Tensor
@@ -62,16 +68,20 @@ class SphericalUNet(nn.Module):
         self.enter = nn.Conv2d(channels * (1 + frames) + forcings, widths[0], 3)
         levels = range(len(widths))
         self.down = nn.ModuleList(
-            nn.ModuleList(_Block(widths[i], embedding, dropout) for _ in range(blocks[i]))
+            nn.ModuleList(
+                _Block(widths[i], embedding, dropout, self._poles and i == 0)
+                for _ in range(blocks[i])
+            )
             for i in levels
         )
-        self.shrink = nn.ModuleList(
-            nn.Conv2d(widths[i], widths[i + 1], 1) for i in levels[:-1]
-        )
+        self.shrink = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 1) for i in levels[:-1])
         self.grow = nn.ModuleList(nn.Conv2d(widths[i + 1], widths[i], 1) for i in levels[:-1])
         self.merge = nn.ModuleList(nn.Conv2d(2 * widths[i], widths[i], 1) for i in levels[:-1])
         self.up = nn.ModuleList(
-            nn.ModuleList(_Block(widths[i], embedding, dropout) for _ in range(blocks[i]))
+            nn.ModuleList(
+                _Block(widths[i], embedding, dropout, self._poles and i == 0)
+                for _ in range(blocks[i])
+            )
             for i in levels
         )
         self.norm = nn.GroupNorm(_groups(widths[0]), widths[0])
@@ -87,35 +97,46 @@ class SphericalUNet(nn.Module):
             t: Times of the path, `[B]`.
             batch: Conditions `history [B, F, C, H, W]` (oldest first) and
                 `forcing [B, K, H, W]`, standardised.
+
+        Raises:
+            InputError: The longitudes cannot be halved at every level.
         """
+        multiple = 2 ** len(self.down)
+        if x["fields"].shape[-1] % multiple:
+            raise InputError(
+                f"grid: {x['fields'].shape[-1]} longitudes; with {len(self.down)} levels the "
+                f"network needs a multiple of {multiple}"
+            )
         history, forcing = batch.cond["history"], batch.cond["forcing"]
         known = torch.cat([history.flatten(1, 2), forcing], 1)
         h = torch.cat([x["fields"], known], 1)
         emb = self.time(t)
-        h = self.enter(pad_sphere(h, 1, self.signs))
+        h = self.enter(pad_sphere(h, 1, self.signs, self._poles))
         skips = []
         for i, blocks in enumerate(self.down):
             for block in blocks:  # type: ignore[attr-defined]
                 h = block(h, emb)
             if i < len(self.shrink):
                 skips.append(h)
-                h = self.shrink[i](functional.avg_pool2d(h, 2))
+                h = self.shrink[i](functional.avg_pool2d(h, 2, ceil_mode=True))
         for i in reversed(range(len(self.up))):
             if i < len(self.grow):
-                h = functional.interpolate(self.grow[i](h), scale_factor=2, mode="nearest")
+                size = (skips[i].shape[-2], skips[i].shape[-1])
+                h = functional.interpolate(self.grow[i](h), size=size, mode="nearest")
                 h = self.merge[i](torch.cat([h, skips[i]], 1))
             for block in self.up[i]:  # type: ignore[attr-defined]
                 h = block(h, emb)
         h = functional.silu(self.norm(h))
-        return {"fields": self.leave(pad_sphere(h))}
+        return {"fields": self.leave(pad_sphere(h, poles=self._poles))}
 
 
 @final
 class _Block(nn.Module):
     """Residual block: normalise, activate, convolve, twice; scaled and shifted by the time."""
 
-    def __init__(self, width: int, embedding: int, dropout: float) -> None:
+    def __init__(self, width: int, embedding: int, dropout: float, poles: bool) -> None:
         super().__init__()
+        self._poles = poles
         self.norm1 = nn.GroupNorm(_groups(width), width)
         self.conv1 = nn.Conv2d(width, width, 3)
         self.film = nn.Linear(embedding, 2 * width)
@@ -129,10 +150,10 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         """Args: x `[B, C, H, W]`, emb `[B, E]`; returns `[B, C, H, W]`."""
-        h = self.conv1(pad_sphere(functional.silu(self.norm1(x))))
+        h = self.conv1(pad_sphere(functional.silu(self.norm1(x)), poles=self._poles))
         scale, shift = self.film(emb)[:, :, None, None].chunk(2, 1)
         h = functional.silu(self.norm2(h) * (1 + scale) + shift)
-        return x + self.conv2(pad_sphere(self.dropout(h)))
+        return x + self.conv2(pad_sphere(self.dropout(h), poles=self._poles))
 
 
 def _groups(width: int) -> int:

@@ -15,27 +15,36 @@ from sciddiff.errors import InputError
 __all__ = ["pad_sphere"]
 
 
-def pad_sphere(x: Tensor, width: int = 1, signs: Tensor | None = None) -> Tensor:
-    """Pad a field on a grid without points at the poles by its own neighbours on the sphere.
+def pad_sphere(
+    x: Tensor, width: int = 1, signs: Tensor | None = None, poles: bool = False
+) -> Tensor:
+    """Pad a field on a global grid by its own neighbours on the sphere.
 
     Args:
         x: Field, latitudes from one pole to the other, longitudes full circle, `[B, C, H, W]`.
         width: Rows and columns to add on each side.
         signs: -1 for channels that are vector components, +1 for the others, `[C]`; default +1.
+        poles: Whether the first and last row lie at the poles; they are then not repeated.
 
     Returns:
         `[B, C, H + 2 width, W + 2 width]`.
 
     Raises:
-        InputError: The number of longitudes is odd, so that no meridian is opposite another.
+        InputError: The number of longitudes is odd, so that no meridian is opposite another, or
+            the grid has fewer rows or columns than are added.
     """
     half, odd = divmod(x.shape[-1], 2)
     if odd:
         raise InputError(f"grid: {x.shape[-1]} longitudes; an even number is needed")
-    north = x[..., :width, :].flip(-2).roll(half, -1)
-    south = x[..., -width:, :].flip(-2).roll(half, -1)
+    skip, rows = int(poles), x.shape[-2]
+    if width > min(rows - skip, x.shape[-1]):
+        raise InputError(
+            f"grid: {rows}x{x.shape[-1]}; a padding of {width} needs as many rows and columns"
+        )
+    before = x[..., skip : skip + width, :].flip(-2).roll(half, -1)
+    after = x[..., rows - skip - width : rows - skip, :].flip(-2).roll(half, -1)
     if signs is not None:
         turn = signs.to(x).view(-1, 1, 1)
-        north, south = north * turn, south * turn
-    x = torch.cat([north, x, south], -2)
+        before, after = before * turn, after * turn
+    x = torch.cat([before, x, after], -2)
     return torch.cat([x[..., -width:], x, x[..., :width]], -1)
