@@ -114,7 +114,10 @@ class Samples:
         """The windows that begin at times of the store `[B]`."""
         span = np.arange(self.length) * self.stride
         index = np.asarray(starts)[:, None] + span
-        fields = torch.stack([self._window(int(i)) for i in starts])
+        if self.resident:
+            fields = self._all[torch.from_numpy(index - self._range[0])]
+        else:
+            fields = torch.stack([self._window(row) for row in index.tolist()])
         return Windows(
             fields, torch.from_numpy(self.days[index]), torch.from_numpy(np.asarray(starts))
         )
@@ -179,11 +182,7 @@ class Samples:
             order.append(rng.permutation(pool))
         return np.concatenate(order)
 
-    def _window(self, start: int) -> Tensor:
-        index = [start + k * self.stride for k in range(self.length)]
-        if self.resident:
-            first = self._range[0]
-            return self._all[[i - first for i in index]]
+    def _window(self, index: list[int]) -> Tensor:
         chunk = self.store.chunk
         return torch.stack([self._chunk(i // chunk)[i % chunk] for i in index])
 

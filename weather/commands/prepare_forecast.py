@@ -1,0 +1,224 @@
+"""``sciddiff prepare forecast``: gridded files to a store for training and verification."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sciddiff.cli.command import Command
+from sciddiff.cli.options import add_json
+from sciddiff.cli.output import as_table, emit, human_size
+from sciddiff.cli.progress import Progress, progress
+from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    from weather.data.prepare import OnProgress, PrepareReport
+    from weather.data.reading import ReaderSettings
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``sciddiff prepare forecast``."""
+    add = parser.add_argument
+    add(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="NetCDF, GRIB, Zarr stores, or folders of them; joined along time and by variable",
+    )
+    add("-o", "--out", type=Path, metavar="ZARR", help="store to write")
+    _what(parser)
+    _how(parser)
+    add = parser.add_argument
+    add("--dry-run", action="store_true", help="print what would be taken, write nothing")
+    add("--overwrite", action="store_true", help="replace a store that is there")
+    add_json(parser)
+
+
+def _what(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what to take")
+    add = group.add_argument
+    add(
+        "--variables",
+        default="",
+        metavar="A,B",
+        help="channels (z500,mslp) or quantities on all levels (z,t); default all known",
+    )
+    add("--levels", default="", metavar="P,Q", help="pressure levels, hPa; default all")
+    add("--period", default="", metavar="A:B", help="dates, both included: 1990:1999-06")
+    add("--step", default="", metavar="24h", help="keep a field every so often; default all")
+    add("--member", type=int, metavar="N", help="ensemble member, where there are several")
+    add(
+        "--train-period",
+        default="",
+        metavar="A:B",
+        help="dates the statistics are taken over; default all",
+    )
+
+
+def _how(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how")
+    add = group.add_argument
+    add(
+        "--grid",
+        default="",
+        metavar="NAME",
+        help="gaussian-32x64, equiangular-121x240, regular-181x360; default that of the files",
+    )
+    add(
+        "--method",
+        choices=("conservative", "bilinear"),
+        default="conservative",
+        help="of regridding (default conservative)",
+    )
+    add(
+        "--nan",
+        action="append",
+        default=[],
+        metavar="NAME=RULE",
+        help="missing values: refuse (default), fill (mean of the rest), min, drop or a value",
+    )
+    add(
+        "--gaps",
+        choices=("refuse", "keep"),
+        default="refuse",
+        help="gaps in time (default refuse)",
+    )
+    add(
+        "--duplicates",
+        choices=("refuse", "first", "last"),
+        default="refuse",
+        help="repeated times (default refuse)",
+    )
+    add(
+        "--rename",
+        action="append",
+        default=[],
+        metavar="VAR=CHANNEL",
+        help="what a variable of the files is, where its name does not tell",
+    )
+    add(
+        "--units",
+        action="append",
+        default=[],
+        metavar="VAR=UNITS",
+        help="units of a variable, where its attribute is absent or wrong",
+    )
+    add("--any-values", action="store_true", help="do not judge units by the values")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prepare the store and print what became of the files."""
+    from weather.data.prepare import prepare_forecast
+    from weather.data.times import Period
+
+    if args.out is None and not args.dry_run:
+        raise InputError("-o: not given; name the store to write, -o data.zarr")
+    training = Period.parse(args.train_period, "--train-period") if args.train_period else None
+    with ExitStack() as stack:
+        report = prepare_forecast(
+            args.files,
+            args.out or Path("data.zarr"),
+            _settings(args),
+            training,
+            args.overwrite,
+            args.dry_run,
+            _teller(stack, show=not args.json),
+        )
+    emit(args, report.as_dict(), _text(report))
+    return 0
+
+
+def _teller(stack: ExitStack, show: bool) -> OnProgress:
+    """Show a bar from the first word on."""
+    bar: Progress | None = None
+    seen = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal bar, seen
+        if bar is None:
+            bar = stack.enter_context(progress("times", total, show=show))
+        bar.advance(done - seen)
+        seen = done
+
+    return tell
+
+
+def _settings(args: argparse.Namespace) -> ReaderSettings:
+    from weather.data.checks import parse_nan, parse_step
+    from weather.data.reading import ReaderSettings
+    from weather.data.times import Period
+
+    return ReaderSettings(
+        variables=tuple(_words(args.variables)),
+        levels=tuple(_numbers(args.levels)),
+        grid=args.grid,
+        method=args.method,
+        period=Period.parse(args.period) if args.period else None,
+        step_hours=parse_step(args.step) if args.step else 0.0,
+        gaps=args.gaps,
+        duplicates=args.duplicates,
+        nan=parse_nan(args.nan).rules,
+        rename=_pairs(args.rename, "--rename", "sst_c=sst"),
+        units=_pairs(args.units, "--units", "t2m=degC"),
+        member=args.member,
+        any_values=args.any_values,
+    )
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(word) for word in _words(text)]
+    except ValueError as error:
+        raise InputError(f"--levels {text}: not numbers; write --levels 500,850") from error
+
+
+def _pairs(words: list[str], option: str, example: str) -> dict[str, str]:
+    pairs = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (name and equals and value.strip()):
+            raise InputError(
+                f"{option} {word}: not of the form VAR=VALUE; write {option} {example}"
+            )
+        pairs[name] = value.strip()
+    return pairs
+
+
+def _text(report: PrepareReport) -> str:
+    """The summary people read."""
+    plan, reader = report.plan, report.reader
+    header = ("variable", "its units", "channel", "units", "note")
+    lines = [as_table(header, reader.matching.rows()), ""]
+    first, last = report.as_dict()["first"], report.as_dict()["last"]
+    lines.append(f"times    {len(plan.times)}, {first} to {last}, step {plan.step}")
+    lines += [f"         {note}" for note in reader.selection.notes]
+    source = "" if reader.regrid.identity else f", {plan.method} from {reader.regrid.source}"
+    lines.append(f"grid     {plan.grid}{source}")
+    if report.store is None:
+        return "\n".join([*lines, "nothing written (--dry-run)"])
+    s = report.store.statistics
+    rows = [
+        (c.name, c.units, f"{m:.6g}", f"{d:.4g}", f"{t:.4g}")
+        for c, m, d, t in zip(plan.channels, s.mean, s.std, s.tendency_std, strict=True)
+    ]
+    lines += ["", as_table(("channel", "units", "mean", "std", "std of a step"), rows), ""]
+    if report.resumed:
+        lines.append(f"resumed  {report.resumed} times were written by an earlier run")
+    size = sum(p.stat().st_size for p in report.store.path.rglob("*") if p.is_file())
+    lines.append(f"data     {report.store.fingerprint[:16]}")
+    return "\n".join([*lines, f"store    {report.store.path} ({human_size(size)})"])
+
+
+command = Command(
+    name="forecast",
+    help="turn gridded weather files into a store for training and verification",
+    configure=configure,
+    run=run,
+    example="sciddiff prepare forecast era5/*.nc --grid gaussian-32x64 -o data.zarr",
+)

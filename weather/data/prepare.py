@@ -1,0 +1,128 @@
+"""From files to a prepared store, in blocks; a killed run is followed by the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from sciddiff.errors import InputError
+from weather.data.reading import Reader, ReaderSettings, open_reader
+from weather.data.store import Store
+from weather.data.times import Period, label
+from weather.data.writer import Plan, StoreWriter
+
+__all__ = ["PrepareReport", "plan_of", "prepare_forecast"]
+
+OnProgress = Callable[[int, int], None]
+"""Called with times done and times in all."""
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PrepareReport:
+    """What became of the files.
+
+    Attributes:
+        reader: The files, as understood.
+        plan: What the store holds.
+        store: The store, or None after a dry run.
+        resumed: Times an earlier, unfinished run had written.
+    """
+
+    reader: Reader
+    plan: Plan
+    store: Store | None = None
+    resumed: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for ``--json``."""
+        plan, selection = self.plan, self.reader.selection
+        keys = ("variable", "file_units", "channel", "units", "note")
+        found: dict[str, Any] = {
+            "matching": [dict(zip(keys, row, strict=True)) for row in self.reader.matching.rows()],
+            "channels": [c.name for c in plan.channels],
+            "grid": str(plan.grid),
+            "from_grid": str(self.reader.regrid.source),
+            "times": len(plan.times),
+            "first": label(plan.times[0]),
+            "last": label(plan.times[-1]),
+            "step_hours": plan.step.hours,
+            "step_months": plan.step.months,
+            "notes": list(selection.notes),
+        }
+        if self.store is not None:
+            statistics = self.store.statistics
+            found |= {
+                "store": str(self.store.path),
+                "fingerprint": self.store.fingerprint,
+                "resumed": self.resumed,
+                "mean": statistics.mean.tolist(),
+                "std": statistics.std.tolist(),
+                "tendency_std": statistics.tendency_std.tolist(),
+            }
+        return found
+
+
+def prepare_forecast(
+    paths: Sequence[str | Path],
+    out: Path,
+    settings: ReaderSettings | None = None,
+    training: Period | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    tell: OnProgress = lambda done, total: None,
+) -> PrepareReport:
+    """Prepare a store.
+
+    Args:
+        paths: Files of any kind `weather.data.opening` reads.
+        out: Folder to write.
+        settings: What to take and how.
+        training: Times the statistics are taken over; all by default.
+        overwrite: Replace a store that is there.
+        dry_run: Stop before anything is written; faults of units are then left to the table.
+        tell: Progress.
+
+    Raises:
+        InputError: Anything wrong with files, settings or `out`, in one line; what was written
+            so far stays and is continued by the same command.
+        MissingExtra: A package for the format is absent.
+    """
+    chosen = settings or ReaderSettings()
+    if not dry_run and out.resolve() in [Path(p).resolve() for p in paths]:
+        raise InputError(f"{out}: is also a file to read; choose another name")
+    reader = open_reader(paths, chosen, probe=not dry_run)
+    plan = plan_of(paths, reader, training or Period())
+    if dry_run:
+        return PrepareReport(reader, plan)
+    if not plan.training.mask(plan.times).any():
+        raise InputError(
+            f"--train-period {plan.training}: the store holds {label(plan.times[0])} to "
+            f"{label(plan.times[-1])}"
+        )
+    writer = StoreWriter(out, plan, overwrite)
+    resumed, total = writer.done, len(plan.times)
+    tell(resumed, total)
+    while not writer.finished:
+        fields, filled = reader.block(*writer.next_block())
+        writer.write(fields, filled)
+        tell(writer.done, total)
+    return PrepareReport(reader, plan, writer.finish(), resumed)
+
+
+def plan_of(paths: Sequence[str | Path], reader: Reader, training: Period) -> Plan:
+    """What a store of these files will hold."""
+    channels = tuple(m.channel for m in reader.matching.matches)
+    policy = {c.name: reader.policy.of(c) for c in channels if reader.policy.of(c) != "refuse"}
+    return Plan(
+        channels,
+        reader.grid,
+        reader.selection.times,
+        reader.selection.step,
+        tuple(Path(str(p)).name for p in paths),
+        "" if reader.regrid.identity else reader.regrid.method,
+        training,
+        policy,
+    )
