@@ -14,10 +14,10 @@ from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 
 if TYPE_CHECKING:
-    from protein.backbone.campaign import Campaign
     from protein.backbone.generate import GenerateSettings
     from protein.backbone.metrics import Evaluation
     from protein.backbone.modes import Mode
+    from sciddiff.cli.campaign import Campaign
 
 _EXAMPLES = """examples:
   sciddiff backbone --length 60-128 -n 100 -o designs/
@@ -94,10 +94,10 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: an option or a file that cannot be used.
     """
-    from protein.backbone.campaign import Campaign
     from protein.backbone.generate import GenerateSettings
     from protein.backbone.metrics import comparison_text
     from protein.backbone.modes import mode_of
+    from sciddiff.cli.campaign import Campaign
 
     settings = GenerateSettings(
         steps=args.steps,
@@ -111,8 +111,7 @@ def run(args: argparse.Namespace) -> int:
         emit(args, {"plan": mode.describe()}, mode.describe())
         return 0
     request = {**mode.request, "model": str(args.model), **_plain(settings)}
-    campaign = Campaign(args.out, request)
-    campaign.open()
+    campaign = Campaign.open(args.out, request, args.command_line)
     seconds = _make(args, mode, settings, campaign)
     summary = {"designs": args.number, "folder": str(args.out), "seconds": round(seconds, 2)}
     text = f"{args.number} designs in {args.out}"
@@ -130,11 +129,12 @@ def _make(
     """Generate what is missing; returns seconds spent sampling."""
     import torch
 
+    from protein.backbone.campaign import missing
     from protein.backbone.generate import generate
     from protein.pretrained import find_model
 
-    missing = campaign.missing(args.number)
-    if not missing:
+    wanted = missing(args.out, args.number)
+    if not wanted:
         return 0.0
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -142,8 +142,8 @@ def _make(
     model = find_model(args.model, device)
     denoiser = mode.denoiser(model.denoiser)
     started = time.perf_counter()
-    with progress("designing", len(missing) * settings.steps, show=not args.json) as bar:
-        for item in mode.templates(missing):
+    with progress("designing", len(wanted) * settings.steps, show=not args.json) as bar:
+        for item in mode.templates(wanted):
 
             def on_step(done: int, total: int, size: int = item.batch.size) -> None:
                 bar.advance(size)
@@ -160,8 +160,8 @@ def _make(
             for design in designs:
                 mode.finish(design, item).write(args.out)
     seconds = time.perf_counter() - started
-    campaign.record(
-        {"model_card": model.meta, **_machine(), "seconds": seconds, "made": len(missing)}
+    campaign.ran(
+        len(wanted), seconds, args.command_line, model_card=dict(model.meta), **_machine()
     )
     return seconds
 
@@ -177,7 +177,7 @@ def _measure(args: argparse.Namespace, campaign: Campaign) -> tuple[Evaluation, 
             args.reference,
             progress=lambda stage, done, total: bar.advance(0, f"{stage} {done}"),
         )
-        report = write_report(args.out, evaluation, read_directory(args.out), campaign.facts())
+        report = write_report(args.out, evaluation, read_directory(args.out), campaign.record)
     return evaluation, report
 
 

@@ -35,7 +35,8 @@ class Command:
         name: The word typed after ``sciddiff``.
         help: One line for the overview.
         configure: Adds the verb's arguments to its parser.
-        run: Does the work from the parsed arguments; returns the exit status (None means 0).
+        run: Does the work from the parsed arguments, among them ``args.command_line``, the whole
+            line as it was typed; returns the exit status (None means 0).
         example: A command line shown at the end of ``--help``.
         open_ended: Options the parser does not know are not an error but collected, in order, in
             ``args.rest``.

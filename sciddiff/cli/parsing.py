@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ class OneLineParser(ArgumentParser):
 
 
 def parse(command: Command, words: Sequence[str]) -> Namespace:
-    """Read the words after a verb.
+    """Read the words after a verb; the line as it was typed is kept as ``command_line``.
 
     Raises:
         SystemExit: After ``--help`` (status 0) or a wrong option (status 2).
@@ -36,7 +37,9 @@ def parse(command: Command, words: Sequence[str]) -> Namespace:
         allow_abbrev=False,
     )
     command.configure(parser)
-    if not command.open_ended:
-        return parser.parse_args(words)
-    args, args.rest = parser.parse_known_args(words)
+    if command.open_ended:
+        args, args.rest = parser.parse_known_args(words)
+    else:
+        args = parser.parse_args(words)
+    args.command_line = shlex.join(["sciddiff", command.name, *words])
     return args

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -111,8 +112,9 @@ def _run(args: Namespace) -> None:
         args.out,
         {"model": model.meta["sha256"], "request": _request(args)}
         | {name: getattr(args, name) for name in told},
+        args.command_line,
     )
-    first, kept = 0, 0
+    first, kept, start = 0, 0, time.monotonic()
     with progress("samples", args.number, show=not args.json) as bar:
         for part, batch in enumerate(model.domain.like(_request(args))):
             if campaign.finished(part):
@@ -121,6 +123,8 @@ def _run(args: Namespace) -> None:
                 campaign.finish(part, _draw(args, model, batch, first, device))
             first += batch.size
             bar.advance(batch.size)
+    if first > kept:
+        campaign.ran(first - kept, time.monotonic() - start, args.command_line)
     data = {"directory": args.out, "samples": first, "kept": kept, "files": campaign.files}
     note = f" ({kept} were there already)" if kept else ""
     emit(args, data, f"{first} samples in {args.out}{note}: {len(campaign.files)} files")

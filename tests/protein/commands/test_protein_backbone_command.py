@@ -63,6 +63,8 @@ def test_designs_of_the_asked_lengths_in_both_formats(model: str, tmp_path: Path
     record = json.loads((out / "run.json").read_text())
     assert record["request"]["length"] == "30-40" and record["request"]["steps"] == 2
     assert record["model_card"]["format"] == 1
+    assert record["command"].startswith("sciddiff backbone --model")
+    assert "--length 30-40 -n 3" in record["command"]
 
 
 def test_a_killed_run_goes_on_to_the_same_designs(model: str, tmp_path: Path) -> None:
@@ -75,6 +77,10 @@ def test_a_killed_run_goes_on_to_the_same_designs(model: str, tmp_path: Path) ->
     for i in (1, 2, 3):
         name = f"design_{i:04d}.pdb"
         assert np.abs(_ca(whole / name) - _ca(parts / name)).max() < 0.02
+    _make(model, parts, "--length", 30, "-n", 3)  # nothing is left to make
+    record = json.loads((parts / "run.json").read_text())
+    assert [run["made"] for run in record["runs"]] == [1, 2]
+    assert "-n 1" in record["command"] and "-n 3" in record["runs"][1]["command"]
 
 
 def test_a_motif_keeps_atoms_names_and_place(model: str, design: Path, tmp_path: Path) -> None:
