@@ -168,10 +168,9 @@ class _SpectralFilter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Args: x `[B, C, H, W]`; returns `[B, C, H, W]`."""
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        # There are no complex numbers of half precision.
+        coefficients = self.harmonics.analysis(x)
+        kernel = torch.view_as_complex(self.kernel).to(coefficients.dtype)
+        # There are no complex numbers of half precision, so autocast must stay out.
         with torch.autocast(x.device.type, enabled=False):
-            coefficients = self.harmonics.analysis(x.to(dtype))
-            kernel = torch.view_as_complex(self.kernel.to(dtype))
             mixed = torch.einsum("bclm,lcd->bdlm", coefficients, kernel)
-            return self.harmonics.synthesis(mixed).to(x.dtype)
+        return self.harmonics.synthesis(mixed).to(x.dtype)

@@ -84,7 +84,7 @@ class SphericalHarmonics:
         """Coefficients of a field.
 
         Args:
-            field: ``[..., H, W]``, float32 or float64.
+            field: ``[..., H, W]``, float32 or float64; half precision is made single.
 
         Returns:
             Complex ``[..., L, M]``.
@@ -94,6 +94,7 @@ class SphericalHarmonics:
         """
         if field.shape[-2:] != self.grid.shape:
             raise InputError(f"field: shape {tuple(field.shape)}; {self.grid} was expected")
+        field = field.to(torch.promote_types(field.dtype, torch.float32))
         rows = torch.fft.rfft(field, norm="forward")[..., : self.lmax + 1]
         return _along_latitude(rows, self._matrices(field)[0])
 
@@ -141,7 +142,9 @@ def _along_latitude(values: Tensor, matrices: Tensor) -> Tensor:
     lead, (_, size, out) = values.shape[:-2], matrices.shape
     parts = torch.view_as_real(values).reshape(-1, size, matrices.shape[0], 2)
     columns = parts.permute(2, 0, 3, 1).reshape(matrices.shape[0], -1, size)
-    result = torch.bmm(columns, matrices).reshape(matrices.shape[0], -1, 2, out)
+    # There are no complex numbers of half precision, so autocast must stay out.
+    with torch.autocast(values.device.type, enabled=False):
+        result = torch.bmm(columns, matrices).reshape(matrices.shape[0], -1, 2, out)
     result = result.permute(1, 3, 0, 2).contiguous()
     return torch.view_as_complex(result).reshape(*lead, out, matrices.shape[0])
 

@@ -153,6 +153,16 @@ def test_a_transform_first_used_without_gradients_serves_them_later():
     assert field.grad is not None
 
 
+def test_mixed_precision_stays_out():
+    harmonics = SphericalHarmonics("gaussian-8x16")
+    field = harmonics.synthesis(_random(1, 8, 8)).float()
+    expected = harmonics.analysis(field)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(harmonics.analysis(field), expected)
+    half = harmonics.analysis(field.bfloat16())
+    torch.testing.assert_close(half, expected, rtol=0, atol=0.05)
+
+
 def test_wrong_shapes_and_degrees_are_named():
     with pytest.raises(InputError, match="lmax: 32 on gaussian-32x64; choose from 0 to 31"):
         SphericalHarmonics("gaussian-32x64", 32)
