@@ -163,8 +163,9 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     team.wait()
     seconds = time.perf_counter() - began
     if team.rank == 0 and missing:
+        members = sum(len(block.members) for block in missing)
         facts = {"model_card": dict(forecaster.model.meta), **_machine()}
-        store.facts({**facts, "seconds": seconds, "made": made, "processes": team.world})
+        store.campaign.ran(members, seconds, args.command_line, **facts)
     if team.rank == 0:
         _finish(args.out, store, _attributes(args, forecaster))
     return {**summary, "seconds": round(seconds, 2), "made": made}
@@ -201,9 +202,9 @@ def _open(
     if args.out.suffix == ".nc" and args.out.exists():
         raise InputError(f"{args.out}: exists already; choose another -o, or remove it")
     if team.rank == 0:
-        EnsembleStore.open(path, plan, forecaster.spec, request, attrs)
+        EnsembleStore.open(path, plan, forecaster.spec, request, attrs, args.command_line)
     team.wait()
-    return EnsembleStore.open(path, plan, forecaster.spec, request, attrs, create=False)
+    return EnsembleStore.open(path, plan, forecaster.spec, request, attrs, args.command_line)
 
 
 def _make(
@@ -275,17 +276,19 @@ def _whole(out: Path, request: dict[str, Any], members: int) -> bool:
     """Whether a NetCDF file of this very request is there already."""
     import json
 
+    from weather.forecast.netcdf import members_of
+
     record = _record_of(out)
     if out.suffix != ".nc" or not (out.exists() and record.exists()):
         return False
     before = json.loads(record.read_text(encoding="utf-8"))
     plain = json.loads(json.dumps(request, default=str))
-    return before.get("request") == plain and before.get("members") == members
+    return before.get("request") == plain and members_of(out) == members
 
 
 def _finish(out: Path, store: EnsembleStore, attrs: dict[str, Any]) -> None:
     """Close the store, and turn it into a NetCDF file if that was asked for."""
-    from weather.forecast.ensemble import RECORD
+    from sciddiff.cli.campaign import RECORD
     from weather.forecast.netcdf import write_netcdf
 
     if out.suffix != ".nc":

@@ -12,7 +12,6 @@ there.  Memory does not grow with members or leads.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,18 +22,16 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from sciddiff.cli.campaign import RECORD, Campaign
 from sciddiff.errors import InputError
 from weather.data.times import TimeAxis, as_times
 from weather.forecast.spec import ForecastSpec
 from weather.sphere.grids import Grid
 
-__all__ = ["DIMS", "RECORD", "Block", "EnsembleStore", "Plan"]
+__all__ = ["DIMS", "Block", "EnsembleStore", "Plan", "coordinates", "variables"]
 
 DIMS = ("time", "number", "prediction_timedelta", "latitude", "longitude")
 """Dimensions of a forecast."""
-
-RECORD = "run.json"
-"""File inside the store that says what was asked for."""
 
 _DONE = ".done"
 _CHUNK_BYTES = 2**20
@@ -90,10 +87,11 @@ class EnsembleStore:
         path: Directory of the Zarr store.
         plan: Its sizes; `block` of a store that exists is kept.
         spec: Channels, grid and step.
+        campaign: Its record.
     """
 
-    def __init__(self, path: Path, plan: Plan, spec: ForecastSpec) -> None:
-        self.path, self.plan, self.spec = path, plan, spec
+    def __init__(self, path: Path, plan: Plan, spec: ForecastSpec, campaign: Campaign) -> None:
+        self.path, self.plan, self.spec, self.campaign = path, plan, spec, campaign
 
     @classmethod
     def open(
@@ -103,7 +101,7 @@ class EnsembleStore:
         spec: ForecastSpec,
         request: Mapping[str, Any],
         attrs: Mapping[str, Any],
-        create: bool = True,
+        command: str = "",
     ) -> EnsembleStore:
         """Begin a forecast, or go on with one.
 
@@ -113,30 +111,24 @@ class EnsembleStore:
             spec: Channels, grid and step.
             request: Plain values that decide every member (all but their number).
             attrs: Global attributes of the store.
-            create: Write; false where another process does (it must have finished).
+            command: The command line, for the record.
 
         Raises:
             InputError: The path holds something else, or a forecast of another request.
         """
-        plain = json.loads(json.dumps(dict(request), default=str))
-        record = path / RECORD
-        if record.exists():
-            before = _read_record(record)
-            _check_same(path, before["request"], plain)
-            kept = max(plan.members, int(before["members"]))
-            plan = Plan(plan.starts, plan.members, plan.leads, int(before["block"]))
-            store = cls(path, plan, spec)
-            if create and kept > int(before["members"]):
-                store._enlarge(kept)
-                store._record(plain, kept, before)
-            return store
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InputError(f"{path}: exists and is not a forecast begun by this command; "
-                             "choose another -o")  # fmt: skip
-        store = cls(path, plan, spec)
-        if create:
-            store._create(attrs)
-            store._record(plain, plan.members)
+        if not (path / RECORD).exists():
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                raise InputError(
+                    f"{path}: exists and is no forecast begun by this command; choose another -o"
+                )
+            _create(path, plan, spec, request, attrs, command)
+        store = cls(path, plan, spec, Campaign.open(path, request, command))
+        array = store._group("r")[spec.names[0]]
+        block = int(array.chunks[1])
+        if block != plan.block:
+            store.plan = Plan(plan.starts, plan.members, plan.leads, block)
+        if plan.members > array.shape[1]:
+            store._enlarge(plan.members)
         return store
 
     def missing(self) -> list[Block]:
@@ -161,9 +153,7 @@ class EnsembleStore:
     @property
     def span(self) -> int:
         """Leads that are written at once: those of one chunk."""
-        height, width = self.spec.shape
-        size = 4 * height * width * self.plan.block
-        return max(1, min(self.plan.leads, _CHUNK_BYTES // size))
+        return _span(self.plan, self.spec)
 
     def write(self, block: Block, lead: int, values: NDArray[np.float32]) -> None:
         """Write some leads of a block.
@@ -190,11 +180,6 @@ class EnsembleStore:
             warnings.filterwarnings("ignore", message=".*not recognized as a component.*")
             zarr.consolidate_metadata(str(self.path), zarr_format=2)
 
-    def facts(self, values: Mapping[str, Any]) -> None:
-        """Add facts about the run to the record."""
-        before = _read_record(self.path / RECORD)
-        _write_json(self.path / RECORD, {**before, **values})
-
     def read(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, Block, Any]]:
         """Every variable block by block: (name, block, `[members, leads, H, W]`)."""
         group = self._group("r")
@@ -212,12 +197,6 @@ class EnsembleStore:
     def _marker(self, block: Block) -> Path:
         return self.path / _DONE / f"{block.start:05d}-{block.number:05d}"
 
-    def _record(
-        self, request: Mapping[str, Any], members: int, before: Mapping[str, Any] | None = None
-    ) -> None:
-        sizes = {"request": request, "members": members, "block": self.plan.block}
-        _write_json(self.path / RECORD, {**(before or {}), **sizes})
-
     def _enlarge(self, members: int) -> None:
         """Make room for more members."""
         group = self._group("r+")
@@ -227,37 +206,52 @@ class EnsembleStore:
         group["number"].resize((members,))
         group["number"][:] = np.arange(members)
 
-    def _create(self, attrs: Mapping[str, Any]) -> None:
-        """Lay the store out, beside its place, and move it there whole."""
-        import zarr
 
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        group = zarr.open_group(str(partial), mode="w", zarr_format=2)
-        group.attrs.update({"Conventions": "CF-1.10", **attrs})
-        for name, (values, about) in coordinates(self.plan, self.spec).items():
-            array = group.create_array(
-                name,
-                shape=values.shape,
-                dtype=values.dtype,
-                chunks=values.shape,
-                # Zarr's own default, 0, would be read as the mark of a missing value.
-                fill_value=None,
-            )
-            array[:] = values
-            array.attrs.update({"_ARRAY_DIMENSIONS": [name], **about})
-        plan, (height, width) = self.plan, self.spec.shape
-        shape = (len(plan.starts), plan.members, plan.leads, height, width)
-        chunks = (1, plan.block, self.span, height, width)
-        for name, about in variables(self.spec).items():
-            array = group.create_array(
-                name, shape=shape, chunks=chunks, dtype="float32", fill_value=float("nan")
-            )
-            array.attrs.update({"_ARRAY_DIMENSIONS": list(DIMS), **about})
-        if self.path.exists():
-            self.path.rmdir()
-        os.replace(partial, self.path)
+def _create(
+    path: Path,
+    plan: Plan,
+    spec: ForecastSpec,
+    request: Mapping[str, Any],
+    attrs: Mapping[str, Any],
+    command: str,
+) -> None:
+    """Lay the store out, beside its place, and move it there whole."""
+    import zarr
+
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    group = zarr.open_group(str(partial), mode="w", zarr_format=2)
+    group.attrs.update({"Conventions": "CF-1.10", **attrs})
+    for name, (values, about) in coordinates(plan, spec).items():
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            dtype=values.dtype,
+            chunks=values.shape,
+            # Zarr's own default, 0, would be read as the mark of a missing value.
+            fill_value=None,
+        )
+        array[:] = values
+        array.attrs.update({"_ARRAY_DIMENSIONS": [name], **about})
+    height, width = spec.shape
+    shape = (len(plan.starts), plan.members, plan.leads, height, width)
+    chunks = (1, plan.block, _span(plan, spec), height, width)
+    for name, about in variables(spec).items():
+        array = group.create_array(
+            name, shape=shape, chunks=chunks, dtype="float32", fill_value=float("nan")
+        )
+        array.attrs.update({"_ARRAY_DIMENSIONS": list(DIMS), **about})
+    Campaign.open(partial, request, command)
+    if path.exists():
+        path.rmdir()
+    os.replace(partial, path)
+
+
+def _span(plan: Plan, spec: ForecastSpec) -> int:
+    """Leads of a chunk."""
+    height, width = spec.shape
+    return max(1, min(plan.leads, _CHUNK_BYTES // (4 * height * width * plan.block)))
 
 
 def coordinates(plan: Plan, spec: ForecastSpec) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
@@ -312,28 +306,3 @@ def variables(spec: ForecastSpec) -> dict[str, dict[str, Any]]:
             about["pressure_level_hPa"] = channel.level_hPa
         found[channel.name] = about
     return found
-
-
-def _read_record(file: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        int(record["block"]), int(record["members"]), dict(record["request"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file}: damaged; remove the forecast or choose another -o") from error
-    return record
-
-
-def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    differ = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
-    if differ:
-        raise InputError(
-            f"{path}: holds a forecast of another command (it differs in {', '.join(differ)}); "
-            "choose another -o, or remove it"
-        )
-
-
-def _write_json(file: Path, values: Mapping[str, Any]) -> None:
-    # Written beside and renamed: a full disk must not damage what is recorded.
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(json.dumps(values, indent=2, default=str) + "\n", encoding="utf-8")
-    os.replace(partial, file)

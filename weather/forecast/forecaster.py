@@ -24,13 +24,14 @@ import torch
 from torch import Tensor
 
 from sciddiff import grids
-from sciddiff.checkpoint import Model
+from sciddiff.checkpoint import Model, load
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 from sciddiff.guidance import DenoiserLike
 from sciddiff.paths import GaussianPath
 from sciddiff.samplers import DPMSolverPP, Heun, Sampler
 from sciddiff.sampling import sample
+from sciddiff.shipped import find_model
 from sciddiff.state import Batch
 from sciddiff.streams import Streams
 from weather.data.forcings import FORCINGS, Forcings
@@ -124,12 +125,13 @@ class Forecaster:
         head: Head | None = None,
         sampling: SamplingSettings | None = None,
     ) -> None:
-        from weather.pretrained import find_model
-
-        self.model = find_model(model, device) if isinstance(model, str) else model
+        self.model = load(find_model(model), device) if isinstance(model, str) else model
         self.spec = ForecastSpec.from_meta(self.model.meta)
         self.device = torch.device(device)
         self.denoiser = self.model.denoiser.to(self.device)
+        if self.device.type == "cpu":
+            # Channels beside each other in memory: convolutions are a tenth to a fifth faster.
+            self.denoiser.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.sampling = sampling or SamplingSettings()
         self.head: Head = head or self.spec.head
         if self.head != self.spec.head:

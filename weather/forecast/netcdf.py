@@ -10,7 +10,7 @@ from typing import Any
 from sciddiff.errors import MissingExtra
 from weather.forecast.ensemble import DIMS, EnsembleStore, coordinates, variables
 
-__all__ = ["write_netcdf"]
+__all__ = ["members_of", "write_netcdf"]
 
 
 def write_netcdf(store: EnsembleStore, out: Path, attrs: Mapping[str, Any]) -> None:
@@ -24,10 +24,7 @@ def write_netcdf(store: EnsembleStore, out: Path, attrs: Mapping[str, Any]) -> N
     Raises:
         MissingExtra: netCDF4 is not installed.
     """
-    try:
-        import netCDF4
-    except ImportError as error:
-        raise MissingExtra("netCDF4", "weather") from error
+    netCDF4 = _library()
     plan, (height, width) = store.plan, store.spec.shape
     partial = out.with_name(f".{out.name}.partial")
     with netCDF4.Dataset(partial, "w") as file:
@@ -48,3 +45,17 @@ def write_netcdf(store: EnsembleStore, out: Path, attrs: Mapping[str, Any]) -> N
             members = slice(block.members.start, block.members.stop)
             file[name][block.start, members] = values
     os.replace(partial, out)
+
+
+def members_of(out: Path) -> int:
+    """Number of members of a forecast."""
+    with _library().Dataset(out) as file:
+        return len(file.dimensions["number"])
+
+
+def _library() -> Any:
+    try:
+        import netCDF4
+    except ImportError as error:
+        raise MissingExtra("netCDF4", "weather") from error
+    return netCDF4

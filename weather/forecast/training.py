@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sciddiff.errors import InputError
 from sciddiff.objectives.rollout import TARGETS
+from sciddiff.shipped import find_model
 from sciddiff.state import Batch
 from weather.data.forcings import Forcings
 from weather.data.samples import Samples, Windows
@@ -38,8 +39,8 @@ class ForecastDataSettings:
         frames: Recent states the network reads.
         val_days: Days at the end of the store that are held out for validation.
         val_samples: Samples of a validation, spread evenly over those days.
-        statistics: Model directory whose means and deviations are kept (fine-tuning); those of
-            the store if empty.
+        statistics: Model whose means and deviations are kept (fine-tuning), a directory or the
+            name of shipped weights; those of the store if empty.
         memory_gb: Size up to which the store is held in memory.
     """
 
@@ -111,7 +112,7 @@ class ForecastData:
             return Statistics(names, own.mean[rows], own.std[rows], own.tendency_std[rows])
         from sciddiff.checkpoint import describe
 
-        spec = ForecastSpec.from_meta(describe(self.settings.statistics))
+        spec = ForecastSpec.from_meta(describe(find_model(self.settings.statistics)))
         if spec.names != names or spec.grid != str(self.grid):
             raise InputError(
                 f"{self.settings.statistics}: a model of {', '.join(spec.names)} on {spec.grid}; "
