@@ -1,0 +1,94 @@
+"""`sciddiff report`: a forecast, an analysis or a reanalysis as one page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from sciddiff.cli.command import Command
+from sciddiff.cli.options import add_json, add_output, count
+from sciddiff.cli.output import emit
+from sciddiff.cli.progress import progress
+from sciddiff.errors import InputError
+
+_EXAMPLES = """examples:
+  sciddiff report fc.zarr
+  sciddiff report fc.zarr --truth analyses.nc -o report/
+  sciddiff report fc.zarr --place "Bergen,60.4,5.3" --threshold "tas<0degC" --lead 3 --lead 7
+  sciddiff report era5_members.nc --variable z500
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("source", type=Path, help="forecast (Zarr or NetCDF), or any fields on a lat-lon grid")
+    add_output(parser, "report")
+    add("--truth", type=Path, metavar="FILE", help="what happened: analyses or truth ensembles")
+    add("--place", action="append", default=[], metavar="NAME,LAT,LON",
+        help="a place for plumes and meteograms; repeat for more")  # fmt: skip
+    add("--variable", action="append", default=[], metavar="NAME",
+        help="a variable to show; repeat for more (default: the most telling five)")  # fmt: skip
+    add("--lead", action="append", default=[], type=float, metavar="DAYS",
+        help="days after the start that become maps; repeat for more")  # fmt: skip
+    add("--threshold", action="append", default=[], metavar="EVENT",
+        help="event of the probability maps: 'tas>30degC'; repeat for more")  # fmt: skip
+    add("--init", type=count(0), default=0, metavar="K",
+        help="which initial time, counted from 0 (default 0)")  # fmt: skip
+    add("--select", action="append", default=[], metavar="DIM=POSITION",
+        help="fix a dimension the report does not know")  # fmt: skip
+    add("--title", default="", help="heading of the page")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the report.
+
+    Raises:
+        InputError: A file or a choice that cannot be used.
+    """
+    from weather.report.places import Place
+    from weather.report.reading import open_ensemble
+    from weather.report.write import ReportSettings, write_report
+
+    settings = ReportSettings(
+        places=tuple(Place.parse(text) for text in args.place),
+        variables=tuple(args.variable),
+        leads=tuple(args.lead),
+        thresholds=tuple(args.threshold),
+        init=args.init,
+        title=args.title,
+    )
+    ensemble = open_ensemble(args.source, _positions(args.select))
+    truth = None if args.truth is None else open_ensemble(args.truth)
+    facts = {"source": str(args.source), "command": ["sciddiff", *sys.argv[1:]]}
+    if truth is not None:
+        facts["truth"] = str(args.truth)
+    with progress("drawing", None, show=not args.json) as bar:
+        path = write_report(
+            args.out, ensemble, settings, truth, facts, lambda what: bar.advance(1, what)
+        )
+    figures = sorted(str(one) for one in (args.out / "figures").glob("*.png"))
+    emit(args, {"report": str(path), "figures": figures}, f"open {path}")
+    return 0
+
+
+def _positions(words: list[str]) -> dict[str, int]:
+    found = {}
+    for word in words:
+        name, _, position = word.partition("=")
+        if not position.isdigit():
+            raise InputError(f"--select {word}: not of the form DIM=POSITION; write month=0")
+        found[name] = int(position)
+    return found
+
+
+command = Command(
+    "report",
+    "show a forecast: plumes, maps, probabilities, spectra, in one HTML page",
+    configure,
+    run,
+)

@@ -1,0 +1,221 @@
+"""The parts of the report as HTML. Every text that comes from outside is escaped here."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib import resources
+from typing import Any, final
+
+__all__ = ["Picture", "VariableMaps", "document", "maps_section", "score_table"]
+
+# What nothing in the page may do: reach a network. The script is in the page itself.
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data:; base-uri 'none'; form-action 'none'"
+)
+
+
+@final
+@dataclass(frozen=True)
+class Picture:
+    """A PNG with the words for those who cannot see it."""
+
+    png: bytes
+    text: str
+
+    def html(self, more: str = "") -> str:
+        """The picture as an element that holds its own data."""
+        data = base64.b64encode(self.png).decode("ascii")
+        alt = escape(self.text, quote=True)
+        return f'<img alt="{alt}" src="data:image/png;base64,{data}"{more}>'
+
+
+@final
+@dataclass
+class VariableMaps:
+    """Maps of one variable by lead.
+
+    Attributes:
+        name: Short name.
+        label: Words.
+        leads: Leads in words, in order.
+        pictures: For each lead its pictures, in order.
+    """
+
+    name: str
+    label: str
+    leads: list[str] = field(default_factory=list)
+    pictures: list[list[Picture]] = field(default_factory=list)
+
+
+def document(title: str, sections: Sequence[str]) -> str:
+    """The whole page.
+
+    Args:
+        title: Heading of the browser's tab, plain text.
+        sections: HTML of the body, in order.
+    """
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(title)}</title>",
+            f"<style>{_asset('report.css')}</style></head><body>",
+            *sections,
+            f"<script>{_asset('report.js')}</script>",
+            "</body></html>",
+            "",
+        ]
+    )
+
+
+def header(title: str, lead: str, facts: Mapping[str, str]) -> str:
+    """Title, one sentence, and the facts that matter.
+
+    Args:
+        title: Plain text.
+        lead: What is shown.
+        facts: Short values by their names.
+    """
+    cards = "".join(
+        f'<div class="card tile"><b>{escape(value)}</b><span>{escape(key)}</span></div>'
+        for key, value in facts.items()
+    )
+    return (
+        f'<header><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p></header>'
+        f'<main><section class="tiles">{cards}</section>'
+    )
+
+
+def places_section(places: Sequence[tuple[str, str, str]]) -> str:
+    """Meteograms, one place at a time.
+
+    Args:
+        places: Name, position in words, and SVG.
+    """
+    if not places:
+        return ""
+    tabs = "".join(
+        f'<button role="tab" data-panel="place-{i}" aria-selected="{_bool(i == 0)}">'
+        f"{escape(name)}</button>"
+        for i, (name, _, _) in enumerate(places)
+    )
+    panels = "".join(
+        f'<div class="panel" id="place-{i}"><p class="note">{escape(name)}, {escape(where)}; '
+        f"the grid box values are interpolated.</p>{svg}</div>"
+        for i, (name, where, svg) in enumerate(places)
+    )
+    return (
+        '<section class="card tabs" id="places"><h2>At places</h2>'
+        f'<div class="bar" role="tablist">{tabs}</div>{panels}</section>'
+    )
+
+
+def maps_section(variables: Sequence[VariableMaps], note: str) -> str:
+    """Maps: tabs for the variables, a slider for the lead.
+
+    Args:
+        variables: All with the same leads.
+        note: What the pictures are, plain text.
+    """
+    leads = variables[0].leads
+    tabs = "".join(
+        f'<button role="tab" data-panel="maps-{i}" aria-selected="{_bool(i == 0)}" '
+        f'title="{escape(one.label, quote=True)}">{escape(one.name)}</button>'
+        for i, one in enumerate(variables)
+    )
+    slider = ""
+    if len(leads) > 1:
+        slider = (
+            '<label class="slide">Valid <input type="range" id="lead" min="0" '
+            f'max="{len(leads) - 1}" value="0" step="1" aria-describedby="lead-name">'
+            f'<output id="lead-name" for="lead">{escape(leads[0])}</output></label>'
+        )
+    panels = []
+    for i, one in enumerate(variables):
+        frames = "".join(
+            f'<div class="frame" data-lead="{k}" data-name="{escape(lead, quote=True)}">'
+            f"<h3>{escape(one.label)}, {escape(lead)}</h3>"
+            f"{''.join(picture.html() for picture in pictures)}</div>"
+            for k, (lead, pictures) in enumerate(zip(one.leads, one.pictures, strict=True))
+        )
+        panels.append(f'<div class="panel" id="maps-{i}">{frames}</div>')
+    return (
+        '<section class="card tabs" id="maps"><h2>Maps</h2><div class="bar sticky">'
+        f'<div role="tablist" class="bar">{tabs}</div>{slider}</div>'
+        f'<p class="note">{escape(note)}</p>{"".join(panels)}</section>'
+    )
+
+
+def plots_section(title: str, note: str, plots: Sequence[str], wide: bool = False) -> str:
+    """Drawings in two columns, or one where they are wide.
+
+    Args:
+        title: Plain text.
+        note: What they show, plain text.
+        plots: SVG.
+        wide: One column.
+    """
+    if not plots:
+        return ""
+    cards = "".join(f'<div class="plot">{svg}</div>' for svg in plots)
+    kind = "plots one" if wide else "plots"
+    return (
+        f'<section class="card"><h2>{escape(title)}</h2><p class="note">{escape(note)}</p>'
+        f'<div class="{kind}">{cards}</div></section>'
+    )
+
+
+def score_table(rows: Sequence[tuple[str, str, str, Mapping[str, float]]]) -> str:
+    """Error, spread and CRPS by variable and lead.
+
+    Args:
+        rows: Variable, units, lead in words, and figures.
+    """
+    if not rows:
+        return ""
+    lines = "".join(
+        f"<tr><td>{escape(label)}{' (' + escape(units) + ')' if units else ''}</td>"
+        f"<td>{escape(lead)}</td><td>{one['crps']:.3g}</td><td>{one['rmse']:.3g}</td>"
+        f"<td>{one['spread']:.3g}</td><td>{one['ratio']:.2f}</td></tr>"
+        for label, units, lead, one in rows
+    )
+    return f"""<section class="card"><h2>Against the truth</h2>
+<p class="note">Area means over the map. Spread is corrected for the number of members, so that
+spread / error is 1 for a reliable ensemble. For intervals, regions and baselines, use
+<code>sciddiff verify</code>.</p>
+<div class="scroll"><table id="scores"><thead><tr><th>Variable</th><th>Valid</th>
+<th>fair CRPS</th><th>RMSE of mean</th><th>Spread</th><th>Spread / error</th></tr></thead>
+<tbody>{lines}</tbody></table></div></section>"""
+
+
+def provenance(facts: Mapping[str, Any]) -> str:
+    """Everything known about the source, folded away."""
+    text = escape(json.dumps(dict(facts), indent=2, ensure_ascii=False, default=str))
+    return (
+        '<section class="card"><details><summary>Where this comes from</summary>'
+        f"<pre>{text}</pre></details></section>"
+    )
+
+
+def footer() -> str:
+    """Credits."""
+    return (
+        "</main><footer><p>Coastlines: Natural Earth, public domain. Global maps are in the Equal "
+        "Earth projection, which keeps areas. This page is one file and uses no network.</p>"
+        "</footer>"
+    )
+
+
+def _bool(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _asset(name: str) -> str:
+    return (resources.files("weather.report") / "assets" / name).read_text(encoding="utf-8")
