@@ -1,0 +1,43 @@
+"""From a store to a forecast: train, fine-tune with roll-outs, export, forecast."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from sciddiff import checkpoint, config
+from sciddiff.training import train
+from weather.data.store import Store
+from weather.forecast.forecaster import Forecaster
+
+CONFIGS = sorted((Path(__file__).resolve().parents[3] / "configs" / "weather").glob("*.yaml"))
+NET = {"channels": 5, "vectors": [1, 2], "widths": [8, 16], "blocks": [1, 1], "embedding": 16}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configurations_train_on_another_store(path, small_store, small_models, tmp_path):
+    """Every shipped experiment, with a small network, store and length; then a forecast."""
+    plain = yaml.safe_load(path.read_text())
+    plain["net"]["init_args"] = NET
+    plain["out"] = str(tmp_path / "run")
+    plain["trainer"] |= {"max_steps": 3, "val_every": 2, "log_every": 1, "progress": False}
+    plain["trainer"] |= {"accelerator": "cpu", "threads": 1}
+    data = plain["domain"]["init_args"]["data"]
+    data |= {"store": str(small_store), "val_days": 20, "val_samples": 4}
+    if "init_from" in plain:
+        plain["init_from"] = data["statistics"] = small_models["crps"]
+    result = train(config.build(plain))
+    assert result.step == 3
+    model = tmp_path / "model"
+    checkpoint.export(plain["out"], model, ema=0.1)
+    forecaster = Forecaster(str(model))
+    assert forecaster.head == plain["domain"]["init_args"]["head"]
+    store = Store(small_store)
+    frames = torch.from_numpy(store.read(50, 52))
+    states = list(forecaster.rollout(frames, store.times[51], 2, range(2), 0))
+    assert states[1].shape == (2, 5, 16, 32)
+    start = checkpoint.load(small_models["crps"]).denoiser.net.state_dict()
+    now = forecaster.denoiser.net.state_dict()
+    far = max(float((now[k] - start[k]).abs().max()) for k in now)
+    assert (far < 0.02) == ("init_from" in plain)
