@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sciddiff.errors import InputError
 from weather.verification.instants import Instants, lead_seconds
+from weather.verification.layers import find_dimensions, find_layers
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,16 +26,6 @@ __all__ = ["ArrayEnsemble", "Ensemble", "FileEnsemble", "Reader", "open_dataset"
 
 Reader = Callable[[int, str], NDArray[np.float32]]
 """Takes the index of a lead and a channel, gives the members `[M, H, W]` south to north."""
-
-DIMENSIONS = {
-    "time": ("time", "start", "init_time", "initial_time", "forecast_reference_time"),
-    "number": ("number", "member", "realization", "ensemble", "ens"),
-    "lead": ("prediction_timedelta", "lead", "lead_time", "step", "forecast_period"),
-    "latitude": ("latitude", "lat"),
-    "longitude": ("longitude", "lon"),
-}
-"""Names under which files hold the dimensions of a forecast, the own ones first."""
-
 
 class Ensemble(ABC):
     """Trajectories of several members from several initial times.
@@ -102,16 +93,13 @@ class FileEnsemble(Ensemble):
     def __init__(self, path: Path | str, name: str | None = None) -> None:
         self.path = Path(path)
         self._data = data = open_dataset(self.path)
-        self._dims = _dimensions(self.path, data)
+        self._dims = find_dimensions(data, self.path)
         self._flip, self._roll, self.lat, self.lon = orient(
             data[self._dims["latitude"]].values, data[self._dims["longitude"]].values
         )
         self.name = name or str(data.attrs.get("model") or self.path.name.split(".")[0])
-        own = {self._dims[role] for role in DIMENSIONS if role in self._dims}
-        self.channels = tuple(
-            str(v) for v in data.data_vars
-            if {self._dims["latitude"], self._dims["lead"]} <= set(data[v].dims) <= own
-        )  # fmt: skip
+        self._layers = find_layers(data, self._dims, self.path)
+        self.channels = tuple(self._layers)
         if not self.channels:
             raise InputError(f"{path}: holds no field by lead, latitude and longitude")
         self.members = data.sizes[self._dims["number"]] if "number" in self._dims else 1
@@ -136,14 +124,17 @@ class FileEnsemble(Ensemble):
 
     def _block(self, channel: str, lead: int, leads: Sequence[int]) -> range:
         """Leads that lie in one chunk of the file are read together."""
-        size = self._data[channel].encoding.get("preferred_chunks", {}).get(self._dims["lead"], 1)
+        source = self._data[self._layers[channel].source]
+        size = source.encoding.get("preferred_chunks", {}).get(self._dims["lead"], 1)
         start = lead - lead % size
         return range(max(start, leads[0]), min(start + size, leads[-1] + 1))
 
     def _read(self, case: int, leads: range, channel: str) -> NDArray[np.float32]:
         """Fields of all members, `[M, L, H, W]`."""
-        dims = self._dims
-        field = self._data[channel].isel({dims["lead"]: slice(leads.start, leads.stop)})
+        dims, layer = self._dims, self._layers[channel]
+        field = self._data[layer.source].isel({dims["lead"]: slice(leads.start, leads.stop)})
+        if layer.level_dim is not None:
+            field = field.isel({layer.level_dim: layer.level})
         if dims["time"] in field.dims:
             field = field.isel({dims["time"]: case})
         if "number" not in dims or dims["number"] not in field.dims:
@@ -151,6 +142,8 @@ class FileEnsemble(Ensemble):
             dims = {**dims, "number": "number"}
         order = ("number", "lead", "latitude", "longitude")
         values = field.transpose(*(dims[role] for role in order)).values.astype(np.float32)
+        if layer.conversion is not None:
+            values = layer.conversion(values)
         values = values[:, :, ::-1] if self._flip else values
         return np.roll(values, self._roll, -1) if self._roll else values
 
@@ -174,22 +167,6 @@ def open_dataset(path: Path) -> xr.Dataset:
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: not readable as Zarr or NetCDF ({reason})") from error
-
-
-def _dimensions(path: Path, data: xr.Dataset) -> dict[str, str]:
-    found = {}
-    for role, names in DIMENSIONS.items():
-        for name in names:
-            if name in data.dims or (role == "time" and name in data.coords):
-                found[role] = name
-                break
-    for role in ("time", "lead", "latitude", "longitude"):
-        if role not in found:
-            raise InputError(
-                f"{path}: has no dimension {DIMENSIONS[role][0]}; "
-                "a forecast has time, number, prediction_timedelta, latitude and longitude"
-            )
-    return found
 
 
 def orient(

@@ -5,7 +5,7 @@ With members :math:`x_i`, truth :math:`y` and area weights that sum to 1 in each
 * fair CRPS :math:`\frac1M\sum_i|x_i-y|-\frac1{2M(M-1)}\sum_{i,j}|x_i-x_j|`, whose expectation does
   not depend on M (Ferro 2014), by ``scoringrules``;
 * fair Brier score of the event :math:`x\ge a`:
-  :math:`(p-o)^2-p(1-p)/(M-1)`, as ``scores`` has it;
+  :math:`(p-o)^2-p(1-p)/(M-1)`;
 * rank of the truth among the members, ties shared equally between the ranks they span;
 * fair energy score, the CRPS with the Euclidean norm over all points and variables, from the
   matrix of scalar products, so that no [M, M, points] array is formed.
@@ -64,8 +64,8 @@ def score_field(
     if thresholds is not None:
         hits = (members[:, None] >= thresholds).sum(0)
         happened = truths[:, None] >= thresholds
-        found["brier"] = _brier(members, truths, thresholds, weights)
         found["reliability"] = _reliability(hits, happened, weights, size)
+        found["brier"] = _brier(found["reliability"])
     return found
 
 
@@ -138,26 +138,15 @@ def _ranks(members: Fields, truths: Fields, weights: Floats) -> Floats:
     return np.cumsum(counts, -1)[:, :-1]
 
 
-def _brier(
-    members: Fields, truths: Fields, thresholds: Fields, weights: Floats
-) -> Floats:  # fmt: skip
-    import xarray as xr
-    from scores.probability import brier_score_for_ensemble
-
-    point = xr.DataArray(weights, dims=("region", "point"))
-    scored = [
-        brier_score_for_ensemble(
-            xr.DataArray(members - threshold, dims=("member", "point")),
-            xr.DataArray(truths - threshold, dims=("truth", "point")),
-            "member",
-            0.0,
-            preserve_dims=("truth", "point"),
-            fair_correction=len(members) > 1,
-        ).mean("truth")
-        for threshold in thresholds
-    ]
-    averaged = [xr.dot(one.squeeze("threshold"), point, dim="point").values for one in scored]
-    return np.stack(averaged, -1)
+def _brier(table: Floats) -> Floats:
+    """Fair Brier score from counts of hits, `[R, Q]`: all it depends on is in the table."""
+    size = table.shape[-2] - 1
+    chance = np.arange(size + 1) / size
+    weight, event = table[..., 0], table[..., 1]
+    score = weight * chance**2 + event * (1.0 - 2.0 * chance)
+    if size > 1:
+        score = score - weight * chance * (1.0 - chance) / (size - 1)
+    return score.sum(-1)
 
 
 def _reliability(
@@ -187,11 +176,13 @@ def energy_products(members: Fields, truths: Fields, weights: Floats, scale: flo
         `[R, M + K, M + K]`.
     """
     members, truths, weights = _valid(members, truths, weights)
-    fields = np.concatenate([members, truths]).astype(np.float64)
-    fields = (fields - fields.mean(0)) / scale
+    fields = np.concatenate([members, truths])
+    # Relative to their mean float32 is enough, and the product is where the time goes.
+    fields = (fields - fields.mean(0)) / np.float32(scale)
     squares = []
     for weight in weights:
-        product = (fields * weight) @ fields.T
+        rooted = fields * np.sqrt(weight).astype(np.float32)
+        product = (rooted @ rooted.T).astype(np.float64)
         length = np.diagonal(product)
         squares.append(np.maximum(length[:, None] + length[None] - 2 * product, 0.0))
     return np.stack(squares)

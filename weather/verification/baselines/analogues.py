@@ -1,8 +1,8 @@
 r"""Analogues: what followed the training states most like the initial one.
 
 The k nearest states of the season, by distance in the space of the leading patterns, are found,
-and their futures are the ensemble (Lorenz 1969).  No state of a large space has a near twin, so the
-difference from the analogue is carried along as it fades:
+and their futures are the ensemble (Lorenz 1969).  No state of a large space has a near twin, so
+the difference from the analogue is carried along as it fades:
 :math:`x'_n = x'_{d+n} + \rho_n(x'_0 - x'_d)`; without it an analogue begins far from the truth.
 """
 
@@ -37,7 +37,7 @@ class Analogues(Baseline):
 
     def __init__(
         self, patterns: Patterns, persistence: DampedPersistence | None,
-        window: float = 45.0, apart: int = 2,
+        window: float = 90.0, apart: int = 2,
     ) -> None:  # fmt: skip
         self.patterns, self.climate = patterns, patterns.climate
         self.history, self._window, self._apart = patterns.climate.history, window, apart

@@ -17,11 +17,13 @@ from collections.abc import Iterator
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weather.verification.baselines.base import Baseline, Fields
 from weather.verification.baselines.climatology import draw_season
 from weather.verification.baselines.patterns import Floats, Patterns
 from weather.verification.baselines.persistence import clip_positive
+from weather.verification.instants import YEAR_DAYS, day_of_year, days_apart
 
 __all__ = ["InverseModel"]
 
@@ -32,30 +34,35 @@ class InverseModel(Baseline):
 
     Args:
         patterns: Of the training states.
+        fitted: Days of the year on either side from which the dynamics are estimated, around the
+            middle of the month of the initial time; half a year means all states.
         window: Days of the year on either side from which the rest's errors are taken.
-
-    Attributes:
-        propagator: G, `[E, E]`.
-        forcing: Square root F of the covariance of the noise, F F^T, `[E, E]`.
     """
 
     name = "linear inverse model"
 
-    def __init__(self, patterns: Patterns, window: float = 30.0) -> None:
+    def __init__(self, patterns: Patterns, fitted: float = 90.0, window: float = 30.0) -> None:
         self.patterns, self.climate = patterns, patterns.climate
-        self.history, self._window = patterns.climate.history, window
-        now = np.flatnonzero(self.history.continues(1))
-        a = patterns.amplitudes
-        lagged = a[now + 1].T @ a[now] / len(now)
-        covariance = a[now].T @ a[now] / len(now)
-        self.propagator: Floats = np.linalg.solve(covariance, lagged.T).T
-        noise = covariance - self.propagator @ covariance @ self.propagator.T
-        values, vectors = np.linalg.eigh((noise + noise.T) / 2)
-        # Sampling can leave tiny negative variances; the total is kept.
-        kept = np.maximum(values, 0.0)
-        kept *= values.sum() / kept.sum() if kept.sum() > 0 else 0.0
-        self.forcing: Floats = vectors * np.sqrt(kept)
+        self.history, self._window, self._fitted = patterns.climate.history, window, fitted
+        self._seasons: dict[int, tuple[Floats, Floats]] = {}
         self._fading: dict[int, Fields] = {}
+
+    def dynamics(self, day: float) -> tuple[Floats, Floats]:
+        """G and a square root of the covariance of the noise, each `[E, E]`.
+
+        Args:
+            day: Of the year; only its month counts.
+        """
+        month = int(day * 12 / YEAR_DAYS) % 12
+        if month not in self._seasons:
+            middle = (month + 0.5) * YEAR_DAYS / 12
+            near = days_apart(self.history.days, middle) <= self._fitted
+            whole = self.history.continues(1)
+            # A short season cannot carry a large matrix.
+            few = (near & whole).sum() < 4 * self.patterns.count
+            now = np.flatnonzero(whole if few else near & whole)
+            self._seasons[month] = _linear_dynamics(self.patterns.amplitudes, now)
+        return self._seasons[month]
 
     def rollout(
         self, initial: Fields, time: int, steps: int, members: int, generator: np.random.Generator
@@ -65,9 +72,11 @@ class InverseModel(Baseline):
         amplitudes = np.repeat(self.patterns.project(start), members, 0)
         rest = self.patterns.remainder(start)
         past = self.patterns.remainder(self.climate.anomalies_of(drawn))
+        day = day_of_year(np.array([time]), self.history.times.calendar)[0]
+        propagator, forcing = self.dynamics(float(day))
         for step in range(1, steps + 1):
             noise = generator.standard_normal((members, self.patterns.count))
-            amplitudes = amplitudes @ self.propagator.T + noise @ self.forcing.T
+            amplitudes = amplitudes @ propagator.T + noise @ forcing.T
             fading = self._memory_of_rest(step)
             error = self.patterns.remainder(self.climate.anomalies_of(drawn + step))
             error -= fading * past
@@ -93,3 +102,16 @@ class InverseModel(Baseline):
             memory = np.divide(product, root, out=np.zeros_like(product), where=root > 0)
             self._fading[step] = np.clip(memory, 0.0, 1.0).astype(np.float32)
         return self._fading[step]
+
+
+def _linear_dynamics(a: Floats, now: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """G and the root of the noise from amplitudes at `now` and one step later."""
+    lagged = a[now + 1].T @ a[now] / len(now)
+    covariance = a[now].T @ a[now] / len(now)
+    propagator = np.linalg.solve(covariance, lagged.T).T
+    noise = covariance - propagator @ covariance @ propagator.T
+    values, vectors = np.linalg.eigh((noise + noise.T) / 2)
+    # Sampling can leave tiny negative variances; the total is kept.
+    kept = np.maximum(values, 0.0)
+    kept *= values.sum() / kept.sum() if kept.sum() > 0 else 0.0
+    return propagator, vectors * np.sqrt(kept)

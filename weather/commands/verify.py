@@ -1,0 +1,255 @@
+"""``sciddiff verify``: score a forecast against what happened."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sciddiff.cli.command import Command
+from sciddiff.cli.options import add_json, add_output, add_seed, count
+from sciddiff.cli.output import emit
+from sciddiff.cli.progress import progress
+from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    from weather.verification.baselines import Climate
+    from weather.verification.ensembles import Ensemble
+    from weather.verification.figures import Verification
+    from weather.verification.truths import Truth
+    from weather.verification.verify import Plan
+
+_EXAMPLES = """examples:
+  sciddiff verify fc.zarr truth.zarr -o scores/
+  sciddiff verify fc.zarr truth.zarr --train data.zarr -o scores/    (with baselines)
+  sciddiff verify fc.zarr truth_ensembles.nc --train data.zarr --analyses control.nc
+  sciddiff verify fc.zarr truth.zarr --channels z500 t850 --threshold "t850>q0.95"
+  sciddiff verify fc.zarr truth.zarr --region globe europe=35:75,-12.5:42.5
+  sciddiff verify fc.zarr truth.zarr --compare other.zarr --workers 4
+
+The truth is a prepared store or a file of fields along time; a file with initial times, members
+and leads is an ensemble of equally valid truths, whose members also score each other: the limit.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("forecast", type=Path, help="what sciddiff forecast wrote (Zarr or NetCDF)")
+    add("truth", type=Path, help="prepared store, file of fields along time, or truth ensemble")
+    add_output(parser, "scores")
+    add("--compare", type=Path, nargs="+", default=[], metavar="FC", help="more forecasts")
+    what = parser.add_argument_group("what")
+    what.add_argument("--channels", nargs="+", metavar="C", help="default: all in common")
+    what.add_argument("--leads", nargs="+", type=float, metavar="D", help="days (default: all)")
+    what.add_argument(
+        "--region",
+        nargs="+",
+        metavar="R",
+        help="globe, north, tropics, south or name=35:75,-12.5:42.5 (default: the four)",
+    )
+    what.add_argument(
+        "--threshold",
+        nargs="+",
+        metavar="E",
+        help='events for Brier and reliability: "tas>303.15", "z500>q0.9" (default with --train:'
+        " >q0.1 >q0.9 of every channel)",
+    )
+    what.add_argument(
+        "--regrid",
+        choices=("conservative", "bilinear"),
+        help="bring a truth along time to the forecast's grid",
+    )
+    base = parser.add_argument_group("baselines")
+    base.add_argument("--train", type=Path, metavar="STORE", help="training states: the climate")
+    base.add_argument(
+        "--baselines",
+        nargs="*",
+        metavar="B",
+        help="climatology, persistence, lim, analogues (default with --train: all; else none)",
+    )
+    base.add_argument(
+        "--analyses",
+        type=Path,
+        metavar="FILE",
+        help="states the baselines start from (default: the truth, if along time)",
+    )
+    base.add_argument(
+        "--baseline-members", type=count(2), default=50, metavar="M", help="members (default 50)"
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--block-days", type=float, default=10.0, metavar="D", help="of the bootstrap (10)"
+    )
+    how.add_argument(
+        "--draws", type=count(), default=1000, metavar="B", help="of the bootstrap (1000)"
+    )
+    how.add_argument(
+        "--workers", type=count(), default=1, metavar="W", help="initial times at once (1)"
+    )
+    how.add_argument("--no-plots", action="store_true", help="numbers only")
+    add_seed(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score the forecast and write the scores.
+
+    Raises:
+        InputError: An option or a file that cannot be used.
+    """
+    from weather.verification.output import summary_rows, write_scores
+    from weather.verification.table import table_text
+
+    _check_packages()
+    began = time.perf_counter()
+    result, notes = _verify(args)
+    paths = write_scores(result, args.out, plots=not args.no_plots)
+    rows = summary_rows(result)
+    facts = {
+        "folder": str(args.out),
+        "files": [path.name for path in paths],
+        "initial_times": len(result.times),
+        "truths": result.truths,
+        "seconds": round(time.perf_counter() - began, 2),
+    }
+    region, size = result.regions[0], len(result.times)
+    against = f", {result.truths} truths each" if result.truths > 1 else ""
+    text = (
+        f"{table_text(rows)}"
+        f"{region}, {size} initial times{against}; ±: 95 % by block bootstrap over initial times\n"
+        f"{args.out}: {', '.join(path.name for path in paths)}"
+    )
+    if notes and not args.json:
+        sys.stderr.write("".join(f"note: {note}\n" for note in notes))
+    emit(args, {**facts, "notes": list(notes), "region": region, "scores": rows}, text)
+    return 0
+
+
+def _check_packages() -> None:
+    """Say at once what is missing, not after minutes.
+
+    Raises:
+        MissingExtra: A package is not installed.
+    """
+    from importlib.util import find_spec
+
+    from sciddiff.errors import MissingExtra
+
+    for package in ("xarray", "scores", "scoringrules", "scipy", "dask"):
+        if find_spec(package) is None:
+            raise MissingExtra(package, "weather")
+
+
+def _verify(args: argparse.Namespace) -> tuple[Verification, tuple[str, ...]]:
+    from weather.verification.ensembles import FileEnsemble
+    from weather.verification.regions import STANDARD_REGIONS, parse_region
+    from weather.verification.sources import open_truth
+    from weather.verification.thresholds import CLIMATE_EVENTS, Quantiles, parse_event
+    from weather.verification.verify import VerifySettings, align, detect_grid, verify
+
+    forecast = FileEnsemble(args.forecast)
+    others: list[Ensemble] = [FileEnsemble(path) for path in args.compare]
+    _name_apart([forecast, *others], [args.forecast, *args.compare])
+    grid = detect_grid(forecast.lat, forecast.lon) if args.regrid else None
+    truth = open_truth(args.truth, str(grid or ""), args.regrid or "conservative")
+    leads = None if args.leads is None else [round(day * 86400) for day in args.leads]
+    plan = align(forecast, truth, args.channels, leads)
+    climate = _climate(args)
+    events = tuple(parse_event(text) for text in args.threshold or ())
+    if not args.threshold and climate is not None:
+        events = CLIMATE_EVENTS
+    history = None if climate is None else climate.history
+    thresholds = Quantiles(events, history) if events else None
+    regions = tuple(parse_region(text) for text in args.region or ()) or STANDARD_REGIONS
+    settings = VerifySettings(
+        regions, args.block_days, args.draws, seed=args.seed, workers=args.workers
+    )
+    baselines = _baselines(args, climate, truth, plan)
+    with progress("verifying (initial times)", len(plan.times), show=not args.json) as bar:
+        before = 0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal before
+            bar.advance(done - before)
+            before = done
+
+        result = verify(
+            [forecast, *others, *baselines], truth, plan, settings, thresholds,
+            _scales(climate, plan.channels), tell,
+        )  # fmt: skip
+    return result, plan.left_out
+
+
+def _name_apart(ensembles: list[Any], paths: list[Path]) -> None:
+    """Forecasts of one model are called by their files."""
+    names = [ensemble.name for ensemble in ensembles]
+    if len(set(names)) < len(names):
+        for ensemble, path in zip(ensembles, paths, strict=True):
+            ensemble.name = path.name.split(".")[0]
+
+
+def _climate(args: argparse.Namespace) -> Climate | None:
+    from weather.verification.baselines import Climate, History
+    from weather.verification.sources import open_states
+
+    if args.train is None:
+        if args.baselines:
+            raise InputError("--baselines: need training states; add --train data.zarr")
+        return None
+    return Climate(History(open_states(args.train)))
+
+
+def _scales(climate: Climate | None, channels: tuple[str, ...]) -> list[float] | None:
+    """Size of anomalies, where the climate knows every channel."""
+    if climate is None or any(name not in climate.history.channels for name in channels):
+        return None
+    return [float(climate.scale[climate.history.channels.index(name)]) for name in channels]
+
+
+def _baselines(
+    args: argparse.Namespace, climate: Climate | None, truth: Truth, plan: Plan
+) -> list[Ensemble]:
+    from weather.verification.baselines import (
+        BASELINES,
+        BaselineEnsemble,
+        History,
+        analyses_of,
+        choose_baselines,
+    )
+    from weather.verification.sources import open_states
+
+    names = BASELINES if args.baselines is None else tuple(args.baselines)
+    if climate is None or not names:
+        return []
+    source = args.analyses or (args.truth if truth.members == 1 else None)
+    if source is None:
+        raise InputError(
+            "--train: the baselines start from analyses, which truth ensembles do not hold; add "
+            "--analyses FILE, or --baselines with no name after it"
+        )
+    lacking = [name for name in plan.channels if name not in climate.history.channels]
+    if lacking:
+        raise InputError(
+            f"{args.train}: has no {', '.join(lacking)} for the baselines; leave it out with "
+            "--channels"
+        )
+    # Read piece by piece: a baseline needs one state of it for every initial time.
+    analyses = History(open_states(source), resident=0)
+    states = analyses_of(analyses, climate.history.channels, str(source))
+    return [
+        BaselineEnsemble(
+            baseline, states, plan.times, plan.leads, args.baseline_members, plan.channels,
+            args.seed,
+        )  # fmt: skip
+        for baseline in choose_baselines(names, climate)
+    ]
+
+
+command = Command(
+    "verify", "score a forecast against what happened, beside baselines", configure, run
+)

@@ -1,0 +1,83 @@
+"""From the paths a user names to truths, analyses and climates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sciddiff.errors import InputError
+from weather.verification.ensembles import FileEnsemble, open_dataset
+from weather.verification.layers import DIMENSIONS
+from weather.verification.truths import EnsembleTruth, SeriesTruth, States, Truth
+
+if TYPE_CHECKING:
+    from weather.data.reading import Reader
+
+__all__ = ["FileStates", "open_states", "open_truth"]
+
+
+@final
+class FileStates:
+    """Fields along time in files that are not a prepared store, matched as ``prepare`` does.
+
+    Args:
+        reader: The files, opened and matched.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.channels: Sequence[Any] = [m.channel for m in reader.matching.matches]
+        self.grid: Any = reader.grid
+        self.times: Any = reader.selection.times
+        self.step_hours = float(reader.selection.step.hours)
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Fields `[T, C, H, W]` in the channels' units."""
+        return self._reader.block(start, stop)[0]
+
+
+def open_states(path: Path, grid: str = "", method: str = "conservative") -> States:
+    """Open a prepared store, or files that the data package can match.
+
+    Args:
+        path: Store or file.
+        grid: Bring the fields of files to this grid; default their own.
+        method: ``conservative`` or ``bilinear``.
+
+    Raises:
+        InputError: Absent, or not understood.
+    """
+    from weather.data.store import Store, is_store
+
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if is_store(path):
+        return Store(path)
+    from weather.data.reading import ReaderSettings, open_reader
+
+    settings = ReaderSettings(grid=grid, method=method, gaps="keep", any_values=True)  # type: ignore[arg-type]
+    return FileStates(open_reader([path], settings, probe=False))
+
+
+def open_truth(path: Path, grid: str = "", method: str = "conservative") -> Truth:
+    """Open what forecasts are scored by.
+
+    A prepared store or a file of fields along time is one truth; a file with initial times,
+    members and leads is an ensemble of equally valid ones.
+
+    Raises:
+        InputError: Absent, or not understood.
+    """
+    from weather.data.store import is_store
+
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if not is_store(path) and (path.is_dir() or path.suffix in (".nc", ".nc4", ".zarr")):
+        data = open_dataset(path)
+        if any(name in data.dims for name in DIMENSIONS["lead"]):
+            return EnsembleTruth(FileEnsemble(path))
+    return SeriesTruth(open_states(path, grid, method))
