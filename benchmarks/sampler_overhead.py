@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--residues", type=int, default=100)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--milliseconds", type=float, default=15.0, help="of one network call")
-    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=50)
     args = parser.parse_args()
     torch.set_num_threads(1)
     for sampler in (

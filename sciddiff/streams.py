@@ -44,7 +44,7 @@ _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
-_AHEAD = 16  # draws of normals made at once
+_AHEAD = 20  # draws of normals made at once
 _AHEAD_NUMBERS = 2**16  # and no more than will make this many numbers
 
 _Kind = tuple[torch.Size, torch.dtype, torch.device, "Layout | None"]
@@ -138,15 +138,15 @@ class Streams:
         """Two doubles in (0, 1) for each pair of a sample index and a block number.
 
         Args:
-            owner: Sample indices, int64, broadcastable against ``block``.
-            block: Block numbers, int64 ``[groups, blocks]``.
+            owner: Sample indices, int64 ``[groups, 1]``.
+            block: Block numbers, int64 ``[groups or 1, blocks]``.
             count: How many draws to make, from the present one.
 
         Returns:
             Two tensors ``[count, groups, blocks]``.
         """
         key = (self.seed & _WORD, self.seed >> 32)
-        shape = (count, *torch.broadcast_shapes(owner.shape, block.shape))
+        shape = (count, len(owner), block.shape[1])
         if owner.device.type == "cpu":
             numbers, samples = block.numpy(), owner.numpy()
             draws = np.arange(self.draws, self.draws + count)[:, None, None]

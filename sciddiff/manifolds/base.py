@@ -15,6 +15,7 @@ last ``tangent_ndim``; all leading dimensions are batch. Norms are such that a s
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -111,6 +112,46 @@ class Manifold(ABC):
             fraction: Broadcastable against a tangent vector of ``x``.
         """
         return self.exp(x, fraction * self.log(x, y))
+
+    @property
+    def reach(self) -> float:
+        """How far a geodesic is followed: just short of the cut locus.
+
+        Every compact manifold here has injectivity radius pi.
+        """
+        return 0.999 * math.pi if self.compact else math.inf
+
+    def detour(
+        self,
+        x: Tensor,
+        y: Tensor,
+        stretch: Tensor | float,
+        scale: Tensor | float,
+        fraction: Tensor | float,
+        generator: Generator | None,
+        layout: Layout | None = None,
+    ) -> Tensor:
+        """The way back from a random point beyond ``y``.
+
+        The geodesic from ``x`` to ``y`` is prolonged to ``stretch`` times its length, at most to
+        `reach`; from there goes one isotropic random step; the result lies a ``fraction`` of the
+        way from ``x`` to where that ends.
+
+        Args:
+            x: Points, ``[..., *event]``.
+            y: Points, ``[..., *event]``.
+            stretch: Factor of the distance, broadcastable against a tangent vector of ``x``.
+            scale: Size of the random step, as for ``stretch``.
+            fraction: As for ``stretch``.
+            generator: Random source.
+            layout: How the rows are grouped in samples.
+        """
+        out = stretch * self.log(x, y)
+        length = self.norm(out)
+        length = length.reshape(*length.shape, *(1,) * (out.ndim - length.ndim))
+        end = self.exp(x, out * (self.reach / length).clamp(max=1.0))
+        end = self.exp(end, scale * self.randn_tangent(end, generator, layout))
+        return self.geodesic(x, end, fraction)
 
     def prior(
         self, like: Tensor, generator: Generator | None = None, layout: Layout | None = None

@@ -8,17 +8,21 @@ Both maps go through unit quaternions :math:`q = (w, u)`, :math:`w = \cos(\theta
 their entries lose no digits at any angle. The usual ``acos((trace - 1) / 2)`` loses half of them
 at the identity and at :math:`\pi`, where its gradient is not finite either. Every removable
 singularity is guarded on both sides of a ``where``, so that gradients are finite at 0 and at
-:math:`\pi`.
+:math:`\pi`. Where no derivative is asked for, the methods of `SO3` take the shorter way of
+`sciddiff.manifolds.so3_arrays`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sciddiff import streams
+from sciddiff.manifolds import so3_arrays as arrays
+from sciddiff.manifolds.arrays import FloatArray, shared
 from sciddiff.manifolds.base import Manifold
 
 if TYPE_CHECKING:
@@ -216,11 +220,49 @@ class SO3(Manifold):
 
     def exp(self, x: Tensor, v: Tensor) -> Tensor:
         """``x Exp(v)``: ``x [..., 3, 3]``, ``v [..., 3]`` -> ``[..., 3, 3]``."""
-        return x @ exp_map(v)
+        memory = shared(x, v) if x.shape[:-1] == v.shape else None
+        if memory is None:
+            return x @ exp_map(v)
+        moved = arrays.exp(arrays.to_components(memory[0], 2), arrays.to_components(memory[1], 1))
+        return torch.from_numpy(arrays.rows(moved, x.shape))
 
     def log(self, x: Tensor, y: Tensor) -> Tensor:
         """``Log(x^T y)``: two ``[..., 3, 3]`` -> ``[..., 3]``."""
-        return log_map(x.transpose(-1, -2) @ y)
+        memory = shared(x, y) if x.shape == y.shape else None
+        if memory is None:
+            return log_map(x.transpose(-1, -2) @ y)
+        v = arrays.log(*(arrays.to_components(points, 2) for points in memory))
+        return torch.from_numpy(arrays.rows(v, x.shape[:-1]))
+
+    def geodesic(self, x: Tensor, y: Tensor, fraction: Tensor | float) -> Tensor:
+        """See `Manifold.geodesic`."""
+        memory = shared(x, y) if x.shape == y.shape else None
+        part = _per_rotation(fraction, x)
+        if memory is None or part is None:
+            return super().geodesic(x, y, fraction)
+        start, end = (arrays.to_components(one, 2) for one in memory)
+        return torch.from_numpy(arrays.rows(arrays.geodesic(start, end, part), x.shape))
+
+    def detour(
+        self,
+        x: Tensor,
+        y: Tensor,
+        stretch: Tensor | float,
+        scale: Tensor | float,
+        fraction: Tensor | float,
+        generator: Generator | None,
+        layout: Layout | None = None,
+    ) -> Tensor:
+        """See `Manifold.detour`."""
+        memory = shared(x, y) if x.shape == y.shape else None
+        far, size, part = (_per_rotation(value, x) for value in (stretch, scale, fraction))
+        if memory is None or far is None or size is None or part is None:
+            return super().detour(x, y, stretch, scale, fraction, generator, layout)
+        step = arrays.to_components(self.randn_tangent(x, generator, layout).numpy(), 1)
+        step *= size
+        start, end = (arrays.to_components(one, 2) for one in memory)
+        reached = arrays.detour(start, end, far, self.reach, step, part)
+        return torch.from_numpy(arrays.rows(reached, x.shape))
 
     def dist(self, x: Tensor, y: Tensor) -> Tensor:
         """Angle between two rotations in radians: two ``[..., 3, 3]`` -> ``[...]``."""
@@ -228,7 +270,11 @@ class SO3(Manifold):
 
     def project(self, x: Tensor, layout: Layout | None = None) -> Tensor:
         """Orthonormalise, ``[..., 3, 3] -> [..., 3, 3]``."""
-        return orthonormalize(x)
+        memory = shared(x)
+        if memory is None:
+            return orthonormalize(x)
+        nearest = arrays.orthonormalize(arrays.to_components(memory[0], 2))
+        return torch.from_numpy(arrays.rows(nearest, x.shape))
 
     def project_tangent(self, x: Tensor, v: Tensor, layout: Layout | None = None) -> Tensor:
         """The identity: every ``[..., 3]`` is a body-frame tangent."""
@@ -245,10 +291,27 @@ class SO3(Manifold):
             layout: How the rows are grouped in samples.
         """
         rows = like.new_empty((*like.shape[:-2], 4))
-        return from_quaternion(streams.normal(rows, generator, layout))
+        q = streams.normal(rows, generator, layout)
+        memory = shared(q)
+        if memory is None:
+            return from_quaternion(q)
+        drawn = arrays.of_quaternion(arrays.to_components(memory[0], 1))
+        return torch.from_numpy(arrays.rows(drawn, like.shape))
 
     def randn_tangent(
         self, x: Tensor, generator: Generator | None = None, layout: Layout | None = None
     ) -> Tensor:
         """Standard normal rotation vectors, ``[..., 3]`` for ``x [..., 3, 3]``."""
         return streams.normal(x.new_empty(x.shape[:-1]), generator, layout)
+
+
+def _per_rotation(value: Tensor | float, x: Tensor) -> FloatArray | float | None:
+    """A number for all rotations of ``x``, or an array ``[n]`` of one each; None if neither."""
+    if not isinstance(value, Tensor):
+        return value
+    if value.ndim and value.shape[-1] != 1:
+        return None
+    memory = shared(value.to(x.dtype))
+    if memory is None:
+        return None
+    return np.broadcast_to(memory[0], (*x.shape[:-2], 1)).reshape(-1)

@@ -92,8 +92,8 @@ class GaussianPath(Path):
     ) -> Tensor:
         """See `Path.prior`: unit noise times ``prior_scale``; the state at t = 0 is that times
         ``sigma(0)``."""
-        noise = self.noise.sample(like, generator, layout)
-        return self.prior_scale * self._center(noise, layout)
+        noise = self._center(self.noise.sample(like, generator, layout), layout)
+        return noise if self.prior_scale == 1.0 else self.prior_scale * noise
 
     def first_state(self, noise: Tensor) -> Tensor:
         """The state at t = 0 that is noise alone: ``sigma(0)`` times it."""

@@ -137,31 +137,37 @@ class GeodesicPath(Path):
             return self.manifold.exp(x_t, _spread(fraction, step, layout) * step)
         ratio = (now * (1.0 - then) / (then * (1.0 - now))).nan_to_num(0.0)
         share = (eta * (1.0 - ratio**2)).clamp(0.0, 1.0 - _FORGOTTEN)
-        data = prediction.data
-        end = self._noise_end(x_t, data, now, layout)
-        end = self._walk(end, share, generator, layout)
-        back = self.manifold.log(data, end)
-        return self.manifold.exp(data, _spread(1.0 - then, back, layout) * back)
+        like = x_t if self.manifold.event_ndim == self.manifold.tangent_ndim else x_t[..., 0]
+        sizes = (
+            1.0 / (1.0 - now).clamp(min=1e-6),
+            torch.sqrt(-torch.log1p(-share) / self._eigenvalue),
+            1.0 - then,
+        )
+        stretch, scale, fraction = (_spread(size, like, layout) for size in sizes)
+        return self.manifold.detour(
+            prediction.data, x_t, stretch, scale, fraction, generator, layout
+        )
 
-    def _noise_end(self, x_t: Tensor, data: Tensor, now: Tensor, layout: Layout | None) -> Tensor:
-        """Prolong the geodesic from the data through the state, at most to its cut locus."""
-        back = self.manifold.log(data, x_t)
-        back = back / _spread((1.0 - now).clamp(min=1e-6), back, layout)
-        length = self.manifold.norm(back)
-        length = length.reshape(*length.shape, *(1,) * (back.ndim - length.ndim))
-        # Every compact manifold here has injectivity radius pi.
-        return self.manifold.exp(data, back * (0.999 * math.pi / length).clamp(max=1.0))
+    def detour_sizes(self, left: float, share: float) -> tuple[float, float]:
+        """How far the noise end is, and how long it walks, in a stochastic step.
 
-    def _walk(
-        self, x: Tensor, share: Tensor, generator: Generator | None, layout: Layout | None
-    ) -> Tensor:
-        """Random walk until the slowest mode has decayed by ``sqrt(1 - share)``."""
+        Args:
+            left: ``1 - kappa`` where the step starts.
+            share: Share of the noise to replace.
+
+        Returns:
+            The length of the whole geodesic over that of its end ahead, and the standard deviation
+            of the random walk that takes the slowest mode down by ``sqrt(1 - share)``.
+        """
+        decay = -math.log1p(-min(max(share, 0.0), 1.0 - _FORGOTTEN))
+        return 1.0 / max(left, 1e-6), math.sqrt(decay / self._eigenvalue)
+
+    @property
+    def _eigenvalue(self) -> float:
+        """Of the Laplacian, on the slowest mode."""
         # A mode of Laplace eigenvalue e decays as exp(-e variance / 2). The slowest has e = 1 on
         # the circle, 2 on SO(3) (l = 1, character form l (l + 1)) and d on the d-sphere.
-        eigenvalue = 2.0 if isinstance(self.manifold, SO3) else float(self.manifold.tangent_dim)
-        scale = torch.sqrt(-torch.log1p(-share) / eigenvalue)
-        noise = self.manifold.randn_tangent(x, generator, layout)
-        return self.manifold.exp(x, _spread(scale, noise, layout) * noise)
+        return 2.0 if isinstance(self.manifold, SO3) else float(self.manifold.tangent_dim)
 
     def velocity(self, prediction: Prediction) -> Tensor:
         """Time derivative of the state, a tangent vector."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction
-from sciddiff.samplers.leaves import AffineLeaf, Fresh, GaussianLeaf, Stage, leaf_of
+from sciddiff.samplers.leaves import AffineLeaf, Fresh, GaussianLeaf, Stage, first_order, leaf_of
 from sciddiff.state import Layout, State
 from sciddiff.streams import Generator
 
@@ -141,12 +141,6 @@ class Walk:
                 target = torch.tensor(log_snr, dtype=torch.float64)
                 return float(leaf.path.schedule.inverse(target))
         return fallback
-
-
-def first_order(stages: int) -> Callable[[AffineLeaf], tuple[float, ...]]:
-    """Weights that use the first stage alone."""
-    weights = (1.0, *(0.0,) * (stages - 1))
-    return lambda leaf: weights
 
 
 class Sampler(ABC):

@@ -39,7 +39,7 @@ from sciddiff.prediction import Prediction, TangentPrediction
 from sciddiff.state import Layout, State
 from sciddiff.streams import Generator
 
-__all__ = ["AffineLeaf", "Fresh", "Leaf", "Stage", "TransitionLeaf", "leaf_of"]
+__all__ = ["AffineLeaf", "Fresh", "Leaf", "Stage", "TransitionLeaf", "first_order", "leaf_of"]
 
 _NOISE_FREE = 1e-6  # sigma / alpha below which no noise is left: cos(pi / 2) is not exactly 0
 
@@ -223,6 +223,14 @@ class GaussianLeaf(AffineLeaf):
             )
         return result
 
+    def transition(self, stage: Stage, s: float, eta: float) -> Tensor:
+        """See `Leaf.transition`: `GaussianPath.transition`, with levels looked up."""
+        (alpha, sigma), (alpha_s, sigma_s) = self.levels(stage.t), self.levels(s)
+        share = eta * _natural_share(alpha, sigma, alpha_s, sigma_s)
+        keep = sigma_s / sigma * math.sqrt(1.0 - share)
+        terms = [(alpha_s - keep * alpha, stage.predictions[self.name])]
+        return self._combine(stage.x[self.name], keep, terms, sigma_s * math.sqrt(share))
+
     def renoise(self, x: Tensor, t: float, earlier: float, scale: float) -> Tensor:
         """See `Leaf.renoise`: ``x / alpha`` gains the difference of the variances."""
         (alpha, sigma), (alpha_e, sigma_e) = self.levels(t), self.levels(earlier)
@@ -270,9 +278,21 @@ class GeodesicLeaf(AffineLeaf):
         share = 0.0 if fresh is None else fresh.eta * fresh.split(self)[1] ** 2
         if share <= 0.0:
             return super().move(stages, s, weights, None)
-        (kappa, left), (kappa_s, left_s) = self.levels(stages[0].t), self.levels(s)
-        most = 1.0 - (kappa * left_s / (kappa_s * left)) ** 2
+        most = _natural_share(*self.levels(stages[0].t), *self.levels(s))
         return self.continued(stages, s, min(share / most, 1.0))
+
+    def transition(self, stage: Stage, s: float, eta: float) -> Tensor:
+        """See `Leaf.transition`: `GeodesicPath.transition`, with levels looked up."""
+        if eta <= 0.0:
+            return super().move((stage,), s, first_order(1), None)
+        (kappa, left), (kappa_s, left_s) = self.levels(stage.t), self.levels(s)
+        stretch, scale = self.path.detour_sizes(
+            left, eta * _natural_share(kappa, left, kappa_s, left_s)
+        )
+        return self.path.manifold.detour(
+            stage.predictions[self.name].data, stage.x[self.name],
+            stretch, scale, left_s, self.generator, self.layout,
+        )  # fmt: skip
 
     def renoise(self, x: Tensor, t: float, earlier: float, scale: float) -> Tensor:
         """Not defined.
@@ -304,6 +324,19 @@ class TransitionLeaf(Leaf):
             InputError: Always.
         """
         raise _no_way_back(self.name)
+
+
+def first_order(stages: int) -> Callable[[AffineLeaf], tuple[float, ...]]:
+    """Weights that use the first stage alone."""
+    weights = (1.0, *(0.0,) * (stages - 1))
+    return lambda leaf: weights
+
+
+def _natural_share(alpha: float, sigma: float, alpha_s: float, sigma_s: float) -> float:
+    """The share of the noise that a step with ``eta = 1`` replaces."""
+    whole = alpha_s * sigma
+    ratio = alpha * sigma_s / whole if whole > 0.0 else 0.0
+    return min(max(1.0 - ratio**2, 0.0), 1.0)
 
 
 def _no_way_back(name: str) -> InputError:

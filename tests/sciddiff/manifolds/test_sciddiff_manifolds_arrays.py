@@ -1,0 +1,100 @@
+"""The short ways without derivatives are the long ones, and are left where derivatives matter."""
+
+import math
+
+import pytest
+import torch
+from torch.autograd import forward_ad
+
+from sciddiff.manifolds import SO3, ZeroCenterOfMass
+from sciddiff.manifolds.arrays import shared
+from sciddiff.manifolds.base import Manifold
+from sciddiff.manifolds.so3 import exp_map, log_map, orthonormalize
+from sciddiff.state import Layout
+from sciddiff.streams import Streams
+
+ANGLES = [0.0, 1e-30, 1e-12, 1e-7, 1e-4, 0.1, 1.0, 2.0, 3.1, math.pi - 1e-4, math.pi - 1e-7]
+
+
+def _pairs(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rotations, others at every one of the angles from them, and the vectors in between."""
+    start = SO3().uniform(torch.empty(len(ANGLES), 40, 3, 3, dtype=torch.float64), Streams.first(
+        0, len(ANGLES)
+    ))  # fmt: skip
+    axis = Streams.first(1, len(ANGLES)).normal(torch.empty(*start.shape[:-1], dtype=dtype))
+    axis = axis.double() / axis.double().norm(dim=-1, keepdim=True)
+    v = torch.tensor(ANGLES, dtype=torch.float64)[:, None, None] * axis
+    return start.to(dtype), (start @ exp_map(v)).to(dtype), v
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-6), (torch.float64, 1e-13)])
+def test_rotations_are_right_at_every_angle(dtype: torch.dtype, error: float) -> None:
+    manifold, (x, y, v) = SO3(), _pairs(dtype)
+    assert shared(x, y) is not None
+    assert (manifold.log(x, y).double().norm(dim=-1) - v.norm(dim=-1)).abs().max() < 2 * error
+    wide = x.double()
+    assert manifold.dist(manifold.exp(x, v.to(dtype)).double(), wide @ exp_map(v)).max() < error
+    for fraction in (0.0, 0.3, 1.0):
+        reached = manifold.geodesic(x, y, fraction).double()
+        there = wide @ exp_map(fraction * log_map(wide.mT @ y.double()))
+        assert manifold.dist(reached, there).max() < error
+    bent = x + 1e-4 * torch.sin(100.0 * x)
+    assert manifold.dist(manifold.project(bent), orthonormalize(bent)).max() < error
+
+
+@pytest.mark.parametrize("by_sample", [False, True])
+def test_a_detour_is_its_definition(by_sample: bool) -> None:
+    manifold, (x, y, _) = SO3(), _pairs(torch.float64)
+    sizes = [1.7, 0.8, 0.4]
+    if by_sample:
+        sizes = [size + torch.rand(len(x), 1, 1, dtype=x.dtype, generator=_seeded()) / 2
+                 for size in sizes]  # fmt: skip
+    short = manifold.detour(x, y, *sizes, Streams.first(3, len(x)))
+    definition = Manifold.detour(manifold, x, y, *sizes, Streams.first(3, len(x)))
+    assert torch.allclose(short, definition, rtol=0.0, atol=1e-13)
+
+
+def _seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_derivatives_are_not_lost() -> None:
+    manifold, (x, y, _) = SO3(), _pairs(torch.float64)
+    x, y = x[6], y[6]
+    v = torch.zeros(len(x), 3, dtype=x.dtype)
+    tangent = torch.ones_like(v)
+
+    def walk(v: torch.Tensor) -> torch.Tensor:
+        return manifold.log(y, manifold.exp(x, v))
+
+    wanted = torch.func.jvp(walk, (v,), (tangent,))[1]
+    step = 1e-6
+    assert torch.allclose((walk(v + step) - walk(v - step)) / (2 * step), wanted, atol=1e-7)
+    with forward_ad.dual_level():
+        dual = forward_ad.unpack_dual(walk(forward_ad.make_dual(v, tangent))).tangent
+    assert dual is not None and torch.allclose(dual, wanted)
+    leaf = v.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(walk(leaf).sum(), leaf)
+    assert torch.allclose(gradient.sum(-1), wanted.sum(-1))
+    with torch.no_grad():
+        assert torch.allclose(torch.vmap(walk)(v[:, None].expand(-1, 40, -1))[0], walk(v))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.int64])
+def test_types_without_arrays_are_left_alone(dtype: torch.dtype) -> None:
+    assert shared(torch.zeros(3, dtype=dtype)) is None
+    assert shared(torch.zeros(3), torch.zeros(3, dtype=torch.float64)) is None
+
+
+def test_padding_changes_no_bit_of_a_centred_cloud() -> None:
+    x = Streams.first(0, 2).normal(torch.empty(2, 50, 3))
+    padded = torch.cat([x, torch.full((2, 13, 3), math.nan)], 1)
+    mask = torch.arange(63).expand(2, -1) < 50
+    manifold = ZeroCenterOfMass()
+    centred = manifold.project(padded, Layout(2, mask=mask))
+    assert torch.equal(centred[:, :50], manifold.project(x, Layout(2)))
+    assert torch.equal(centred[:, 50:], torch.zeros(2, 13, 3))
+    assert centred.sum(1).abs().max() < 1e-5
+    with_gradient = manifold.project(padded.requires_grad_(True), Layout(2, mask=mask))
+    assert with_gradient.requires_grad
+    assert torch.allclose(with_gradient, centred, atol=1e-6)
