@@ -7,3 +7,4 @@ from sciddiff.guidance.base import Guided as Guided
 from sciddiff.guidance.classifier_free import ClassifierFree as ClassifierFree
 from sciddiff.guidance.compose import Compose as Compose
 from sciddiff.guidance.energy import Energy as Energy
+from sciddiff.guidance.posterior import Posterior as Posterior
