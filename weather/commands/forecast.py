@@ -137,6 +137,8 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     spec = forecaster.spec
     leads = spec.leads(args.days)
     initials = read_initial(args.initial, spec, args.start, args.regrid)
+    for initial in initials:
+        forecaster.check(initial.frames, 0, range(spec.frames))
     perturbation = perturbation_of(args.perturb, spec, args.archive, args.amplitude)
     block = args.batch or block_size(
         forecaster, args.members, memory, -(-team.world // len(initials))

@@ -297,16 +297,12 @@ class Forecaster:
         one = self.spec.channels[channel]
         level = "" if one.level_hPa is None else f" at {one.level_hPa:g} hPa"
         hours = lead * self.spec.step_hours
-        what = "the initial state" if lead == 0 else f"lead {hours:g} h"
-        remedy = (
-            "mend the input file"
-            if lead == 0
-            else "check that the initial fields are physical (units, signs), or use other weights"
-        )
-        raise InputError(
-            f"{one.name} ({one.variable}{level}): not finite in {what}, member {members[row]}; "
-            f"{remedy}"
-        )
+        if lead == 0:
+            where, remedy = "the initial state", "mend the input file"
+        else:
+            where = f"lead {hours:g} h, member {members[row]}"
+            remedy = "check that the initial fields are physical, or use other weights"
+        raise InputError(f"{one.name} ({one.variable}{level}): not finite in {where}; {remedy}")
 
     def member_bytes(self) -> int:
         """Memory that one member of a batch takes while it is stepped, estimated from the

@@ -89,10 +89,9 @@ def block_size(
         parts: Into how many blocks the members should be divisible at least.
     """
     device = forecaster.device
-    if memory is None:
-        memory = _CPU_BYTES
-        if device.type == "cuda":
-            memory = torch.cuda.mem_get_info(device)[0] // 2
+    if memory is None and device.type == "cuda":
+        memory = int(torch.cuda.mem_get_info(device)[0]) // 2
+    memory = memory or _CPU_BYTES
     fits = max(1, memory // forecaster.member_bytes())
     return max(1, min(fits, _LARGEST.get(device.type, 64), -(-members // parts)))
 

@@ -199,3 +199,22 @@ def test_bad_input_is_one_line_and_status_two(
     assert len(lines) == 1 and lines[0].startswith("sciddiff: error:")
     assert said in lines[0]
     assert not (tmp_path / "out.zarr").exists()
+
+
+def test_missing_values_are_named_before_anything_is_written(
+    small_models, small_store, tmp_path, capsys
+):
+    store = Store(small_store)
+    fields = {
+        channel.name: (("time", "lat", "lon"), store.read(5, 7)[:, c], {"units": channel.units})
+        for c, channel in enumerate(store.channels)
+    }
+    coords = {"time": store.times[5:7], "lat": store.grid.lat, "lon": store.grid.lon}
+    data = xr.Dataset(fields, coords)
+    data.u850[1, 3, 4] = np.nan
+    data.to_netcdf(tmp_path / "init.nc")
+    words = (tmp_path / "init.nc", "--model", small_models["crps"], "-o", tmp_path / "fc.zarr")
+    assert _run(*words) == 2
+    said = capsys.readouterr().err
+    assert "u850 (u at 850 hPa): not finite in the initial state" in said
+    assert not (tmp_path / "fc.zarr").exists()

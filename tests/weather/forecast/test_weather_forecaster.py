@@ -85,7 +85,7 @@ def test_what_is_not_finite_is_named(small_models, initial):
     frames, start = initial
     broken = frames.clone()
     broken[1, 0, 3, 3] = float("nan")
-    with pytest.raises(InputError, match=r"z500 \(z at 500 hPa\): .*initial state, member 4"):
+    with pytest.raises(InputError, match=r"z500 \(z at 500 hPa\): .*initial state"):
         next(iter(forecaster.rollout(broken, start, 2, [4])))
     weights = forecaster.denoiser.net.leave.bias
     kept = weights.detach().clone()
@@ -127,3 +127,34 @@ def test_memory_of_a_member_is_of_the_right_order(small_models):
     forecaster = Forecaster(small_models["crps"])
     state = 4 * 5 * 16 * 32
     assert 10 * state < forecaster.member_bytes() < 200 * state
+
+
+def test_rows_may_be_of_different_times(small_models, initial):
+    forecaster = Forecaster(small_models["crps"])
+    frames, start = initial
+    times = [forecaster.spec.after(start, n) for n in (1, 90)]
+    streams = forecast_streams(0, start, [0, 1], 1)
+    both = forecaster.step(frames.expand(2, -1, -1, -1, -1), times, streams)
+    for row, time in enumerate(times):
+        one = forecaster.step(frames[None], time, forecast_streams(0, start, [row], 1))
+        assert torch.allclose(one[0], both[row], rtol=1e-4, atol=1e-3)
+
+
+def test_a_guide_steers_the_diffusion_head_only(small_models, initial):
+    frames, start = initial
+    valid_seen = []
+
+    def guide(denoiser):
+        valid_seen.append(denoiser)
+        return denoiser
+
+    for head in ("diffusion", "crps"):
+        forecaster = Forecaster(small_models[head], sampling=SamplingSettings(steps=2))
+        valid, streams = forecaster.spec.after(start, 1), forecast_streams(0, start, [0], 1)
+        if head == "diffusion":
+            plain = forecaster.step(frames[None], valid, streams)
+            assert torch.equal(plain, forecaster.step(frames[None], valid, streams, guide))
+            assert len(valid_seen) == 1
+        else:
+            with pytest.raises(InputError, match="cannot be guided"):
+                forecaster.step(frames[None], valid, streams, guide)
