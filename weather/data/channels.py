@@ -200,13 +200,14 @@ def find_by_alias(name: str) -> tuple[Variable, float | None] | None:
     table = _aliases()
     if plain in table:
         return table[plain], None
-    match = re.fullmatch(r"(.*?[a-z])[_\- ]?p?(\d{1,4})(?:[_ ]?(?:hpa|mb|mbar))?", plain)
-    if match is None:
-        return None
-    found = table.get(match[1]) or table.get(match[1].rstrip("_- "))
-    if found is None or not found.upper or not 1 <= int(match[2]) <= 1100:
-        return None
-    return found, float(match[2])
+    plain = re.sub(r"[_ ]?(hpa|mbar|mb)$", "", plain)
+    digits = len(plain) - len(plain.rstrip("0123456789"))
+    for count in range(min(digits, 4), 0, -1):  # o3500 is ozone at 500 hPa
+        name, level = plain[:-count].rstrip("_- "), int(plain[-count:])
+        found = table.get(name) or table.get(name.removesuffix("p").rstrip("_- "))
+        if found is not None and found.upper and 1 <= level <= 1100:
+            return found, float(level)
+    return None
 
 
 def find_by_standard_name(standard_name: str, upper: bool) -> Variable | None:

@@ -94,7 +94,7 @@ def choose_times(
         message = _gap(chosen, follows, step)
         if gaps != "keep":
             raise InputError(message)
-        notes.append(f"{(~follows).sum()} gaps; windows will not cross them")
+        notes.append(f"{_count(follows)}; windows will not cross them")
     return TimeSelection(index.astype(np.int64), chosen, step, tuple(notes))
 
 
@@ -135,10 +135,15 @@ def _thin(index: NDArray[np.int64], times: NDArray[Any], every: float) -> NDArra
 def _gap(times: NDArray[Any], follows: NDArray[np.bool_], step: Step) -> str:
     i = int((~follows).argmax())
     return (
-        f"time: {(~follows).sum()} gaps in steps of {step}, first between {label(times[i])} and "
+        f"time: {_count(follows)} in steps of {step}, first between {label(times[i])} and "
         f"{label(times[i + 1])}; add the files that lack, choose a --period without, or say "
         "--gaps keep"
     )
+
+
+def _count(follows: NDArray[np.bool_]) -> str:
+    number = int((~follows).sum())
+    return "a gap" if number == 1 else f"{number} gaps"
 
 
 def parse_step(text: str) -> float:
@@ -182,9 +187,9 @@ def check_units(found: Match, raw_mean: float) -> None:
     fits = [unit for unit in _units_for(c.units) if _plausible(c, _to(unit, c, raw_mean))]
     hint = f"say --units {name}='{fits[0]}'" if fits else f"say --units {name}=UNITS"
     if found.conversion is None:
-        what = f"units {found.units!r} do not become" if found.units.strip() else "no units;"
         fit = f", which fits {' and '.join(fits)}" if fits else ""
-        what = what if found.units.strip() else "no units to convert to"
+        said = found.units.strip()
+        what = f"units {said!r} do not become" if said else "no units to convert to"
         raise InputError(
             f"{name}: {what} {c.units} ({c.name}); its mean is {raw_mean:.4g}{fit}; {hint}"
         )

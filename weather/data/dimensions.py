@@ -64,9 +64,7 @@ def normalise(
     Raises:
         InputError: The data set is not on latitudes and longitudes, or not over time.
     """
-    dataset = dataset.reset_coords(
-        [n for n in dataset.coords if n not in dataset.dims and dataset[n].ndim > 1], drop=True
-    ) if _flat(dataset, path) else dataset  # fmt: skip
+    _flat(dataset, path)
     dataset = _rename_horizontal(dataset, path, wanted)
     for role in ("time", "level", MEMBER):
         dataset = _rename(dataset, role)
@@ -77,7 +75,7 @@ def normalise(
     return _order_lon(_order_lat(dataset, path), path)
 
 
-def _flat(dataset: xr.Dataset, path: str) -> bool:
+def _flat(dataset: xr.Dataset, path: str) -> None:
     """Refuse grids whose latitude depends on longitude."""
     for name in dataset.variables:
         variable = dataset[name]
@@ -86,7 +84,6 @@ def _flat(dataset: xr.Dataset, path: str) -> bool:
                 f"{path}: latitudes vary along the rows (a rotated or projected grid); regrid to "
                 "latitudes and longitudes first, for example with cdo remapbil"
             )
-    return True
 
 
 def _role(name: str, variable: Any) -> str | None:
@@ -185,6 +182,7 @@ def _merge_expver(dataset: xr.Dataset) -> xr.Dataset:
     """ERA5 with its preliminary months: two versions along a dimension, each missing in turn."""
     if "expver" not in dataset.dims:
         return dataset
+    dataset = dataset.chunk({"time": 16} if "time" in dataset.dims else {})
     parts = [dataset.isel(expver=i, drop=True) for i in range(dataset.sizes["expver"])]
     for other in parts[1:]:
         parts[0] = parts[0].combine_first(other)

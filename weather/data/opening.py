@@ -1,11 +1,12 @@
 """Files of any laboratory as one lazy data set: NetCDF, Zarr, GRIB; one file or many.
 
-Many files are joined along time, along levels and by variable, whichever they differ in. Data are
-read through dask, only when asked for.
+Many files are joined along time, along levels and by variable, whichever they differ in, through
+dask. Data are read only when asked for.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["open_files"]
 
-_BLOCK_BYTES = 1 << 25
+_BLOCK = 16
 
 
 def open_files(
@@ -91,12 +92,12 @@ def _open(name: str) -> list[xr.Dataset]:
     path = Path(name)
     try:
         if "://" in name or _is_zarr(path):
-            parts = [xr.open_zarr(name, chunks={}, decode_timedelta=False)]
+            parts = [_open_zarr(name)]
         elif (kind := _kind(path)) == "grib":
             parts = _open_grib(name)
         elif kind == "netcdf":
-            opened = xr.open_dataset(name, engine="netcdf4", decode_timedelta=False)
-            parts = [_chunked(opened)]
+            opened = xr.open_dataset(name, engine="netcdf4", decode_timedelta=False, cache=False)
+            parts = [opened]
         else:
             raise InputError(f"{name}: neither NetCDF, GRIB nor a Zarr store; give one of these")
     except (InputError, MissingExtra):
@@ -110,6 +111,17 @@ def _open(name: str) -> list[xr.Dataset]:
     return parts
 
 
+def _open_zarr(name: str) -> xr.Dataset:
+    import xarray as xr
+
+    with warnings.catch_warnings():
+        # That metadata are not consolidated makes opening slow, nothing else.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        opened = xr.open_zarr(name, chunks={}, decode_timedelta=False)
+    # Listed in the order of the file system, which is none.
+    return opened[sorted(opened.data_vars, key=str)]
+
+
 def _open_grib(name: str) -> list[xr.Dataset]:
     try:
         import cfgrib
@@ -117,17 +129,14 @@ def _open_grib(name: str) -> list[xr.Dataset]:
         raise MissingExtra("cfgrib", "grib") from error
     # No index files beside the user's data.
     parts = cfgrib.open_datasets(name, backend_kwargs={"indexpath": ""})
-    return [_chunked(part) for part in parts]
+    return parts
 
 
 def _chunked(dataset: xr.Dataset) -> xr.Dataset:
-    """Cut along time into blocks of bounded size: whole files may not fit in memory."""
-    dims = [d for d in dataset.dims if str(d).lower() in ("time", "valid_time")]
-    if not dims or not dataset.data_vars:
-        return dataset.chunk()
-    most = max(v.nbytes for v in dataset.data_vars.values())
-    each = int(_BLOCK_BYTES / max(most / dataset.sizes[dims[0]], 1))
-    return dataset.chunk({dims[0]: max(1, min(each, dataset.sizes[dims[0]]))})
+    """Make a part lazy in a way that survives joining: one file alone is lazy by itself."""
+    if dataset.chunks or "time" not in dataset.dims:
+        return dataset
+    return dataset.chunk({"time": min(_BLOCK, dataset.sizes["time"])})
 
 
 def _times(part: xr.Dataset, name: str) -> Any:
@@ -150,7 +159,7 @@ def _join(parts: list[xr.Dataset]) -> xr.Dataset:
     """Join along time, then levels, then by variable."""
     import xarray as xr
 
-    parts = _same_grid(parts)
+    parts = [_chunked(part) for part in _same_grid(parts)]
     _same_units(parts)
     groups: dict[tuple[Any, ...], list[xr.Dataset]] = {}
     for part in parts:

@@ -93,6 +93,8 @@ def prepare_forecast(
     chosen = settings or ReaderSettings()
     if not dry_run and out.resolve() in [Path(p).resolve() for p in paths]:
         raise InputError(f"{out}: is also a file to read; choose another name")
+    if out.suffix in (".nc", ".nc4", ".h5", ".grib"):
+        raise InputError(f"{out}: a store is a Zarr folder; name it {out.with_suffix('.zarr')}")
     reader = open_reader(paths, chosen, probe=not dry_run)
     plan = plan_of(paths, reader, training or Period())
     if dry_run:

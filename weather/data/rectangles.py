@@ -51,7 +51,8 @@ class Rectangle:
         self.reaches = bool(90.0 + min(self.lat[0], -self.lat[-1]) <= 1.01 * rows)
 
     def __str__(self) -> str:
-        return f"regional-{self.height}x{self.width}"
+        extent = "global" if self.is_global else self.kind
+        return f"{extent}-{self.height}x{self.width}"
 
     def __eq__(self, other: object) -> bool:
         return (

@@ -168,11 +168,14 @@ def find_step(times: NDArray[Any]) -> Step:
 
 
 def _month_steps(times: NDArray[Any]) -> NDArray[np.int64]:
-    """Whole months between neighbours `[T - 1]`; 0 where they fall on other days or hours."""
+    """Whole months between neighbours `[T - 1]`; 0 where they fall on other days.
+
+    Two days are the same within two: middles of months move with their length.
+    """
     texts = labels(times)
     count = np.asarray([int(t[:4]) * 12 + int(t[5:7]) for t in texts])
-    same = np.asarray([t[8:] for t in texts])
-    return np.where(same[1:] == same[:-1], np.diff(count), 0)
+    day = np.asarray([int(t[8:10]) + int(t[11:13]) / 24.0 for t in texts])
+    return np.where(np.abs(np.diff(day)) <= 2.0, np.diff(count), 0)
 
 
 @final

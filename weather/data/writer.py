@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "StoreWriter"]
 
 _CHUNK_BYTES = 1 << 25
+_BY_TIME = ("fields", "moments", "digest")
 
 
 @final
@@ -98,7 +99,9 @@ class StoreWriter:
         else:
             _create(path, plan)
         self._group = open_group(path, "r+")
-        written = np.asarray(self._group["digest"][...]).any(1)  # type: ignore[index]
+        # Looked up once: every look-up reads metadata.
+        self._arrays = {name: cast(Any, self._group[name]) for name in _BY_TIME}
+        written = np.asarray(self._arrays["digest"][...]).any(1)
         self.done = int(written.argmin()) if not written.all() else len(written)
         self._last: NDArray[np.float32] | None = None
 
@@ -116,14 +119,14 @@ class StoreWriter:
         """Write the fields of `next_block` `[n, C, H, W]`; `filled` marks invented values."""
         start, stop = self.next_block()
         if start and self._last is None:
-            self._last = np.asarray(self._group["fields"][start - 1], dtype=np.float32)  # type: ignore[index]
+            self._last = np.asarray(self._arrays["fields"][start - 1], dtype=np.float32)
         if filled is not None and filled.any():
             self._mark(filled)
         table = moments(fields, self._last, self.plan.grid.weights)
-        self._group["fields"][start:stop] = fields  # type: ignore[index]
-        self._group["moments"][start:stop] = table  # type: ignore[index]
-        # Last: a time with a digest has everything else.
-        self._group["digest"][start:stop] = np.stack([_hash(x) for x in fields])  # type: ignore[index]
+        digests = np.stack([_hash(x) for x in fields])
+        # The digest last: a time that has one has everything else.
+        for name, values in zip(_BY_TIME, (fields, table, digests), strict=True):
+            self._arrays[name][start:stop] = values
         self._last, self.done = fields[-1].copy(), stop
 
     def finish(self) -> Store:

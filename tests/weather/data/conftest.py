@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from weather.data.channels import parse_channel
+from weather.data.checks import standard_height
 from weather.data.store import Store
 from weather.data.times import find_step
 from weather.data.writer import Plan, StoreWriter
@@ -50,3 +51,40 @@ def store(plan: Plan, fields: np.ndarray, tmp_path_factory: pytest.TempPathFacto
         start, stop = writer.next_block()
         writer.write(fields[start:stop])
     return writer.finish()
+
+
+def dataset(days: int = 20, start: str = "2001-01-01", levels: tuple[int, ...] = (500, 850)):
+    """A plausible atmosphere on a grid with poles, names and units as in ERA5."""
+    import xarray as xr
+
+    rng = np.random.default_rng(days)
+    lat, lon = np.linspace(-90, 90, 13), np.arange(24) * 15.0
+    time = np.datetime64(start, "ns") + np.arange(days) * np.timedelta64(1, "D")
+    wave = np.cos(np.radians(lat))[:, None] * np.sin(2 * np.radians(lon))[None, :]
+    shape = (days, len(levels), 13, 24)
+    height = np.asarray([standard_height(p) for p in levels])[:, None, None]
+    z = 9.80665 * (height + 60 * wave + rng.normal(size=shape).cumsum(0))
+    t = 270.0 + 15 * wave + rng.normal(size=shape)
+    msl = 101300 + 500 * wave + 10 * rng.normal(size=(days, 13, 24))
+    tp = np.abs(rng.normal(size=(days, 13, 24))) * 1e-3
+    upper, flat = ("time", "level", "latitude", "longitude"), ("time", "latitude", "longitude")
+    return xr.Dataset(
+        {
+            "z": (upper, z.astype("f4"), {"units": "m**2 s**-2", "long_name": "Geopotential"}),
+            "t": (upper, t.astype("f4"), {"units": "K"}),
+            "msl": (flat, msl.astype("f4"), {"units": "Pa"}),
+            "tp": (flat, tp.astype("f4"), {"units": "m"}),
+        },
+        {
+            "time": time,
+            "level": ("level", np.asarray(levels), {"units": "hPa"}),
+            "latitude": ("latitude", lat, {"units": "degrees_north"}),
+            "longitude": ("longitude", lon, {"units": "degrees_east"}),
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def make_dataset():
+    """The function above: fixtures are what test modules share."""
+    return dataset
