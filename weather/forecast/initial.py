@@ -208,21 +208,22 @@ def _positions(
 ) -> list[list[int]]:
     """Indices of the frames of each start, oldest first."""
     hours = TimeAxis.encode(source.times).hours
-    found = {i: _frames(hours, i, spec) for i in range(len(hours))}
-    if starts is None:
-        whole = [frames for frames in found.values() if frames is not None]
+    last = len(hours) - 1
+    if starts is None or [str(s) for s in starts] == ["all"]:
+        whole = []
+        for i in range(last, -1, -1):
+            frames = _frames(hours, i, spec)
+            if frames is not None:
+                whole.append(frames)
+                if starts is None:
+                    break
         if not whole:
-            raise InputError(_lacking(source, spec, len(hours) - 1))
-        return [whole[-1]]
-    if [str(s) for s in starts] == ["all"]:
-        whole = [frames for frames in found.values() if frames is not None]
-        if not whole:
-            raise InputError(_lacking(source, spec, len(hours) - 1))
-        return whole
+            raise InputError(_lacking(source, spec, last))
+        return whole[::-1]
     chosen = []
     for text in starts:
         index = _index_of(source, text)
-        frames = found[index]
+        frames = _frames(hours, index, spec)
         if frames is None:
             raise InputError(_lacking(source, spec, index))
         chosen.append(frames)
@@ -234,9 +235,9 @@ def _positions(
 def _frames(hours: NDArray[np.float64], last: int, spec: ForecastSpec) -> list[int] | None:
     """Indices of the F times up to one, a step of the model apart; None if one is missing."""
     wanted = hours[last] - spec.step_hours * np.arange(spec.frames - 1, -1, -1)
-    at = [int(np.abs(hours - hour).argmin()) for hour in wanted]
+    at = np.clip(np.searchsorted(hours, wanted - _CLOSE_HOURS), 0, len(hours) - 1)
     fine = np.abs(hours[at] - wanted) < _CLOSE_HOURS
-    return at if fine.all() else None
+    return at.tolist() if fine.all() else None
 
 
 def _lacking(source: _Source, spec: ForecastSpec, index: int) -> str:
