@@ -23,10 +23,12 @@ import os
 import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -232,7 +234,9 @@ def build(plain: Mapping[str, Any]) -> Experiment:
     reader = parser()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(complete["seed"])
-        made = _guard(lambda: _instantiate(reader, reader.parse_object(complete)), "experiment")
+        # Of a copy: jsonargparse puts functions in the place of their names.
+        copied = deepcopy(complete)
+        made = _guard(lambda: _instantiate(reader, reader.parse_object(copied)), "experiment")
     values = {f.name: getattr(made, f.name) for f in fields(Experiment) if f.name != "plain"}
     return Experiment(**values, plain=complete)
 
@@ -249,7 +253,7 @@ def build_parts(plain: Mapping[str, Any]) -> tuple[Domain, torch.nn.Module]:
     reader = ArgumentParser(exit_on_error=False)
     reader.add_argument("--domain", type=Domain)
     reader.add_argument("--net", type=torch.nn.Module)
-    parts = {key: plain[key] for key in ("domain", "net") if key in plain}
+    parts = {key: deepcopy(plain[key]) for key in ("domain", "net") if key in plain}
     if len(parts) != 2:
         raise InputError("config.yaml: domain and net must both be there; export the run again")
     with torch.random.fork_rng(devices=[]):
@@ -312,6 +316,8 @@ def _plain(value: Any) -> Any:
         return value.name
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, FunctionType):
+        return f"{value.__module__}.{value.__qualname__}"
     return str(value)
 
 

@@ -145,3 +145,30 @@ def test_reading_a_config_imports_no_lightning():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_functions_are_named_and_one_step_ensembles_train(tmp_path, monkeypatch):
+    from sciddiff.objectives import euclidean
+    from sciddiff.training import train
+
+    (tmp_path / "stepping.py").write_text(
+        "from sciddiff.state import Batch, State\n"
+        "def advance(batch: Batch, data: State) -> Batch:\n    return batch\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings = {
+        "members": 4,
+        "distances": {"point": "sciddiff.objectives.euclidean"},
+        "rollout": {"advance": "stepping.advance", "steps": {1: 1.0}},
+    }
+    objective = {"class_path": "sciddiff.objectives.ProperScore", "init_args": settings}
+    trainer = {"max_steps": 2, "val_every": 1, "progress": False, "accelerator": "cpu"}
+    entry = {**ENTRY, "objective": objective, "trainer": trainer, "out": str(tmp_path / "run")}
+    plain = config.read(entry)
+    config.to_yaml(plain, tmp_path / "a.yaml")
+    assert config.read(tmp_path / "a.yaml") == plain
+    assert plain["objective"]["init_args"]["rollout"]["advance"] == "stepping.advance"
+    made = config.build(plain)
+    assert made.objective.distances["point"] is euclidean
+    assert made.objective.rollout.steps == {1: 1.0}
+    assert {"loss/point", "val_loss_ema_0.1"} <= set(train(made).metrics)
