@@ -54,6 +54,7 @@ def _peak(forecaster, initials, path, leads: int, members: int) -> int:
     return peak
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*not recognized as a component.*")
 def test_memory_does_not_grow_with_leads_or_members(forecaster, initials, tmp_path, monkeypatch):
     monkeypatch.setattr(ensemble, "_CHUNK_BYTES", 4 * 16 * 32 * 2 * 2)
