@@ -248,7 +248,7 @@ class NanPolicy:
         c: Channel,
         fields: NDArray[np.float32],
         weights: NDArray[np.float64],
-        times: Sequence[Any],
+        times: NDArray[Any],
         lat: NDArray[np.float64],
         lon: NDArray[np.float64],
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -294,11 +294,11 @@ class NanPolicy:
 def _missing_line(
     c: Channel,
     missing: NDArray[np.bool_],
-    times: Sequence[Any],
+    times: NDArray[Any],
     lat: NDArray[np.float64],
     lon: NDArray[np.float64],
 ) -> str:
-    n, i, j = np.unravel_index(int(missing.argmax()), missing.shape)
+    n, i, j = (int(k) for k in np.unravel_index(int(missing.argmax()), missing.shape))
     share = missing[n].mean()
     where = "everywhere" if missing[n].all() else f"first at {lat[i]:.4g}N {lon[j]:.4g}E"
     return (

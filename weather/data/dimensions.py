@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciddiff.errors import InputError
+from weather.data.channels import find_by_alias
 from weather.data.units import normal_units
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _rename_horizontal(dataset: xr.Dataset, path: str, wanted: Sequence[str]) ->
         lat = [d for d in lats if d in variable.dims]
         lon = [d for d in lons if d in variable.dims]
         if lat and lon:
-            weight = 1 if not wanted or str(name) in wanted else 0
+            weight = 1 if not wanted or _is_wanted(str(name), wanted) else 0
             pairs[lat[0], lon[0]] = pairs.get((lat[0], lon[0]), 0) + weight
     if not pairs:
         if dataset.sizes.get("values") or dataset.sizes.get("cell") or dataset.sizes.get("ncells"):
@@ -129,6 +130,12 @@ def _rename_horizontal(dataset: xr.Dataset, path: str, wanted: Sequence[str]) ->
     clash = {n: f"{n}_" for n in ("lat", "lon") if n in dataset.dims and n not in (lat, lon)}
     dataset = dataset.rename(clash) if clash else dataset
     return dataset.rename({a: b for a, b in ((lat, "lat"), (lon, "lon")) if a != b})
+
+
+def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
+    """Whether a variable is among the names asked for, under whichever of its names."""
+    found = find_by_alias(name)
+    return any(name == w or (found is not None and found == find_by_alias(w)) for w in wanted)
 
 
 def _rename(dataset: xr.Dataset, role: str) -> xr.Dataset:

@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,16 @@ from weather.sphere.grids import Grid
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["FORMAT", "Store", "is_store", "open_group", "read_attributes"]
+__all__ = [
+    "FORMAT",
+    "Store",
+    "followers",
+    "is_store",
+    "open_group",
+    "plain_channels",
+    "read_array",
+    "read_attributes",
+]
 
 FORMAT = "sciddiff-fields-1"
 """Value of the attribute ``format``."""
@@ -108,14 +117,14 @@ class Store:
         text = str(self.attributes["grid"])
         if not text.startswith(Rectangle.kind):
             return Grid.parse(text)
-        return Rectangle(_read(self.group, "lat"), _read(self.group, "lon"))
+        return Rectangle(read_array(self.group, "lat"), read_array(self.group, "lon"))
 
     @cached_property
     def axis(self) -> TimeAxis:
         """Times as hours."""
         array = self.group["time"]
         return TimeAxis(
-            _read(self.group, "time"), str(array.attrs["units"]), str(array.attrs["calendar"])
+            read_array(self.group, "time"), str(array.attrs["units"]), str(array.attrs["calendar"])
         )
 
     @cached_property
@@ -152,7 +161,7 @@ class Store:
     def statistics(self) -> Statistics:
         """Over the training period the store was prepared with (all times by default)."""
         return Statistics(
-            self.names, *(_read(self.group, n) for n in ("mean", "std", "tendency_std"))
+            self.names, *(read_array(self.group, n) for n in ("mean", "std", "tendency_std"))
         )
 
     def statistics_over(self, period: Period) -> Statistics:
@@ -163,12 +172,14 @@ class Store:
         """
         use = np.zeros(len(self), dtype=bool)
         use[slice(*self.range_of(period))] = True
-        return combine(self.names, _read(self.group, "moments"), use, followers(self))
+        return combine(self.names, read_array(self.group, "moments"), use, followers(self))
 
     @cached_property
     def observed(self) -> NDArray[np.bool_] | None:
         """Where no value was ever filled `[C, H, W]`; None if nothing was."""
-        return _read(self.group, "observed").astype(bool) if "observed" in self.group else None
+        return (
+            read_array(self.group, "observed").astype(bool) if "observed" in self.group else None
+        )
 
     @property
     def nbytes(self) -> int:
@@ -278,7 +289,7 @@ def open_group(path: Path, mode: str = "r") -> zarr.Group:
         raise MissingExtra("zarr", "weather") from error
     if mode == "r":
         return zarr.open_group(str(path), mode="r", zarr_format=2, use_consolidated=True)
-    return zarr.open_group(str(path), mode=mode, zarr_format=2)  # type: ignore[arg-type]
+    return zarr.open_group(str(path), mode=cast(Any, mode), zarr_format=2)
 
 
 def read_attributes(path: Path) -> dict[str, Any] | None:
@@ -300,5 +311,6 @@ def plain_channels(channels: Sequence[Channel]) -> list[dict[str, Any]]:
     return [asdict(c) for c in channels]
 
 
-def _read(group: zarr.Group, name: str) -> NDArray[Any]:
-    return np.asarray(group[name][...])  # type: ignore[index]
+def read_array(group: zarr.Group, name: str) -> NDArray[Any]:
+    """All of an array."""
+    return np.asarray(cast(Any, group[name])[...])

@@ -17,7 +17,14 @@ from sciddiff.errors import InputError
 from weather.data.channels import Channel
 from weather.data.rectangles import AnyGrid
 from weather.data.statistics import MOMENTS, combine, moments
-from weather.data.store import FORMAT, Store, open_group, plain_channels, read_attributes
+from weather.data.store import (
+    FORMAT,
+    Store,
+    open_group,
+    plain_channels,
+    read_array,
+    read_attributes,
+)
 from weather.data.times import Period, Step, TimeAxis
 
 if TYPE_CHECKING:
@@ -101,8 +108,8 @@ class StoreWriter:
         self._group = open_group(path, "r+")
         # Looked up once: every look-up reads metadata.
         self._arrays = {name: cast(Any, self._group[name]) for name in _BY_TIME}
-        written = np.asarray(self._arrays["digest"][...]).any(1)
-        self.done = int(written.argmin()) if not written.all() else len(written)
+        written = read_array(self._group, "digest").any(axis=1)
+        self.done = len(plan.times) if written.all() else int(written.argmin())
         self._last: NDArray[np.float32] | None = None
 
     @property
@@ -137,14 +144,14 @@ class StoreWriter:
         if not use.any():
             raise InputError(f"--train-period {plan.training}: holds none of the times; widen it")
         names = tuple(c.name for c in plan.channels)
-        found = combine(names, np.asarray(group["moments"][...]), use, steps)  # type: ignore[index]
+        found = combine(names, read_array(group, "moments"), use, steps)
         for name in ("mean", "std", "tendency_std"):
-            group[name][...] = getattr(found, name)  # type: ignore[index]
+            cast(Any, group[name])[...] = getattr(found, name)
         attributes = dict(group.attrs)
         attributes.pop("key")
         attributes.update(
             status="complete",
-            fingerprint=_fingerprint(plan, np.asarray(group["digest"][...])),  # type: ignore[index]
+            fingerprint=_fingerprint(plan, read_array(group, "digest")),
             nan_policy=dict(plan.nan_policy),
             training_period=str(plan.training),
         )
@@ -178,8 +185,8 @@ class StoreWriter:
             shape = (len(self.plan.channels), *self.plan.grid.shape)
             array = _array(group, "observed", shape, "u1", shape, ("channel", "lat", "lon"))
             array[...] = np.ones(shape, dtype=np.uint8)
-        observed = np.asarray(group["observed"][...])  # type: ignore[index]
-        group["observed"][...] = observed & ~filled.any(0)  # type: ignore[index]
+        observed = read_array(group, "observed")
+        cast(Any, group["observed"])[...] = observed & ~filled.any(0)
 
 
 def _create(path: Path, plan: Plan) -> None:

@@ -91,18 +91,18 @@ LAYOUTS = (_descending, _west, _cyclic, _transposed, _cmip, _weatherbench, _new_
            _preliminary)  # fmt: skip
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
-def test_every_layout_gives_the_same_fields(era, layout, suffix, tmp_path):
+@pytest.mark.parametrize(
+    ("layout", "zarr"),
+    [*((layout, 0) for layout in LAYOUTS), (_descending, 3), (_weatherbench, 2)],
+)
+def test_every_layout_gives_the_same_fields(era, layout, zarr, tmp_path):
     ds, plain = era
     other = layout(ds.copy(deep=True))
-    path = tmp_path / f"other{suffix}"
-    if suffix == ".nc":
-        other.to_netcdf(path)
-    elif layout in (_descending, _weatherbench):
-        other.to_zarr(path, zarr_format=3 if layout is _descending else 2, consolidated=False)
+    path = tmp_path / ("other.zarr" if zarr else "other.nc")
+    if zarr:
+        other.to_zarr(path, zarr_format=zarr, consolidated=False)
     else:
-        pytest.skip("layouts are found after opening; two stores are enough")
+        other.to_netcdf(path)
     names = ("z500", "z850", "t500", "t850", "mslp", "tp")
     times, fields = _read(path, variables=names)
     wanted_times, wanted = _read(plain, variables=names)
@@ -377,3 +377,20 @@ def test_grids_that_are_none(era, tmp_path):
         _read(tmp_path / "curved.nc")
     with pytest.raises(InputError, match="grid: 'gauss' is not KIND-HEIGHTxWIDTH"):
         _read(tmp_path / "half.nc", grid="gauss")
+
+
+def test_two_grids_in_one_file(era, tmp_path):
+    """The one with more fields, unless the fields asked for are on the other."""
+    ds, _ = era
+    other = ds[["msl"]].isel(latitude=slice(0, 9), longitude=slice(0, 12))
+    other = other.rename(latitude="lat_g", longitude="lon_g", msl="t2m") - 101300 + 280
+    other.t2m.attrs["units"] = "K"
+    xr.merge([ds, other]).to_netcdf(tmp_path / "two.nc")
+    reader = open_reader([tmp_path / "two.nc"], ReaderSettings())
+    assert str(reader.grid) == "regular-13x24"
+    assert reader.matching.left[0].why == "on another grid (time 20 x lat_g 9 x lon_g 12)"
+    for name in ("tas", "2m_temperature"):
+        reader = open_reader(
+            [tmp_path / "two.nc"], ReaderSettings(variables=(name,), any_values=True)
+        )
+        assert str(reader.grid) == "regional-9x12"
