@@ -1,47 +1,30 @@
 """Weights that ship with the package, one folder each: configuration, weights, facts and a
-model card.
+model card. `sciddiff.shipped` finds them by name.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
     from sciddiff.checkpoint import Model
 
-
-def directory() -> Path:
-    """The folder that holds the shipped weights."""
-    return Path(__file__).parent
-
-
-def names() -> list[str]:
-    """Names of the shipped weights."""
-    return sorted(path.parent.name for path in directory().glob("*/meta.json"))
+__all__ = ["find_model"]
 
 
 def find_model(name: str, device: torch.device | str = "cpu") -> Model:
-    """Load shipped weights by name, or a checkpoint folder by path.
+    """Load weights that ship, by name, or a model directory, by path.
 
     Args:
-        name: one of `names()`, or a folder with `config.yaml` and weights.
-        device: where to put the network.
+        name: As `sciddiff models` lists it, or a folder with `config.yaml` and weights.
+        device: Where to put the network.
 
     Raises:
-        InputError: there is no such model, or its folder is damaged.
+        InputError: There is no such model, or its folder is damaged.
     """
+    from sciddiff import shipped
     from sciddiff.checkpoint import load
 
-    shipped = directory() / name
-    if (shipped / "meta.json").exists():
-        return load(shipped, device)
-    if Path(name).is_dir():
-        return load(Path(name), device)
-    raise InputError(
-        f"model {name}: neither shipped ({', '.join(names())}) nor a checkpoint folder"
-    )
+    return load(shipped.find_model(name), device)
