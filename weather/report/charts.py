@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "colour_bar",
     "contour_lines",
     "mean_and_spread",
+    "paper",
     "probability_and_contours",
     "round_levels",
     "stamps",
@@ -61,13 +63,13 @@ def mean_and_spread(
         frames[0].prepare(axis, f"{what}, {date}")
         cmap, _ = colour_map(display.units, display.name)
         filled = frames[0].fill(axis, fields.mean, levels, cmap)
-        _bar(axis, frames[0], filled, levels, display.units)
+        colour_bar(axis, frames[0], filled, levels, display.units)
         for place in places:
             frames[0].mark(axis, place.lat, place.lon, place.name)
         if not alone:
             frames[1].prepare(axis, "Spread: standard deviation of the members")
             filled = frames[1].fill(axis, fields.spread, spread_levels, "YlOrBr")
-            _bar(axis, frames[1], filled, spread_levels, display.difference_units)
+            colour_bar(axis, frames[1], filled, spread_levels, display.difference_units)
         return png_bytes(figure)
 
 
@@ -97,7 +99,7 @@ def probability_and_contours(
         share = event.mean(0, dtype=np.float64)
         share = np.where(np.isfinite(members).all(0), share, np.nan)
         filled = left.fill(axis, share, levels, _probability_colours(), "neither")
-        _bar(axis, left, filled, levels, "probability", "neither")
+        colour_bar(axis, left, filled, levels, "probability", "neither")
         listed = ", ".join(f"{level:g}" for level in lines)
         right.prepare(axis, f"Every member's contour of {listed} {display.units}".rstrip())
         for row in members:
@@ -129,7 +131,7 @@ def stamps(
     tall = width * frame.aspect + 0.24
     cmap, _ = colour_map(display.units, display.name)
     height = _BELOW + down * tall + 0.32
-    with _paper(height) as (figure, axis):
+    with paper(height) as (figure, axis):
         filled: Any = None
         for i, member in enumerate(shown):
             row, column = divmod(i, across)
@@ -137,7 +139,9 @@ def stamps(
             place.prepare(axis, f"member {i}", small=True)
             filled = place.fill(axis, member, levels, cmap)
         axis.text(0, height - 0.2, f"{display.label}, {date}", fontsize=9.5, fontweight="bold")
-        _bar(axis, frame.at(0.25 * _WIDTH, _BELOW, 0.5 * _WIDTH), filled, levels, display.units)
+        colour_bar(
+            axis, frame.at(0.25 * _WIDTH, _BELOW, 0.5 * _WIDTH), filled, levels, display.units
+        )
         return png_bytes(figure)
 
 
@@ -183,7 +187,7 @@ def _probability_colours() -> Any:
 
 
 @contextmanager
-def _paper(height: float) -> Iterator[tuple[Figure, Axes]]:
+def paper(height: float) -> Iterator[tuple[Figure, Axes]]:
     """A picture of some height with one axis over all of it, in inches."""
     margin = 0.1
     with new_figure(_WIDTH + 2 * margin, height + 2 * margin) as figure:
@@ -201,11 +205,11 @@ def _picture(frame: MapFrame, maps: int) -> Iterator[tuple[Figure, Axes, tuple[M
     width = (_WIDTH - 0.3) / 2 if maps == 2 else 0.72 * _WIDTH
     width = min(width, _TALLEST / frame.aspect)
     placed = tuple(frame.at(i * (width + 0.3), _BELOW, width) for i in range(maps))
-    with _paper(_BELOW + width * frame.aspect + 0.3) as (figure, axis):
+    with paper(_BELOW + width * frame.aspect + 0.3) as (figure, axis):
         yield figure, axis, placed
 
 
-def _bar(
+def colour_bar(
     axis: Axes, frame: MapFrame, filled: Any, levels: _Array, label: str, extend: str = "both"
 ) -> None:
     """A colour bar below a map, ends pointed where values may lie beyond."""

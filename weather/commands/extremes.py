@@ -1,0 +1,275 @@
+"""``sciddiff extremes``: how probable rare weather is, and how it comes about."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sciddiff.cli.command import Command
+from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, pick_device
+from sciddiff.cli.output import as_table, emit
+from sciddiff.cli.progress import progress
+from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from weather.extremes.probability import ExtremeSettings, Outcome
+    from weather.extremes.simulation import ForecastProcess
+    from weather.forecast.forecaster import Forecaster
+
+_LOG = logging.getLogger(__name__)
+_EXAMPLES = """examples:
+  sciddiff extremes init.nc --index "mean(tas, europe, 5..8)" --threshold q0.99 -n 2000
+  sciddiff extremes init.nc --index "mean(tas, 35:60,-10:30, 5..8)" --threshold 24degC --method smc
+  sciddiff extremes init.nc --index "max(mean(tp, europe), 1..10)" --threshold 15 --method guide
+
+index: mean, max, min or sum of (channel, region, days), or one of these over days around
+mean(channel, region); a minus in front asks for small values. Regions: a name, or
+south:north,west:east.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("initial", type=Path, nargs="+", metavar="FILE",
+        help="initial states, as for sciddiff forecast")  # fmt: skip
+    add("--index", required=True, metavar="TEXT", help="what is measured")
+    add("--threshold", required=True, metavar="X",
+        help="value with optional units, or q0.99: a quantile of a plain ensemble")  # fmt: skip
+    add("--method", choices=("mc", "smc", "guide"), default="mc",
+        help="count; clone members that come far; steer the noise (default mc)")  # fmt: skip
+    add("-n", "--members", type=count(), default=1000, metavar="N", help="in all (1000)")
+    add("--repeats", type=count(4), default=10, metavar="R",
+        help="independent repeats of smc and guide, which give the interval (10)")  # fmt: skip
+    add("--pilot", type=count(8), default=100, metavar="M",
+        help="plain members that choose threshold quantiles and tilts (100)")  # fmt: skip
+    add("--start", metavar="DATE", help="initial time in the files (default: the last)")
+    add("--regrid", choices=("conservative", "bilinear"),
+        help="bring the files to the model's grid")  # fmt: skip
+    add("--model", metavar="NAME", help="weights that ship, or a model directory")
+    add("--steps", type=count(), default=10, metavar="K", help="network calls, diffusion (10)")
+    add("--perturb", choices=("none", "lagged-difference", "random-field"), default="none",
+        help="how members' initial states differ (default none)")  # fmt: skip
+    add("--amplitude", type=float, metavar="A", help="strength of --perturb")
+    add("--archive", type=Path, metavar="STORE", help="prepared store for lagged differences")
+    add("--batch", type=count(), default=32, metavar="B", help="members stepped together (32)")
+    add("--no-composites", action="store_true", help="the probability alone")
+    add_output(parser, "extremes")
+    add_seed(parser)
+    add_device(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Estimate the probability and write what was found.
+
+    Raises:
+        InputError: An option, a file or a model that cannot be used, or no member reached the
+            threshold (what is known then is written all the same).
+    """
+    from weather.extremes.index import IndexMeter, parse_index
+    from weather.extremes.probability import ExtremeSettings, pilot_run, probability
+
+    index = parse_index(args.index)
+    settings = ExtremeSettings(args.method, args.members, args.repeats, args.pilot, args.seed)
+    forecaster = _forecaster(args)
+    meter = IndexMeter(index, forecaster.spec)
+    began = time.perf_counter()
+    with progress("simulating (member-steps)", None, show=not args.json) as bar:
+        simulation = _simulation(args, forecaster, meter, bar.advance)
+        pilot = pilot_run(simulation, settings.pilot, settings.seed)
+        threshold = _threshold(args.threshold, simulation, pilot.scores[-1])
+        outcome = probability(simulation, threshold, settings, pilot)
+        args.out.mkdir(parents=True, exist_ok=True)
+        found = _summary(args, simulation, outcome, settings, time.perf_counter() - began)
+        (args.out / "extremes.json").write_text(
+            json.dumps(found, indent=2) + "\n", encoding="utf-8"
+        )
+        if not args.no_composites:
+            found["files"] = _composites(args, simulation, outcome, settings)
+    if found["probability"] == 0.0:
+        raise InputError(_never(args, found, outcome))
+    emit(args, found, _text(args, found))
+    return 0
+
+
+def _forecaster(args: argparse.Namespace) -> Forecaster:
+    from weather.forecast.forecaster import Forecaster, SamplingSettings
+    from weather.pretrained import DEFAULTS
+
+    args.model = args.model or DEFAULTS["crps"]
+    device = pick_device(args.device)
+    return Forecaster(str(args.model), device, None, SamplingSettings(steps=args.steps))
+
+
+def _simulation(
+    args: argparse.Namespace,
+    forecaster: Forecaster,
+    meter: Any,
+    on_step: Callable[[int], None],
+) -> ForecastProcess:
+    from weather.extremes.simulation import ForecastProcess
+    from weather.forecast.initial import read_initial
+    from weather.forecast.perturb import perturbation_of
+
+    starts = None if args.start is None else [args.start]
+    (initial,) = read_initial(args.initial, forecaster.spec, starts, args.regrid)
+    perturbation = perturbation_of(args.perturb, forecaster.spec, args.archive, args.amplitude)
+    perturb = None
+    if perturbation is not None:
+        given = perturbation
+
+        def perturb(members: Any) -> Any:
+            return given(initial, members, args.seed)
+
+    return ForecastProcess(
+        forecaster, initial.frames, initial.time, meter, args.batch, perturb, on_step
+    )
+
+
+def _threshold(text: str, simulation: ForecastProcess, scores: Any) -> float:
+    """The score that makes the event.
+
+    Raises:
+        InputError: Neither a number, nor a quantile, or units the channel cannot have.
+    """
+    from weather.data.units import conversion
+    from weather.extremes.probability import quantile
+
+    meter = simulation.meter
+    plain = text.strip()
+    if re.fullmatch(r"q\d*\.?\d+", plain):
+        return quantile(scores, float(plain[1:]))
+    match = re.fullmatch(r"([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*(\D.*)?", plain)
+    if match is None:
+        raise InputError(f"--threshold {text}: not a value; write 300, 24degC or q0.99")
+    value = float(match[1])
+    if match[2]:
+        change = conversion(match[2], meter.units)
+        if change is None:
+            raise InputError(
+                f"--threshold {text}: cannot be turned into {meter.units}; give it in these"
+            )
+        # An offset counts once for each day of a sum.
+        times = len(meter.window) if meter.index.time == "sum" else 1
+        value = value * change.scale + times * change.offset
+    return meter.index.sign * value
+
+
+def _summary(
+    args: argparse.Namespace,
+    simulation: ForecastProcess,
+    outcome: Outcome,
+    settings: ExtremeSettings,
+    seconds: float,
+) -> dict[str, Any]:
+    from weather.data.times import label
+
+    estimate, meter = outcome.estimate, simulation.meter
+    return {
+        "index": meter.index.text,
+        "start": label(simulation.start),
+        "threshold": meter.index.sign * outcome.threshold,
+        "units": meter.units,
+        "below": meter.index.sign < 0,
+        "method": settings.method,
+        "probability": estimate.probability,
+        "interval": list(estimate.interval),
+        "effective_size": estimate.ess,
+        "trajectories": estimate.trajectories,
+        "repeats": list(estimate.repeats),
+        "in_event": int((outcome.scores >= outcome.threshold).sum()),
+        "furthest": meter.index.sign * float(outcome.scores.max()),
+        "model": Path(str(args.model)).name,
+        "head": simulation.forecaster.head,
+        "seed": settings.seed,
+        "seconds": round(seconds, 2),
+    }
+
+
+def _composites(
+    args: argparse.Namespace,
+    simulation: ForecastProcess,
+    outcome: Outcome,
+    settings: ExtremeSettings,
+) -> list[str]:
+    """NetCDF and PNG of what extreme members had in common; none without extremes."""
+    from weather.extremes.composites import composite, write_composite
+    from weather.report.composites import composite_png
+    from weather.report.reading import when
+    from weather.sphere.grids import Grid
+
+    made = composite(simulation, outcome, settings.seed, settings.pilot)
+    if made is None:
+        return []
+    spec, meter = simulation.forecaster.spec, simulation.meter
+    attrs = {
+        "title": f"Composite of extreme members of {meter.index.text}",
+        "threshold": outcome.threshold * meter.index.sign,
+        "members": made.members,
+        "start": str(simulation.start),
+    }
+    write_composite(args.out / "composites.nc", made, simulation, attrs)
+    names = [
+        f"{when(spec.after(simulation.start, n))} (day {n * spec.step_hours / 24:g})"
+        for n in range(meter.steps + 1)
+    ]
+    sign = "<" if meter.index.sign < 0 else ">"
+    title = f"{meter.index.text} {sign} {attrs['threshold']:.5g} {meter.units}: " + (
+        f"mean of {made.members} extreme members"
+    )
+    png = composite_png(
+        made, spec.channels, Grid.parse(spec.grid), names, title, spec.names[meter.channel]
+    )
+    (args.out / "composites.png").write_bytes(png)
+    return [str(args.out / name) for name in ("composites.nc", "composites.png")]
+
+
+def _never(args: argparse.Namespace, found: dict[str, Any], outcome: Outcome) -> str:
+    """What to do where no member reached the threshold."""
+    if args.method == "mc":
+        known = f"p is below {found['interval'][1]:.2g} (95 %)"
+        remedy = "use --method smc or guide, more --members, or a milder threshold"
+    else:
+        known = "nothing is known of p"
+        remedy = "give more --members, or a milder threshold"
+    return (
+        f"--threshold {args.threshold}: none of {found['trajectories']} members reached it (the "
+        f"furthest {found['furthest']:.5g} {found['units']}); {known}, in "
+        f"{args.out / 'extremes.json'}; {remedy}"
+    )
+
+
+def _text(args: argparse.Namespace, found: dict[str, Any]) -> str:
+    sign = "<=" if found["below"] else ">="
+    low, high = found["interval"]
+    p = found["probability"]
+    rows = [
+        ("event", f"{found['index']} {sign} {found['threshold']:.5g} {found['units']}"),
+        ("from", found["start"]),
+        ("probability", f"{p:.3g} (once in {1 / p:.3g} such forecasts)"),
+        ("95 % interval", f"{low:.3g} to {high:.3g}"),
+        ("effective members in the event", f"{found['effective_size']:.0f}"),
+        ("members simulated", str(found["trajectories"])),
+    ]
+    if found["effective_size"] < 10:
+        _LOG.warning("few effective members in the event: give more --members")
+        rows.append(("note", "few effective members: the interval itself is uncertain"))
+    return f"{as_table(('', args.method), rows)}\n\nin {args.out}"
+
+
+command = Command(
+    "extremes",
+    "the probability of rare weather, and what its members had in common",
+    configure,
+    run,
+)

@@ -1,0 +1,1 @@
+"""Extremes: probabilities of rare weather, and what its members had in common."""
