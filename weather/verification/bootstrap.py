@@ -9,6 +9,7 @@ are taken of the averaged numerators and denominators.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ __all__ = ["draw_weights", "interval", "jackknife", "weighted_mean"]
 Floats = NDArray[np.float64]
 
 
+@lru_cache(maxsize=4)
 def draw_weights(count: int, block: int, draws: int, seed: int = 0) -> Floats:
     """How often each of `count` initial times occurs in each draw, `[draws, count]`.
 
@@ -35,6 +37,7 @@ def draw_weights(count: int, block: int, draws: int, seed: int = 0) -> Floats:
     chosen = chosen.reshape(draws, -1)[:, :count]
     weights = np.zeros((draws, count))
     np.add.at(weights, (np.arange(draws)[:, None], chosen), 1.0)
+    weights.setflags(write=False)
     return weights
 
 
@@ -61,6 +64,10 @@ def interval(draws: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
     import warnings
 
     tail = 50.0 * (1.0 - level)
+    if np.isfinite(draws).all():
+        # Many times faster than the version that looks for missing values.
+        low, high = np.percentile(draws, [tail, 100.0 - tail], axis=0)
+        return low, high
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN")
         low, high = np.nanpercentile(draws, [tail, 100.0 - tail], axis=0)

@@ -19,7 +19,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
 import numpy as np
@@ -74,6 +74,9 @@ class Verification:
     level: float = 0.95
     seed: int = 0
     facts: Mapping[str, object] = field(default_factory=dict)
+    _known: dict[tuple[str, str], tuple[Floats, Floats, Floats]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def forecasts(self) -> tuple[str, ...]:
@@ -129,6 +132,20 @@ class Verification:
             Value, lower and upper bound, without the axis of draws; bounds are NaN with fewer
             than three initial times.
         """
+        if reduce is None:
+            # Tables, files and plots ask for the same; histograms and spectra are resampled lead
+            # by lead, because the draws of all leads together are many.
+            if (name, forecast) not in self._known:
+                leads = [self._at(lead) for lead in range(len(self.leads))]
+                each = [one._resample(name, forecast, None) for one in leads]
+                value, low, high = (np.concatenate(parts) for parts in zip(*each, strict=True))
+                self._known[name, forecast] = value, low, high
+            return self._known[name, forecast]
+        return self._resample(name, forecast, reduce)
+
+    def _resample(
+        self, name: str, forecast: str, reduce: Callable[[Floats], Floats] | None
+    ) -> tuple[Floats, Floats, Floats]:  # fmt: skip
         reduce = reduce or (lambda x: x)
         value = reduce(self.figure(name, forecast))[0]
         if len(self.times) < 3:
@@ -145,6 +162,11 @@ class Verification:
         return jackknife(
             lambda w: reduce(self.figure(name, forecast, w)), len(self.times), self.level
         )
+
+    def _at(self, lead: int) -> Verification:
+        """The same of one lead."""
+        tallies = {name: tally.at(lead) for name, tally in self.tallies.items()}
+        return replace(self, tallies=tallies, leads=self.leads[lead : lead + 1], _known={})
 
     def mean(self, part: str, forecast: str, weights: Floats) -> Floats:
         """Mean of a raw score over initial times, `[B, ...]`."""

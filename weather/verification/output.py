@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,12 +177,19 @@ def summary_rows(
     return [row for row in table if len(row) > 3 or row["forecast"] == PERFECT]
 
 
+def _csv_of(result: Verification) -> Callable[[Path], object]:
+    return lambda path: write_csv(result, path)
+
+
 def write_scores(result: Verification, folder: Path, plots: bool = True) -> list[Path]:
     """Write ``scores.nc``, ``scores.csv`` and the plots into a folder; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     dataset, table = folder / "scores.nc", folder / "scores.csv"
-    to_dataset(result).to_netcdf(dataset)
-    write_csv(result, table)
+    for path, write in ((dataset, to_dataset(result).to_netcdf), (table, _csv_of(result))):
+        # Whole or not at all: an earlier file stays until the new one is complete.
+        part = path.with_name(f".{path.name}.part")
+        write(part)
+        part.replace(path)
     if not plots:
         return [dataset, table]
     from weather.verification.plots import write_plots

@@ -72,6 +72,13 @@ class Tally:
         mean = np.divide(*flat, out=np.full_like(flat[0], np.nan), where=flat[1] > 0)
         return mean.reshape(len(weights), *total.shape[1:])
 
+    def at(self, lead: int) -> Tally:
+        """The same of one lead, sharing the numbers."""
+        one = Tally(self.cases)
+        one._values = {name: value[:, lead : lead + 1] for name, value in self._values.items()}
+        one._counts = {name: count[:, lead : lead + 1] for name, count in self._counts.items()}
+        return one
+
     def by_time(self, name: str) -> Floats:
         """Scores of every initial time, `[T, ...]`; not of those kept as sums."""
         return self._values[name]
