@@ -1,0 +1,134 @@
+"""Redocking with a known pocket: our physics and AutoDock Vina on the same inputs.
+
+For each complex of a split the box is the extent of the crystal ligand plus 4 Å on every side
+(8 Å along each axis); the ligand starts from fresh ETKDG conformers at random places and
+orientations. Rows go to a CSV as they are found, and complexes already there are not done again:
+
+    python benchmarks/docking_physics.py physics --data DIR --index index.csv -o physics.csv
+    python benchmarks/docking_physics.py vina --data DIR --index index.csv -o vina.csv --every 3
+    python benchmarks/docking_physics.py table physics.csv vina.csv
+
+`table` compares files on the complexes they share. A molecule that cannot be docked is a row with
+its reason, and counts as a failure in every figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.vina_reference import VinaReference
+from protein.docking.box import box_around
+from protein.docking.dock import DockSettings, dock
+from protein.docking.ligand import LigandSettings, fresh_conformers
+from protein.docking.ligand_files import read_ligand
+from protein.docking.metrics import bust, success_interval, symmetric_rmsd
+from protein.docking.receptor import read_receptor
+from protein.docking.search import SearchSettings
+from sciddiff.errors import InputError
+
+FIELDS = ("id", "status", "atoms", "torsions", "energy", "top1", "best9", "valid",
+          "failed", "cpu", "reason")  # fmt: skip
+CRYSTAL_RINGS = LigandSettings(max_ring=1000)
+
+
+def main() -> None:
+    """Dock, or compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("method", choices=("physics", "vina", "table"))
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--data", type=Path, help="folder with <split>/<id>/")
+    parser.add_argument("--index", type=Path)
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--every", type=int, default=1, help="only every n-th complex")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--chains", type=int, default=SearchSettings().chains)
+    parser.add_argument("--rounds", type=int, default=SearchSettings().rounds)
+    parser.add_argument("--conformers", type=int, default=DockSettings().conformers)
+    parser.add_argument("--exhaustiveness", type=int, default=8)
+    parser.add_argument("--macrocycles", action="store_true", help="dock them with rigid rings")
+    parser.add_argument("-o", "--out", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.method == "table":
+        _table(args.files)
+        return
+    rows = list(csv.DictReader(args.index.open()))
+    ids = [row["id"] for row in rows if row["split"] == args.split][:: args.every]
+    done = {row["id"] for row in csv.DictReader(args.out.open())} if args.out.exists() else set()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with args.out.open("a", newline="") as handle:
+        writer = csv.DictWriter(handle, FIELDS)
+        if not done:
+            writer.writeheader()
+        for name in ids:
+            if name not in done:
+                writer.writerow(_row(args, name))
+                handle.flush()
+
+
+def _row(args: argparse.Namespace, name: str) -> dict[str, object]:
+    folder = args.data / args.split / name
+    try:
+        settings = CRYSTAL_RINGS if args.macrocycles or args.method == "vina" else LigandSettings()
+        ligand = read_ligand(folder / "ligand.sdf", settings)
+        receptor = read_receptor(folder / "protein.pdb")
+        box = box_around(ligand.require_coords())
+        start = time.process_time()
+        if args.method == "vina":
+            conformer = fresh_conformers(ligand, 1, args.seed)[0]
+            reference = VinaReference(receptor.near(box, 12.0), box, seed=args.seed + 1)
+            coords, energies = reference.dock(ligand, conformer, args.exhaustiveness)
+        else:
+            search = SearchSettings(chains=args.chains, rounds=args.rounds)
+            settings = DockSettings(seed=args.seed, conformers=args.conformers, search=search)
+            docked = dock(ligand, receptor, box, settings)
+            coords, energies = docked.coords, docked.affinity
+        cpu = time.process_time() - start
+    except (InputError, ValueError, RuntimeError) as error:
+        return {"id": name, "status": "failed", "reason": " ".join(str(error).split())}
+    rmsd = symmetric_rmsd(ligand, coords, ligand.require_coords())
+    verdict = bust(ligand, coords[:1], folder / "protein.pdb")[0]
+    return {
+        "id": name, "status": "ok", "atoms": len(ligand), "torsions": len(ligand.tree),
+        "energy": round(float(energies[0]), 3), "top1": round(float(rmsd[0]), 3),
+        "best9": round(float(rmsd[:9].min()), 3), "valid": int(verdict.valid),
+        "failed": " ".join(verdict.failed), "cpu": round(cpu, 1),
+    }  # fmt: skip
+
+
+def _table(files: list[Path]) -> None:
+    tables = [{row["id"]: row for row in csv.DictReader(path.open())} for path in files]
+    shared = [name for name in tables[0] if all(name in table for table in tables)]
+    print(f"{len(shared)} complexes in common")
+    for path, table in zip(files, tables, strict=True):
+        rows = [table[name] for name in shared]
+        good = [row for row in rows if row["status"] == "ok"]
+        n = len(rows)
+        top = sum(float(row["top1"]) < 2 for row in good)
+        valid = sum(float(row["top1"]) < 2 and row["valid"] == "1" for row in good)
+        best = sum(float(row["best9"]) < 2 for row in good)
+        sound = sum(row["valid"] == "1" for row in good)
+        cpu = [float(row["cpu"]) for row in good]
+        print(f"{path.stem:20s} " + "  ".join([
+            f"top-1 {_rate(top, n)}", f"top-1 and valid {_rate(valid, n)}",
+            f"best of 9 {_rate(best, n)}", f"valid {_rate(sound, n)}",
+            f"CPU mean {np.mean(cpu):.1f} s median {np.median(cpu):.1f} s",
+        ]))  # fmt: skip
+
+
+def _rate(hits: int, n: int) -> str:
+    low, high = success_interval(hits, n)
+    return f"{hits}/{n} = {100 * hits / max(n, 1):.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+if __name__ == "__main__":
+    main()

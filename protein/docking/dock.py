@@ -1,0 +1,136 @@
+"""Docking by physics alone: one ligand, or several, into one receptor.
+
+The baseline that learned proposals and rankings are measured against, and what they are built on:
+fresh conformers, a grid, the global search, and the best distinct poses of all conformers.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from protein.docking.box import Box
+from protein.docking.energy.grid import Grid
+from protein.docking.energy.vina import VinaEnergy, grid_for
+from protein.docking.ligand import Ligand, fresh_conformers
+from protein.docking.metrics import symmetric_rmsd
+from protein.docking.pose import LigandBatch
+from protein.docking.receptor import Receptor
+from protein.docking.search import Found, SearchSettings, search
+from sciddiff.streams import Streams
+
+
+@dataclass(frozen=True)
+class DockSettings:
+    """How to dock.
+
+    Attributes:
+        poses: reported per ligand.
+        conformers: reference conformers per ligand (their rings and angles are rigid); the chains
+            are shared out among them.
+        spacing: of the grid, Å.
+        seed: of conformers and search.
+        search: effort.
+    """
+
+    poses: int = 9
+    conformers: int = 4
+    spacing: float = 0.375
+    seed: int = 0
+    search: SearchSettings = field(default_factory=SearchSettings)
+
+
+@dataclass(frozen=True, eq=False)
+class Docked:
+    """Ranked poses of one ligand.
+
+    Attributes:
+        coords: `[K, N, 3]`, Å, best first.
+        energy: interaction plus intramolecular `[K]`, kcal/mol; the ranking.
+        affinity: Vina's score `[K]`, kcal/mol.
+        intramolecular: `[K]`, kcal/mol.
+        terms: unweighted terms of the interaction `[K, 5]`.
+    """
+
+    coords: NDArray[np.float64]
+    energy: NDArray[np.float64]
+    affinity: NDArray[np.float64]
+    intramolecular: NDArray[np.float64]
+    terms: NDArray[np.float64]
+
+
+def dock(
+    ligand: Ligand,
+    receptor: Receptor,
+    box: Box,
+    settings: DockSettings = DockSettings(),
+    grid: Grid | None = None,
+) -> Docked:
+    """Dock a ligand, from fresh conformers at random places, into a box.
+
+    Args:
+        ligand: the molecule; its input coordinates are not used.
+        receptor: the protein.
+        box: where to search.
+        settings: effort.
+        grid: of this receptor and box, with the ligand's types; made if None.
+
+    Raises:
+        InputError: no conformer can be made, or no receptor atom is in the box.
+    """
+    near = receptor.near(box)
+    grid = grid_for([ligand], near, box, settings.spacing) if grid is None else grid
+    conformers = fresh_conformers(ligand, settings.conformers, settings.seed)
+    count = len(conformers)
+    batch = LigandBatch.pack([ligand.tree] * count, list(conformers))
+    energy = VinaEnergy.build([ligand] * count, [near], grids=[grid])
+    chains = -(-settings.search.chains // count)
+    generator = Streams(settings.seed, torch.arange(count))
+    effort = replace(settings.search, chains=chains)
+    found = search(batch, energy, [box] * count, generator, effort)
+    return ranked(ligand, found, settings.poses, settings.search.distinct)
+
+
+def ranked(ligand: Ligand, found: Found, poses: int, distinct: float) -> Docked:
+    """The best distinct poses over all conformers, symmetric copies counted once.
+
+    Args:
+        ligand: the molecule.
+        found: poses `[L, K, ...]` of its L conformers.
+        poses: most to keep.
+        distinct: least RMSD between two of them, Å.
+    """
+    energy = found.energy.flatten()
+    coords = found.coords.flatten(0, 1)[:, : len(ligand)].double().numpy()
+    kept: list[int] = []
+    for i in energy.argsort().tolist():
+        if not torch.isfinite(energy[i]) or len(kept) == poses:
+            break
+        others = coords[kept]
+        if not kept or symmetric_rmsd(ligand, others, coords[i]).min() >= distinct:
+            kept.append(i)
+    score = found.score
+
+    def column(values: torch.Tensor) -> NDArray[np.float64]:
+        return values.flatten(0, 1)[kept].double().numpy()
+
+    return Docked(
+        coords[kept],
+        column(found.energy),
+        column(score.affinity),
+        column(score.intramolecular),
+        column(score.terms),
+    )
+
+
+def best_rmsd(docked: Docked, ligand: Ligand, first: int = 9) -> float:
+    """Least symmetry-corrected RMSD of the first poses to the ligand's input coordinates, Å.
+
+    Args:
+        docked: ranked poses.
+        ligand: with its crystal coordinates.
+        first: how many poses count.
+    """
+    reference = ligand.require_coords()
+    return float(symmetric_rmsd(ligand, docked.coords[:first], reference).min())

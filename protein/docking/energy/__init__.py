@@ -1,0 +1,1 @@
+"""The energy of a pose: AutoDock Vina's function on heavy atoms, batched, in torch."""

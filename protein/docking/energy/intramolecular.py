@@ -1,0 +1,124 @@
+"""Energy between atoms of one ligand, over the pairs that AutoDock Vina counts.
+
+A pair counts when a torsion can change its distance and more than three bonds lie between its
+atoms. The same five terms apply; the search uses their sum, the final score does not.
+
+Distances enter by their squares into a table with linear interpolation, so that no root or
+exponential is taken, and the gradient is that of the interpolated energy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from protein.docking.energy.atom_types import TYPES
+from protein.docking.energy.terms import (
+    CUTOFF,
+    VINA,
+    VinaWeights,
+    soft_cap,
+    soft_cap_slope,
+    type_table,
+)
+from protein.docking.ligand import Ligand
+
+_BINS = 32
+
+
+@dataclass(frozen=True, eq=False)
+class IntraPairs:
+    """Pairs of L ligands, padded to K.
+
+    Attributes:
+        incidence: 1 at the first atom of a pair, -1 at the second, 0 where padded `[L, K, N]`.
+        kind: row of the table `[L, K]`, int64; a row of zeros where padded.
+        table: energies on a grid in r² `[n_kinds, bins]`, kcal/mol.
+    """
+
+    incidence: Tensor
+    kind: Tensor
+    table: Tensor
+
+    @classmethod
+    def pack(
+        cls,
+        ligands: Sequence[Ligand],
+        types: Sequence[NDArray[np.int64]],
+        weights: VinaWeights = VINA,
+    ) -> "IntraPairs":
+        """Pairs of some ligands.
+
+        Args:
+            ligands: the molecules.
+            types: their atom types.
+            weights: of the terms.
+        """
+        found = [interacting_pairs(ligand) for ligand in ligands]
+        most = max(len(pairs) for pairs in found)
+        incidence = np.zeros((len(ligands), most, max(map(len, ligands))), dtype=np.float32)
+        kind = np.full((len(ligands), most), len(TYPES) ** 2, dtype=np.int64)
+        for i, (pairs, type_) in enumerate(zip(found, types, strict=True)):
+            rows = np.arange(len(pairs))
+            incidence[i, rows, pairs[:, 0]] = 1.0
+            incidence[i, rows, pairs[:, 1]] = -1.0
+            kind[i, : len(pairs)] = type_[pairs[:, 0]] * len(TYPES) + type_[pairs[:, 1]]
+        return cls(torch.from_numpy(incidence), torch.from_numpy(kind), _table(weights))
+
+    def to(self, device: torch.device | str) -> "IntraPairs":
+        """The pairs on another device."""
+        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+    def evaluate(self, coords: Tensor, cap: float = float("inf")) -> tuple[Tensor, Tensor]:
+        """Energy of poses and its gradient.
+
+        Args:
+            coords: `[L, P, N, 3]`, Å.
+            cap: soft core, kcal/mol per pair.
+
+        Returns:
+            Energy `[L, P]`, kcal/mol, and gradient `[L, P, N, 3]`, kcal/mol/Å.
+        """
+        size, poses, atoms, _ = coords.shape
+        if self.kind.shape[1] == 0:
+            return coords.new_zeros(size, poses), torch.zeros_like(coords)
+        # Differences as one product with the incidence matrix: poses are contiguous throughout.
+        flat = coords.permute(0, 2, 3, 1).reshape(size, atoms, 3 * poses)
+        incidence = self.incidence.to(coords.dtype)
+        delta = (incidence @ flat).view(size, -1, 3, poses)
+        scaled = (delta.square().sum(2) * _BINS).clamp_(max=float(CUTOFF**2 * _BINS))
+        low = scaled.long()
+        place = (self.kind * self.table.shape[1]).unsqueeze(-1) + low
+        table = self.table.flatten().to(coords.dtype)
+        left = table.take(place)
+        slope = table.take(place + 1) - left
+        energy = left + slope * (scaled - low)
+        force = 2 * _BINS * slope
+        if cap != float("inf"):
+            force = force * soft_cap_slope(energy, cap)
+        pulls = (force.unsqueeze(2) * delta).view(size, -1, 3 * poses)
+        gradient = incidence.transpose(1, 2) @ pulls
+        gradient = gradient.view(size, atoms, 3, poses).permute(0, 3, 1, 2)
+        return soft_cap(energy, cap).sum(1), gradient
+
+
+def interacting_pairs(ligand: Ligand) -> NDArray[np.int64]:
+    """Pairs i < j of a ligand that count `[K, 2]`.
+
+    Args:
+        ligand: the molecule.
+    """
+    from rdkit.Chem import GetDistanceMatrix
+
+    far = np.asarray(GetDistanceMatrix(ligand.mol)) > 3.5
+    return np.argwhere(np.triu(far & ~ligand.tree.rigid_pairs(), k=1)).astype(np.int64)
+
+
+@lru_cache(maxsize=4)
+def _table(weights: VinaWeights) -> Tensor:
+    table = type_table(weights, _BINS).flatten(0, 1)
+    return torch.nn.functional.pad(table, (0, 0, 0, 1))

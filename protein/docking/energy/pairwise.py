@@ -1,0 +1,87 @@
+"""Energy between ligands and receptor over all pairs of atoms, exact and differentiable.
+
+The reference that grids are measured against, and the function that scores final poses.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from protein.docking.energy.terms import VINA, VinaWeights, pair_terms, soft_cap, type_pairs
+
+# Pairs evaluated at once; bounds memory to a few hundred MB.
+_MOST_PAIRS = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class PairSum:
+    """Sums over the pairs of each ligand atom.
+
+    Attributes:
+        terms: unweighted terms, summed over the ligand `[L, P, 5]`.
+        atoms: weighted energy of each ligand atom `[L, P, N]`, kcal/mol, softened by the cap.
+    """
+
+    terms: Tensor
+    atoms: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Energy of each pose `[L, P]`, kcal/mol."""
+        return self.atoms.sum(-1)
+
+
+def interaction(
+    coords: Tensor,
+    types: Tensor,
+    receptor_coords: Tensor,
+    receptor_types: Tensor,
+    weights: VinaWeights = VINA,
+    cap: float = float("inf"),
+) -> PairSum:
+    """Energy between ligand and receptor atoms.
+
+    Args:
+        coords: ligand poses `[L, P, N, 3]`, Å.
+        types: ligand types `[L, N]`, -1 where padded.
+        receptor_coords: `[M, 3]` for one receptor, `[L, M, 3]` for one per ligand, Å.
+        receptor_types: `[M]` or `[L, M]`, -1 where padded.
+        weights: of the terms.
+        cap: soft core, kcal/mol per ligand atom.
+    """
+    size, poses, atoms, _ = coords.shape
+    if receptor_coords.ndim == 2:
+        receptor_coords = receptor_coords.expand(size, -1, -1)
+        receptor_types = receptor_types.expand(size, -1)
+    chunk = max(1, _MOST_PAIRS // max(1, size * atoms * receptor_coords.shape[1]))
+    parts = [
+        _interaction(part, types, receptor_coords, receptor_types, weights, cap)
+        for part in coords.split(chunk, dim=1)
+    ]
+    return PairSum(
+        torch.cat([p.terms for p in parts], dim=1), torch.cat([p.atoms for p in parts], dim=1)
+    )
+
+
+def _interaction(
+    coords: Tensor,
+    types: Tensor,
+    receptor_coords: Tensor,
+    receptor_types: Tensor,
+    weights: VinaWeights,
+    cap: float,
+) -> PairSum:
+    device = coords.device
+    row, column = types[:, :, None].clamp(min=0), receptor_types[:, None].clamp(min=0)
+    radii, hydrophobic, hbond = (table.to(device)[row, column] for table in type_pairs())
+    delta = coords.unsqueeze(-2) - receptor_coords.to(coords)[:, None, None]
+    # Two atoms at one place would make the gradient of the root infinite.
+    r = (delta.square().sum(-1) + 1e-12).sqrt()
+    terms = pair_terms(
+        r, radii.to(coords).unsqueeze(1), hydrophobic.unsqueeze(1), hbond.unsqueeze(1)
+    )
+    real = (types >= 0)[:, :, None] & (receptor_types >= 0)[:, None]
+    terms = (terms * real[:, None, ..., None]).sum(-2)
+    energy = terms @ weights.pair().to(coords)
+    return PairSum(terms.sum(-2), soft_cap(energy, cap))

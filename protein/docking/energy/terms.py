@@ -1,0 +1,125 @@
+r"""The five pair terms of AutoDock Vina and their weights.
+
+With :math:`d = r - R_i - R_j` (surface distance, Å; :math:`R` the X-Score radii) a pair gives
+
+.. math:: e = w_1 e^{-(d/0.5)^2} + w_2 e^{-((d-3)/2)^2} + w_3 [d<0]\,d^2
+          + w_4 \mathrm{hydrophobic}(d) + w_5 \mathrm{hbond}(d)
+
+for :math:`r <` 8 Å, 0 beyond; the hydrophobic term falls from 1 at :math:`d \le 0.5` to 0 at 1.5
+for two hydrophobic atoms, the hydrogen bond from 1 at :math:`d \le -0.7` to 0 at 0 for a donor
+and an acceptor. Trott and Olson, *AutoDock Vina*, J. Comput. Chem. 31 (2010) 455; weights of
+version 1.2 (Eberhardt et al., J. Chem. Inf. Model. 61 (2021) 3891). The energy between ligand and
+receptor is divided by :math:`1 + w_\mathrm{rot} N_\mathrm{rot}`. Units: kcal/mol.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from protein.docking.energy.atom_types import TYPES, properties
+
+TERMS: tuple[str, ...] = ("gauss1", "gauss2", "repulsion", "hydrophobic", "hbond")
+"""Names of the pair terms, in order."""
+
+CUTOFF = 8.0
+"""Distance beyond which a pair has no energy, Å."""
+
+
+@dataclass(frozen=True)
+class VinaWeights:
+    """Weights of the terms, kcal/mol (``rotors``: per rotor, no unit)."""
+
+    gauss1: float = -0.035579
+    gauss2: float = -0.005156
+    repulsion: float = 0.840245
+    hydrophobic: float = -0.035069
+    hbond: float = -0.587439
+    rotors: float = 0.05846
+
+    def pair(self) -> Tensor:
+        """Weights of the five pair terms `[5]`."""
+        return torch.tensor([getattr(self, name) for name in TERMS])
+
+
+VINA = VinaWeights()
+"""The weights of AutoDock Vina 1.2."""
+
+
+def pair_terms(r: Tensor, radii: Tensor, hydrophobic: Tensor, hbond: Tensor) -> Tensor:
+    """The five terms of pairs, unweighted.
+
+    Args:
+        r: distances `[...]`, Å.
+        radii: sums of the two radii `[...]`, Å.
+        hydrophobic: both atoms are `[...]`, bool.
+        hbond: one donates and the other accepts `[...]`, bool.
+
+    Returns:
+        `[..., 5]` in the order of ``TERMS``; zero from the cut-off on.
+    """
+    d = r - radii
+    terms = [
+        torch.exp(-((d / 0.5) ** 2)),
+        torch.exp(-(((d - 3.0) / 2.0) ** 2)),
+        d.clamp(max=0.0) ** 2,
+        (1.5 - d).clamp(0.0, 1.0) * hydrophobic,
+        (d / -0.7).clamp(0.0, 1.0) * hbond,
+    ]
+    return torch.stack(terms, dim=-1) * (r < CUTOFF).unsqueeze(-1)
+
+
+def type_pairs() -> tuple[Tensor, Tensor, Tensor]:
+    """Sum of radii, both hydrophobic, hydrogen bond possible, each `[n_types, n_types]`."""
+    radius, hydrophobic, donor, acceptor = properties()
+    hbond = donor[:, None] & acceptor | acceptor[:, None] & donor
+    return radius[:, None] + radius, hydrophobic[:, None] & hydrophobic, hbond
+
+
+def type_table(weights: VinaWeights, bins_per_square: int, middle: bool = False) -> Tensor:
+    """Energy of every pair of types on an even grid in r².
+
+    Args:
+        weights: of the terms.
+        bins_per_square: grid points per Å².
+        middle: values at the middles of the bins instead of their left ends.
+
+    Returns:
+        `[n_types, n_types, 64 * bins_per_square + 2]`, kcal/mol, float32; the last two are 0.
+    """
+    count = int(CUTOFF**2) * bins_per_square
+    squares = (torch.arange(count + 2, dtype=torch.float64) + 0.5 * middle) / bins_per_square
+    r = squares.sqrt()
+    radii, hydrophobic, hbond = type_pairs()
+    n = len(TYPES)
+    weight = weights.pair().double()
+    rows = [
+        (pair_terms(r.expand(n, -1), radii[i, :, None].double(), hydrophobic[i, :, None],
+                    hbond[i, :, None]) @ weight)
+        for i in range(n)
+    ]  # fmt: skip
+    table = torch.stack(rows).float()
+    table[..., count:] = 0.0
+    return table
+
+
+def soft_cap(energy: Tensor, cap: float) -> Tensor:
+    """Positive energies bent below a cap: ``e cap / (cap + e)``; negative ones as they are.
+
+    The soft core: atoms may pass through each other at a price that tends to ``cap``. Vina does
+    the same with caps of 10 (search) and 1000 (final score).
+
+    Args:
+        energy: `[...]`, kcal/mol.
+        cap: kcal/mol; infinity leaves all as it is.
+    """
+    if cap == float("inf"):
+        return energy
+    return torch.where(energy > 0, energy * cap / (cap + energy.clamp(min=0.0)), energy)
+
+
+def soft_cap_slope(energy: Tensor, cap: float) -> Tensor:
+    """Derivative of ``soft_cap`` by its energy."""
+    if cap == float("inf"):
+        return torch.ones_like(energy)
+    return (cap / (cap + energy.clamp(min=0.0))) ** 2

@@ -1,0 +1,116 @@
+"""How good poses are: symmetry-corrected RMSD, clashes, and the verdict of PoseBusters.
+
+RMSD is over heavy atoms in the frame of the receptor, never superposed, and takes the least value
+over the automorphisms of the molecule, so that a flipped phenyl counts as what it is.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protein.docking.ligand import Ligand, quietly
+from sciddiff.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+_log = logging.getLogger(__name__)
+_MOST = 20_000_000
+
+
+def symmetric_rmsd(
+    ligand: Ligand, coords: NDArray[np.floating], reference: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Symmetry-corrected RMSD of poses to a reference.
+
+    Args:
+        ligand: the molecule of N atoms.
+        coords: poses `[K, N, 3]`, Å.
+        reference: `[N, 3]`, Å.
+
+    Returns:
+        `[K]`, Å.
+    """
+    permutations = ligand.symmetries
+    squares = np.square(coords[:, :, None] - reference[None, None]).sum(-1)
+    atoms = np.arange(len(ligand))
+    step = max(1, _MOST // (len(coords) * len(ligand) + 1))
+    best = np.full(len(coords), np.inf)
+    for start in range(0, len(permutations), step):
+        chosen = squares[:, atoms, permutations[start : start + step]]
+        best = np.minimum(best, chosen.mean(-1).min(-1))
+    return np.sqrt(best)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What PoseBusters says of one pose.
+
+    Attributes:
+        valid: every check but the RMSD to the crystal passes.
+        failed: names of the checks that do not.
+        checks: all of them.
+    """
+
+    valid: bool
+    failed: tuple[str, ...]
+    checks: Mapping[str, bool]
+
+
+def bust(
+    ligand: Ligand, coords: NDArray[np.floating], receptor: str | Path | None = None
+) -> list[Verdict]:
+    """PoseBusters' verdict on poses: chemistry, geometry, energy, and clashes with the protein.
+
+    Args:
+        ligand: the molecule.
+        coords: poses `[K, N, 3]`, Å.
+        receptor: PDB file of the receptor; None checks the molecule alone.
+
+    Returns:
+        One verdict per pose; a pose on which PoseBusters fails is invalid, with the error's name.
+
+    Raises:
+        MissingExtra: PoseBusters is not installed.
+    """
+    try:
+        from posebusters import PoseBusters
+    except ImportError as error:
+        raise MissingExtra("posebusters", "docking") from error
+    runner = PoseBusters(config="mol" if receptor is None else "dock")
+    return [_verdict(runner, ligand.with_coords(c), receptor) for c in coords]
+
+
+def _verdict(runner: Any, pose: "Mol", receptor: str | Path | None) -> Verdict:
+    try:
+        table = quietly(
+            runner.bust, mol_pred=pose, mol_cond=None if receptor is None else Path(receptor)
+        )
+    except Exception as error:  # any failure of the judge is a verdict, not a crash
+        _log.warning("PoseBusters failed: %s", error)
+        return Verdict(False, (type(error).__name__,), {})
+    row = table.iloc[0]
+    checks = {str(name): bool(row[name]) for name in table.columns}
+    failed = tuple(name for name, passed in checks.items() if not passed)
+    return Verdict(not failed, failed, checks)
+
+
+def success_interval(successes: int, total: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's interval of a success rate.
+
+    Args:
+        successes: of ``total``.
+        total: trials; 0 gives the whole interval.
+        z: normal quantile, 1.96 for 95 %.
+    """
+    if total == 0:
+        return 0.0, 1.0
+    p, square = successes / total, z * z / total
+    centre = (p + square / 2) / (1 + square)
+    half = z * np.sqrt(p * (1 - p) / total + square / (4 * total)) / (1 + square)
+    return float(max(0.0, centre - half)), float(min(1.0, centre + half))

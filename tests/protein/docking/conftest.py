@@ -1,0 +1,65 @@
+"""Molecules, an imprinted pocket, and the complexes where they are."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rdkit")
+
+from protein.docking.energy.atom_types import INDEX, TYPES
+from protein.docking.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.receptor import Receptor
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="session")
+def complexes() -> list[Path]:
+    """Folders with `protein.pdb` and `ligand.sdf`."""
+    root = Path(os.environ.get("SCIDDIFF_DOCKING_DATA", ROOT / "runs" / "docking" / "dataset"))
+    found = sorted((root / "val").glob("*/ligand.sdf"))
+    if not found:
+        pytest.skip("no docking complexes; set SCIDDIFF_DOCKING_DATA to the unpacked data set")
+    return [path.parent for path in found]
+
+
+@pytest.fixture(scope="session")
+def drug():
+    """A ligand with rings, five torsions, a stereocentre, a donor and acceptors."""
+    return ligand_from_smiles("C[C@H](NC(=O)c1ccc(OCCN)cc1)c1cccc(Cl)c1", "drug")
+
+
+@pytest.fixture(scope="session")
+def conformer(drug) -> np.ndarray:
+    """A conformer of it, moved away from the origin."""
+    return fresh_conformers(drug, 1, seed=3)[0] + np.asarray([12.0, -7.0, 4.0])
+
+
+@pytest.fixture(scope="session")
+def imprint(conformer) -> Receptor:
+    """A receptor that is the mould of the conformer: atoms 3.6 to 6.5 Å from it, 2 Å apart."""
+    return _mould(conformer)
+
+
+@pytest.fixture(scope="session")
+def mould():
+    """Maker of such receptors: coordinates and a seed to a receptor."""
+    return _mould
+
+
+def _mould(coords: np.ndarray, seed: int = 0) -> Receptor:
+    """Random atoms around a molecule, none within contact distance of it or of each other."""
+    rng = np.random.default_rng(seed)
+    trial = rng.uniform(coords.min(0) - 7, coords.max(0) + 7, size=(6000, 3))
+    gap = np.linalg.norm(trial[:, None] - coords, axis=-1).min(axis=1)
+    kept: list[np.ndarray] = []
+    for point in trial[(gap > 3.6) & (gap < 6.5)]:
+        if not kept or np.linalg.norm(np.stack(kept) - point, axis=-1).min() > 2.0:
+            kept.append(point)
+    m = len(kept)
+    types = rng.choice([INDEX[t] for t in ("C_H", "C_P", "N_D", "O_A")], size=m)
+    names = tuple("X" for _ in range(m))
+    elements = tuple(TYPES[t][0] for t in types)
+    return Receptor(np.stack(kept), types, elements, names, names, tuple("A:1" for _ in names))
