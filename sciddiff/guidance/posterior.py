@@ -204,10 +204,8 @@ def _push(observe: ObserveFn, data: State, change: State, batch: Batch) -> Tenso
     def seen(*leaves: Tensor) -> Tensor:
         return observe(dict(zip(names, leaves, strict=True)), batch)
 
-    _, slope = torch.func.jvp(
-        seen, tuple(data[name] for name in names), tuple(change[name] for name in names)
-    )
-    return slope
+    at = tuple(data[name] for name in names)
+    return torch.func.jvp(seen, at, tuple(change[name] for name in names))[1]
 
 
 def _conjugate_gradients(

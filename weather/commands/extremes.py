@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,15 @@ from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
 
     from weather.extremes.probability import ExtremeSettings, Outcome
     from weather.extremes.simulation import ForecastProcess
     from weather.forecast.forecaster import Forecaster
+    from weather.forecast.initial import InitialState
+    from weather.forecast.perturb import Perturbation
 
 _LOG = logging.getLogger(__name__)
 _EXAMPLES = """examples:
@@ -124,16 +129,18 @@ def _simulation(
     starts = None if args.start is None else [args.start]
     (initial,) = read_initial(args.initial, forecaster.spec, starts, args.regrid)
     perturbation = perturbation_of(args.perturb, forecaster.spec, args.archive, args.amplitude)
-    perturb = None
+    perturb: Callable[[Sequence[int]], Tensor] | None = None
     if perturbation is not None:
-        given = perturbation
-
-        def perturb(members: Any) -> Any:
-            return given(initial, members, args.seed)
-
+        perturb = partial(_perturbed, perturbation, initial, args.seed)
     return ForecastProcess(
         forecaster, initial.frames, initial.time, meter, args.batch, perturb, on_step
     )
+
+
+def _perturbed(
+    perturbation: Perturbation, initial: InitialState, seed: int, members: Sequence[int]
+) -> Tensor:
+    return perturbation(initial, members, seed)
 
 
 def _threshold(text: str, simulation: ForecastProcess, scores: Any) -> float:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, final
 
 import torch
@@ -69,17 +70,14 @@ class ForecastProcess:
         Raises:
             InputError: A tilt for a head or noise whose shift has no exact weight.
         """
-        proposal = None
+        proposal: Callable[[State, int, Streams], tuple[State, Tensor]] | None = None
         if tilt is not None:
             if self.forecaster.head != "crps":
                 raise InputError(
                     "--method guide: weights are exact for the one-step head (crps) only; use "
                     "--method smc, or a crps model"
                 )
-
-            def proposal(state: State, number: int, streams: Streams) -> tuple[State, Tensor]:
-                return self._steered(state, number, streams, float(tilt[number]))
-
+            proposal = partial(self._steered, list(tilt))
         return Process(
             self.meter.steps,
             self.begin,
@@ -108,13 +106,13 @@ class ForecastProcess:
         return self._moved(state, torch.cat(fields), number)
 
     def _steered(
-        self, state: State, number: int, streams: Streams, k: float
+        self, tilt: list[float], state: State, number: int, streams: Streams
     ) -> tuple[State, Tensor]:
         valid = self.forecaster.spec.after(self.start, number + 1)
         fields, ratios = [], []
         for rows in torch.arange(len(streams.indices)).split(self.batch):
             part = {name: value[rows] for name, value in state.items()}
-            shift = k * self._gradient(part, valid, number)
+            shift = tilt[number] * self._gradient(part, valid, number)
             own = self._own(streams, number, rows)
             noise = normal(shift, own) + shift
             fields.append(self._from_noise(part["history"], valid, noise))

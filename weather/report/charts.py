@@ -66,7 +66,7 @@ def mean_and_spread(
         colour_bar(axis, frames[0], filled, levels, display.units)
         for place in places:
             frames[0].mark(axis, place.lat, place.lon, place.name)
-        if not alone:
+        if not alone and spread_levels is not None:
             frames[1].prepare(axis, "Spread: standard deviation of the members")
             filled = frames[1].fill(axis, fields.spread, spread_levels, "YlOrBr")
             colour_bar(axis, frames[1], filled, spread_levels, display.difference_units)
