@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -114,14 +114,9 @@ class SeriesTruth(Truth):
         return read
 
     def variance(self, channel: str) -> float:
-        total, square, count = 0.0, 0.0, 0
-        place, length = self._place[channel], len(self._index)
-        origin = self._states.read(0, 1)[0, place].astype(np.float64)
-        # At most some hundred fields, spread over the whole period.
-        for index in np.unique(np.linspace(0, length - 1, min(length, 200)).astype(int)):
-            gap = self._states.read(int(index), int(index) + 1)[0, place] - origin
-            total, square, count = total + gap, square + np.square(gap), count + 1
-        return float(np.nanmean(square / count - np.square(total / count)))
+        place = self._place[channel]
+        some = _spread(len(self._index))
+        return _point_variance(self._states.read(i, i + 1)[0, place] for i in some)
 
 
 @final
@@ -165,6 +160,21 @@ class EnsembleTruth(Truth):
 
     def variance(self, channel: str) -> float:
         last = len(self._ensemble.leads) - 1
-        cases = range(len(self._ensemble.times))
-        drawn = [self._ensemble.open(case, [last])(last, channel) for case in cases]
-        return float(np.nanmean(np.concatenate(drawn).astype(np.float64).var(0)))
+        some = _spread(len(self._ensemble.times))
+        drawn = (self._ensemble.open(case, [last])(last, channel) for case in some)
+        return _point_variance(field for members in drawn for field in members)
+
+
+def _spread(count: int, most: int = 200) -> list[int]:
+    """At most so many of `count` indices, spread over all."""
+    return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))]
+
+
+def _point_variance(fields: Iterable[NDArray[np.float32]]) -> float:
+    """Variance at each point, averaged over points, of fields that come one by one."""
+    origin, total, square, count = None, 0.0, 0.0, 0
+    for field in fields:
+        origin = field.astype(np.float64) if origin is None else origin
+        gap = field - origin
+        total, square, count = total + gap, square + np.square(gap), count + 1
+    return float(np.nanmean(square / count - np.square(total / count)))

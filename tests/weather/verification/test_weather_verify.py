@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 
 import cftime
 import numpy as np
@@ -13,6 +14,7 @@ from sciddiff.errors import InputError
 from weather.sphere.grids import Grid
 from weather.verification import (
     ArrayEnsemble,
+    Ensemble,
     EnsembleTruth,
     FileEnsemble,
     Instants,
@@ -104,6 +106,38 @@ def test_workers_and_chunks_change_nothing():
         np.testing.assert_array_equal(
             alone.figure(name, "model"), together.figure(name, "model")
         )
+
+
+class Endless(Ensemble):
+    """Fields made while they are read, so that only what verification keeps is in memory."""
+
+    def __init__(self, name, starts):
+        self.name, self.channels, self.members = name, ("z500", "t850"), 20
+        self.times = Instants(np.arange(starts, dtype=np.int64) * 30 * DAY, "noleap")
+        self.leads, self.lat, self.lon = LEADS, GRID.lat, GRID.lon
+
+    def open(self, case, leads):
+        def read(lead, channel):
+            generator = np.random.default_rng([case, lead, *self.name.encode()])
+            return generator.standard_normal((20, *GRID.shape)).astype(np.float32)
+
+        return read
+
+
+def test_memory_does_not_grow_with_the_archive():
+    def peak(starts):
+        forecast, truth = Endless("model", starts), EnsembleTruth(Endless("truth", starts))
+        plan = align(forecast, truth)
+        tracemalloc.start()
+        verify([forecast], truth, plan, VerifySettings((GLOBE,)))
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return size
+
+    peak(1)
+    few, many = peak(2), peak(12)
+    fields = 20 * 8 * 16 * 4  # of one lead and channel
+    assert many - few < 10 * fields
 
 
 def test_a_gap_in_the_forecast_fails_loudly():
