@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
@@ -112,6 +113,17 @@ class Manifold(ABC):
             fraction: Broadcastable against a tangent vector of ``x``.
         """
         return self.exp(x, fraction * self.log(x, y))
+
+    def toward(self, x: Tensor, targets: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+        """The point ``exp(x, sum of weight times log(x, target))``.
+
+        Args:
+            x: Points, ``[..., *event]``.
+            targets: Points, each in the shape of ``x``.
+            weights: One for each target.
+        """
+        terms = [w * self.log(x, y) for w, y in zip(weights, targets, strict=True)]
+        return self.exp(x, sum(terms[1:], terms[0]))
 
     @property
     def reach(self) -> float:

@@ -14,6 +14,7 @@ singularity is guarded on both sides of a ``where``, so that gradients are finit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
@@ -242,6 +243,15 @@ class SO3(Manifold):
             return super().geodesic(x, y, fraction)
         start, end = (arrays.to_components(one, 2) for one in memory)
         return torch.from_numpy(arrays.rows(arrays.geodesic(start, end, part), x.shape))
+
+    def toward(self, x: Tensor, targets: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+        """See `Manifold.toward`."""
+        alike = all(x.shape == y.shape for y in targets)
+        memory = shared(x, *targets) if alike else None
+        if memory is None:
+            return super().toward(x, targets, weights)
+        start, *ends = (arrays.to_components(one, 2) for one in memory)
+        return torch.from_numpy(arrays.rows(arrays.toward(start, ends, weights), x.shape))
 
     def detour(
         self,

@@ -9,6 +9,8 @@ a length bounded below by a tiny number is enough.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sciddiff.manifolds.arrays import FloatArray
@@ -27,6 +29,7 @@ __all__ = [
     "relative",
     "rows",
     "to_components",
+    "toward",
 ]
 
 _TINY = 1e-30  # square of a length below which angle and sine are the same
@@ -181,6 +184,14 @@ def log(x: FloatArray, y: FloatArray) -> FloatArray:
 def geodesic(x: FloatArray, y: FloatArray, fraction: FloatArray | float) -> FloatArray:
     """The rotation a ``fraction [n]`` of the way from ``x`` to ``y``, matrices ``[3, 3, n]``."""
     return _matmul(x, matrix(power(quaternion(relative(x, y)), fraction)))
+
+
+def toward(x: FloatArray, targets: Sequence[FloatArray], weights: Sequence[float]) -> FloatArray:
+    """See `sciddiff.manifolds.base.Manifold.toward`; matrices ``[3, 3, n]``."""
+    between = np.concatenate([relative(x, y) for y in targets], axis=-1)
+    v = _vector(quaternion(between)).reshape(3, len(targets), -1)
+    steps = [weight * v[:, k] for k, weight in enumerate(weights)]
+    return exp(x, sum(steps[1:], steps[0]))
 
 
 def detour(

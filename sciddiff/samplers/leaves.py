@@ -254,12 +254,15 @@ class GeodesicLeaf(AffineLeaf):
         self, x: Tensor, keep: float, terms: list[tuple[float, Prediction]], noise: float
     ) -> Tensor:
         manifold = self.path.manifold
-        coefficient, only = terms[0]
-        known = isinstance(only, TangentPrediction) and only.kind != "data"
-        if len(terms) == 1 and not known:  # a manifold may know a shorter way than log and exp
-            return manifold.geodesic(x, only.data, coefficient)
-        steps = [coefficient * self._displacement(x, said) for coefficient, said in terms]
-        return manifold.exp(x, sum(steps[1:], steps[0]))
+        coefficients = [coefficient for coefficient, _ in terms]
+        if any(isinstance(said, TangentPrediction) and said.kind != "data" for _, said in terms):
+            steps = [coefficient * self._displacement(x, said) for coefficient, said in terms]
+            return manifold.exp(x, sum(steps[1:], steps[0]))
+        # From points a manifold may know a shorter way than log and exp.
+        points = [said.data for _, said in terms]
+        if len(points) == 1:
+            return manifold.geodesic(x, points[0], coefficients[0])
+        return manifold.toward(x, points, coefficients)
 
     def _displacement(self, x: Tensor, prediction: Prediction) -> Tensor:
         """The way from ``x`` to the predicted data; known already if the prediction is about x."""

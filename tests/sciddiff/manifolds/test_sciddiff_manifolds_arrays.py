@@ -54,6 +54,13 @@ def test_a_detour_is_its_definition(by_sample: bool) -> None:
     assert torch.allclose(short, definition, rtol=0.0, atol=1e-13)
 
 
+def test_several_targets_are_their_definition() -> None:
+    manifold, (x, y, _) = SO3(), _pairs(torch.float64)
+    targets, weights = (y, y.flip(0), x), (0.7, -0.2, 0.4)
+    definition = Manifold.toward(manifold, x, targets, weights)
+    assert torch.allclose(manifold.toward(x, targets, weights), definition, rtol=0.0, atol=1e-13)
+
+
 def _seeded() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
