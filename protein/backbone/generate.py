@@ -38,14 +38,17 @@ class GenerateSettings:
         regular and less
             diverse. With "ode" it scales the starting noise.
         fold_weight: strength of the fold class, 1 for plain conditioning.
+        fold_interval: times between which the class is strengthened; every step between them
+            costs a second network call.
         seed: seed of the noise.
         polish: junction relaxation of the result.
     """
 
     steps: int = 20
     sampler: str = "sde"
-    temperature: float = 0.4
-    fold_weight: float = 1.0
+    temperature: float = 0.2
+    fold_weight: float = 2.5
+    fold_interval: tuple[float, float] = (0.0, 0.6)
     seed: int = 0
     polish: PolishSettings = DEFAULT
 
@@ -55,7 +58,7 @@ class GenerateSettings:
         if self.sampler not in SAMPLERS:
             raise InputError(f"sampler {self.sampler!r}: unknown; use {' or '.join(SAMPLERS)}")
         if not 0.0 <= self.temperature <= 2.0:
-            raise InputError(f"temperature {self.temperature}: must lie between 0 and 2; try 0.4")
+            raise InputError(f"temperature {self.temperature}: must lie between 0 and 2; try 0.2")
 
     def build(self) -> Sampler:
         """The core's sampler for these settings."""
@@ -103,7 +106,8 @@ def generate(
     settings = settings or GenerateSettings()
     guided: DenoiserLike = denoiser
     if settings.fold_weight != 1.0 and bool((batch.cond["fold"] != FOLDS.index("none")).any()):
-        guided = ClassifierFree(settings.fold_weight, {"fold": FOLDS.index("none")})(denoiser)
+        none = {"fold": FOLDS.index("none")}
+        guided = ClassifierFree(settings.fold_weight, none, settings.fold_interval)(denoiser)
     options: dict[str, Any] = {}
     if start is not None:
         options = {"x_start": start.x, "start_t": 1.0 - start.noise}

@@ -53,9 +53,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--fold-weight",
         type=float,
-        default=1.0,
+        default=2.5,
         metavar="W",
-        help="strength of --fold (default 1: plain)",
+        help="strength of the fold class, 1: plain (default 2.5)",
     )
     add("--scaffold", metavar="CONTIG", help='build around a motif: "10-40,A25-45,10-40"')
     add("--motif", type=Path, metavar="FILE", help="structure the motif residues are taken from")
@@ -70,9 +70,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--temperature",
         type=float,
-        default=0.4,
+        default=0.2,
         metavar="T",
-        help="noise on the way (default 0.4)",
+        help="noise on the way (default 0.2)",
     )
     add("--model", default="lite", help="shipped weights, or a checkpoint folder (default lite)")
     add(
