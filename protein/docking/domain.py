@@ -1,0 +1,114 @@
+"""The docking domain: what the shared core needs to know to learn and draw poses.
+
+A state has three leaves. ``translation [B, 3]`` (Å from the pocket's center) travels on a straight
+Gaussian path from N(0, (4 Å)²); ``rotation [B, 3, 3]`` on geodesics of SO(3), ``torsions [ΣT]``
+(ragged) on those of circles, both from the uniform law. A pose is a reference conformer moved by
+the three (``protein.docking.pose``); which one is a condition, its own place and orientation mean
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from protein.docking.data import NO_DATA, DockData, DockDataSettings
+from protein.docking.network import ROTATION, TORSIONS, TRANSLATION
+from protein.docking.symmetry import NearestImage
+from sciddiff.domains import Domain
+from sciddiff.errors import InputError
+from sciddiff.manifolds import SO3, Torus
+from sciddiff.objectives import Denoising
+from sciddiff.paths import GaussianPath, GeodesicPath, ProductPath
+from sciddiff.schedules import Linear
+from sciddiff.state import Batch, State
+from sciddiff.times import Uniform
+
+PRIOR_WIDTH = 4.0
+"""Standard deviation of the first translation along each axis, Å."""
+
+LOSS_WEIGHTS = {TRANSLATION: 0.1, ROTATION: 1.0, TORSIONS: 0.5}
+"""Weights that give the three leaves losses of about one at the start."""
+
+
+class DockingDomain(Domain):
+    """Poses of small molecules in protein pockets.
+
+    Args:
+        data: training data; only `train` and the validation loss need it.
+    """
+
+    name = "dock"
+
+    def __init__(self, data: DockDataSettings = NO_DATA) -> None:
+        self.data = data
+
+    def path(self) -> ProductPath:
+        """Translation Gaussian, rotation and torsions geodesic."""
+        return docking_path()
+
+    def train_batches(self, epoch: int, seed: int, rank: int, world: int) -> Iterable[Batch]:
+        """Batches of the training split."""
+        return self._train.batches(epoch, seed, rank, world)
+
+    def val_batches(self) -> Iterable[Batch]:
+        """Complexes of the validation split, always the same."""
+        return DockData(self.data, "val").batches(epoch=0, seed=0)
+
+    def like(self, request: Mapping[str, Any]) -> Iterable[Batch]:
+        """Templates for ``receptor``, ``ligand``, ``center`` or ``autobox_ligand``, ``n``,
+        ``seed``; see ``protein.docking.templates``.
+        """
+        from protein.docking.templates import templates
+
+        return templates(request)
+
+    def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
+        """One SDF file for every pose of the batch."""
+        from protein.docking.templates import write_poses
+
+        return write_poses(batch, x, directory)
+
+    def evaluate(self, directory: Path, reference: Path | None) -> dict[str, Any]:
+        """Poses of a folder against a crystal ligand: share within 2 Å, best, median."""
+        from protein.docking.templates import evaluate_folder
+
+        if reference is None:
+            raise InputError("--reference: docking poses are measured against a ligand; give one")
+        return evaluate_folder(directory, reference)
+
+    def objective(self) -> Denoising:
+        """Flow matching on the three leaves, from noise to the nearest symmetric image."""
+        return Denoising(
+            times=Uniform(),
+            weights=LOSS_WEIGHTS,
+            weighting={TRANSLATION: "velocity"},
+            coupling=NearestImage(),
+        )
+
+    def provenance(self) -> dict[str, Any]:
+        """The archive trained on: its file name, and what was taken of it."""
+        s = self.data
+        return {
+            "archive": Path(s.archive).name,
+            "split": "train",
+            "backbone_complexes": s.backbone,
+            "licence": "coordinates of the Protein Data Bank, CC0 1.0; see the data's own list",
+        }
+
+    @cached_property
+    def _train(self) -> DockData:
+        return DockData(self.data, "train")
+
+
+def docking_path() -> ProductPath:
+    """The path of poses."""
+    return ProductPath(
+        {
+            TRANSLATION: GaussianPath(Linear(), parametrization="data", prior_scale=PRIOR_WIDTH),
+            ROTATION: GeodesicPath(SO3(), parametrization="velocity"),
+            TORSIONS: GeodesicPath(Torus(), parametrization="velocity"),
+        }
+    )
