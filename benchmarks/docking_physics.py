@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--index", type=Path)
     parser.add_argument("--split", default="val")
     parser.add_argument("--every", type=int, default=1, help="only every n-th complex")
+    parser.add_argument("--small-first", action="store_true", help="quick complexes first")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--chains", type=int, default=SearchSettings().chains)
     parser.add_argument("--rounds", type=int, default=SearchSettings().rounds)
@@ -62,7 +63,10 @@ def main() -> None:
         _table(args.files)
         return
     rows = list(csv.DictReader(args.index.open()))
-    ids = [row["id"] for row in rows if row["split"] == args.split][:: args.every]
+    chosen = [row for row in rows if row["split"] == args.split][:: args.every]
+    if args.small_first:
+        chosen.sort(key=lambda row: int(row["heavy_atoms"]) * (1 + int(row["rot_bonds"])))
+    ids = [row["id"] for row in chosen]
     done = {row["id"] for row in csv.DictReader(args.out.open())} if args.out.exists() else set()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with args.out.open("a", newline="") as handle:
