@@ -1,10 +1,11 @@
 """The forecast domain: what the shared core needs to know to learn and draw the next state.
 
 A state has one leaf, `fields [B, C, H, W]`: the change of every channel over one step, in units
-of its standard deviation.  It travels on a straight Gaussian path with the preconditioning of
-Karras et al. (2022).  The same network learns either way to draw,
+of its standard deviation.  It travels on a straight Gaussian path.  The same network learns either
+way to draw,
 
-* `diffusion`: denoising along the path, many network calls a step;
+* `diffusion`: denoising along the path, many network calls a step; with the preconditioning of
+  Karras et al. (2022), or, as flow matching, of the velocity (Lipman et al. 2023);
 * `crps`: one call from pure noise, learned by a proper score (Lang et al. 2024; Alet et al. 2025),
 
 both weighted by area and by channel.
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from sciddiff.errors import InputError
 from sciddiff.noise import NoiseLaw, White
 from sciddiff.objectives import Denoising, Objective, ProperScore, Rollout, ScoreTerm
 from sciddiff.paths import GaussianPath, ProductPath
+from sciddiff.prediction import Parametrization
 from sciddiff.schedules import Linear
 from sciddiff.state import Batch, State
 from weather.forecast.advance import FIELDS, advance
@@ -44,13 +46,14 @@ class ForecastDomain(Domain):
     Args:
         data: Training data; only `train` needs them.
         head: How the model learns to draw.
-        sigma_data: Standard deviation of the residual, one or one per channel.
+        sigma_data: Standard deviation of the residual, one or one per channel; for `edm`.
         weights: Weight of channels in the loss, by name or variable; added to `CHANNEL_WEIGHTS`.
         noise: Law of the noise; None: independent at every point of the grid.
         members: Draws that are scored together, head `crps`.
         alpha: 1: fair score, below: almost fair.
         spectral: Weight of the score of spherical-harmonic coefficients, head `crps`.
         rollout: Law of the number of steps practised in a row, head `crps`: {steps: probability}.
+        parametrization: What the network's output is: `edm`, or `velocity` for flow matching.
     """
 
     name = "forecast"
@@ -66,9 +69,16 @@ class ForecastDomain(Domain):
         alpha: float = 0.95,
         spectral: float = 0.0,
         rollout: dict[int, float] | None = None,
+        parametrization: Literal["edm", "velocity"] = "edm",
     ) -> None:
         if head not in HEADS:
             raise InputError(f"domain.head {head!r}: unknown; use {' or '.join(HEADS)}")
+        if parametrization not in ("edm", "velocity"):
+            raise InputError(
+                f"domain.parametrization {parametrization!r}: unknown; use edm, or velocity for "
+                "flow matching"
+            )
+        self.parametrization: Parametrization = parametrization
         self.data, self.head, self.sigma_data = data, head, sigma_data
         self.weights = {**CHANNEL_WEIGHTS, **(weights or {})}
         self.noise, self.members, self.alpha = noise or White(), members, alpha
@@ -83,7 +93,11 @@ class ForecastDomain(Domain):
             sigma = self.sigma_data
         weight = self.loss_weight() if self.data.found else torch.ones(1, 1, 1)
         path = GaussianPath(
-            Linear(), noise=self.noise, parametrization="edm", sigma_data=sigma, loss_weight=weight
+            Linear(),
+            noise=self.noise,
+            parametrization=self.parametrization,
+            sigma_data=sigma,
+            loss_weight=weight,
         )
         return ProductPath({FIELDS: path})
 

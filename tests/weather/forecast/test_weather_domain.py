@@ -174,6 +174,26 @@ def test_registered_and_cheap_to_build():
         domain.provenance()
     with pytest.raises(InputError, match="head"):
         ForecastDomain(head="oracle")
+    with pytest.raises(InputError, match="flow matching"):
+        ForecastDomain(parametrization="noise")
+
+
+def test_flow_matching_compares_velocities(small_store):
+    """The loss of an untrained network, whose velocity is zero, is that of x1 - x0."""
+    domain = _domain(small_store, parametrization="velocity")
+    batch = next(iter(domain.train_batches(0, 3, 0, 1)))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        denoiser = Denoiser(SphericalUNet(**NET), domain.path())
+    x0 = torch.randn(batch.x[FIELDS].shape, generator=torch.Generator().manual_seed(1))
+    t = torch.full((batch.size,), 0.3)
+    seen = domain.path().sample(batch.x, t, None, {FIELDS: x0}, batch.layouts)
+    prediction = denoiser({FIELDS: seen[FIELDS].x_t}, t, batch)[FIELDS]
+    assert torch.count_nonzero(prediction.velocity) == 0
+    found = denoiser.path[FIELDS].loss(prediction, seen[FIELDS])
+    expected = domain.loss_weight() * (batch.x[FIELDS] - x0) ** 2
+    assert torch.allclose(found.mean(), expected.mean(), rtol=1e-5)
+    assert isinstance(domain.objective(), Denoising)
 
 
 def test_single_steps_through_the_core(small_store, small_models, tmp_path):
