@@ -105,7 +105,8 @@ def score_case(
                 ) / len(frame.channels)
                 if power is not None:
                     own_power = spectrum(members, frame.grid) if len(members) else power
-                    found |= {"spectrum": own_power, "spectrum_truth": power}  # type: ignore[dict-item]
+                    if own_power is not None:
+                        found |= {"spectrum": own_power, "spectrum_truth": power}
                 _put(tally, found, frame, index, v)
         for n, tally in enumerate(tallies):
             size = ensembles[n].members if n < len(ensembles) else 0

@@ -198,7 +198,7 @@ def energy_score(squares: Floats, size: int) -> Floats:
     distances = np.sqrt(squares)
     own = distances[:, :size, :size] if size else distances
     count = own.shape[-1]
-    spread = own.sum((-1, -2)) / (2 * count * (count - 1)) if count > 1 else 0.0
+    spread = own.sum((-1, -2)) / (2 * count * max(count - 1, 1))
     if not size:
         # E|Y - Y'| - E|Y - Y'| / 2: the average over truths is half the mean distance of pairs.
         return spread

@@ -135,11 +135,11 @@ def write_csv(result: Verification, path: Path) -> int:
     """Write the tidy table; returns the number of rows."""
     count = 0
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
         for row in rows(result):
             plain = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()}
-            writer.writerow({k: "" if v == "nan" else v for k, v in plain.items()})
+            writer.writerow(["" if plain[k] == "nan" else plain[k] for k in COLUMNS])
             count += 1
     return count
 

@@ -56,7 +56,9 @@ def open_states(path: Path, grid: str = "", method: str = "conservative") -> Sta
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if is_store(path):
-        return Store(path)
+        # Its cached properties serve the protocol's, which the type checker does not see.
+        store: Any = Store(path)
+        return store
     from weather.data.reading import ReaderSettings, open_reader
 
     settings = ReaderSettings(grid=grid, method=method, gaps="keep", any_values=True)  # type: ignore[arg-type]

@@ -99,20 +99,20 @@ def align(
         )
     chosen = tuple(channels) if channels else shared
     wanted = [int(lead) for lead in forecast.leads if leads is None or int(lead) in leads]
-    known = np.array(
-        [[truth.covers(int(t), lead) for lead in wanted] for t in forecast.times.seconds]
-    ).reshape(len(forecast.times), len(wanted))
+    known = np.zeros((len(forecast.times), len(wanted)), dtype=bool)
+    for row, time in enumerate(forecast.times.seconds):
+        known[row] = [truth.covers(int(time), lead) for lead in wanted]
     if not known.any():
         raise InputError(
             f"{forecast.name}: no valid time of {forecast.times.text(0)} and later is in the "
             "truth; give the truth of that period"
         )
-    times, reached = known.any(1), known.any(0)
+    times, reached = np.any(known, axis=1), np.any(known, axis=0)
     notes = []
     if dropped := [name for name in forecast.channels if name not in truth.channels]:
         notes.append(f"no truth for {', '.join(dropped)}")
     if not times.all():
-        notes.append(f"no truth for {int((~times).sum())} of {len(times)} initial times")
+        notes.append(f"no truth for {int((~times).sum())} of {len(known)} initial times")
     if not known[times][:, reached].all():
         notes.append("the truth ends before the last leads of some initial times")
     return Plan(

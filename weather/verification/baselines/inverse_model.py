@@ -82,7 +82,7 @@ class InverseModel(Baseline):
             error -= fading * past
             fields = self.climate.mean_at(time + step * self.history.step)
             fields = fields + self.patterns.compose(amplitudes) + fading * rest + error
-            yield clip_positive(fields, self.history.channels)
+            yield clip_positive(fields.astype(np.float32, copy=False), self.history.channels)
 
     def _memory_of_rest(self, step: int) -> Fields:
         """Correlation of what the patterns leave out, `[C, H, W]`, from 400 pairs of states."""
@@ -108,10 +108,10 @@ def _linear_dynamics(a: Floats, now: NDArray[np.int64]) -> tuple[Floats, Floats]
     """G and the root of the noise from amplitudes at `now` and one step later."""
     lagged = a[now + 1].T @ a[now] / len(now)
     covariance = a[now].T @ a[now] / len(now)
-    propagator = np.linalg.solve(covariance, lagged.T).T
+    propagator = np.asarray(np.linalg.solve(covariance, lagged.T).T, dtype=np.float64)
     noise = covariance - propagator @ covariance @ propagator.T
     values, vectors = np.linalg.eigh((noise + noise.T) / 2)
     # Sampling can leave tiny negative variances; the total is kept.
     kept = np.maximum(values, 0.0)
     kept *= values.sum() / kept.sum() if kept.sum() > 0 else 0.0
-    return propagator, vectors * np.sqrt(kept)
+    return propagator, np.asarray(vectors * np.sqrt(kept), dtype=np.float64)

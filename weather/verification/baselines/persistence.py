@@ -51,7 +51,7 @@ class DampedPersistence(Baseline):
             memory = self.memory(step)
             error = self.climate.anomalies_of(drawn + step) - memory * past
             fields = self.climate.mean_at(time + step * self.history.step) + memory * start + error
-            yield clip_positive(fields, self.history.channels)
+            yield clip_positive(fields.astype(np.float32, copy=False), self.history.channels)
 
 
 def clip_positive(fields: Fields, channels: tuple[str, ...]) -> Fields:
