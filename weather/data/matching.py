@@ -117,7 +117,9 @@ def match(
     _known(dataset, units, "--units")
     found: dict[str, Match] = {}
     left: list[Left] = []
-    for name in dataset.data_vars:
+    # What is asked for by its name in the files comes before others of the same channel, such as
+    # total_precipitation_24hr before total_precipitation_6hr.
+    for name in sorted(dataset.data_vars, key=lambda name: str(name) not in variables):
         outcome = _match_one(dataset, str(name), rename, units)
         if isinstance(outcome, Left):
             left.append(outcome)

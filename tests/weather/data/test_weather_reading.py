@@ -193,6 +193,20 @@ def test_selection_of_channels(era):
             open_reader([path], ReaderSettings(**settings))
 
 
+def test_of_two_variables_the_one_that_is_named_is_taken(era, tmp_path):
+    """WeatherBench 2 holds precipitation over 6, 12 and 24 hours, all of them the channel tp."""
+    ds, _ = era
+    for hours, share in ((6, 0.25), (24, 1.0)):
+        ds[f"total_precipitation_{hours}hr"] = (ds.tp * share).assign_attrs(ds.tp.attrs)
+    ds.drop_vars("tp").to_netcdf(tmp_path / "both.nc")
+    name = "total_precipitation_24hr"
+    _, named = _read(tmp_path / "both.nc", variables=("z500", name))
+    _, other = _read(tmp_path / "both.nc", variables=("z500", "tp"))
+    np.testing.assert_allclose(named[:, 1], 4 * other[:, 1], rtol=1e-5)
+    reader = open_reader([tmp_path / "both.nc"], ReaderSettings(variables=("z500", name)))
+    assert any("already" in one.why for one in reader.matching.left)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "units", "line"),
     [
