@@ -18,6 +18,7 @@ from protein.docking.complexes import LigandGraph, Pocket
 from protein.docking.data import pose_batch
 from protein.docking.ligand import Ligand, fresh_conformers
 from protein.docking.ligand_files import read_ligand
+from protein.docking.metrics import symmetric_rmsd
 from protein.docking.network import padded_pose
 from protein.docking.pose import LigandBatch, coordinates
 from protein.docking.receptor import Receptor, read_receptor
@@ -179,7 +180,8 @@ def evaluate_folder(directory: Path, reference: Path) -> dict[str, Any]:
         pose = read_ligand(file)
         if pose.mol.GetNumAtoms() != len(truth) or pose.smiles != truth.smiles:
             raise InputError(f"{file}: is not the molecule of {reference}; give its crystal pose")
-        found.append(symmetric_rmsd(pose.require_coords(), target, _same_atoms(pose, truth)))
+        same = list(truth.mol.GetSubstructMatch(pose.mol))
+        found.append(symmetric_rmsd(pose, pose.require_coords()[None], target[same])[0])
     rmsd = np.asarray(found)
     return {
         "poses": len(rmsd),
@@ -187,31 +189,6 @@ def evaluate_folder(directory: Path, reference: Path) -> dict[str, Any]:
         "best": float(rmsd.min()),
         "median": float(np.median(rmsd)),
     }
-
-
-def symmetric_rmsd(
-    coords: NDArray[np.floating], target: NDArray[np.floating], images: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Root-mean-square deviation, without superposition, under the best renaming of atoms.
-
-    Args:
-        coords: `[..., N, 3]`, Å.
-        target: `[N, 3]`, Å.
-        images: allowed renamings of the target's atoms `[S, N]`.
-
-    Returns:
-        `[...]`, Å.
-    """
-    delta = coords[..., None, :, :] - target[images]
-    return np.sqrt(np.square(delta).sum(-1).mean(-1)).min(-1)
-
-
-def _same_atoms(pose: Ligand, truth: Ligand) -> NDArray[np.int64]:
-    """Places in the crystal ligand of each atom of a pose, under every symmetry `[S, N]`."""
-    match = np.asarray(truth.mol.GetSubstructMatch(pose.mol), dtype=np.int64)
-    if len(match) != len(truth):
-        match = np.arange(len(truth))
-    return truth.symmetries[:, match]
 
 
 def _center(request: Mapping[str, Any]) -> NDArray[np.float64]:

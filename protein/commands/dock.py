@@ -1,0 +1,221 @@
+"""``sciddiff dock``: poses of small molecules in a protein, one or a library."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sciddiff.cli.command import Command
+from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, pick_device
+from sciddiff.cli.output import emit
+from sciddiff.cli.progress import progress
+from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    from protein.docking.box import Box
+    from protein.docking.library import Docker, LibrarySettings
+    from protein.docking.output import Row
+    from protein.docking.receptor import Receptor
+
+_EXAMPLES = """examples:
+  sciddiff dock -r receptor.pdb -l ligands.sdf --autobox-ligand crystal.sdf -o poses/
+  sciddiff dock -r receptor.cif -l "CC(=O)Nc1ccc(O)cc1" --center 10 2 -5 --size 22 22 22 -o poses/
+  sciddiff dock -r receptor.pdb -l library.smi --pocket-residues A:45,A:48 --effort fast -o poses/
+
+exit status: 0 every ligand was docked, 1 some failed (results.csv says why), 2 none was
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("-r", "--receptor", type=Path, required=True, metavar="FILE", help="protein, PDB or mmCIF")
+    add(
+        "-l",
+        "--ligand",
+        required=True,
+        metavar="FILE",
+        help="molecules: .sdf, .mol2, .smi, .csv (also .gz), or one SMILES",
+    )
+    add_output(parser)
+    box = parser.add_argument_group("where to search (one of)")
+    add = box.add_argument
+    add("--autobox-ligand", metavar="FILE", help="around this ligand")
+    add("--center", type=float, nargs=3, metavar=("X", "Y", "Z"), help="middle of the box, Å")
+    add("--pocket-residues", metavar="LIST", help="around these residues: A:45,A:48")
+    add("--size", type=float, nargs=3, metavar=("X", "Y", "Z"), help="edges, Å (default 22 22 22)")
+    add("--autobox-add", type=float, default=4.0, metavar="A", help="Å on each side (default 4)")
+    how = parser.add_argument_group("how")
+    add = how.add_argument
+    add("--poses", type=count(), default=9, metavar="N", help="poses per ligand (default 9)")
+    add("--samples", type=count(0), default=32, metavar="N", help="network draws (default 32)")
+    add("--steps", type=count(), default=10, metavar="N", help="of the sampler (default 10)")
+    add("--guidance", type=float, default=1.0, metavar="W", help="pull of the energy (default 1)")
+    add(
+        "--effort",
+        choices=("none", "fast", "normal", "thorough"),
+        default="normal",
+        help="search beside the network's draws (default normal; none: draws alone)",
+    )
+    add("--no-minimize", dest="minimize", action="store_false", help="leave draws as they are")
+    add("--model", metavar="NAME", help="shipped weights or a model folder; none: search alone")
+    add("--keep", default="", metavar="LIST", help="further HETATM groups to keep: GDP,SO4")
+    add("--batch", type=count(), default=8, metavar="N", help="ligands at once (default 8)")
+    add("--check", type=count(0), default=0, metavar="N", help="poses PoseBusters judges (0)")
+    add("--no-complex", action="store_true", help="do not write poses with their receptor")
+    add_seed(parser)
+    add_device(parser)
+    add("--threads", type=count(), metavar="T", help="CPU threads (default: torch's choice)")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Dock every ligand and write poses and the table.
+
+    Raises:
+        InputError: an option or a file that cannot be used.
+    """
+    from protein.docking.campaign import CampaignSettings, dock_library
+    from protein.docking.receptor import read_receptor
+    from sciddiff.cli.campaign import Campaign
+
+    keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
+    receptor = read_receptor(args.receptor, keep)
+    box, settings = _box(args, receptor), _settings(args)
+    docker = _docker(args, receptor, box, settings)
+    request = _request(args, box, settings)
+    campaign = Campaign.open(args.out, request, args.command_line)
+    campaign.facts |= {"receptor": list(receptor.notes), **_machine(), **campaign.facts}
+    portions = CampaignSettings(args.batch, args.check, not args.no_complex)
+    failed = 0
+    with progress("docking", None, show=not args.json) as bar:
+
+        def tell(done: int, bad: int) -> None:
+            nonlocal failed
+            failed += bad
+            bar.advance(done, f"docking ({failed} failed)" if failed else None)
+
+        rows = dock_library(
+            args.ligand, docker, campaign, args.receptor, portions, on_ligand=tell
+        )
+    return _tell(args, rows)
+
+
+def _tell(args: argparse.Namespace, rows: list[Row]) -> int:
+    """Print what came of it; the exit status."""
+    from protein.docking.output import RESULTS
+
+    good = [row for row in rows if row.status == "ok"]
+    summary: dict[str, Any] = {
+        "ligands": len(rows),
+        "docked": len(good),
+        "failed": len(rows) - len(good),
+        "folder": str(args.out),
+        "results": str(args.out / RESULTS),
+    }
+    lines = [f"{len(good)} of {len(rows)} ligands docked; {args.out / RESULTS}"]
+    if good:
+        best = min(good, key=lambda row: float(row.affinity))
+        summary["best"] = {"name": best.name, "affinity": float(best.affinity)}
+        lines.append(f"best     {best.name}, {best.affinity} kcal/mol, {args.out / best.file}")
+    for row in [row for row in rows if row.status == "failed"][:5]:
+        lines.append(f"failed   {row.reason}")
+    if len(rows) - len(good) > 5:
+        lines.append(f"failed   and {len(rows) - len(good) - 5} more, see the table")
+    emit(args, summary, "\n".join(lines))
+    return 0 if len(good) == len(rows) else 1 if good else 2
+
+
+def _box(args: argparse.Namespace, receptor: Receptor) -> Box:
+    from protein.docking.box import Box, box_around, box_of_residues
+    from protein.docking.ligand_files import read_ligand
+
+    given = [args.autobox_ligand, args.center, args.pocket_residues]
+    if sum(value is not None for value in given) != 1:
+        raise InputError(
+            "where to search: give one of --autobox-ligand, --center and --pocket-residues"
+        )
+    if args.autobox_ligand is not None:
+        coords = read_ligand(args.autobox_ligand).require_coords()
+        box = box_around(coords, args.autobox_add)
+    elif args.pocket_residues is not None:
+        box = box_of_residues(receptor, args.pocket_residues, args.autobox_add)
+    else:
+        x, y, z = args.center
+        box = Box((x, y, z), (22.0, 22.0, 22.0))
+    if args.size is not None:
+        a, b, c = args.size
+        box = Box(box.center, (a, b, c))
+    return box
+
+
+def _settings(args: argparse.Namespace) -> LibrarySettings:
+    from protein.docking.library import LibrarySettings
+    from protein.docking.propose import ProposeSettings
+
+    return LibrarySettings(
+        poses=args.poses,
+        effort=args.effort,
+        propose=ProposeSettings(args.samples, args.steps, guidance=args.guidance),
+        seed=args.seed,
+        minimize=args.minimize,
+    )
+
+
+def _docker(
+    args: argparse.Namespace, receptor: Receptor, box: Box, settings: LibrarySettings
+) -> Docker:
+    import torch
+
+    from protein.docking.library import Docker
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.model is None:
+        return Docker(receptor, box, settings)
+    from protein.pretrained import find_model
+
+    model = find_model(args.model, pick_device(args.device))
+    return Docker(receptor, box, settings, model.denoiser)
+
+
+def _request(args: argparse.Namespace, box: Box, settings: LibrarySettings) -> dict[str, Any]:
+    """What decides every pose."""
+    from dataclasses import asdict
+
+    return {
+        "receptor": str(args.receptor),
+        "ligand": args.ligand,
+        "box": asdict(box),
+        "keep": args.keep,
+        "model": args.model,
+        "batch": args.batch,
+        "check": args.check,
+        **asdict(settings),
+    }
+
+
+def _machine() -> dict[str, str]:
+    import torch
+
+    from sciddiff import __version__
+
+    return {
+        "sciddiff": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+command = Command(
+    name="dock",
+    help="poses of small molecules in a protein: one ligand or a library",
+    configure=configure,
+    run=run,
+    example="sciddiff dock -r receptor.pdb -l ligands.sdf --autobox-ligand crystal.sdf -o poses/",
+)
