@@ -27,8 +27,8 @@ from torch.nn import functional
 
 from sciddiff.errors import InputError
 from sciddiff.nn import MLP
-from sciddiff.nn.embedding import TimeEmbedding
 from sciddiff.state import Batch, State
+from weather.nets.inputs import check_grid, join_inputs, time_features
 from weather.sphere.grids import Array, Grid
 from weather.sphere.icosphere import Icosphere, Ties
 
@@ -84,10 +84,9 @@ class MeshTransformer(nn.Module):
         points = tuple(a.ravel() for a in np.meshgrid(self.grid.lat, self.grid.lon, indexing="ij"))
         area = np.repeat(self.grid.weights, self.grid.width)
         ties = _tie(mesh, points, self.grid)
-        self.time = nn.Sequential(
-            TimeEmbedding(32), nn.Linear(32, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
-        )
-        self.enter = MLP(channels * (1 + frames) + forcings, width, width)
+        self.time = time_features(embedding)
+        self._inputs = channels * (1 + frames) + forcings
+        self.enter = MLP(self._inputs, width, width)
         self.encode = _Exchange(ties[0], area, len(mesh.vertices), width)
         self.vertex = nn.Parameter(torch.zeros(width))
         mask = torch.from_numpy(mesh.within_hops(hops)) if hops else None
@@ -117,15 +116,11 @@ class MeshTransformer(nn.Module):
                 `forcing [B, K, H, W]`, standardised.
 
         Raises:
-            InputError: The fields are on another grid.
+            InputError: The fields are on another grid, or more or fewer.
         """
         fields = x["fields"]
-        if fields.shape[-2:] != self.grid.shape:
-            raise InputError(
-                f"fields: shape {tuple(fields.shape)}; the network is for {self.grid}"
-            )
-        history, forcing = batch.cond["history"], batch.cond["forcing"]
-        h = torch.cat([fields, history.flatten(1, 2), forcing], 1)
+        check_grid(fields, self.grid)
+        h = join_inputs(x, batch, self._inputs)
         emb = self.time(t)
         on_grid = self.enter(h.flatten(2).mT)
         on_mesh = self.vertex + self.encode(on_grid)

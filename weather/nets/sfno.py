@@ -22,9 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sciddiff.errors import InputError
-from sciddiff.nn.embedding import TimeEmbedding
 from sciddiff.state import Batch, State
+from weather.nets.inputs import check_grid, input_signs, join_inputs, time_features
 from weather.sphere.grids import Grid
 from weather.sphere.harmonics import SphericalHarmonics
 from weather.sphere.padding import pad_sphere
@@ -72,15 +71,10 @@ class SphericalFNO(nn.Module):
         harmonics = SphericalHarmonics(Grid.parse(grid), lmax)
         self.grid = harmonics.grid
         poles = self.grid.kind == "regular"
-        signs = torch.ones(channels)
-        signs[list(vectors)] = -1.0
         self.signs: Tensor
-        self.register_buffer(
-            "signs", torch.cat([signs.repeat(1 + frames), torch.ones(forcings)]), persistent=False
-        )
-        self.time = nn.Sequential(
-            TimeEmbedding(32), nn.Linear(32, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
-        )
+        signs = input_signs(channels, frames, forcings, vectors)
+        self.register_buffer("signs", signs, persistent=False)
+        self.time = time_features(embedding)
         self.enter = nn.Conv2d(channels * (1 + frames) + forcings, width, 3)
         self.blocks = nn.ModuleList(
             _Block(harmonics, width, expansion * width, embedding, dropout, poles)
@@ -102,15 +96,10 @@ class SphericalFNO(nn.Module):
                 `forcing [B, K, H, W]`, standardised.
 
         Raises:
-            InputError: The fields are on another grid.
+            InputError: The fields are on another grid, or more or fewer.
         """
-        fields = x["fields"]
-        if fields.shape[-2:] != self.grid.shape:
-            raise InputError(
-                f"fields: shape {tuple(fields.shape)}; the network is for {self.grid}"
-            )
-        history, forcing = batch.cond["history"], batch.cond["forcing"]
-        h = torch.cat([fields, history.flatten(1, 2), forcing], 1)
+        check_grid(x["fields"], self.grid)
+        h = join_inputs(x, batch, len(self.signs))
         emb = self.time(t)
         h = self.enter(pad_sphere(h, 1, self.signs, self._poles))
         for block in self.blocks:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sciddiff.errors import InputError
-from sciddiff.nn.embedding import TimeEmbedding
 from sciddiff.state import Batch, State
+from weather.nets.inputs import input_signs, join_inputs, time_features
 from weather.sphere.grids import Grid
 from weather.sphere.padding import pad_sphere
 
@@ -56,15 +56,10 @@ class SphericalUNet(nn.Module):
     ) -> None:
         super().__init__()
         self._poles = grid is not None and Grid.parse(grid).kind == "regular"
-        signs = torch.ones(channels)
-        signs[list(vectors)] = -1.0
         self.signs: Tensor
-        self.register_buffer(
-            "signs", torch.cat([signs.repeat(1 + frames), torch.ones(forcings)]), persistent=False
-        )
-        self.time = nn.Sequential(
-            TimeEmbedding(32), nn.Linear(32, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
-        )
+        signs = input_signs(channels, frames, forcings, vectors)
+        self.register_buffer("signs", signs, persistent=False)
+        self.time = time_features(embedding)
         self.enter = nn.Conv2d(channels * (1 + frames) + forcings, widths[0], 3)
         levels = range(len(widths))
         self.down = nn.ModuleList(
@@ -99,7 +94,8 @@ class SphericalUNet(nn.Module):
                 `forcing [B, K, H, W]`, standardised.
 
         Raises:
-            InputError: The longitudes cannot be halved at every level.
+            InputError: The longitudes cannot be halved at every level, or there are more or
+                fewer channels.
         """
         multiple = 2 ** len(self.down)
         if x["fields"].shape[-1] % multiple:
@@ -107,9 +103,7 @@ class SphericalUNet(nn.Module):
                 f"grid: {x['fields'].shape[-1]} longitudes; with {len(self.down)} levels the "
                 f"network needs a multiple of {multiple}"
             )
-        history, forcing = batch.cond["history"], batch.cond["forcing"]
-        known = torch.cat([history.flatten(1, 2), forcing], 1)
-        h = torch.cat([x["fields"], known], 1)
+        h = join_inputs(x, batch, len(self.signs))
         emb = self.time(t)
         h = self.enter(pad_sphere(h, 1, self.signs, self._poles))
         skips = []

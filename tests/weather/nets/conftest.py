@@ -17,7 +17,8 @@ def make_net():
     """Network of a kind in double precision, its zero layers drawn so that they matter."""
 
     def build(kind, grid="gaussian-12x24", drawn=True, **settings):
-        common = {"channels": CHANNELS, "frames": FRAMES, "forcings": FORCINGS, "vectors": VECTORS}
+        common = {"channels": CHANNELS, "frames": FRAMES, "forcings": FORCINGS}
+        common["vectors"] = settings.pop("vectors", VECTORS)
         with torch.random.fork_rng():
             torch.manual_seed(0)
             if kind == "unet":

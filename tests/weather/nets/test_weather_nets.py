@@ -131,6 +131,20 @@ def test_fields_on_another_grid_are_named(kind, make_net, make_inputs):
         make_net(kind)(*make_inputs(shape=(10, 20)))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_number_of_channels_is_named(kind, make_net, make_inputs):
+    x, t, batch = make_inputs()
+    more = torch.cat([batch.cond["history"], batch.cond["history"][:, :1]], 1)
+    with pytest.raises(InputError, match="4 channels and 3 frames: set net.channels 4"):
+        make_net(kind)(x, t, Batch(x, {**batch.cond, "history": more}))
+
+
+@pytest.mark.parametrize("kind", ["unet", "sfno"])
+def test_a_wind_that_is_no_channel_is_named(kind, make_net):
+    with pytest.raises(InputError, match="net.vectors: 5 is no position among 4 channels"):
+        make_net(kind, vectors=(2, 5))
+
+
 def test_longitudes_that_cannot_be_halved_are_named(make_net, make_inputs):
     with pytest.raises(InputError, match="22 longitudes; with 2 levels .* multiple of 4"):
         make_net("unet")(*make_inputs(shape=(12, 22)))
