@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.backbone.polish_energy import Array, Energy, Topology, cross
+from protein.structures import geometry_constants as ideal
+from protein.structures.frames import backbone_from_frames
 from sciddiff.manifolds.so3_arrays import exp, rows, to_components
 
 
@@ -39,6 +41,8 @@ class PolishSettings:
         restraint: weight that holds frames where the network put them, per Å^2.
         overlap: weight on backbone atoms that come too close, per Å^2.
         hydrogen_bond: weight on the energy of backbone hydrogen bonds, per kcal/mol.
+        rounds: times a backbone is relaxed at most; only one whose chain is still open somewhere
+            is relaxed again, held then to where it has come.
     """
 
     steps: int = 140
@@ -46,6 +50,7 @@ class PolishSettings:
     restraint: float = 0.02
     overlap: float = 20.0
     hydrogen_bond: float = 4.0
+    rounds: int = 4
 
 
 DEFAULT = PolishSettings()
@@ -75,16 +80,50 @@ def polish(
     """
     if settings.steps == 0 or positions.shape[1] < 2:
         return positions, rotations
+    bonded = bonded & mask & torch.roll(mask, -1, 1)
+    bonded[:, -1] = False
+    movable = mask if fixed is None else mask & ~fixed
+    positions, rotations = _round(positions, rotations, mask, bonded, movable, settings)
+    for _ in range(settings.rounds - 1):
+        again = _open(positions, rotations, bonded, movable)
+        if not again.any():
+            break
+        positions, rotations = positions.clone(), rotations.clone()
+        positions[again], rotations[again] = _round(
+            positions[again], rotations[again], mask[again], bonded[again], movable[again],
+            settings,
+        )  # fmt: skip
+    return positions, rotations
+
+
+def _open(positions: Tensor, rotations: Tensor, bonded: Tensor, movable: Tensor) -> Tensor:
+    """Which backbones have a C-N bond that is off by more than 4 standard deviations and can be
+    mended `[B]`.
+    """
+    atoms = backbone_from_frames(rotations, positions, bonded=bonded)
+    following = torch.roll(atoms[..., 0, :], -1, 1)
+    length = torch.linalg.vector_norm(following - atoms[..., 2, :], dim=-1)
+    off = (length - ideal.C_N).abs() > 4.0 * ideal.C_N_SD
+    return (off & bonded & (movable | torch.roll(movable, -1, 1))).any(1)
+
+
+def _round(
+    positions: Tensor,
+    rotations: Tensor,
+    mask: Tensor,
+    bonded: Tensor,
+    movable: Tensor,
+    settings: PolishSettings,
+) -> tuple[Tensor, Tensor]:
+    """Relax every backbone of a batch once."""
     # In double precision, so that a design is the same to the file's last digit in any batch.
     shape = (*positions.shape[:2], 3)
     x, r = (_array(value.double()) for value in (positions, rotations))
     x, r = to_components(x, 1), to_components(r, 2)
-    movable = _array(mask if fixed is None else mask & ~fixed).reshape(-1).astype(np.float64)
-    bonded = bonded & mask & torch.roll(mask, -1, 1)
-    bonded[:, -1] = False
+    free = _array(movable).reshape(-1).astype(np.float64)
     topology = Topology.of(_array(mask), _array(bonded))
-    moves = _relaxed(x, r, movable, topology, settings)
-    x, r = _moved(x, r, moves * movable)
+    moves = _relaxed(x, r, free, topology, settings)
+    x, r = _moved(x, r, moves * free)
     new = torch.from_numpy(rows(x, shape)), torch.from_numpy(rows(r, (*shape, 3)))
     return new[0].to(positions), new[1].to(rotations)
 

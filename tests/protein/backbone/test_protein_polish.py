@@ -104,3 +104,18 @@ def test_zero_steps_change_nothing() -> None:
     ca, rotations, mask, bonded = _noisy(1, 10, 0.2)
     new, frames = polish(ca, rotations, mask, bonded, settings=PolishSettings(steps=0))
     assert new is ca and frames is rotations
+
+
+def test_a_torn_chain_is_relaxed_until_it_closes() -> None:
+    ca, rotations, mask, bonded = _noisy(2, 40, 0.05)
+    ca[1, 20:] += torch.tensor([2.5, 1.0, 2.0])  # the second backbone is torn at residue 20
+    once = polish(ca, rotations, mask, bonded, settings=PolishSettings(steps=15, rounds=1))
+    torn = _bond_deviation(*once).amax(1)
+    assert torn[0] < 4 * ideal.C_N_SD < torn[1], "one round is too little here"
+    again = polish(ca, rotations, mask, bonded, settings=PolishSettings(steps=15, rounds=6))
+    assert _bond_deviation(*again).max() < 4 * ideal.C_N_SD
+    assert torch.equal(again[0][0], once[0][0]), "a closed backbone is not touched again"
+    alone = polish(
+        ca[1:], rotations[1:], mask[1:], bonded[1:], settings=PolishSettings(steps=15, rounds=6)
+    )
+    assert torch.allclose(alone[0][0], again[0][1], atol=1e-6)
