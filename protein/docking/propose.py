@@ -158,8 +158,7 @@ def _coordinates(ligands: LigandBatch, x: State) -> Tensor:
 
 def _tame(x: Tensor, lever: float, index: Tensor | None, size: int) -> Tensor:
     """``x``, whose gradient is divided by a squared lever and bounded per sample."""
-    found: Tensor = _Tamed.apply(x, lever, index, size)  # type: ignore[assignment]
-    return found
+    return _Tamed.apply(x, lever, index, size)
 
 
 class _Tamed(torch.autograd.Function):

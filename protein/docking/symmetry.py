@@ -73,7 +73,8 @@ def motions(
         Turns Q of the root fragment `[S, 3, 3]` and shifts of the torsions `[S, T]`, radians.
     """
     tree = ligand.tree
-    turns, twists = [np.eye(3)], [np.zeros(len(tree))]
+    turns: list[NDArray[np.floating]] = [np.eye(3)]
+    twists: list[NDArray[np.floating]] = [np.zeros(len(tree))]
     rigid = np.flatnonzero(_at_rest(ligand))
     before = _dihedrals(conformer, tree.quads)
     for image in ligand.symmetries[1:]:

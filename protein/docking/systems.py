@@ -81,11 +81,18 @@ class Systems:
         blank = [np.zeros((len(ligand), 3)) for ligand in ligands]
         batch = LigandBatch.pack([ligand.tree for ligand in ligands], blank)
         found = motions or [_identity(ligand) for ligand in ligands]
+        turns, twists, images = _images(found, batch.torsion_mask.shape[1])
         return cls(
-            batch,
-            *(torch.from_numpy(a) for a in (features, pairs, coords, columns, mask)),
-            torch.tensor([pocket.backbone for pocket in pockets]),
-            *_images(found, batch.torsion_mask.shape[1]),
+            ligands=batch,
+            ligand_features=torch.from_numpy(features),
+            pairs=torch.from_numpy(pairs),
+            pocket_coords=torch.from_numpy(coords),
+            pocket_features=torch.from_numpy(columns),
+            pocket_mask=torch.from_numpy(mask),
+            backbone=torch.tensor([pocket.backbone for pocket in pockets]),
+            turns=turns,
+            twists=twists,
+            images=images,
         )
 
     def __len__(self) -> int:
