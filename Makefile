@@ -43,7 +43,7 @@ $(BIN)/.sciddiff-demo: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(BIN)/.sciddiff-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -e '.[protein,weather,dev]'
+	$(BIN)/python -m pip install --quiet -e '.[protein,docking,weather,dev]'
 	@touch $@ $(BIN)/.sciddiff-demo
 
 $(BIN)/python:
