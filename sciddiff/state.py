@@ -150,7 +150,7 @@ class Layout:
         """Mean over the entries of the real, free rows of each sample, ``[B]``; 0 if none."""
         free = self.free(x)
         if free is None:
-            return self.sum_per_sample(x) / self.count(x)
+            return self.sum_per_sample(x) / self.count(x).clamp(min=1.0)
         weight = free.to(x.dtype).expand_as(x)
         kept = torch.where(free, x, torch.zeros_like(x))
         return self.sum_per_sample(kept) / self.sum_per_sample(weight).clamp(min=1.0)

@@ -195,7 +195,8 @@ def fresh_conformers(
     full = Chem.AddHs(ligand.mol)
     for random_coords in (False, True):
         parameters = rdDistGeom.ETKDGv3()
-        parameters.randomSeed = seed % (2**31 - 1)
+        # RDKit multiplies the seed by the number of the conformer: 0 would make them all alike.
+        parameters.randomSeed = 1 + seed % (2**31 - 2)
         parameters.useRandomCoords = random_coords
         parameters.timeout = timeout
         ids = list(quietly(rdDistGeom.EmbedMultipleConfs, full, n, parameters))

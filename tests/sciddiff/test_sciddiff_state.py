@@ -105,3 +105,9 @@ def test_wrong_shapes_are_named():
         Batch({"x": torch.ones(5, 3)}, layouts={"x": Layout(2, index=torch.zeros(4).long())})
     with pytest.raises(InputError, match="1 names for 2 samples"):
         Batch({"x": torch.ones(2, 3)}, ids=("a",))
+
+
+def test_a_sample_without_rows_has_mean_zero():
+    layout = Layout(2, index=torch.tensor([0, 0, 0]))
+    mean = layout.free_mean_per_sample(torch.tensor([1.0, 2.0, 6.0]))
+    assert torch.equal(mean, torch.tensor([3.0, 0.0]))

@@ -192,3 +192,9 @@ def test_a_drawing_has_no_pose():
     AllChem.Compute2DCoords(mol)
     with pytest.raises(InputError, match="no 3-D coordinates"):
         ligand_from_mol(mol, "flat").require_coords()
+
+
+def test_conformers_of_seed_zero_differ():
+    ligand = ligand_from_smiles("CCCCCC(=O)NCCc1ccccc1")
+    first, second = fresh_conformers(ligand, 2, seed=0)
+    assert np.linalg.norm(first - second, axis=-1).max() > 0.5
