@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +131,7 @@ def _make(
     from protein.backbone.campaign import missing
     from protein.backbone.generate import generate
     from protein.pretrained import find_model
+    from sciddiff.cli.campaign import machine_facts
 
     wanted = missing(args.out, args.number)
     if not wanted:
@@ -161,7 +161,7 @@ def _make(
                 mode.finish(design, item).write(args.out)
     seconds = time.perf_counter() - started
     campaign.ran(
-        len(wanted), seconds, args.command_line, model_card=dict(model.meta), **_machine()
+        len(wanted), seconds, args.command_line, model_card=dict(model.meta), **machine_facts()
     )
     return seconds
 
@@ -185,19 +185,6 @@ def _plain(settings: GenerateSettings) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(settings)
-
-
-def _machine() -> dict[str, str]:
-    import torch
-
-    from sciddiff import __version__
-
-    return {
-        "sciddiff": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
 
 
 command = Command(

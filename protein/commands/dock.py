@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from protein.docking.campaign import CampaignSettings, dock_library
     from protein.docking.receptor import read_receptor
-    from sciddiff.cli.campaign import Campaign
+    from sciddiff.cli.campaign import Campaign, machine_facts
 
     keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
     receptor = read_receptor(args.receptor, keep)
@@ -89,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     docker = _docker(args, receptor, box, settings)
     request = _request(args, box, settings)
     campaign = Campaign.open(args.out, request, args.command_line)
-    campaign.facts |= {"receptor": list(receptor.notes), **_machine(), **campaign.facts}
+    campaign.facts |= {"receptor": list(receptor.notes), **machine_facts(), **campaign.facts}
     portions = CampaignSettings(args.batch, args.check, not args.no_complex)
     failed = 0
     with progress("docking", None, show=not args.json) as bar:
@@ -196,19 +195,6 @@ def _request(args: argparse.Namespace, box: Box, settings: LibrarySettings) -> d
         "batch": args.batch,
         "check": args.check,
         **asdict(settings),
-    }
-
-
-def _machine() -> dict[str, str]:
-    import torch
-
-    from sciddiff import __version__
-
-    return {
-        "sciddiff": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, final
 
 from sciddiff.errors import InputError
 
-__all__ = ["RECORD", "Campaign"]
+__all__ = ["RECORD", "Campaign", "machine_facts"]
 
 RECORD = "run.json"
 """File of the record, inside the folder."""
@@ -131,3 +132,17 @@ class Campaign:
         partial = self.directory / f".{RECORD}.partial"
         partial.write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, self.directory / RECORD)
+
+
+def machine_facts() -> dict[str, str]:
+    """What made samples: versions and the kind of processor, for the record."""
+    import torch
+
+    from sciddiff import __version__
+
+    return {
+        "sciddiff": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import platform
 import shutil
 import time
 from pathlib import Path
@@ -127,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[str, Any]:
+    from sciddiff.cli.campaign import machine_facts
     from weather.data.times import label
     from weather.forecast.ensemble import Plan
     from weather.forecast.initial import read_initial
@@ -166,7 +166,7 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     seconds = time.perf_counter() - began
     if team.rank == 0 and missing:
         members = sum(len(block.members) for block in missing)
-        facts = {"model_card": dict(forecaster.model.meta), **_machine()}
+        facts = {"model_card": dict(forecaster.model.meta), **machine_facts()}
         store.campaign.ran(members, seconds, args.command_line, **facts)
     if team.rank == 0:
         _finish(args.out, store, _attributes(args, forecaster))
@@ -324,19 +324,6 @@ def _bytes(text: str | None) -> int | None:
     if match is None or float(match[1]) <= 0:
         raise InputError(f"--memory {text}: not a size; write 500MB or 2GB")
     return int(float(match[1]) * 1000 ** " kmgt".index(match[2] or " "))
-
-
-def _machine() -> dict[str, str]:
-    import torch
-
-    from sciddiff import __version__
-
-    return {
-        "sciddiff": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
 
 
 command = Command(
