@@ -19,7 +19,7 @@ import cftime
 import numpy as np
 import torch
 import xarray as xr
-from pressure import GRAVITY, heights, interpolate, sea_level_pressure
+from pressure import GRAVITY, as_dataset, on_pressure_levels
 from torch import Tensor
 
 from weather.sphere.flow import wind
@@ -30,19 +30,6 @@ OROGRAPHY, TEMPERATURE, HUMIDITY = 129, 130, 133
 VORTICITY, LOG_PRESSURE, DIVERGENCE = 138, 152, 155
 LARGE_SCALE_RAIN, CONVECTIVE_RAIN, NEAR_SURFACE = 142, 143, 167
 HOURS_APART = 6
-
-NAMES = {
-    "z500": ("geopotential_height", "m"),
-    "t850": ("air_temperature", "K"),
-    "u850": ("eastward_wind", "m s-1"),
-    "v850": ("northward_wind", "m s-1"),
-    "u250": ("eastward_wind", "m s-1"),
-    "v250": ("northward_wind", "m s-1"),
-    "q700": ("specific_humidity", "kg kg-1"),
-    "mslp": ("air_pressure_at_mean_sea_level", "Pa"),
-    "tas": ("air_temperature", "K"),
-    "tp": ("precipitation_amount", "kg m-2"),
-}
 
 
 def records(path: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -139,14 +126,7 @@ def channels(transform: Transform, edges: np.ndarray, found: dict, hours: float)
     column = (temperature, humidity, ground, orography, edges)
     rain = transform.rows(surface(LARGE_SCALE_RAIN) + surface(CONVECTIVE_RAIN))
     return {
-        "z500": heights(*column, 5e4),
-        "t850": interpolate(temperature, pressure, 8.5e4),
-        "u850": interpolate(u, pressure, 8.5e4),
-        "v850": interpolate(v, pressure, 8.5e4),
-        "u250": interpolate(u, pressure, 2.5e4),
-        "v250": interpolate(v, pressure, 2.5e4),
-        "q700": interpolate(humidity, pressure, 7e4),
-        "mslp": sea_level_pressure(*column),
+        **on_pressure_levels(column, u, v, pressure),
         "tas": transform.rows(surface(NEAR_SURFACE)),
         "tp": 1000.0 * 3600.0 * hours * rain.clip(0.0),
     }
@@ -172,18 +152,8 @@ def convert(paths: list[Path]) -> xr.Dataset:
         hours = (these[1] - these[0]).total_seconds() / 3600 if len(these) > 1 else 24.0
         fields.append(channels(transform, edges, found, hours))
         times += these
-    grid = transform.grid
-    data = {}
-    for name, (standard, units) in NAMES.items():
-        values = np.concatenate([part[name] for part in fields]).astype(np.float32)
-        about = {"standard_name": standard, "units": units}
-        data[name] = (("time", "lat", "lon"), values, about)
-    coords = {
-        "time": times,
-        "lat": ("lat", grid.lat, {"units": "degrees_north", "standard_name": "latitude"}),
-        "lon": ("lon", grid.lon, {"units": "degrees_east", "standard_name": "longitude"}),
-    }
-    return xr.Dataset(data, coords, {"Conventions": "CF-1.10", "source": "PlaSim T21L10"})
+    whole = {name: np.concatenate([part[name] for part in fields]) for name in fields[0]}
+    return as_dataset(whole, times, transform.grid.lat, transform.grid.lon, "PlaSim T21L10")
 
 
 def main() -> None:

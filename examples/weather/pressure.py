@@ -8,9 +8,27 @@ downwards, everything else keeps its lowest value.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+import xarray as xr
 
 GAS, GRAVITY, LAPSE = 287.04, 9.80665, 0.0065
+
+ATTRIBUTES = {
+    "z500": ("geopotential_height", "m"),
+    "t850": ("air_temperature", "K"),
+    "u850": ("eastward_wind", "m s-1"),
+    "v850": ("northward_wind", "m s-1"),
+    "u250": ("eastward_wind", "m s-1"),
+    "v250": ("northward_wind", "m s-1"),
+    "q700": ("specific_humidity", "kg kg-1"),
+    "mslp": ("air_pressure_at_mean_sea_level", "Pa"),
+    "tas": ("air_temperature", "K"),
+    "tp": ("precipitation_amount", "kg m-2"),
+}
+"""CF standard name and units of the fields that are written."""
 
 
 def interpolate(field: np.ndarray, pressure: np.ndarray, target: float) -> np.ndarray:
@@ -80,3 +98,47 @@ def ground_temperature(
     """Virtual temperature at the ground, from the lowest layer by the lapse rate, `[T, H, W]`."""
     middle = 0.5 * (edges[-2] + edges[-1])
     return virtual[:, -1] * middle ** (-GAS * LAPSE / GRAVITY) + 0.0 * surface_pressure
+
+
+def on_pressure_levels(
+    column: tuple[np.ndarray, ...], u: np.ndarray, v: np.ndarray, pressure: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The fields that both simulators give, `[T, H, W]`.
+
+    Args:
+        column: Arguments of `heights` but the last.
+        u: Eastward wind, m/s, `[T, K, H, W]`.
+        v: Northward wind.
+        pressure: Of the levels, Pa, `[T, K, H, W]`.
+    """
+    temperature, humidity = column[:2]
+    return {
+        "z500": heights(*column, 5e4),
+        "t850": interpolate(temperature, pressure, 8.5e4),
+        "u850": interpolate(u, pressure, 8.5e4),
+        "v850": interpolate(v, pressure, 8.5e4),
+        "u250": interpolate(u, pressure, 2.5e4),
+        "v250": interpolate(v, pressure, 2.5e4),
+        "q700": interpolate(humidity.clip(0.0), pressure, 7e4),
+        "mslp": sea_level_pressure(*column),
+    }
+
+
+def as_dataset(
+    fields: Mapping[str, np.ndarray],
+    times: Sequence[Any] | np.ndarray,
+    lat: np.ndarray,
+    lon: np.ndarray,
+    source: str,
+) -> xr.Dataset:
+    """CF data set of fields `[T, H, W]` by the names of `ATTRIBUTES`."""
+    data = {}
+    for name, values in fields.items():
+        about = dict(zip(("standard_name", "units"), ATTRIBUTES[name], strict=True))
+        data[name] = (("time", "lat", "lon"), values.astype(np.float32), about)
+    coords = {
+        "time": times,
+        "lat": ("lat", lat, {"units": "degrees_north", "standard_name": "latitude"}),
+        "lon": ("lon", lon, {"units": "degrees_east", "standard_name": "longitude"}),
+    }
+    return xr.Dataset(data, coords, {"Conventions": "CF-1.10", "source": source})

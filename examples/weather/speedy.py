@@ -16,71 +16,40 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from pressure import heights, interpolate, sea_level_pressure
+from pressure import GAS, GRAVITY, as_dataset, on_pressure_levels
 
 REFERENCE_PRESSURE = 1e5
 PIECE_DAYS = 30
 STATE = (
-    "temperature", "specific_humidity", "u_wind", "v_wind", "normalized_surface_pressure",
+    "temperature", "specific_humidity", "u_wind", "v_wind", "geopotential",
+    "normalized_surface_pressure",
 )  # fmt: skip
-NAMES = {
-    "z500": ("geopotential_height", "m"),
-    "t850": ("air_temperature", "K"),
-    "u850": ("eastward_wind", "m s-1"),
-    "v850": ("northward_wind", "m s-1"),
-    "u250": ("eastward_wind", "m s-1"),
-    "v250": ("northward_wind", "m s-1"),
-    "q700": ("specific_humidity", "kg kg-1"),
-    "mslp": ("air_pressure_at_mean_sea_level", "Pa"),
-}
-
-
-def convert(raw: xr.Dataset, edges: np.ndarray, orography: np.ndarray) -> xr.Dataset:
+def convert(raw: xr.Dataset, edges: np.ndarray) -> xr.Dataset:
     """Fields on pressure levels of output on sigma levels.
 
     Args:
-        raw: With `temperature`, `specific_humidity`, `u_wind`, `v_wind` on levels and
-            `normalized_surface_pressure`; latitudes and levels in any order.
+        raw: With the variables of `STATE`, dimensions and levels in any order.
         edges: Sigma between the layers from the top down, without the 0, `[K]`.
-        orography: Height of the ground, m, `[lat, lon]`, latitudes as in `raw`.
     """
-    raw = raw[[*STATE]].transpose("time", "level", "lat", "lon")
+    raw = raw[[*STATE]].transpose("time", "level", "lat", "lon", missing_dims="ignore")
     if float(raw["level"][0]) > float(raw["level"][-1]):
         raw = raw.isel(level=slice(None, None, -1))
 
     def get(name: str) -> np.ndarray:
         return np.asarray(raw[name].values, dtype=np.float64)
 
-    t, q, u, v = (get(n) for n in ("temperature", "specific_humidity", "u_wind", "v_wind"))
-    if q.max() > 0.1:
-        q = q / 1000.0  # g/kg
-    ground = get("normalized_surface_pressure").reshape(t.shape[0], *t.shape[2:])
+    t, q, u, v, geopotential, ground = (get(name) for name in STATE)
     ground = ground * REFERENCE_PRESSURE
     middles = 0.5 * (edges + np.concatenate([[0.0], edges[:-1]]))
     pressure = middles[None, :, None, None] * ground[:, None]
-    column = (t, q, ground, np.broadcast_to(orography, ground.shape), edges)
-    fields = {
-        "z500": heights(*column, 5e4),
-        "t850": interpolate(t, pressure, 8.5e4),
-        "u850": interpolate(u, pressure, 8.5e4),
-        "v850": interpolate(v, pressure, 8.5e4),
-        "u250": interpolate(u, pressure, 2.5e4),
-        "v250": interpolate(v, pressure, 2.5e4),
-        "q700": interpolate(q.clip(0.0), pressure, 7e4),
-        "mslp": sea_level_pressure(*column),
-    }
-    data = {
-        name: (("time", "lat", "lon"), fields[name].astype(np.float32),
-               {"standard_name": standard, "units": units})
-        for name, (standard, units) in NAMES.items()
-    }  # fmt: skip
-    coords = {
-        "time": raw["time"].values.astype("datetime64[s]").astype("datetime64[ns]"),
-        "lat": ("lat", raw["lat"].values.astype(np.float64), {"units": "degrees_north"}),
-        "lon": ("lon", raw["lon"].values.astype(np.float64), {"units": "degrees_east"}),
-    }
-    about = {"Conventions": "CF-1.10", "source": "SPEEDY physics T31L8 (jcm)"}
-    return xr.Dataset(data, coords, about)
+    # The ground as the model has it, which is smoother than the file of its orography.
+    below = GAS * t[:, -1] * (1.0 + 0.608 * q[:, -1]) * np.log(1.0 / middles[-1])
+    orography = (geopotential[:, -1] - below) / GRAVITY
+    column = (t, q, ground, orography, edges)
+    times = raw["time"].values.astype("datetime64[s]").astype("datetime64[ns]")
+    where = (raw[name].values.astype(np.float64) for name in ("lat", "lon"))
+    fields = on_pressure_levels(column, u, v, pressure)
+    return as_dataset(fields, times, *where, "SPEEDY physics T31L8 (jcm)")
 
 
 def simulate(days: int, spin_up: int, start: str):
@@ -99,14 +68,13 @@ def simulate(days: int, spin_up: int, start: str):
         coords=coords, terrain=terrain, physics=speedy_physics(), time_step=30, start_time=start
     )
     edges = np.asarray(coords.vertical.boundaries)[1:]
-    orography = np.asarray(terrain.orog).T
     done = -spin_up
     while done < days:
         piece = min(PIECE_DAYS, -done if done < 0 else days - done)
         step = model.run if done == -spin_up else model.resume
         made = step(forcing=forcing, save_interval=1.0, total_time=float(piece))
         if done >= 0:
-            yield convert(made.to_xarray(), edges, orography)
+            yield convert(made.to_xarray(), edges)
         done += piece
 
 

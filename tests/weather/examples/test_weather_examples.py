@@ -217,21 +217,26 @@ def test_output_of_speedy(example):
     shape = (2, 8, 96, 48)
     dims = ("time", "level", "lon", "lat")
     rising = np.broadcast_to(levels[None, :, None, None], shape)
+    ground = np.broadcast_to(300.0 * (1 + np.sin(np.radians(grid.lat))), shape)
+    scale = 287.04 * 260 / 9.80665
     raw = xr.Dataset(
         {
             "temperature": (dims, np.full(shape, 260.0)),
             "specific_humidity": (dims, np.zeros(shape)),
             "u_wind": (dims, 10 * np.log(rising)),
             "v_wind": (dims, np.zeros(shape)),
-            "normalized_surface_pressure": (("time", "lon", "lat"), np.ones((2, 96, 48))),
+            "geopotential": (dims, 9.80665 * (ground + scale * np.log(1 / rising))),
+            "normalized_surface_pressure": (dims[:1] + dims[2:], np.exp(-ground / scale)[:, 0]),
         },
         {
             "time": np.array(["2001-01-01", "2001-01-02"], "datetime64[ms]"),
             "level": levels, "lat": grid.lat, "lon": grid.lon,
         },
     )  # fmt: skip
-    made = speedy.convert(raw, edges, np.zeros((48, 96)))
+    made = speedy.convert(raw, edges)
     assert made.z500.dims == ("time", "lat", "lon")
-    np.testing.assert_allclose(made.u850, 10 * np.log(0.85), rtol=1e-5)
-    np.testing.assert_allclose(made.z500, 287.04 * 260 / 9.80665 * np.log(2.0), rtol=1e-5)
-    np.testing.assert_allclose(made.mslp, 1e5, rtol=1e-6)
+    np.testing.assert_allclose(made.z500, scale * np.log(2.0), rtol=1e-5)
+    np.testing.assert_allclose(made.t850, 260.0, rtol=1e-6)
+    south = made.u850.isel(lat=0)  # the ground is nearly at sea level there
+    np.testing.assert_allclose(south, 10 * np.log(0.85), rtol=1e-3)
+    np.testing.assert_allclose(made.mslp, 1e5, rtol=5e-3)
