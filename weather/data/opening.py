@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,7 @@ def _open_zarr(name: str) -> xr.Dataset:
 
 def _open_grib(name: str) -> list[xr.Dataset]:
     try:
-        import cfgrib
+        cfgrib = import_module("cfgrib")
     except (ImportError, RuntimeError) as error:  # RuntimeError: no ecCodes library
         raise MissingExtra("cfgrib", "grib") from error
     # No index files beside the user's data.

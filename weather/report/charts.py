@@ -183,7 +183,7 @@ def _probability_colours() -> Any:
     from matplotlib.colors import ListedColormap
 
     blues = colormaps["PuBu"](np.linspace(0.2, 1.0, len(_PROBABILITIES)))
-    return ListedColormap(["white", *map(tuple, blues)])
+    return ListedColormap(np.vstack([np.ones((1, 4)), blues]))
 
 
 @contextmanager
@@ -230,7 +230,10 @@ def colour_bar(
         last = [(at[-1], top), (at[-1] + 0.12, middle), (at[-1], top - deep)]
         boxes = [first, *boxes, last]
     axis.add_collection(
-        PolyCollection(boxes, facecolors=colours[: len(boxes)], edgecolors="#b8c4ce", lw=0.4),
+        PolyCollection(
+            [np.array(box) for box in boxes],
+            facecolors=colours[: len(boxes)], edgecolors="#b8c4ce", lw=0.4,
+        ),
         autolim=False,
     )
     step = -(-len(shown) // 9)

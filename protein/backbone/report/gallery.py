@@ -48,7 +48,7 @@ def gallery_png(
     ]
     # All designs on one pair of axes, at one scale, each in the middle of its tile.
     extents = [np.abs(one.corners).reshape(-1, 2).max(axis=0) for one in faces]
-    tile = 2 * np.max([*extents, (8.0, 8.0)], axis=0) + (3.0, 8.0)
+    tile = 2 * np.max(np.array([*extents, (8.0, 8.0)]), axis=0) + (3.0, 8.0)
     size = np.array([across * tile[0], down * tile[1]])
     with new_figure(across * _TILE, across * _TILE * size[1] / size[0]) as figure:
         figure.set_layout_engine("none")

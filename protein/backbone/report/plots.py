@@ -61,7 +61,8 @@ def _torsion_map(axis: Axes, density: NDArray[np.float64], title: str) -> None:
     from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 
     clear = LinearSegmentedColormap.from_list(
-        "ink", [(0.25, 0.55, 0.95, 0.0), (0.25, 0.55, 0.95, 0.85), (0.86, 0.28, 0.52, 1.0)]
+        "ink",
+        np.array([(0.25, 0.55, 0.95, 0.0), (0.25, 0.55, 0.95, 0.85), (0.86, 0.28, 0.52, 1.0)]),
     )
     # The helical peak is a hundred times the rest: a square root keeps strands visible.
     axis.imshow(
