@@ -34,6 +34,7 @@ from protein.docking.sources import (
 from protein.structures.atomic import replacing
 from protein.structures.clustering import cluster_sequences
 from protein.structures.splits import split_by_cluster
+from protein.structures.workers import map_in_processes
 from sciddiff.errors import InputError
 
 OnProgress = Callable[[str, int, int], None]
@@ -237,7 +238,7 @@ def _readings(
     """What each source gave, in order, and whether it was there already."""
     cached = [store.load(source) for source in sources]
     tasks = [(s, store) for s, old in zip(sources, cached, strict=True) if old is None]
-    fresh = _in_processes(tasks, jobs) if jobs > 1 else map(_work, tasks)
+    fresh = map_in_processes(_work, tasks, jobs, 4) if jobs > 1 else map(_work, tasks)
     for old in cached:
         yield next(fresh) if old is None else old, old is not None
 
@@ -247,34 +248,6 @@ def _work(task: "tuple[Source, _Shards]") -> Reading:
     reading = read_source(source, store.settings, store.components)
     store.save(source, reading)
     return reading
-
-
-def _in_processes(tasks: "Sequence[tuple[Source, _Shards]]", jobs: int) -> Iterator[Reading]:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
-    try:
-        yield from pool.map(_work, tasks, chunksize=4)
-    except BrokenProcessPool as error:
-        raise InputError(
-            "--jobs: a worker was killed, most likely for want of memory; run again with fewer "
-            "jobs, what was finished is kept"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """One thread a worker; Ctrl-C is the parent's to handle."""
-    import signal
-
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
 
 
 def _write_dropped(path: Path, rows: Sequence[Dropped]) -> None:

@@ -24,6 +24,7 @@ from protein.structures.filters import FilterSettings
 from protein.structures.parse import STRUCTURE_SUFFIXES
 from protein.structures.shards import DroppedRow, FileResult, KeptChain, ShardStore, process_file
 from protein.structures.splits import split_by_cluster
+from protein.structures.workers import map_in_processes
 from sciddiff.errors import InputError
 
 OnProgress = Callable[[str, int, int], None]
@@ -188,7 +189,9 @@ def _results(
         for file, name, shard, old in zip(files, names, shards, cached, strict=True)
         if old is None
     ]
-    fresh = _in_processes(tasks, settings.jobs) if settings.jobs > 1 else map(_work, tasks)
+    jobs = settings.jobs
+    chunk = max(1, min(16, len(tasks) // (4 * jobs)))
+    fresh = map_in_processes(_work, tasks, jobs, chunk) if jobs > 1 else map(_work, tasks)
     for shard, old in zip(shards, cached, strict=True):
         yield shard, next(fresh) if old is None else old, old is not None
 
@@ -199,35 +202,6 @@ def _work(task: tuple[Path, str, Path, ShardStore, FilterSettings]) -> FileResul
     result = process_file(file, name, filters)
     store.save(shard, result)
     return replace(result, coords=[])
-
-
-def _in_processes(tasks: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[FileResult]:
-    """``_work`` over a pool; results in order of the tasks."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker)
-    try:
-        yield from pool.map(_work, tasks, chunksize=max(1, min(16, len(tasks) // (4 * jobs))))
-    except BrokenProcessPool as error:
-        raise InputError(
-            "--jobs: a worker was killed, most likely for want of memory; run again with fewer "
-            "jobs, what was finished is kept"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """One thread a worker; Ctrl-C is the parent's to handle."""
-    import signal
-
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
 
 
 def _write(
