@@ -8,9 +8,10 @@ import csv
 import gzip
 import io
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _SMILES_COLUMNS = ("smiles", "canonical_smiles", "isosmiles", "structure")
 _NAME_COLUMNS = ("name", "id", "ligand", "title", "compound", "molecule", "compound_id")
+_TAG = re.compile(r">[^<]*<([^>]+)>")
 LIGAND_SUFFIXES: tuple[str, ...] = (".sdf", ".sd", ".mol", ".mol2", ".smi", ".smiles", ".csv")
 """File names that are read as ligands, each also with ``.gz``."""
 
@@ -42,12 +44,16 @@ class LigandRow:
         name: unique name.
         ligand: the molecule; None when it cannot be docked.
         error: the reason then, one sentence.
+        title: name as the record has it; may be empty, or the same in several records.
+        tags: data fields of an SDF record, by name.
     """
 
     index: int
     name: str
     ligand: Ligand | None
     error: str = ""
+    title: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_ligands(
@@ -77,10 +83,12 @@ def read_ligands(
         base = name.strip() or f"{_stem(path)}_{index + 1}"
         taken[base] += 1
         unique = base if taken[base] == 1 else f"{base}_{taken[base]}"
+        tags = sdf_tags(record) if kind == "sdf" else {}
         try:
-            yield LigandRow(index, unique, _parse(record, kind, unique, settings))
+            ligand = _parse(record, kind, unique, settings)
+            yield LigandRow(index, unique, ligand, "", name.strip(), tags)
         except InputError as error:
-            yield LigandRow(index, unique, None, str(error))
+            yield LigandRow(index, unique, None, str(error), name.strip(), tags)
     if index < 0:
         raise InputError(f"{path}: holds no molecule; give a file with at least one record")
 
@@ -95,6 +103,25 @@ def read_ligand(source: str | os.PathLike[str], settings: LigandSettings = LIMIT
     if row.ligand is None:
         raise InputError(row.error)
     return row.ligand
+
+
+def sdf_tags(record: str) -> dict[str, str]:
+    """Data fields of one SDF record; lines of a value are joined by newlines.
+
+    Args:
+        record: its text, with or without the closing ``$$$$``.
+    """
+    tags: dict[str, str] = {}
+    name, lines = "", []
+    for line in [*record.partition("M  END")[2].splitlines(), ">"]:
+        if line.startswith((">", "$$$$")):
+            if name:
+                tags[name] = "\n".join(lines).strip()
+            match = _TAG.match(line)
+            name, lines = ("" if match is None else match[1]), []
+        else:
+            lines.append(line)
+    return tags
 
 
 def _row_of_smiles(text: str, path: Path) -> LigandRow:

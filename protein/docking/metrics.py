@@ -36,10 +36,27 @@ def symmetric_rmsd(
     Returns:
         `[K]`, Å.
     """
-    permutations = ligand.symmetries
+    return permuted_rmsd(coords, reference, ligand.symmetries)
+
+
+def permuted_rmsd(
+    coords: NDArray[np.floating],
+    reference: NDArray[np.floating],
+    permutations: NDArray[np.integer],
+) -> NDArray[np.float64]:
+    """Least RMSD of poses to a reference over ways to match their atoms.
+
+    Args:
+        coords: poses `[K, N, 3]`, Å.
+        reference: `[N, 3]`, Å.
+        permutations: `[S, N]`; for each atom of a pose the atom of the reference it is matched to.
+
+    Returns:
+        `[K]`, Å.
+    """
     squares = np.square(coords[:, :, None] - reference[None, None]).sum(-1)
-    atoms = np.arange(len(ligand))
-    step = max(1, _MOST // (len(coords) * len(ligand) + 1))
+    atoms = np.arange(coords.shape[1])
+    step = max(1, _MOST // (len(coords) * len(atoms) + 1))
     best = np.full(len(coords), np.inf)
     for start in range(0, len(permutations), step):
         chosen = squares[:, atoms, permutations[start : start + step]]

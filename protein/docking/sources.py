@@ -1,9 +1,10 @@
 """Complexes in a folder of files, and what is read of each.
 
 Found are, at any depth: folders with ``ID_protein.pdb`` and ``ID_ligand.sdf`` or ``.mol2``
-(PDBbind); folders with ``protein.pdb``, or ``backbone.pdb`` where side chains are unknown, and
-``ligand.sdf``; and, given a table of components, structure files whose ligands are residues of a
-known name. A folder called train, val or test on the way is the split.
+(PDBbind); folders with ``protein.pdb`` or ``receptor.pdb`` (also ``.cif``), or ``backbone.pdb``
+where side chains are unknown, and ``ligand.sdf`` or ``.mol2``; and, given a table of components,
+structure files whose ligands are residues of a known name. A folder called train, val or test on
+the way is the split.
 """
 
 import logging
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from protein.docking.archive import complex_arrays
 from protein.docking.complexes import make_complex, match
 from protein.docking.components import ligands_of_structure
-from protein.docking.ligand import Ligand, LigandSettings, fresh_conformers
+from protein.docking.ligand import LIMITS, Ligand, LigandSettings, fresh_conformers
 from protein.docking.ligand_files import read_ligand
 from protein.docking.receptor import Receptor, read_receptor
 from protein.structures.parse import STRUCTURE_SUFFIXES
@@ -26,6 +27,7 @@ from sciddiff.errors import InputError
 
 _log = logging.getLogger(__name__)
 _SPLITS = {"train": "train", "train_backbone": "train", "val": "val", "test": "test"}
+_PROTEINS = tuple(n + s for n in ("protein", "receptor") for s in STRUCTURE_SUFFIXES)
 _LIGANDS = (".sdf", ".mol2", ".mol")
 _CONTACT = 8.0
 
@@ -149,7 +151,7 @@ def read_source(
     try:
         if source.ligands:
             receptor = read_receptor(source.receptor)
-            pairs = [(source.id, _first_readable(source.ligands), receptor)]
+            pairs = [(source.id, first_readable(source.ligands), receptor)]
             refused: list[tuple[str, str]] = []
         else:
             pairs, refused = ligands_of_structure(source.receptor, components or {})
@@ -175,9 +177,10 @@ def read_source(
 def _in_folder(place: Path, split: str, structures: bool) -> list[Source]:
     files = {file.name.lower(): file for file in sorted(place.iterdir()) if file.is_file()}
     found, used = [], set()
+    plain = next((name for name in _PROTEINS if name in files), "backbone.pdb")
     for name, file in files.items():
         stem = name.split(".")[0]
-        if name == "protein.pdb" or (name == "backbone.pdb" and "protein.pdb" not in files):
+        if name == plain:
             ligands = [files[f"ligand{s}"] for s in _LIGANDS if f"ligand{s}" in files]
             title = place.name
         elif stem.endswith("_protein") and name.endswith(STRUCTURE_SUFFIXES):
@@ -197,11 +200,20 @@ def _in_folder(place: Path, split: str, structures: bool) -> list[Source]:
     return found
 
 
-def _first_readable(files: tuple[Path, ...]) -> Ligand:
+def first_readable(files: tuple[Path, ...], limits: LigandSettings = LIMITS) -> Ligand:
+    """The ligand of a complex: of the first of its files that can be read.
+
+    Args:
+        files: the best first.
+        limits: what a ligand may be.
+
+    Raises:
+        InputError: none can; what is wrong with the first.
+    """
     error: InputError | None = None
     for file in files:
         try:
-            return read_ligand(file, LigandSettings())
+            return read_ligand(file, limits)
         except InputError as refused:
             error = error or refused
     raise error or InputError("no ligand file")
