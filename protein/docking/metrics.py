@@ -5,7 +5,9 @@ over the automorphisms of the molecule, so that a flipped phenyl counts as what 
 """
 
 import logging
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein.docking.ligand import Ligand, quietly
-from sciddiff.errors import MissingExtra
+from sciddiff.errors import InputError, MissingExtra
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -101,6 +103,36 @@ def bust(
         raise MissingExtra("posebusters", "docking") from error
     runner = PoseBusters(config="mol" if receptor is None else "dock")
     return [_verdict(runner, ligand.with_coords(c), receptor) for c in coords]
+
+
+@contextmanager
+def pdb_file(receptor: Path) -> Iterator[Path]:
+    """A receptor as the plain PDB file that PoseBusters reads; a copy where it is another format.
+
+    Args:
+        receptor: PDB or mmCIF, also gzipped.
+
+    Raises:
+        InputError: it does not fit the PDB format.
+    """
+    if receptor.suffix.lower() == ".pdb":
+        yield receptor
+        return
+    from Bio.PDB.PDBIO import PDBIO
+
+    from protein.structures.parse import parse_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "receptor.pdb"
+        writer = PDBIO()
+        writer.set_structure(parse_file(receptor).structure)
+        try:
+            writer.save(str(copy))
+        except Exception as error:  # noqa: BLE001 - long chain names, too many atoms
+            raise InputError(
+                f"{receptor}: cannot be written as PDB for PoseBusters ({error}); give a PDB file"
+            ) from error
+        yield copy
 
 
 def _verdict(runner: Any, pose: "Mol", receptor: str | Path | None) -> Verdict:

@@ -1,0 +1,160 @@
+"""``sciddiff score``: energies, clashes, verdicts and confidence of poses that are given."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sciddiff.cli.command import Command
+from sciddiff.cli.options import add_json, add_seed, count
+from sciddiff.cli.output import as_table, emit
+from sciddiff.cli.progress import progress
+from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    from protein.docking.score import Ranker
+
+_EXAMPLES = """examples:
+  sciddiff score -r receptor.pdb -l poses.sdf
+  sciddiff score -r receptor.pdb -l vina_out.sdf glide_out.sdf --check -o scores.csv
+  sciddiff score -r receptor.pdb -l poses.sdf --minimize --write minimized.sdf -o scores.csv
+
+exit status: 0 every pose was scored, 1 some were not (the table says why), 2 none was
+"""
+_SHOWN = ("name", "record", "confidence", "affinity", "energy", "strain", "clashes", "contacts",
+          "moved", "valid")  # fmt: skip
+_MOST_SHOWN = 40
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("-r", "--receptor", type=Path, required=True, metavar="FILE", help="protein, PDB or mmCIF")
+    add(
+        "-l",
+        "--ligand",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="poses: .sdf, .mol2 (also .gz), or .pdbqt that Meeko wrote; of any molecules",
+    )
+    add("-o", "--out", type=Path, metavar="FILE", help="write the table there, CSV")
+    add("--write", type=Path, metavar="FILE", help="write the scored poses there, SDF with tags")
+    add("--minimize", action="store_true", help="move each pose to the minimum below it first")
+    add("--check", action="store_true", help="ask PoseBusters; a second or so for each pose")
+    add("--keep", default="", metavar="LIST", help="further HETATM groups to keep: GDP,SO4")
+    add_seed(parser)
+    add("--threads", type=count(), metavar="T", help="CPU threads (default: torch's choice)")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score every pose; print or write the table.
+
+    Raises:
+        InputError: an option or a file that cannot be used.
+    """
+    from protein.docking.metrics import pdb_file
+    from protein.docking.pose_files import sdf_record
+    from protein.docking.receptor import read_receptor
+    from protein.docking.score import (
+        ScoreSettings,
+        score_columns,
+        score_files,
+        score_row,
+        score_tags,
+    )
+    from protein.structures.atomic import replacing
+
+    _refuse_overwriting(args)
+    if args.threads:
+        import torch
+
+        torch.set_num_threads(args.threads)
+    keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
+    receptor = read_receptor(args.receptor, keep)
+    settings, ranker = ScoreSettings(args.minimize, check=args.check, seed=args.seed), _ranker()
+    rows: list[dict[str, str]] = []
+    with ExitStack() as stack:
+        judged = stack.enter_context(pdb_file(args.receptor)) if args.check else None
+        written = stack.enter_context(replacing(args.write)) if args.write else None
+        bar = stack.enter_context(progress("scoring", None, show=not args.json))
+        found = score_files(args.ligand, receptor, settings, ranker, judged)
+        for index, (pose, scores, k) in enumerate(found, 1):
+            rows.append(score_row(index, pose, scores, k))
+            if written is not None and pose.ligand is not None and not isinstance(scores, str):
+                tags = {**pose.tags, **score_tags(scores, k)}
+                record = sdf_record(pose.ligand, scores.coords[k], pose.name, tags)
+                written.write(record.encode("utf-8"))
+            bar.advance(1)
+    if args.out is not None:
+        columns = score_columns(settings, ranker is not None)
+        with replacing(args.out) as out:
+            out.write(_csv(columns, rows).encode("utf-8"))
+    return _tell(args, rows)
+
+
+def _ranker() -> Ranker | None:
+    """The ranking model that ships, as a function of ligand, poses and receptor."""
+    return None
+
+
+def _refuse_overwriting(args: argparse.Namespace) -> None:
+    inputs = {path.resolve() for path in (args.receptor, *args.ligand)}
+    for option, path in (("-o", args.out), ("--write", args.write)):
+        if path is not None and path.resolve() in inputs:
+            raise InputError(f"{option} {path}: is one of the inputs; choose another name")
+        if path is not None and path.is_dir():
+            raise InputError(f"{option} {path}: is a folder; give a file")
+
+
+def _csv(columns: list[str], rows: list[dict[str, str]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _tell(args: argparse.Namespace, rows: list[dict[str, str]]) -> int:
+    """Print what came of it; the exit status."""
+    good = [row for row in rows if row["status"] == "ok"]
+    bad = [row for row in rows if row["status"] != "ok"]
+    data: dict[str, Any] = {"poses": len(rows), "scored": len(good), "failed": len(bad)}
+    lines = []
+    if args.out is not None:
+        data["table"] = str(args.out)
+    else:
+        data["rows"] = rows
+        columns = [name for name in _SHOWN if any(name in row for row in good)]
+        cells = [[row.get(name, "") for name in columns] for row in good[:_MOST_SHOWN]]
+        lines += [as_table(columns, cells)] if good else []
+        if len(good) > _MOST_SHOWN:
+            lines.append(f"and {len(good) - _MOST_SHOWN} more; write them all with -o scores.csv")
+    if args.write is not None:
+        data["written"] = str(args.write)
+    where = "" if args.out is None else f"; {args.out}"
+    lines.append(f"{len(good)} of {len(rows)} poses scored{where}")
+    for row in bad[:5]:
+        place = f"{row['file']}, record {row['record']}: " if row["record"] else ""
+        lines.append(f"failed   {place}{row['reason']}")
+    if len(bad) > 5:
+        lines.append(f"failed   and {len(bad) - 5} more" + (", see the table" if where else ""))
+    emit(args, data, "\n".join(lines))
+    return 0 if not bad else 1 if good else 2
+
+
+command = Command(
+    name="score",
+    help="energy, strain, clashes and verdict of poses that are given",
+    configure=configure,
+    run=run,
+    example="sciddiff score -r receptor.pdb -l poses.sdf --check -o scores.csv",
+)
