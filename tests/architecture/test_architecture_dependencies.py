@@ -14,7 +14,7 @@ DOMAIN_LIBRARIES = {
 # Two rooms on one floor do not know each other. Imports for the type checker alone are free.
 FLOORS = (
     ("errors",),
-    ("state", "weights", "shipped", "calibration"),
+    ("state", "weights", "shipped", "calibration", "report"),
     ("streams",),
     ("manifolds", "schedules"),
     ("noise", "times", "nn", "rescaling"),

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from importlib import resources
-from typing import Any, final
+from typing import final
+
+from sciddiff.report.page import asset, heading, inline_png, tile, tiles
+from sciddiff.report.page import document as page_document
 
 __all__ = ["Picture", "VariableMaps", "document", "maps_section", "score_table"]
 
-# What nothing in the page may do: reach a network. The script is in the page itself.
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src data:; base-uri 'none'; form-action 'none'"
-)
+_HERE = "weather.report"
 
 
 @final
@@ -29,9 +25,7 @@ class Picture:
 
     def html(self, more: str = "") -> str:
         """The picture as an element that holds its own data."""
-        data = base64.b64encode(self.png).decode("ascii")
-        alt = escape(self.text, quote=True)
-        return f'<img alt="{alt}" src="data:image/png;base64,{data}"{more}>'
+        return inline_png(self.png, self.text, more)
 
 
 @final
@@ -59,19 +53,8 @@ def document(title: str, sections: Sequence[str]) -> str:
         title: Heading of the browser's tab, plain text.
         sections: HTML of the body, in order.
     """
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>",
-            f"<style>{_asset('report.css')}</style></head><body>",
-            *sections,
-            f"<script>{_asset('report.js')}</script>",
-            "</body></html>",
-            "",
-        ]
+    return page_document(
+        title, sections, asset(_HERE, "report.css"), asset(_HERE, "report.js")
     )
 
 
@@ -83,14 +66,8 @@ def header(title: str, lead: str, facts: Mapping[str, str]) -> str:
         lead: What is shown.
         facts: Short values by their names.
     """
-    cards = "".join(
-        f'<div class="card tile"><b>{escape(value)}</b><span>{escape(key)}</span></div>'
-        for key, value in facts.items()
-    )
-    return (
-        f'<header><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p></header>'
-        f'<main><section class="tiles">{cards}</section>'
-    )
+    cards = [tile(value, key) for key, value in facts.items()]
+    return f"{heading(title, lead)}<main>{tiles(cards)}"
 
 
 def places_section(places: Sequence[tuple[str, str, str]]) -> str:
@@ -195,15 +172,6 @@ spread / error is 1 for a reliable ensemble. For intervals, regions and baseline
 <tbody>{lines}</tbody></table></div></section>"""
 
 
-def provenance(facts: Mapping[str, Any]) -> str:
-    """Everything known about the source, folded away."""
-    text = escape(json.dumps(dict(facts), indent=2, ensure_ascii=False, default=str))
-    return (
-        '<section class="card"><details><summary>Where this comes from</summary>'
-        f"<pre>{text}</pre></details></section>"
-    )
-
-
 def footer() -> str:
     """Credits."""
     return (
@@ -215,7 +183,3 @@ def footer() -> str:
 
 def _bool(value: bool) -> str:
     return "true" if value else "false"
-
-
-def _asset(name: str) -> str:
-    return (resources.files("weather.report") / "assets" / name).read_text(encoding="utf-8")

@@ -6,14 +6,11 @@ colour-blind readers can order; nothing is said by red against green.
 
 from __future__ import annotations
 
-import html
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sciddiff.errors import MissingExtra
+from sciddiff.report.figures import Look
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,52 +37,14 @@ LINES = (BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 _MAP_DPI = 120
 
-_SETTINGS: Any = {
-    "svg.fonttype": "none",
-    "font.family": ["sans-serif"],
-    "font.size": 9.5,
-    "axes.edgecolor": "#b8c4ce",
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 10.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.7,
-    "text.color": INK,
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.major.size": 3,
-    "ytick.major.size": 3,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
-    "savefig.facecolor": "white",
-    "text.parse_math": False,
-}
+LOOK = Look(
+    extra="weather", ink=INK, ticks=GREY, edge="#b8c4ce", grid=FAINT, paper="white", size=9.5,
+    more={"grid.linewidth": 0.7, "text.parse_math": False},
+)  # fmt: skip
+"""What all figures of the page have in common."""
 
-
-@contextmanager
-def new_figure(width: float, height: float) -> Iterator[Figure]:
-    """A figure of that size (inches) with the report's settings, drawn without a display.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-    """
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure as MplFigure
-    except ImportError as error:
-        raise MissingExtra("matplotlib", "weather") from error
-    # Figures made by hand: pyplot would keep global state and choose a display.
-    with mpl.rc_context(_SETTINGS):
-        figure = MplFigure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure
+new_figure = LOOK.new_figure
+svg_text = LOOK.svg_text
 
 
 def png_bytes(figure: Figure) -> bytes:
@@ -100,33 +59,6 @@ def png_bytes(figure: Figure) -> bytes:
     small = io.BytesIO()
     picture.save(small, format="PNG", compress_level=9)
     return small.getvalue()
-
-
-def svg_text(figure: Figure, name: str, description: str) -> str:
-    """The figure as an SVG element for an HTML page.
-
-    Args:
-        figure: What `new_figure` gave.
-        name: Unique in the page; keeps identifiers of several drawings apart.
-        description: What the picture shows, for those who cannot see it.
-    """
-    import matplotlib as mpl
-
-    buffer = io.StringIO()
-    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    figure.set_layout_engine("none")  # laid out once
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # Identifiers are unique within one drawing only.
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
-    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
-    text = re.sub(r'xlink:href="#([^"]+)"', rf'xlink:href="#{name}-\1"', text)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    label = html.escape(description, quote=True)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1).strip()
 
 
 def colour_map(units: str, name: str) -> tuple[str, bool]:

@@ -14,6 +14,7 @@ from typing import Any, final
 import numpy as np
 
 from sciddiff.errors import InputError
+from sciddiff.report.page import provenance
 from weather.report import charts, diagnostics, page
 from weather.report.collect import LeadFields, Truth, VariableData, collect
 from weather.report.maps import MapFrame
@@ -140,7 +141,9 @@ def write_report(
             parts.ranks,
             wide=True,
         ),
-        page.provenance({**(facts or {}), "attributes": dict(ensemble.attributes)}),
+        provenance(
+            {**(facts or {}), "attributes": dict(ensemble.attributes)}, "Where this comes from"
+        ),
         page.footer(),
     ]
     target = directory / "report.html"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -11,14 +9,18 @@ from typing import Any
 from protein.backbone.metrics.evaluation import Evaluation
 from protein.backbone.metrics.table import COLUMNS, comparison
 from protein.backbone.report.style import COIL_COLOUR, HELIX_COLOUR, STRAND_COLOUR
-from protein.backbone.report.viewer import MolstarAssets, asset
-
-# What nothing in the page may do: reach a network. The scripts are in the page itself.
-_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; connect-src data: blob:; "
-    "worker-src blob:; base-uri 'none'; form-action 'none'"
+from protein.viewer.molstar import (
+    MISSING,
+    MolstarAssets,
+    credit,
+    viewer_data,
+    viewer_script,
+    viewer_style,
 )
+from sciddiff.report.page import asset, document, heading, inline_png, provenance, tile
+from sciddiff.report.page import tiles as card_row
+
+_HERE = "protein.backbone.report"
 
 _TILES = (
     "intact",
@@ -65,24 +67,13 @@ def page(title: str, sections: Sequence[str], assets: MolstarAssets | None, payl
         assets: Mol*, or None for the simple viewer alone.
         payload: packed structures.
     """
-    data = [f'<script type="text/plain" id="structures">{payload}</script>']
-    for key in ("script", "style"):
-        packed = getattr(assets, key) if assets is not None else ""
-        data.append(f'<script type="text/plain" id="molstar-{key}">{packed}</script>')
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>",
-            f"<style>{asset('report.css')}</style></head><body>",
-            *sections,
-            *data,
-            f"<script>{asset('report.js')}</script>",
-            "</body></html>",
-            "",
-        ]
+    return document(
+        title,
+        sections,
+        viewer_style() + asset(_HERE, "report.css"),
+        viewer_script() + asset(_HERE, "report.js"),
+        {"structures": payload, **viewer_data(assets)},
+        viewer=True,
     )
 
 
@@ -96,9 +87,7 @@ def header(title: str, evaluation: Evaluation, run_info: Mapping[str, Any]) -> s
         f"{len(rows)} design{'s' * (len(rows) != 1)} of {span} residues, "
         f"{clean} without a flag; compared with {evaluation.reference.label}."
     )
-    command = run_info.get("command")
-    shown = f"<p><code>{escape(_plain(command))}</code></p>" if command else ""
-    return f'<header><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>{shown}</header>'
+    return heading(title, lead, _plain(run_info.get("command") or ""))
 
 
 def tiles(evaluation: Evaluation) -> str:
@@ -110,14 +99,10 @@ def tiles(evaluation: Evaluation) -> str:
             continue
         column = COLUMNS[key]
         native = (evaluation.natives.get(key) or {}).get("value")
-        beside = f"natives {column.show(native)}" if native is not None else "&nbsp;"
-        unit = f"<small>{escape(column.unit)}</small>" if column.unit else ""
-        cards.append(
-            f'<div class="card tile" title="{escape(column.meaning)}">'
-            f"<b>{column.show(ours['value'])}{unit}</b><span>{escape(column.label)}</span>"
-            f"<em>{beside}</em></div>"
-        )
-    return f'<section class="tiles">{"".join(cards)}</section>'
+        beside = f"natives {column.show(native)}" if native is not None else "\u00a0"
+        figure = column.show(ours["value"])
+        cards.append(tile(figure, column.label, beside, column.unit, column.meaning))
+    return card_row(cards)
 
 
 def stage(names: Sequence[str], total: int, assets: MolstarAssets | None) -> str:
@@ -132,9 +117,7 @@ def stage(names: Sequence[str], total: int, assets: MolstarAssets | None) -> str
             "the others are in the files beside it. "
         )
     if assets is None:
-        note += (
-            "Install the package ipymolstar and make the report again for the full viewer (Mol*). "
-        )
+        note += f"{MISSING} "
     key = "".join(
         f'<span style="--c:{colour}">{word}</span>'
         for word, colour in (
@@ -162,12 +145,9 @@ def stage(names: Sequence[str], total: int, assets: MolstarAssets | None) -> str
 
 def gallery(png: bytes, more: bool) -> str:
     """The picture of the designs, inlined."""
-    data = base64.b64encode(png).decode("ascii")
     which = "The twelve highest-ranked designs" if more else "The designs"
-    return (
-        f'<section><div class="gallery"><img alt="{which} as ribbons" '
-        f'src="data:image/png;base64,{data}"></div></section>'
-    )
+    picture = inline_png(png, f"{which} as ribbons")
+    return f'<section><div class="gallery">{picture}</div></section>'
 
 
 def design_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -188,7 +168,7 @@ def design_table(rows: Sequence[Mapping[str, Any]]) -> str:
 aria-label="filter the table"></div>
 <p class="note">Click a heading to sort, a row to see the design. Ranked with unflagged designs
 first, then by Ramachandran quality. Everything is in <code>designs.csv</code>.</p>
-<div class="scroll tall"><table id="designs"><thead><tr>{head}</tr></thead>
+<div class="scroll tall"><table id="designs" class="sortable"><thead><tr>{head}</tr></thead>
 <tbody>{"".join(lines)}</tbody></table></div></section>"""
 
 
@@ -255,30 +235,18 @@ def dictionary() -> str:
 </details></section>"""
 
 
-def provenance(run_info: Mapping[str, Any]) -> str:
+def made(run_info: Mapping[str, Any]) -> str:
     """Everything known about the run, folded away."""
     kept = {key: value for key, value in run_info.items() if key != "steps_study"}
-    if not kept:
-        return ""
-    text = escape(json.dumps(kept, indent=2, ensure_ascii=False, default=str))
-    return (
-        '<section class="card"><details><summary>How these designs were made</summary>'
-        f"<pre>{text}</pre></details></section>"
-    )
+    return provenance(kept, "How these designs were made")
 
 
 def footer(assets: MolstarAssets | None) -> str:
     """Credits and limits."""
-    credit = ""
-    if assets is not None:
-        credit = (
-            " Three-dimensional viewer: Mol* (MIT licence; Sehnal et al., Nucleic Acids Research "
-            f"2021), from ipymolstar {escape(assets.version)}."
-        )
     return (
         "<footer><p>These figures say that a backbone looks like a protein, not that a sequence "
         "folds into it: design sequences and predict their structures before making anything."
-        f"{credit} This page is one file and uses no network.</p></footer>"
+        f" {escape(credit(assets))} This page is one file and uses no network.</p></footer>"
     )
 
 

@@ -17,11 +17,12 @@ from protein.backbone.metrics.evaluation import Evaluation
 from protein.backbone.metrics.secondary import as_string
 from protein.backbone.report import page, plots
 from protein.backbone.report.gallery import MOST, gallery_png
-from protein.backbone.report.viewer import molstar_assets, pack
 from protein.structures.atomic import replacing
 from protein.structures.chain import Backbone
 from protein.structures.write import write_pdb
+from protein.viewer.molstar import molstar_assets
 from sciddiff.errors import InputError
+from sciddiff.report.page import pack
 
 Structures: TypeAlias = Mapping[str, Backbone | Sequence[Backbone] | NDArray[np.floating]]
 """Chains, or plain coordinates `[L, 4, 3]` (Å), of each design by name."""
@@ -98,7 +99,7 @@ def write_report(
         page.plot_grid(_plots(evaluation, designs, info)),
         page.comparison_table(evaluation),
         page.dictionary(),
-        page.provenance(info),
+        page.made(info),
         "</main>",
         page.footer(assets),
     ]

@@ -1,89 +1,18 @@
 (() => {
   'use strict';
-  const one = (selector) => document.querySelector(selector);
-  const text = (id) => document.getElementById(id)?.textContent.trim() ?? '';
-
-  async function unpack(id) {
-    const bytes = Uint8Array.from(atob(text(id)), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
-    return new Response(stream).text();
-  }
+  const { one, text, unpack } = page;
 
   /* ---------- table ---------- */
   const table = one('#designs');
   const body = table.tBodies[0];
-  const value = (row, column) => {
-    const cell = row.cells[column];
-    const raw = cell.dataset.value ?? cell.textContent;
-    if (raw === '') return null;
-    const number = Number(raw);
-    return Number.isNaN(number) ? raw.toLowerCase() : number;
-  };
-  const compare = (a, b) => (typeof a === typeof b
-    ? (a < b ? -1 : a > b ? 1 : 0) : (typeof a === 'number' ? -1 : 1));
-
-  function sortBy(column) {
-    const heading = table.tHead.rows[0].cells[column];
-    const rising = heading.getAttribute('aria-sort') !== 'ascending';
-    for (const cell of table.tHead.rows[0].cells) cell.removeAttribute('aria-sort');
-    heading.setAttribute('aria-sort', rising ? 'ascending' : 'descending');
-    const rows = [...body.rows].map((row, i) => [value(row, column), i, row]);
-    rows.sort((p, q) => {
-      if (p[0] === null || q[0] === null) {  /* absent values stay last either way */
-        return p[0] === q[0] ? p[1] - q[1] : (p[0] === null ? 1 : -1);
-      }
-      return (rising ? 1 : -1) * compare(p[0], q[0]) || p[1] - q[1];
-    });
-    body.append(...rows.map((r) => r[2]));
-  }
-  [...table.tHead.rows[0].cells].forEach((cell, i) => {
-    cell.querySelector('button').addEventListener('click', () => sortBy(i));
-  });
-  one('#filter').addEventListener('input', (event) => {
-    const wanted = event.target.value.trim().toLowerCase();
-    for (const row of body.rows) {
-      row.hidden = wanted !== '' && !row.textContent.toLowerCase().includes(wanted);
-    }
-  });
+  page.sortable(table);
+  page.filterable(one('#filter'), table);
 
   /* ---------- a small viewer of CA traces, for browsers or machines without the large one ---- */
-  class TraceViewer {
+  class TraceViewer extends stage.Orbit {
     constructor(host) {
-      this.canvas = document.createElement('canvas');
-      this.canvas.className = 'trace';
-      host.append(this.canvas);
-      this.points = [];
-      this.turn = [1, 0, 0, 0, 1, 0, 0, 0, 1];
-      this.zoom = 1;
-      this.spin = false;
+      super(host, 'trace');
       this.mode = 'structure';
-      let last = null;
-      this.canvas.addEventListener('pointerdown', (e) => {
-        last = [e.clientX, e.clientY];
-        this.canvas.setPointerCapture(e.pointerId);
-      });
-      this.canvas.addEventListener('pointermove', (e) => {
-        if (!last) return;
-        this.rotate((e.clientX - last[0]) * 0.01, (e.clientY - last[1]) * 0.01);
-        last = [e.clientX, e.clientY];
-      });
-      this.canvas.addEventListener('pointerup', () => { last = null; });
-      this.canvas.addEventListener('pointercancel', () => { last = null; });
-      this.canvas.addEventListener('wheel', (e) => {
-        e.preventDefault();
-        this.zoom = Math.min(6, Math.max(0.3, this.zoom * Math.exp(-e.deltaY * 0.001)));
-        this.draw();
-      }, { passive: false });
-      new ResizeObserver(() => this.draw()).observe(host);
-    }
-
-    rotate(x, y) {
-      const [c, s, d, t] = [Math.cos(x), Math.sin(x), Math.cos(y), Math.sin(y)];
-      const m = [c, 0, s, t * s, d, -t * c, -d * s, t, d * c];
-      const r = this.turn;
-      this.turn = [0, 1, 2].flatMap((i) => [0, 1, 2].map(
-        (j) => m[3 * i] * r[j] + m[3 * i + 1] * r[3 + j] + m[3 * i + 2] * r[6 + j]));
-      this.draw();
     }
 
     async show(design) {
@@ -100,28 +29,8 @@
 
     colour(mode) { this.mode = mode; this.draw(); }
 
-    animate(on) {
-      this.spin = on;
-      const step = () => { if (this.spin) { this.rotate(0.012, 0); requestAnimationFrame(step); } };
-      if (on) requestAnimationFrame(step);
-    }
-
-    reset() { this.turn = [1, 0, 0, 0, 1, 0, 0, 0, 1]; this.zoom = 1; this.draw(); }
-
-    draw() {
-      const box = this.canvas.getBoundingClientRect();
-      if (!box.width || !this.points.length) return;
-      const ratio = window.devicePixelRatio || 1;
-      this.canvas.width = box.width * ratio;
-      this.canvas.height = box.height * ratio;
-      const pen = this.canvas.getContext('2d');
-      pen.scale(ratio, ratio);
-      const size = (Math.min(box.width, box.height) / 2 / this.reach) * this.zoom;
-      const r = this.turn;
-      const seen = this.points.map((p) => [
-        box.width / 2 + size * (r[0] * p[0] + r[1] * p[1] + r[2] * p[2]),
-        box.height / 2 - size * (r[3] * p[0] + r[4] * p[1] + r[5] * p[2]),
-        r[6] * p[0] + r[7] * p[1] + r[8] * p[2]]);
+    paint(pen, place, size) {
+      const seen = this.points.map(place);
       const style = getComputedStyle(document.documentElement);
       const shade = { H: '--helix', E: '--strand', C: '--coil' };
       const parts = seen.slice(1).map((q, i) => ({ p: seen[i], q, i, z: (seen[i][2] + q[2]) / 2 }))
@@ -142,48 +51,16 @@
           ? `hsl(${250 * (1 - i / seen.length)} 65% 52%)`
           : style.getPropertyValue(shade[this.states[i]]));
       }
-      pen.globalAlpha = 1;
     }
   }
 
   /* ---------- Mol* ---------- */
   class MolstarViewer {
-    static async create(host) {
-      const style = document.createElement('style');
-      style.textContent = await unpack('molstar-style');
-      document.head.append(style);
-      const script = document.createElement('script');
-      script.textContent = await unpack('molstar-script');
-      document.head.append(script);
-      script.remove();
-      if (!window.molstarLibrary) throw new Error('the viewer script did not start');
-      const div = document.createElement('div');
-      host.append(div);
-      try {
-        const viewer = await window.molstarLibrary.Viewer.create(div, {
-          extensions: [],  /* one of them asks a server for its contents at start */
-          layoutIsExpanded: false, layoutShowControls: false, layoutShowRemoteState: false,
-          layoutShowSequence: false, layoutShowLog: false, layoutShowLeftPanel: false,
-          viewportShowExpand: true, viewportShowSelectionMode: false, viewportShowAnimation: false,
-          collapseLeftPanel: true, collapseRightPanel: true, pdbProvider: 'rcsb',
-        });
-        if (!viewer.plugin.canvas3d) throw new Error('this browser has no WebGL');
-        return new MolstarViewer(viewer);
-      } catch (error) {
-        div.remove();
-        throw error;
-      }
-    }
+    static async create(host) { return new MolstarViewer(await stage.molstar(host, [])); }
 
     constructor(viewer) {
       this.viewer = viewer;
       this.mode = 'structure';
-      const dark = window.matchMedia('(prefers-color-scheme: dark)');
-      const paint = () => viewer.plugin.canvas3d.setProps({
-        renderer: { backgroundColor: dark.matches ? 0x18212b : 0xffffff },
-        camera: { helper: { axes: { name: 'off', params: {} } } } });
-      dark.addEventListener('change', paint);
-      paint();
     }
 
     async show(design) {
@@ -208,10 +85,7 @@
       } catch (error) { console.info('colours:', error); }
     }
 
-    animate(on) {
-      this.viewer.plugin.canvas3d.setProps({ trackball: { animate: on
-        ? { name: 'spin', params: { speed: 0.12 } } : { name: 'off', params: {} } } });
-    }
+    animate(on) { stage.spinning(this.viewer, on); }
 
     reset() { this.viewer.plugin.canvas3d.requestCameraReset({ durationMs: 0 }); }
   }
@@ -220,17 +94,10 @@
   const host = one('#viewer');
   const select = one('#select');
   const state = document.documentElement.dataset;
+  const say = (message) => stage.say(host, message);
   let designs = new Map();
   let viewer = null;
   let busy = Promise.resolve();
-
-  function say(message) {
-    let box = host.querySelector('.wait');
-    if (!box) { box = document.createElement('p'); box.className = 'wait'; host.append(box); }
-    box.textContent = message;
-    box.hidden = message === '';
-    box.style.display = message === '' ? 'none' : '';
-  }
 
   function facts(name) {
     const row = [...body.rows].find((r) => r.dataset.name === name);

@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from protein.backbone.metrics import evaluate_designs
-from protein.backbone.report import save_gallery, viewer, write_report
+from protein.backbone.report import save_gallery, write_report
 from protein.backbone.report.cartoon import cartoon_faces
 from protein.backbone.report.gallery import face_colours
-from protein.backbone.report.viewer import as_classic_script, molstar_assets, pack
 from protein.backbone.report.write import ranked
 from protein.structures.chain import Backbone
 from protein.structures.torsions import backbone_from_torsions
+from protein.viewer import molstar
+from protein.viewer.molstar import as_classic_script, molstar_assets
 from sciddiff.errors import InputError
+from sciddiff.report.page import pack
 
 HOSTILE = '<img src=x onerror="alert(1)"> $x_1$ </script>'
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -88,7 +90,7 @@ def test_the_same_designs_give_the_same_page(report, designs, tmp_path):
 
 def test_structures_beyond_the_limit_are_left_out_and_said(designs, tmp_path, monkeypatch):
     monkeypatch.setattr("protein.backbone.report.write.MOST_STRUCTURES", 2)
-    monkeypatch.setattr(viewer, "PACKAGE", "a_package_that_is_not_installed")
+    monkeypatch.setattr(molstar, "PACKAGE", "a_package_that_is_not_installed")
     chains = {name: (Backbone.from_coords(x),) for name, x in designs.items()}
     path = write_report(tmp_path, evaluate_designs(list(designs.items())), chains)
     text = path.read_text(encoding="utf-8")

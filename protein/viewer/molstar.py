@@ -1,20 +1,19 @@
-"""The interactive viewer of the report, without a network.
+"""An interactive viewer inside a page, without a network.
 
 Mol* (Sehnal et al. 2021) is taken from the installed package ``ipymolstar``, whose widget
 carries the whole library in one script; it is compressed into the page and unpacked by the
-browser. Without that package, or where the browser has no WebGL, the page falls back on its own
-small viewer, which draws the CA trace on a flat canvas.
+browser. Without that package, or where the browser has no WebGL, a page falls back on its own
+small viewer, which draws on a flat canvas.
 """
 
 from __future__ import annotations
 
-import base64
-import gzip
 import logging
 import re
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
+
+from sciddiff.report.page import asset, pack
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,12 +36,6 @@ class MolstarAssets:
     script: str
     style: str
     version: str
-
-
-def pack(text: str) -> str:
-    """Text as base64 of gzip, for a page that unpacks it with ``DecompressionStream``."""
-    # A fixed time stamp: the same designs give the same file.
-    return base64.b64encode(gzip.compress(text.encode("utf-8"), 9, mtime=0)).decode("ascii")
 
 
 def as_classic_script(module: str) -> str | None:
@@ -95,7 +88,36 @@ def molstar_assets() -> MolstarAssets | None:
     return MolstarAssets(pack(script), pack(style), installed)
 
 
-def asset(name: str) -> str:
-    """Text of a file of the report's own assets."""
-    folder = resources.files("protein.backbone.report").joinpath("assets")
-    return folder.joinpath(name).read_text(encoding="utf-8")
+def viewer_style() -> str:
+    """Style sheet of the viewer and of what stands beside it."""
+    return asset("protein.viewer", "viewer.css")
+
+
+def viewer_script() -> str:
+    """Script that starts Mol*, or turns a canvas with the pointer where that cannot run."""
+    return asset("protein.viewer", "viewer.js")
+
+
+def viewer_data(assets: MolstarAssets | None) -> dict[str, str]:
+    """What the script unpacks, by the identifiers of its elements.
+
+    Args:
+        assets: Mol*, or None for the simple viewer alone.
+    """
+    if assets is None:
+        return {}
+    return {"molstar-script": assets.script, "molstar-style": assets.style}
+
+
+def credit(assets: MolstarAssets | None) -> str:
+    """Whose viewer it is, a sentence; plain text."""
+    if assets is None:
+        return ""
+    return (
+        "Three-dimensional viewer: Mol* (MIT licence; Sehnal et al., Nucleic Acids Research "
+        f"2021), from ipymolstar {assets.version}."
+    )
+
+
+MISSING = "Install the package ipymolstar and make the report again for the full viewer (Mol*)."
+"""What to say where Mol* is not in the page."""

@@ -1,0 +1,1 @@
+"""The viewer of structures that the pages of proteins share."""
