@@ -96,6 +96,32 @@ class Domain(ABC):
     def evaluate(self, directory: Path, reference: Path | None) -> dict[str, Any]:
         """Measure the samples of a directory, beside a reference set where one is given."""
 
+    def assess(
+        self,
+        directory: Path,
+        reference: Path | None,
+        report: Path | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """`evaluate` as a user asks for it; a domain that knows more than folders overrides it.
+
+        Args:
+            directory: Folder of samples, or a table of them where the domain reads one.
+            reference: What to measure beside.
+            report: Folder for tables and plots.
+            options: Plain values in the domain's own words.
+
+        Raises:
+            InputError: An argument that this domain does not know.
+        """
+        if directory.is_file():
+            raise InputError(f"{directory}: is a file; give the folder of samples")
+        if report is not None:
+            raise InputError(f"--report: the domain {self.name} makes none here; leave it out")
+        if options:
+            raise InputError(f"--set {min(options)}: unknown to the domain {self.name}; remove it")
+        return self.evaluate(directory, reference)
+
     def null_labels(self) -> dict[str, Any]:
         """Return the value of each condition that means "no label", for guidance without one."""
         return {}

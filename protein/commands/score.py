@@ -64,13 +64,8 @@ def run(args: argparse.Namespace) -> int:
     from protein.docking.metrics import pdb_file
     from protein.docking.pose_files import sdf_record
     from protein.docking.receptor import read_receptor
-    from protein.docking.score import (
-        ScoreSettings,
-        score_columns,
-        score_files,
-        score_row,
-        score_tags,
-    )
+    from protein.docking.score import ScoreSettings, score_files
+    from protein.docking.score_table import score_columns, score_row, score_tags
     from protein.structures.atomic import replacing
 
     _refuse_overwriting(args)

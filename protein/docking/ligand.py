@@ -259,7 +259,7 @@ def automorphisms(mol: "Mol") -> NDArray[np.int64]:
     parameters.uniquify = False
     parameters.maxMatches = _MOST_SYMMETRIES
     parameters.useChirality = False
-    plain = _delocalised(mol)
+    plain = delocalised(mol)
     matches = plain.GetSubstructMatches(plain, parameters)
     if len(matches) == _MOST_SYMMETRIES:
         _log.warning("more than %d symmetries; the rest is left out", _MOST_SYMMETRIES)
@@ -275,8 +275,12 @@ def quietly(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> 
         return function(*args, **kwargs)
 
 
-def _delocalised(mol: "Mol") -> "Mol":
-    """Copy in which bonds to terminal O, S, N of one centre look alike, charges dropped."""
+def delocalised(mol: "Mol") -> "Mol":
+    """Copy in which bonds to terminal O, S, N of one centre look alike, charges dropped.
+
+    Args:
+        mol: heavy-atom molecule.
+    """
     Chem = _chem()
     copy = Chem.RWMol(mol)
     for atom in copy.GetAtoms():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_json
+from sciddiff.cli.options import add_json, key_values
 from sciddiff.cli.output import as_table, emit
 from sciddiff.errors import InputError
 
@@ -20,12 +20,29 @@ __all__ = ["command"]
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("directory", type=Path, help="folder of samples")
+    parser.add_argument(
+        "directory", type=Path, help="folder of samples; a table where the domain reads one"
+    )
     whose = parser.add_mutually_exclusive_group()
     whose.add_argument("--domain", metavar="NAME", help="domain that measures")
     whose.add_argument("--model", metavar="NAME_OR_DIR", help="take the domain of this model")
     parser.add_argument("--reference", type=Path, help="reference set to measure beside")
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the JSON there too")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="folder for tables and plots, where it makes any",
+    )
+    parser.add_argument(
+        "--set",
+        dest="options",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="K=V",
+        help="what to measure, in the domain's words",
+    )
     add_json(parser)
 
 
@@ -56,9 +73,8 @@ def _run(args: Namespace) -> None:
     for path in (args.directory, args.reference):
         if path is not None and not path.exists():
             raise InputError(f"{path}: no such file or folder; check the path")
-    if not args.directory.is_dir():
-        raise InputError(f"{args.directory}: is a file; give the folder of samples")
-    measured = _domain(args).evaluate(args.directory, args.reference)
+    options = key_values(args.options, "--set")
+    measured = _domain(args).assess(args.directory, args.reference, args.report, options)
     if args.out is not None:
         args.out.write_text(json.dumps(measured, indent=2, default=str) + "\n", encoding="utf-8")
     emit(args, measured, as_table(("measure", "value"), list(_flat(measured))))
