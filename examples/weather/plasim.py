@@ -5,8 +5,9 @@ r"""Raw output of PlaSim as CF NetCDF on pressure levels: what `sciddiff prepare
 PlaSim writes Fortran records in pairs, a header of eight integers (code, level, date, time, two
 sizes, step, days of a year) and 32-bit values. Temperature, humidity, vorticity, divergence, the
 logarithm of surface pressure and orography are spherical harmonics up to T21, real and imaginary
-parts in turn, order by order, without the sign of Condon and Shortley; the rest is on the Gaussian
-grid from north to south. Here they become fields by the same transform that the networks use.
+parts in turn, order by order, with the sign of Condon and Shortley (without it, mountains lie half
+a turn from the land of the mask); the rest is on the Gaussian grid from north to south. Here they
+become fields by the same transform that the networks use.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Transform:
         for m in range(self.degree + 1):
             count = self.degree + 1 - m
             part = pairs[..., at : at + count, :]
-            made[..., m : m + count, m] = (-1) ** m * (part[..., 0] + 1j * part[..., 1])
+            made[..., m : m + count, m] = part[..., 0] + 1j * part[..., 1]
             at += count
         return torch.from_numpy(made)
 

@@ -15,13 +15,14 @@ axial. Lengths inside are in Å, centred on the pocket.
 """
 
 import math
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.nn import MessagePassing
 
+from protein.docking.columns import Columns
 from protein.docking.features import LIGAND_SIZES, PAIR_SIZES, POCKET_SIZES
 from protein.docking.heads import PoseHeads
 from protein.docking.pose import LigandBatch, Pose, coordinates
@@ -66,9 +67,9 @@ class DockNetwork(nn.Module):
         self.widths = widths = Widths.of(irreps)
         self.cross, self.inside, self.around, self.reach = cross, inside, around, reach
         s = widths.scalars
-        self.atom = _Columns(LIGAND_SIZES, s)
-        self.pocket_atom = _Columns((*POCKET_SIZES, 2), s)
-        self.pair = _Columns(PAIR_SIZES, hidden)
+        self.atom = Columns(LIGAND_SIZES, s)
+        self.pocket_atom = Columns((*POCKET_SIZES, 2), s)
+        self.pair = Columns(PAIR_SIZES, hidden)
         self.time = nn.Sequential(TimeEmbedding(32, 16.0), nn.Linear(32, s), nn.SiLU())
         self.time_out = nn.Linear(s, s)
         self.places = nn.Linear(2, widths.vectors, bias=False)
@@ -315,22 +316,6 @@ class _Norm(nn.Module):
         pseudo = nodes.pseudo
         pseudo = pseudo / (pseudo.square().mean(-1, keepdim=True) + 0.01).sqrt()
         return Channels(self.scalars(nodes.scalars), (kinds / size).flatten(-2), pseudo)
-
-
-@final
-class _Columns(nn.Module):
-    """Sum of embeddings of several small integers."""
-
-    def __init__(self, sizes: tuple[int, ...], width: int) -> None:
-        super().__init__()
-        self.table = nn.Embedding(sum(sizes), width)
-        nn.init.normal_(self.table.weight, std=1.0 / math.sqrt(len(sizes)))
-        starts = [sum(sizes[:i]) for i in range(len(sizes))]
-        self.register_buffer("starts", torch.tensor(starts), persistent=False)
-
-    def forward(self, columns: Tensor) -> Tensor:
-        starts: Any = self.starts
-        return functional.embedding_bag(columns.long() + starts, self.table.weight, mode="sum")
 
 
 def _start(scalars: Tensor, widths: Widths) -> Channels:

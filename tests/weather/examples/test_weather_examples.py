@@ -88,7 +88,7 @@ def _raw(coefficients: torch.Tensor, degree: int) -> np.ndarray:
     """Coefficients as PlaSim writes them."""
     parts = []
     for m in range(degree + 1):
-        column = (-1) ** m * coefficients[m : degree + 1, m].numpy()
+        column = coefficients[m : degree + 1, m].numpy()
         parts.append(np.stack([column.real, column.imag], -1).ravel())
     return np.concatenate(parts)
 

@@ -1,0 +1,272 @@
+r"""What the ranker sees of the poses of one ligand: atoms, contacts, energies, and each other.
+
+Everything is invariant under motions of the whole: atom types, distances, angles to bonded
+neighbours, Vina's energies, and how a pose compares with the other poses of its ligand. Where in
+the search box a pose lies is left out on purpose: boxes drawn about a crystal ligand would give
+the answer away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from protein.docking.energy.atom_types import covalent_bonds
+from protein.docking.features import ligand_bonds, ligand_features, pair_features, pocket_features
+
+if TYPE_CHECKING:
+    from protein.docking.ligand import Ligand
+    from protein.docking.receptor import Receptor
+
+REACH = 7.0
+"""Å within which a pocket atom touches a ligand atom."""
+
+OWN = 13
+"""Number of features of a pose alone."""
+
+SHARED = 6
+"""Number of features of a pose among the others."""
+
+_CONTACT, _CROWDED, _SAME = 5.0, 4.0, 2.0
+_TERM_SCALES = (0.2, 0.02, 2.0, 0.5, 5.0)
+
+
+class PoseEnergies(NamedTuple):
+    """Energies of K poses, kcal/mol.
+
+    Attributes:
+        energy: interaction plus intramolecular `[K]`.
+        affinity: Vina's score `[K]`.
+        intramolecular: `[K]`.
+        terms: unweighted terms of the interaction `[K, 5]`.
+    """
+
+    energy: NDArray[np.floating]
+    affinity: NDArray[np.floating]
+    intramolecular: NDArray[np.floating]
+    terms: NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False)
+class PoseSet:
+    """K poses of a ligand of N atoms beside M pocket atoms.
+
+    Attributes:
+        atoms: ligand features `[N, 8]`, int64.
+        hops: bonds between ligand atoms, at most 5 `[N, N]`, int64.
+        coords: `[K, N, 3]`, Å.
+        axes: away from the bonded neighbours, a unit vector or 0 `[K, N, 3]`.
+        pocket_atoms: pocket features `[M, 3]`, int64.
+        pocket_coords: `[M, 3]`, Å.
+        pocket_axes: as of the ligand `[M, 3]`.
+        own: features of each pose `[K, OWN]`.
+        energy: `[K]`, kcal/mol.
+        strain: intramolecular energy `[K]`, kcal/mol.
+        apart: RMSD between poses, as atoms are numbered `[K, K]`, Å.
+    """
+
+    atoms: Tensor
+    hops: Tensor
+    coords: Tensor
+    axes: Tensor
+    pocket_atoms: Tensor
+    pocket_coords: Tensor
+    pocket_axes: Tensor
+    own: Tensor
+    energy: Tensor
+    strain: Tensor
+    apart: Tensor
+
+    def __len__(self) -> int:
+        """Number of poses K."""
+        return len(self.coords)
+
+    def shared(self, chosen: Tensor) -> Tensor:
+        """Features of poses among those chosen `[k, SHARED]`.
+
+        Args:
+            chosen: places of poses `[k]`.
+        """
+        energy, strain = self.energy[chosen].clamp(max=20.0), self.strain[chosen].clamp(max=20.0)
+        above = energy - energy.min()
+        near = self.apart[chosen][:, chosen]
+        weight = torch.softmax(-energy, 0)
+        rank = above.argsort().argsort().to(energy)
+        kin = torch.exp(-0.5 * (near / _SAME).square())
+        return torch.stack(
+            [
+                (above / 2.0).clamp(max=3.0),
+                weight,
+                rank / 10.0,
+                (strain - strain.min()).clamp(max=6.0) / 3.0,
+                kin @ weight,
+                (near @ weight / 5.0).clamp(max=3.0),
+            ],
+            dim=-1,
+        )
+
+
+def pose_set(
+    ligand: Ligand, receptor: Receptor, coords: NDArray[np.floating], energies: PoseEnergies
+) -> PoseSet:
+    """What the ranker sees of some poses.
+
+    Args:
+        ligand: the molecule.
+        receptor: the protein, or its part near the poses.
+        coords: `[K, N, 3]`, Å.
+        energies: of the poses.
+    """
+    poses = torch.as_tensor(np.asarray(coords), dtype=torch.float32)
+    near = receptor.pocket(np.asarray(coords).reshape(-1, 3), REACH)
+    pocket = torch.as_tensor(near.coords, dtype=torch.float32).reshape(-1, 3)
+    bonds, orders = ligand_bonds(ligand.mol)
+    hops = pair_features(bonds, orders, ligand.tree)[..., 1].astype(np.int64)
+    shift = poses[:, None] - poses[None]
+    return PoseSet(
+        torch.from_numpy(ligand_features(ligand.mol).astype(np.int64)),
+        torch.from_numpy(hops),
+        poses,
+        _axes(poses, torch.from_numpy(bonds)),
+        torch.from_numpy(pocket_features(near).astype(np.int64)),
+        pocket,
+        _axes(pocket, torch.from_numpy(covalent_bonds(list(near.elements), near.coords))),
+        _own(poses, pocket, energies, len(ligand.tree)),
+        torch.as_tensor(np.asarray(energies.energy), dtype=torch.float32),
+        torch.as_tensor(np.asarray(energies.intramolecular), dtype=torch.float32),
+        shift.square().sum(-1).mean(-1).sqrt(),
+    )
+
+
+def _own(poses: Tensor, pocket: Tensor, energies: PoseEnergies, torsions: int) -> Tensor:
+    """Energies per atom and how deep each pose is buried `[K, OWN]`."""
+    count, atoms, _ = poses.shape
+    if len(pocket):
+        distance = torch.cdist(poses, pocket.expand(count, -1, -1))
+        contacts = (distance < _CONTACT).sum(-1).float()
+    else:
+        contacts = poses.new_zeros(count, atoms)
+    given = [
+        torch.as_tensor(np.asarray(x), dtype=torch.float32).clamp(-100.0, 100.0)
+        for x in energies
+    ]
+    energy, affinity, inside, terms = given
+    columns = [
+        affinity / 10.0,
+        energy / atoms,
+        inside / (1.0 + torsions),
+        torch.full_like(energy, atoms / 30.0),
+        torch.full_like(energy, torsions / 10.0),
+        contacts.mean(-1) / 10.0,
+        (contacts < _CROWDED).float().mean(-1),
+        contacts.amin(-1) / 10.0,
+    ]
+    scaled = terms / atoms * torch.tensor(_TERM_SCALES)
+    return torch.cat([torch.stack(columns, dim=-1), scaled], dim=-1)
+
+
+def _axes(coords: Tensor, bonds: Tensor) -> Tensor:
+    """Unit vectors from the mean of the bonded neighbours, `[..., n, 3]`; 0 without neighbours."""
+    total = torch.zeros_like(coords)
+    if len(bonds):
+        i, j = bonds.T
+        way = torch.nn.functional.normalize(coords[..., i, :] - coords[..., j, :], dim=-1)
+        total = total.index_add(-2, i, way).index_add(-2, j, -way)
+    return torch.nn.functional.normalize(total, dim=-1, eps=1e-3)
+
+
+class PoseBatch(NamedTuple):
+    """Poses of several ligands, flattened: P poses of A atoms, their contacts and inner pairs.
+
+    Attributes:
+        atoms: ligand features `[A, 8]`.
+        pose: which pose an atom is of `[A]`.
+        pocket_atoms: pocket features `[B, 3]`.
+        contact: ligand atom and pocket atom of each contact `[2, E]`.
+        contact_shape: length (Å) and the two cosines of each contact `[E, 3]`.
+        inner: two ligand atoms of a pose `[2, I]`.
+        inner_shape: length (Å) and bonds between them `[I, 2]`.
+        features: of poses `[P, OWN + SHARED]`.
+        weight: Boltzmann weight of each pose among those of its ligand `[P]`.
+        ligand: which ligand a pose is of `[P]`.
+    """
+
+    atoms: Tensor
+    pose: Tensor
+    pocket_atoms: Tensor
+    contact: Tensor
+    contact_shape: Tensor
+    inner: Tensor
+    inner_shape: Tensor
+    features: Tensor
+    weight: Tensor
+    ligand: Tensor
+
+
+_INNER = 4.5
+
+
+def pack(sets: Sequence[PoseSet], chosen: Sequence[Tensor] | None = None) -> PoseBatch:
+    """Flatten poses.
+
+    Args:
+        sets: one per ligand.
+        chosen: places of the poses to take of each; None: all.
+    """
+    if chosen is None:
+        chosen = [torch.arange(len(s)) for s in sets]
+    parts: list[PoseBatch] = []
+    atoms = poses = pockets = 0
+    for number, (s, which) in enumerate(zip(sets, chosen, strict=True)):
+        part = _flat(s, which)
+        parts.append(
+            part._replace(
+                pose=part.pose + poses,
+                contact=part.contact + torch.tensor([[atoms], [pockets]]),
+                inner=part.inner + atoms,
+                ligand=part.ligand + number,
+            )
+        )
+        atoms, poses = atoms + len(part.atoms), poses + len(which)
+        pockets += len(part.pocket_atoms)
+    columns = zip(*parts, strict=True)
+    sides = {"contact", "inner"}
+    return PoseBatch(
+        *(
+            torch.cat(column, dim=1 if name in sides else 0)
+            for name, column in zip(PoseBatch._fields, columns, strict=True)
+        )
+    )
+
+
+def _flat(s: PoseSet, which: Tensor) -> PoseBatch:
+    coords, axes = s.coords[which], s.axes[which]
+    count, size, _ = coords.shape
+    number = torch.arange(count * size).reshape(count, size)
+    k, i, j = (torch.cdist(coords, s.pocket_coords.expand(count, -1, -1)) < REACH).nonzero().T
+    way = s.pocket_coords[j] - coords[k, i]
+    length = way.norm(dim=-1, keepdim=True).clamp(min=1e-3)
+    way = way / length
+    cosines = [(axes[k, i] * way).sum(-1), -(s.pocket_axes[j] * way).sum(-1)]
+    apart = torch.cdist(coords, coords)
+    linked = (s.hops > 0) & ((s.hops <= 2) | (apart < _INNER))
+    p, a, b = linked.nonzero().T
+    shape = torch.stack([apart[p, a, b], s.hops[a, b].to(apart)], dim=-1)
+    return PoseBatch(
+        s.atoms.repeat(count, 1),
+        torch.arange(count).repeat_interleave(size),
+        s.pocket_atoms,
+        torch.stack([number[k, i], j]),
+        torch.cat([length, torch.stack(cosines, dim=-1)], dim=-1),
+        torch.stack([number[p, a], number[p, b]]),
+        shape,
+        torch.cat([s.own[which], s.shared(which)], dim=-1),
+        torch.softmax(-s.energy[which].clamp(max=20.0), 0),
+        torch.zeros(count, dtype=torch.int64),
+    )

@@ -1,0 +1,211 @@
+r"""Training of the ranker, on poses our own search makes for complexes whose answer is known.
+
+Three losses: the cross-entropy of :math:`P(\mathrm{RMSD} < 2\,\text{Å})`, a softmax over the
+poses of a ligand whose target is spread over the poses closest to the crystal, and the
+logarithm of the RMSD. Complexes of one cluster are in one fold; logits of a fold come from
+networks that never saw its clusters, and Platt's scaling (Platt 1999) is fitted on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from protein.docking.confidence.network import PoseRanker
+from protein.docking.confidence.pose_set import PoseSet, pack
+
+RIGHT = 2.0
+"""RMSD below which a pose is right, Å."""
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """Poses of a complex whose answer is known.
+
+    Attributes:
+        name: of the complex.
+        poses: what the ranker sees.
+        rmsd: symmetry-corrected, to the crystal pose `[K]`, Å.
+        helped: poses that were started from the crystal pose `[K]`, bool; for training only.
+        cluster: complexes of one cluster are never on both sides of a split.
+    """
+
+    name: str
+    poses: PoseSet
+    rmsd: Tensor
+    helped: Tensor
+    cluster: str
+
+
+@dataclass(frozen=True)
+class RankerSettings:
+    """How to train.
+
+    Attributes:
+        width: of the network.
+        dropout: of the network.
+        epochs: over the complexes.
+        ligands: in a batch.
+        poses: of each ligand in a batch.
+        rate: of learning, at its highest.
+        decay: of the weights.
+        listwise: weight of the softmax over the poses of a ligand.
+        distance: weight of the loss of log RMSD.
+        folds: of the clusters.
+        seed: of the network and of every draw.
+    """
+
+    width: int = 32
+    dropout: float = 0.1
+    epochs: int = 40
+    ligands: int = 8
+    poses: int = 12
+    rate: float = 2e-3
+    decay: float = 0.05
+    listwise: float = 0.5
+    distance: float = 0.2
+    folds: int = 5
+    seed: int = 0
+
+
+OnEpoch = Callable[[int, float], None]
+"""Told the number of an epoch and its mean loss."""
+
+
+def fit(
+    examples: Sequence[Example],
+    settings: RankerSettings = RankerSettings(),
+    on_epoch: OnEpoch | None = None,
+) -> PoseRanker:
+    """Train one network; its parameters are averaged over the last third of the steps.
+
+    Args:
+        examples: to learn from.
+        settings: how.
+        on_epoch: told of progress.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        net = PoseRanker(settings.width, dropout=settings.dropout)
+        optimizer = torch.optim.AdamW(net.parameters(), settings.rate, (0.9, 0.99),
+                                      weight_decay=settings.decay)  # fmt: skip
+        steps = settings.epochs * -(-len(examples) // settings.ligands)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, settings.rate, total_steps=steps + 1, pct_start=0.15
+        )
+        mean = torch.optim.swa_utils.AveragedModel(net)
+        rng = np.random.default_rng(settings.seed)
+        step = 0
+        for epoch in range(settings.epochs):
+            total = 0.0
+            for group in _groups(len(examples), settings.ligands, rng):
+                loss = _loss(net, [examples[i] for i in group], settings, rng)
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+                optimizer.step()
+                schedule.step()
+                step += 1
+                if step > 2 * steps // 3:
+                    mean.update_parameters(net)
+                total += float(loss.detach()) * len(group)
+            if on_epoch is not None:
+                on_epoch(epoch, total / len(examples))
+    return mean.module.eval()
+
+
+@torch.no_grad()
+def judge(net: PoseRanker, poses: PoseSet) -> Tensor:
+    """Logits of P(RMSD < 2 Å) of all poses of a ligand `[K]`."""
+    logit, _ = net(pack([poses]))
+    return logit
+
+
+def folds(clusters: Sequence[str], count: int) -> NDArray[np.int64]:
+    """Fold of each complex: whole clusters, the largest first into the emptiest fold.
+
+    Args:
+        clusters: of the complexes.
+        count: of folds.
+    """
+    names, inverse, sizes = np.unique(
+        np.asarray(clusters), return_inverse=True, return_counts=True
+    )
+    fold = np.zeros(len(names), dtype=np.int64)
+    filled = np.zeros(count, dtype=np.int64)
+    for i in np.argsort(-sizes, kind="stable"):
+        fold[i] = filled.argmin()
+        filled[fold[i]] += sizes[i]
+    return fold[inverse]
+
+
+def platt(logits: NDArray[np.floating], right: NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and shift of a logistic regression of one variable, by Newton's method.
+
+    Args:
+        logits: `[n]`.
+        right: `[n]`.
+    """
+    x = np.stack([np.asarray(logits, np.float64), np.ones(len(logits))], axis=-1)
+    # Platt's targets: a finite slope even if the two kinds do not overlap.
+    yes, no = int(right.sum()), int((~right).sum())
+    y = np.where(right, (yes + 1) / (yes + 2), 1 / (no + 2))
+    w = np.array([1.0, 0.0])
+    for _ in range(100):
+        p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(2)
+        step = np.linalg.solve(hessian, x.T @ (p - y))
+        w = w - step * min(1.0, 2.0 / max(1e-9, float(np.abs(step).max())))
+        if np.abs(step).max() < 1e-10:
+            break
+    return float(w[0]), float(w[1])
+
+
+def _groups(total: int, size: int, rng: np.random.Generator) -> Iterator[list[int]]:
+    order = rng.permutation(total).tolist()
+    for start in range(0, total, size):
+        yield order[start : start + size]
+
+
+def _loss(
+    net: PoseRanker,
+    examples: Sequence[Example],
+    settings: RankerSettings,
+    rng: np.random.Generator,
+) -> Tensor:
+    chosen = [_choice(e, settings.poses, rng) for e in examples]
+    batch = pack([e.poses for e in examples], chosen)
+    rmsd = torch.cat([e.rmsd[c] for e, c in zip(examples, chosen, strict=True)])
+    logit, distance = net(batch)
+    right = (rmsd < RIGHT).to(logit)
+    loss = functional.binary_cross_entropy_with_logits(logit, right)
+    loss = loss + settings.distance * functional.smooth_l1_loss(
+        distance, rmsd.clamp(0.3, 10.0).log()
+    )
+    listwise = logit.new_zeros(())
+    for number in range(len(examples)):
+        mine = batch.ligand == number
+        near = rmsd[mine]
+        if float(near.min()) < RIGHT:
+            target = torch.softmax(-2.0 * near, 0)
+            listwise = listwise - (target * functional.log_softmax(logit[mine], 0)).sum()
+    return loss + settings.listwise * listwise / len(examples)
+
+
+def _choice(example: Example, most: int, rng: np.random.Generator) -> Tensor:
+    """Poses for one batch: those the search found, and sometimes one that was helped."""
+    found = torch.nonzero(~example.helped).squeeze(-1).numpy()
+    helped = torch.nonzero(example.helped).squeeze(-1).numpy()
+    # The likeliest first: what is ranked later is the top of the list.
+    keys = rng.gumbel(size=len(found)) - np.arange(len(found)) / 8.0
+    picked = found[np.argsort(-keys)[:most]]
+    lacking = not bool((example.rmsd[torch.from_numpy(picked)] < RIGHT).any())
+    if len(helped) and (lacking or len(picked) == 0 or rng.random() < 0.3):
+        picked = np.concatenate([picked, rng.choice(helped, 1)])
+    return torch.from_numpy(picked)
