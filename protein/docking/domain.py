@@ -18,7 +18,6 @@ from protein.docking.data import NO_DATA, DockData, DockDataSettings
 from protein.docking.network import ROTATION, TORSIONS, TRANSLATION
 from protein.docking.symmetry import NearestImage
 from sciddiff.domains import Domain
-from sciddiff.errors import InputError
 from sciddiff.manifolds import SO3, Torus
 from sciddiff.objectives import Denoising
 from sciddiff.paths import GaussianPath, GeodesicPath, ProductPath
@@ -72,12 +71,31 @@ class DockingDomain(Domain):
         return write_poses(batch, x, directory)
 
     def evaluate(self, directory: Path, reference: Path | None) -> dict[str, Any]:
-        """Poses of a folder against a crystal ligand: share within 2 Å, best, median."""
-        from protein.docking.templates import evaluate_folder
+        """Poses against crystal ligands; see ``protein.docking.evaluation``."""
+        return self.assess(directory, reference)
 
-        if reference is None:
-            raise InputError("--reference: docking poses are measured against a ligand; give one")
-        return evaluate_folder(directory, reference)
+    def assess(
+        self,
+        directory: Path,
+        reference: Path | None,
+        report: Path | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Success of poses against crystal ligands, with tables, plots and a page.
+
+        Args:
+            directory: folder of poses, or a table with columns id, poses, reference, receptor.
+            reference: crystal ligand, folder of complexes, or table.
+            report: folder to write; ``evaluation`` beside the poses by default.
+            options: ``check`` (poses of each complex that PoseBusters judges, 1), ``jobs`` (1).
+
+        Raises:
+            InputError: nothing to measure, or an unknown option.
+        """
+        from protein.docking.evaluation.write import EvaluateSettings, evaluate_poses
+
+        settings = EvaluateSettings.read(options or {})
+        return evaluate_poses(directory, reference, report, settings).as_dict()
 
     def objective(self) -> Denoising:
         """Flow matching on the three leaves, from noise to the nearest symmetric image."""

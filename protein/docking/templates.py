@@ -18,7 +18,6 @@ from protein.docking.complexes import LigandGraph, Pocket
 from protein.docking.data import pose_batch
 from protein.docking.ligand import Ligand, fresh_conformers
 from protein.docking.ligand_files import read_ligand
-from protein.docking.metrics import symmetric_rmsd
 from protein.docking.network import padded_pose
 from protein.docking.pose import LigandBatch, coordinates
 from protein.docking.receptor import Receptor, read_receptor
@@ -158,37 +157,6 @@ def write_poses(batch: Batch, x: State, directory: Path) -> list[Path]:
         with replacing(files[-1]) as out:
             out.write((MolToMolBlock(mol) + "$$$$\n").encode())
     return files
-
-
-def evaluate_folder(directory: Path, reference: Path) -> dict[str, Any]:
-    """Distances of the poses of a folder from a crystal ligand.
-
-    Args:
-        directory: SDF files.
-        reference: file of the ligand.
-
-    Raises:
-        InputError: no pose, or another molecule.
-    """
-    truth = read_ligand(reference)
-    target = truth.require_coords()
-    files = sorted(directory.glob("*.sdf"))
-    if not files:
-        raise InputError(f"{directory}: holds no .sdf; sample poses first")
-    found = []
-    for file in files:
-        pose = read_ligand(file)
-        if pose.mol.GetNumAtoms() != len(truth) or pose.smiles != truth.smiles:
-            raise InputError(f"{file}: is not the molecule of {reference}; give its crystal pose")
-        same = list(truth.mol.GetSubstructMatch(pose.mol))
-        found.append(symmetric_rmsd(pose, pose.require_coords()[None], target[same])[0])
-    rmsd = np.asarray(found)
-    return {
-        "poses": len(rmsd),
-        "share within 2 Å": float((rmsd < 2.0).mean()),
-        "best": float(rmsd.min()),
-        "median": float(np.median(rmsd)),
-    }
 
 
 def _center(request: Mapping[str, Any]) -> NDArray[np.float64]:

@@ -32,7 +32,7 @@ def _configure(parser: ArgumentParser) -> None:
         "--report",
         type=Path,
         metavar="DIR",
-        help="folder for tables and plots, where it makes any",
+        help="folder for its tables and plots",
     )
     parser.add_argument(
         "--set",

@@ -243,5 +243,5 @@ def test_request_to_files(tmp_path, complexes):
     files = domain.write(batch, x, tmp_path)
     assert len(files) == 3
     figures = domain.evaluate(tmp_path, folder / "ligand.sdf")
-    assert figures["poses"] == 3 and figures["best"] > 0.5
+    assert figures["poses"] == 3 and figures["median"]["rmsd_best_of_3"] > 0.5
     assert TORSIONS in batch.x
