@@ -112,9 +112,11 @@ def on_pressure_levels(
         pressure: Of the levels, Pa, `[T, K, H, W]`.
     """
     temperature, humidity = column[:2]
+    # Below the lowest level, the ground included, it is warmer by the lapse rate.
+    below = (8.5e4 / pressure[:, -1]).clip(1.0) ** (GAS * LAPSE / GRAVITY)
     return {
         "z500": heights(*column, 5e4),
-        "t850": interpolate(temperature, pressure, 8.5e4),
+        "t850": below * interpolate(temperature, pressure, 8.5e4),
         "u850": interpolate(u, pressure, 8.5e4),
         "v850": interpolate(v, pressure, 8.5e4),
         "u250": interpolate(u, pressure, 2.5e4),
