@@ -17,6 +17,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from protein.docking import compiled
+from protein.docking.energy.grid import GridSet
+from protein.docking.energy.intramolecular import IntraPairs
+from protein.docking.energy.vina import VinaEnergy
 from protein.docking.pose import LigandBatch, Pose, coordinates, retract, tangent_gradient
 from sciddiff.manifolds import so3
 
@@ -78,7 +82,20 @@ def minimize(
         settings: effort and soft core.
     """
     with torch.no_grad():
+        if isinstance(field, VinaEnergy) and field.grids is not None:
+            if compiled.ready(batch.reference, field.grids.values, *pose):
+                return _compiled(batch, field.grids, field.pairs, pose, settings)
         return _minimize(batch, field, pose, settings)
+
+
+def _compiled(
+    batch: LigandBatch, grids: GridSet, pairs: IntraPairs, pose: Pose, settings: MinimizeSettings
+) -> Minimum:
+    pose, x, value, gradient = compiled.minimize(
+        batch, grids, pairs, pose, settings.evaluations, settings.cap, _limits(batch)
+    )
+    pose = pose._replace(rotation=so3.orthonormalize(pose.rotation))
+    return Minimum(pose, x, value, gradient)
 
 
 def _minimize(batch: LigandBatch, field: Field, pose: Pose, settings: MinimizeSettings) -> Minimum:

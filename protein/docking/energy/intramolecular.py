@@ -27,7 +27,8 @@ from protein.docking.energy.terms import (
 )
 from protein.docking.ligand import Ligand
 
-_BINS = 32
+BINS = 32
+"""Points of the table per Å²."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +37,17 @@ class IntraPairs:
 
     Attributes:
         incidence: 1 at the first atom of a pair, -1 at the second, 0 where padded `[L, K, N]`.
+        first: its first atom `[L, K]`, int64.
+        second: its second atom `[L, K]`, int64.
+        count: pairs of each ligand `[L]`, int64.
         kind: row of the table `[L, K]`, int64; a row of zeros where padded.
         table: energies on a grid in r² `[n_kinds, bins]`, kcal/mol.
     """
 
     incidence: Tensor
+    first: Tensor
+    second: Tensor
+    count: Tensor
     kind: Tensor
     table: Tensor
 
@@ -61,13 +68,18 @@ class IntraPairs:
         found = [interacting_pairs(ligand) for ligand in ligands]
         most = max(len(pairs) for pairs in found)
         incidence = np.zeros((len(ligands), most, max(map(len, ligands))), dtype=np.float32)
+        ends = np.zeros((2, len(ligands), most), dtype=np.int64)
         kind = np.full((len(ligands), most), len(TYPES) ** 2, dtype=np.int64)
         for i, (pairs, type_) in enumerate(zip(found, types, strict=True)):
             rows = np.arange(len(pairs))
             incidence[i, rows, pairs[:, 0]] = 1.0
             incidence[i, rows, pairs[:, 1]] = -1.0
+            ends[:, i, : len(pairs)] = pairs.T
             kind[i, : len(pairs)] = type_[pairs[:, 0]] * len(TYPES) + type_[pairs[:, 1]]
-        return cls(torch.from_numpy(incidence), torch.from_numpy(kind), _table(weights))
+        count = torch.tensor([len(pairs) for pairs in found])
+        first, second = torch.from_numpy(ends)
+        kinds = torch.from_numpy(kind)
+        return cls(torch.from_numpy(incidence), first, second, count, kinds, _table(weights))
 
     def to(self, device: torch.device | str) -> "IntraPairs":
         """The pairs on another device."""
@@ -90,14 +102,14 @@ class IntraPairs:
         flat = coords.permute(0, 2, 3, 1).reshape(size, atoms, 3 * poses)
         incidence = self.incidence.to(coords.dtype)
         delta = (incidence @ flat).view(size, -1, 3, poses)
-        scaled = (delta.square().sum(2) * _BINS).clamp_(max=float(CUTOFF**2 * _BINS))
+        scaled = (delta.square().sum(2) * BINS).clamp_(max=float(CUTOFF**2 * BINS))
         low = scaled.long()
         place = (self.kind * self.table.shape[1]).unsqueeze(-1) + low
         table = self.table.flatten().to(coords.dtype)
         left = table.take(place)
         slope = table.take(place + 1) - left
         energy = left + slope * (scaled - low)
-        force = 2 * _BINS * slope
+        force = 2 * BINS * slope
         if cap != float("inf"):
             force = force * soft_cap_slope(energy, cap)
         pulls = (force.unsqueeze(2) * delta).view(size, -1, 3 * poses)
@@ -120,5 +132,5 @@ def interacting_pairs(ligand: Ligand) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=4)
 def _table(weights: VinaWeights) -> Tensor:
-    table = type_table(weights, _BINS).flatten(0, 1)
+    table = type_table(weights, BINS).flatten(0, 1)
     return torch.nn.functional.pad(table, (0, 0, 0, 1))

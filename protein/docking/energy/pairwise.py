@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from protein.docking import compiled
 from protein.docking.energy.terms import VINA, VinaWeights, pair_terms, soft_cap, type_pairs
 
 # Pairs evaluated at once; bounds memory to a few hundred MB.
@@ -45,16 +46,22 @@ def interaction(
     Args:
         coords: ligand poses `[L, P, N, 3]`, Å.
         types: ligand types `[L, N]`, -1 where padded.
-        receptor_coords: `[M, 3]` for one receptor, `[L, M, 3]` for one per ligand, Å.
-        receptor_types: `[M]` or `[L, M]`, -1 where padded.
+        receptor_coords: `[M, 3]` or `[1, M, 3]` for one receptor, `[L, M, 3]` for one per
+            ligand, Å.
+        receptor_types: `[M]`, `[1, M]` or `[L, M]`, -1 where padded.
         weights: of the terms.
         cap: soft core, kcal/mol per ligand atom.
     """
     size, poses, atoms, _ = coords.shape
     if receptor_coords.ndim == 2:
-        receptor_coords = receptor_coords.expand(size, -1, -1)
-        receptor_types = receptor_types.expand(size, -1)
+        receptor_coords, receptor_types = receptor_coords[None], receptor_types[None]
+    if not coords.requires_grad and compiled.ready(coords, receptor_coords):
+        return PairSum(*compiled.interaction(
+            coords, types, receptor_coords, receptor_types, weights, cap
+        ))  # fmt: skip
     chunk = max(1, _MOST_PAIRS // max(1, size * atoms * receptor_coords.shape[1]))
+    receptor_coords = receptor_coords.expand(size, -1, -1)
+    receptor_types = receptor_types.expand(size, -1)
     parts = [
         _interaction(part, types, receptor_coords, receptor_types, weights, cap)
         for part in coords.split(chunk, dim=1)

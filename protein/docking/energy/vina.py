@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protein.docking import compiled
 from protein.docking.box import Box
 from protein.docking.energy.atom_types import ligand_types
 from protein.docking.energy.grid import Grid, GridSet, make_grid
@@ -118,6 +119,8 @@ class VinaEnergy:
             Energy `[L, P]`, kcal/mol, and gradient `[L, P, N, 3]`, kcal/mol/Å; neither carries
             autograd history.
         """
+        if self.grids is not None and compiled.ready(coords, self.grids.values):
+            return compiled.evaluate(self.grids, self.pairs, coords, cap)
         with torch.no_grad():
             inside, gradient = self.pairs.evaluate(coords, cap)
             if self.grids is not None:
@@ -148,9 +151,8 @@ class VinaEnergy:
 
     def _interaction(self, coords: Tensor, cap: float) -> PairSum:
         return interaction(
-            coords, self.types, self.receptor_coords.expand(len(coords), -1, -1),
-            self.receptor_types.expand(len(coords), -1), self.weights, cap,
-        )  # fmt: skip
+            coords, self.types, self.receptor_coords, self.receptor_types, self.weights, cap
+        )
 
 
 def grid_for(
