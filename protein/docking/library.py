@@ -3,6 +3,9 @@
 Search and network see several ligands at once: conformers of all of them are entries of one
 padded batch. What comes out for a ligand depends on the seed and its number alone, not on those it
 is packed with. A ligand that fails takes nobody with it.
+
+With several boxes each ligand is docked into each, from the same conformers; the poses of all
+boxes are ranked together, and each belongs to the box whose middle is nearest.
 """
 
 import logging
@@ -77,38 +80,41 @@ class Result:
         error: the reason then, one sentence.
         strain: intramolecular energy above that of the best fresh conformer `[K]`, kcal/mol.
         seconds: its share of the time of its batch.
+        sites: numbers from 1 of the boxes the poses are in `[K]`; empty where one box was given.
     """
 
     docked: Docked | None
     error: str = ""
     strain: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     seconds: float = 0.0
+    sites: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 class Docker:
-    """A receptor made ready for ligands: its atoms near the box, and its grid.
+    """A receptor made ready for ligands: its atoms near the boxes, and their grids.
 
     Args:
         receptor: the protein.
-        box: where to search.
+        box: where to search: one place, or several.
         settings: how.
         denoiser: of a trained network; None: search alone.
 
     Raises:
-        InputError: no receptor atom is in the box, or there is neither network nor search.
+        InputError: no receptor atom is in a box, or there is neither network nor search.
     """
 
     def __init__(
         self,
         receptor: Receptor,
-        box: Box,
+        box: Box | Sequence[Box],
         settings: LibrarySettings = LibrarySettings(),
         denoiser: Denoiser | None = None,
     ) -> None:
-        self.receptor, self.box, self.settings, self.denoiser = receptor, box, settings, denoiser
-        self._near = receptor.near(box)
-        self._grid: Grid | None = None
-        self._types: frozenset[int] = frozenset()
+        self.receptor, self.settings, self.denoiser = receptor, settings, denoiser
+        self.boxes = (box,) if isinstance(box, Box) else tuple(box)
+        if not self.boxes:
+            raise InputError("box: none was given; give at least one")
+        self._places = [_Place(receptor, box) for box in self.boxes]
         proposes = denoiser is not None and settings.propose.samples > 0
         if not proposes and EFFORTS[settings.effort] is None:
             raise InputError("effort none: needs a model and samples; choose another effort")
@@ -168,25 +174,12 @@ class Docker:
         flat = [x for c in conformers for x in c]
         entries = [ligands[i] for i in rows]
         batch = LigandBatch.pack([ligand.tree for ligand in entries], flat)
-        grid = self._grid_for(ligands)
-        energy = VinaEnergy.build(entries, [self._near], grids=[grid])
-        effort = EFFORTS[s.effort]
         counts = [len(c) for c in conformers]
-        # A conformer's stream must not depend on how many conformers its neighbours have.
-        streams = [n * 64 + k for n, c in zip(numbers, counts, strict=True) for k in range(c)]
-        parts = []
-        if effort is not None:
-            chains = -(-effort.chains // max(counts))
-            generator = Streams(s.seed, torch.tensor(streams))
-            boxes = [self.box] * len(entries)
-            parts.append(search(batch, energy, boxes, generator, replace(effort, chains=chains)))
-        if self.denoiser is not None and s.propose.samples > 0:
-            center = np.asarray(self.box.center)
-            sites = [Site(ligand, center) for ligand in ligands]
-            pose = propose(
-                self.denoiser, sites, self.receptor, conformers, energy, s.propose, s.seed, numbers
-            )
-            parts.append(self._settled(batch, energy, pose))
+        parts: list[Found] = []
+        for place in self._places:
+            grid = place.grid_for(ligands)
+            energy = VinaEnergy.build(entries, [place.near], grids=[grid])
+            parts += self._found(place.box, ligands, conformers, numbers, batch, energy)
         found = _joined(parts)
         results, start = [], 0
         with torch.no_grad():
@@ -195,9 +188,52 @@ class Docker:
             mine = _entries(found, start, start + count)
             docked = ranked(ligand, mine, s.poses, DockSettings().search.distinct)
             least = float(relaxed[start : start + count].min())
-            results.append(Result(docked, strain=docked.intramolecular - least))
+            strain, sites = docked.intramolecular - least, self._sites(docked)
+            results.append(Result(docked, strain=strain, sites=sites))
             start += count
         return results
+
+    def _found(
+        self,
+        box: Box,
+        ligands: Sequence[Ligand],
+        conformers: Sequence[NDArray[np.float64]],
+        numbers: Sequence[int],
+        batch: LigandBatch,
+        energy: VinaEnergy,
+    ) -> list[Found]:
+        """Poses in one of the boxes, by search and network."""
+        s, effort = self.settings, EFFORTS[self.settings.effort]
+        counts = [len(c) for c in conformers]
+        # A conformer's stream must not depend on how many conformers its neighbours have.
+        streams = [n * 64 + k for n, c in zip(numbers, counts, strict=True) for k in range(c)]
+        parts = []
+        if effort is not None:
+            chains = -(-self._share(effort.chains) // max(counts))
+            generator = Streams(s.seed, torch.tensor(streams))
+            boxes = [box] * len(batch)
+            parts.append(search(batch, energy, boxes, generator, replace(effort, chains=chains)))
+        if self.denoiser is not None and s.propose.samples > 0:
+            center = np.asarray(box.center)
+            sites = [Site(ligand, center) for ligand in ligands]
+            draws = replace(s.propose, samples=self._share(s.propose.samples))
+            pose = propose(
+                self.denoiser, sites, self.receptor, conformers, energy, draws, s.seed, numbers
+            )
+            parts.append(self._settled(batch, energy, pose))
+        return parts
+
+    def _share(self, whole: int) -> int:
+        """Chains or draws of one box: all boxes together get at most twice those of one."""
+        return min(whole, -(-2 * whole // len(self.boxes)))
+
+    def _sites(self, docked: Docked) -> NDArray[np.int64]:
+        """Number from 1 of the box whose middle is nearest to each pose; empty for one box."""
+        if len(self.boxes) == 1:
+            return np.zeros(0, dtype=np.int64)
+        middles = np.asarray([box.center for box in self.boxes])
+        away = docked.coords.mean(axis=1)[:, None] - middles
+        return np.linalg.norm(away, axis=-1).argmin(axis=1) + 1
 
     def _settled(self, batch: LigandBatch, energy: VinaEnergy, pose: Pose) -> Found:
         """Proposals at the minima below them, or scored as they are."""
@@ -214,12 +250,21 @@ class Docker:
         missing = self.settings.conformers - len(found)
         return np.concatenate([found, found[np.arange(missing) % len(found)]])
 
-    def _grid_for(self, ligands: Sequence[Ligand]) -> Grid:
+
+class _Place:
+    """One box, the atoms near it, and its grid."""
+
+    def __init__(self, receptor: Receptor, box: Box) -> None:
+        self.box, self.near = box, receptor.near(box)
+        self._grid: Grid | None = None
+        self._types: frozenset[int] = frozenset()
+
+    def grid_for(self, ligands: Sequence[Ligand]) -> Grid:
         """The receptor's grid, with a channel for every type met so far."""
         types = frozenset(int(t) for ligand in ligands for t in ligand_types(ligand.mol))
         if self._grid is None or not types <= self._types:
             self._types = self._types | types
-            self._grid = make_grid(self._near, self.box, sorted(self._types))
+            self._grid = make_grid(self.near, self.box, sorted(self._types))
         return self._grid
 
 

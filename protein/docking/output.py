@@ -42,6 +42,7 @@ class Row:
         stereo_kept: whether the first pose has the input's stereochemistry.
         seconds: of computing.
         file: poses, below the output folder.
+        site: number of the site the first pose is in, where several were searched.
     """
 
     index: int
@@ -60,6 +61,7 @@ class Row:
     stereo_kept: str = ""
     seconds: str = ""
     file: str = ""
+    site: str = ""
 
     def as_dict(self) -> dict[str, str | int]:
         """Columns to values."""
@@ -108,6 +110,7 @@ def docked_row(
         stereo_kept="yes" if same_stereo(ligand, docked.coords[0]) else "no",
         seconds=f"{result.seconds:.2f}",
         file=file,
+        site=str(result.sites[0]) if len(result.sites) else "",
     )
 
 
@@ -136,6 +139,8 @@ def write_sdf(
         mol = ligand.with_coords(docked.coords[k])
         mol.SetProp("_Name", name)
         tags = _tags(k, docked, result.strain)
+        if len(result.sites):
+            tags["site"] = str(result.sites[k])
         if k < len(verdicts):
             tags["posebusters"] = "valid" if verdicts[k].valid else "invalid"
             tags["posebusters_failed"] = " ".join(verdicts[k].failed)
