@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   sciddiff dock -r receptor.pdb -l ligands.sdf --autobox-ligand crystal.sdf -o poses/
   sciddiff dock -r receptor.cif -l "CC(=O)Nc1ccc(O)cc1" --center 10 2 -5 --size 22 22 22 -o poses/
+  sciddiff dock --dataset complexes/ --autobox-add 8 -o redocked/
   sciddiff dock -r receptor.pdb -l library.smi --pocket-residues A:45,A:48 --effort fast -o poses/
 
 exit status: 0 every ligand was docked, 1 some failed (results.csv says why), 2 none was
@@ -32,13 +34,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("-r", "--receptor", type=Path, required=True, metavar="FILE", help="protein, PDB or mmCIF")
+    add("-r", "--receptor", type=Path, metavar="FILE", help="protein, PDB or mmCIF")
     add(
         "-l",
         "--ligand",
-        required=True,
         metavar="FILE",
         help="molecules: .sdf, .mol2, .smi, .csv (also .gz), or one SMILES",
+    )
+    add(
+        "--dataset",
+        type=Path,
+        metavar="DIR",
+        help="instead of -r and -l: complexes to redock, ID/protein.pdb and ID/ligand.sdf, each "
+        "around its crystal ligand",
     )
     add_output(parser)
     box = parser.add_argument_group("where to search (one of)")
@@ -78,6 +86,10 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: an option or a file that cannot be used.
     """
+    if args.dataset is not None:
+        return _redock(args)
+    if args.receptor is None or args.ligand is None:
+        raise InputError("what to dock: give -r and -l, or --dataset")
     from protein.docking.campaign import CampaignSettings, dock_library
     from protein.docking.receptor import read_receptor
     from sciddiff.cli.campaign import Campaign, machine_facts
@@ -101,6 +113,38 @@ def run(args: argparse.Namespace) -> int:
         rows = dock_library(
             args.ligand, docker, campaign, args.receptor, portions, on_ligand=tell
         )
+    return _tell(args, rows)
+
+
+def _redock(args: argparse.Namespace) -> int:
+    """Dock every ligand of a set of complexes into its own receptor."""
+    from protein.docking.dataset import Dataset, DatasetSettings, dock_dataset
+    from sciddiff.cli.campaign import Campaign, machine_facts
+
+    names = ("receptor", "ligand", "autobox_ligand", "center", "pocket_residues", "size")
+    given = next((name for name in names if getattr(args, name) is not None), None)
+    if given is not None:
+        option = given.replace("_", "-")
+        raise InputError(
+            f"--{option}: --dataset has receptors, ligands and boxes of its own; leave it out"
+        )
+    keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
+    settings = _settings(args)
+    dataset = Dataset.find(args.dataset)
+    make = _docker_maker(args, settings)
+    request = {**_plain_request(args, settings), **dataset.request(), "margin": args.autobox_add}
+    campaign = Campaign.open(args.out, request, args.command_line)
+    campaign.facts |= {**machine_facts(), **campaign.facts}
+    what = DatasetSettings(args.autobox_add, keep, args.check, not args.no_complex)
+    failed = 0
+    with progress("docking", len(dataset.names), show=not args.json) as bar:
+
+        def tell(done: int, bad: int) -> None:
+            nonlocal failed
+            failed += bad
+            bar.advance(done, f"docking ({failed} failed)" if failed else None)
+
+        rows = dock_dataset(dataset, make, campaign, what, on_complex=tell)
     return _tell(args, rows)
 
 
@@ -168,6 +212,13 @@ def _settings(args: argparse.Namespace) -> LibrarySettings:
 def _docker(
     args: argparse.Namespace, receptor: Receptor, box: Box, settings: LibrarySettings
 ) -> Docker:
+    return _docker_maker(args, settings)(receptor, box)
+
+
+def _docker_maker(
+    args: argparse.Namespace, settings: LibrarySettings
+) -> Callable[[Receptor, Box], Docker]:
+    """Makes receptors ready; the network is read once."""
     import torch
 
     from protein.docking.library import Docker
@@ -175,11 +226,11 @@ def _docker(
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.model is None:
-        return Docker(receptor, box, settings)
+        return lambda receptor, box: Docker(receptor, box, settings)
     from protein.pretrained import find_model
 
-    model = find_model(args.model, pick_device(args.device))
-    return Docker(receptor, box, settings, model.denoiser)
+    denoiser = find_model(args.model, pick_device(args.device)).denoiser
+    return lambda receptor, box: Docker(receptor, box, settings, denoiser)
 
 
 def _request(args: argparse.Namespace, box: Box, settings: LibrarySettings) -> dict[str, Any]:
@@ -190,6 +241,15 @@ def _request(args: argparse.Namespace, box: Box, settings: LibrarySettings) -> d
         "receptor": str(args.receptor),
         "ligand": args.ligand,
         "box": asdict(box),
+        **_plain_request(args, settings),
+    }
+
+
+def _plain_request(args: argparse.Namespace, settings: LibrarySettings) -> dict[str, Any]:
+    """Of what decides every pose, what is no molecule and no place."""
+    from dataclasses import asdict
+
+    return {
         "keep": args.keep,
         "model": args.model,
         "batch": args.batch,
