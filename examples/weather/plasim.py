@@ -13,7 +13,7 @@ become fields by the same transform that the networks use.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cftime
@@ -133,14 +133,20 @@ def channels(transform: Transform, edges: np.ndarray, found: dict, hours: float)
     }
 
 
-def date(stamp: tuple[int, ...]) -> cftime.datetime:
+def calendar(stamps: Iterable[tuple[int, ...]]) -> str:
+    """PlaSim's years of 365 days have leap days by the Gregorian rule; others have even months."""
+    even = any(stamp[0] % 10000 == 230 for stamp in stamps)
+    return "360_day" if even else "proleptic_gregorian"
+
+
+def date(stamp: tuple[int, ...], calendar: str) -> cftime.datetime:
     """Time of a state. The header has the beginning of the step that leads to it."""
     day, clock = stamp
     began = cftime.datetime(day // 10000, day // 100 % 100, day % 100, clock // 100, clock % 100,
-                            calendar="noleap")  # fmt: skip
-    hours = cftime.date2num(began, "hours since 0001-01-01", "noleap")
+                            calendar=calendar)  # fmt: skip
+    hours = cftime.date2num(began, "hours since 0001-01-01", calendar)
     later = HOURS_APART * (hours // HOURS_APART + 1)
-    return cftime.num2date(later, "hours since 0001-01-01", "noleap")
+    return cftime.num2date(later, "hours since 0001-01-01", calendar)
 
 
 def convert(paths: list[Path]) -> xr.Dataset:
@@ -149,7 +155,8 @@ def convert(paths: list[Path]) -> xr.Dataset:
     for path in paths:
         edges, found = states(path)
         found = {stamp: values for stamp, values in found.items() if (TEMPERATURE, 1) in values}
-        these = [date(stamp) for stamp in found]
+        named = calendar(found)
+        these = [date(stamp, named) for stamp in found]
         hours = (these[1] - these[0]).total_seconds() / 3600 if len(these) > 1 else 24.0
         fields.append(channels(transform, edges, found, hours))
         times += these

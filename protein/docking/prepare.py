@@ -139,7 +139,7 @@ def prepare_docking(
     splits: NDArray[np.str_] = np.zeros(0, dtype="<U5")
     groups: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
     if items:
-        clusters = pocket_clusters(items)
+        clusters = pocket_clusters([item.sequences for item in items])
         groups = relatives(clusters, [str(item.info["scaffold"]) for item in items])
         splits = _splits(items, groups, settings)
         write_archive(out, [item.arrays for item in items], _columns(items, clusters, splits))
@@ -162,12 +162,14 @@ def prepare_docking(
     return report
 
 
-def pocket_clusters(items: Sequence[Item]) -> NDArray[np.int64]:
+def pocket_clusters(chains: Sequence[Sequence[str]]) -> NDArray[np.int64]:
     """Cluster of each complex `[n]`: complexes with a chain of one 40 % cluster at the pocket.
 
     Chains are joined through complexes they line together (single linkage).
+
+    Args:
+        chains: sequences that line the pocket of each complex.
     """
-    chains = [list(item.info["sequences"]) for item in items]  # type: ignore[call-overload]
     flat = [sequence for group in chains for sequence in group]
     fine = cluster_sequences(flat)[0] if flat else np.zeros(0, dtype=np.int32)
     labels, start = [], 0

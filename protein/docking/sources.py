@@ -95,6 +95,11 @@ class Item:
     arrays: Mapping[str, NDArray]
     info: dict[str, object]
 
+    @property
+    def sequences(self) -> list[str]:
+        """Sequences of the chains that line the pocket."""
+        return list(self.info["sequences"])  # type: ignore[call-overload]
+
 
 @dataclass(frozen=True)
 class Dropped:

@@ -59,8 +59,9 @@ class PoseRanker(nn.Module):
             Logits of P(RMSD < 2 Å) and predicted logarithms of the RMSD in Å, each `[P]`.
         """
         nodes, pocket = self.atom(batch.atoms), self.pocket_atom(batch.pocket_atoms)
+        shapes = _contact_shapes(batch.contact_shape), _inner_shapes(batch.inner_shape)
         for layer in self.rounds:
-            nodes = layer(nodes, pocket, batch)
+            nodes = layer(nodes, pocket, batch, shapes)
         count = len(batch.features)
         total = nodes.new_zeros(count, nodes.shape[-1]).index_add(0, batch.pose, nodes)
         size = torch.bincount(batch.pose, minlength=count).clamp(min=1).to(nodes).unsqueeze(-1)
@@ -70,9 +71,9 @@ class PoseRanker(nn.Module):
         mean = pooled.new_zeros(ligands, pooled.shape[-1]).index_add(
             0, batch.ligand, batch.weight.unsqueeze(-1) * pooled
         )
-        logit, rmsd = self.judge(
-            torch.cat([pooled, pooled - mean[batch.ligand]], dim=-1)
-        ).unbind(-1)
+        logit, rmsd = self.judge(torch.cat([pooled, pooled - mean[batch.ligand]], dim=-1)).unbind(
+            -1
+        )
         return logit, rmsd
 
 
@@ -96,21 +97,34 @@ class _Round(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.inner_norm = nn.LayerNorm(width)
 
-    def forward(self, nodes: Tensor, pocket: Tensor, batch: PoseBatch) -> Tensor:
+    def forward(
+        self, nodes: Tensor, pocket: Tensor, batch: PoseBatch, shapes: tuple[Tensor, Tensor]
+    ) -> Tensor:
         own = self.norm(nodes)
         to, source = batch.contact
-        length, mine, theirs = batch.contact_shape.split(1, dim=-1)
-        bells = _bells(length, 2.0, REACH) * _fade(length)
-        weights = self.shape(torch.cat([bells, mine * bells, theirs * bells], dim=-1))
-        heard = torch.zeros_like(own).index_add(0, to, self.theirs(pocket)[source] * weights)
+        weights = self.shape(shapes[0])
+        sent = self.theirs(pocket).index_select(0, source) * weights
+        heard = torch.zeros_like(own).index_add(0, to, sent)
         nodes = nodes + self.heard(torch.cat([own, 0.2 * self.mine(own) * heard], dim=-1))
         own = self.inner_norm(nodes)
         first, second = batch.inner
-        length, hops = batch.inner_shape.split(1, dim=-1)
-        hops = functional.one_hot(hops.squeeze(-1).long().clamp(max=_HOPS - 1), _HOPS).to(length)
-        weights = self.inner_shape(torch.cat([_bells(length, 1.0, 5.0), hops], dim=-1))
-        told = torch.zeros_like(own).index_add(0, first, self.inner(own)[second] * weights)
+        sent = self.inner(own).index_select(0, second) * self.inner_shape(shapes[1])
+        told = torch.zeros_like(own).index_add(0, first, sent)
         return nodes + self.told(torch.cat([own, 0.3 * told], dim=-1))
+
+
+def _contact_shapes(shape: Tensor) -> Tensor:
+    """Gaussians of the length of contacts, and these times both cosines `[E, 48]`."""
+    length, mine, theirs = shape.split(1, dim=-1)
+    bells = _bells(length, 2.0, REACH) * _fade(length)
+    return torch.cat([bells, mine * bells, theirs * bells], dim=-1)
+
+
+def _inner_shapes(shape: Tensor) -> Tensor:
+    """Gaussians of the length of inner pairs and the bonds between them, one-hot `[I, 22]`."""
+    length, hops = shape.split(1, dim=-1)
+    hot = functional.one_hot(hops.squeeze(-1).long().clamp(max=_HOPS - 1), _HOPS).to(length)
+    return torch.cat([_bells(length, 1.0, 5.0), hot], dim=-1)
 
 
 def _bells(length: Tensor, low: float, high: float) -> Tensor:

@@ -153,8 +153,7 @@ def _own(poses: Tensor, pocket: Tensor, energies: PoseEnergies, torsions: int) -
     else:
         contacts = poses.new_zeros(count, atoms)
     given = [
-        torch.as_tensor(np.asarray(x), dtype=torch.float32).clamp(-100.0, 100.0)
-        for x in energies
+        torch.as_tensor(np.asarray(x), dtype=torch.float32).clamp(-100.0, 100.0) for x in energies
     ]
     energy, affinity, inside, terms = given
     columns = [

@@ -9,7 +9,8 @@ networks that never saw its clusters, and Platt's scaling (Platt 1999) is fitted
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from torch.nn import functional
 
 from protein.docking.confidence.network import PoseRanker
 from protein.docking.confidence.pose_set import PoseSet, pack
+from protein.docking.confidence.ranker import Ranker
+from sciddiff.calibration import auroc, brier, expected_calibration_error
+from sciddiff.errors import InputError
 
 RIGHT = 2.0
 """RMSD below which a pose is right, Å."""
@@ -63,9 +67,9 @@ class RankerSettings:
 
     width: int = 32
     dropout: float = 0.1
-    epochs: int = 40
+    epochs: int = 20
     ligands: int = 8
-    poses: int = 12
+    poses: int = 8
     rate: float = 2e-3
     decay: float = 0.05
     listwise: float = 0.5
@@ -117,14 +121,16 @@ def fit(
                 total += float(loss.detach()) * len(group)
             if on_epoch is not None:
                 on_epoch(epoch, total / len(examples))
-    return mean.module.eval()
+    averaged: PoseRanker = mean.module  # type: ignore[assignment]
+    return averaged.eval()
 
 
 @torch.no_grad()
-def judge(net: PoseRanker, poses: PoseSet) -> Tensor:
-    """Logits of P(RMSD < 2 Å) of all poses of a ligand `[K]`."""
-    logit, _ = net(pack([poses]))
-    return logit
+def judge(net: PoseRanker, example: Example) -> Judged:
+    """What a network says of the poses of a ligand that were not helped."""
+    chosen = torch.nonzero(~example.helped).squeeze(-1)
+    logit, _ = net(pack([example.poses], [chosen]))
+    return Judged(logit.double().numpy(), example.rmsd[chosen].double().numpy())
 
 
 def folds(clusters: Sequence[str], count: int) -> NDArray[np.int64]:
@@ -165,6 +171,92 @@ def platt(logits: NDArray[np.floating], right: NDArray[np.bool_]) -> tuple[float
         if np.abs(step).max() < 1e-10:
             break
     return float(w[0]), float(w[1])
+
+
+def train_ranker(
+    examples: Sequence[Example],
+    settings: RankerSettings = RankerSettings(),
+    on_epoch: OnEpoch | None = None,
+) -> tuple[Ranker, dict[str, Any]]:
+    """One network for each fold, trained on the others, and their calibration.
+
+    Together they are the ranker; what each says of its own fold, which it never saw, tells how
+    good and how sure they are.
+
+    Args:
+        examples: with clusters.
+        settings: how.
+        on_epoch: told of progress, epochs counted through all folds.
+
+    Returns:
+        The ranker, and scores on the folds that were left out (poses of the search alone).
+
+    Raises:
+        InputError: fewer clusters than folds.
+    """
+    fold = folds([e.cluster for e in examples], settings.folds)
+    if len(np.unique(fold)) < settings.folds:
+        raise InputError(
+            f"examples: {len(set(e.cluster for e in examples))} clusters for {settings.folds} "
+            "folds; give more complexes, or fewer --folds"
+        )
+    nets: list[PoseRanker] = []
+    judged: list[Judged] = []
+    for k in range(settings.folds):
+        chosen = [e for e, f in zip(examples, fold, strict=True) if f != k]
+
+        def tell(epoch: int, loss: float, first: int = k * settings.epochs) -> None:
+            if on_epoch is not None:
+                on_epoch(first + epoch, loss)
+
+        net = fit(chosen, replace(settings, seed=settings.seed + k), tell)
+        nets.append(net)
+        for example, f in zip(examples, fold, strict=True):
+            if f == k and bool((~example.helped).any()):
+                judged.append(judge(net, example))
+    logits = np.concatenate([j.logit for j in judged])
+    slope, shift = platt(logits, np.concatenate([j.rmsd for j in judged]) < RIGHT)
+    scores = summary([replace(j, logit=slope * j.logit + shift) for j in judged])
+    return Ranker(nets, slope, shift, {}), scores
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What was said of the poses that a search found for a ligand, in order of energy.
+
+    Attributes:
+        logit: of P(RMSD < 2 Å) `[K]`.
+        rmsd: `[K]`, Å.
+    """
+
+    logit: NDArray[np.float64]
+    rmsd: NDArray[np.float64]
+
+
+def summary(judged: Sequence[Judged], best_of: int = 9) -> dict[str, Any]:
+    """Success by energy and by confidence, and how good the probabilities are.
+
+    Args:
+        judged: one per ligand.
+        best_of: poses a user looks at.
+    """
+    logit = np.concatenate([j.logit for j in judged])
+    right = np.concatenate([j.rmsd for j in judged]) < RIGHT
+    p = 1 / (1 + np.exp(-logit))
+    first = [j.rmsd[j.logit.argmax()] < RIGHT for j in judged]
+    best = [j.rmsd[np.argsort(-j.logit)[:best_of]].min() < RIGHT for j in judged]
+    return {
+        "ligands": len(judged),
+        "poses": len(right),
+        "top1_energy": float(np.mean([j.rmsd[0] < RIGHT for j in judged])),
+        "top1": float(np.mean(first)),
+        f"best{best_of}_energy": float(np.mean([j.rmsd[:best_of].min() < RIGHT for j in judged])),
+        f"best{best_of}": float(np.mean(best)),
+        "any": float(np.mean([j.rmsd.min() < RIGHT for j in judged])),
+        "auroc": auroc(p, right),
+        "calibration_error": expected_calibration_error(p, right),
+        "brier": brier(p, right),
+    }
 
 
 def _groups(total: int, size: int, rng: np.random.Generator) -> Iterator[list[int]]:

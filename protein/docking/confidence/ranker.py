@@ -1,0 +1,140 @@
+"""A trained ranker: several networks whose judgements are averaged, and their calibration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from protein.docking.confidence.network import PoseRanker
+from protein.docking.confidence.pose_set import PoseEnergies, PoseSet, pack, pose_set
+from sciddiff import weights
+from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from protein.docking.ligand import Ligand
+    from protein.docking.receptor import Receptor
+
+KIND = "dock-ranker"
+_NET = "protein.docking.confidence.network.PoseRanker"
+_DOMAIN = "protein.docking.domain.DockingDomain"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Ranker:
+    """Says how likely each pose of a ligand is within 2 Å of the truth.
+
+    Attributes:
+        nets: the networks.
+        slope: of Platt's scaling.
+        shift: of it.
+        meta: what is known of its making.
+    """
+
+    nets: Sequence[PoseRanker]
+    slope: float
+    shift: float
+    meta: Mapping[str, Any]
+
+    @torch.no_grad()
+    def probabilities(self, poses: PoseSet) -> NDArray[np.float64]:
+        """P(RMSD < 2 Å) of all poses of a ligand `[K]`."""
+        batch = pack([poses])
+        logit = torch.stack([net(batch)[0] for net in self.nets]).mean(0).double()
+        return torch.sigmoid(self.slope * logit + self.shift).numpy()
+
+    def judge(
+        self,
+        ligand: Ligand,
+        coords: NDArray[np.floating],
+        receptor: Receptor,
+        energies: PoseEnergies,
+    ) -> NDArray[np.float64]:
+        """P(RMSD < 2 Å) of poses.
+
+        A pose is judged beside the others: give all that the search found.
+
+        Args:
+            ligand: the molecule.
+            coords: `[K, N, 3]`, Å.
+            receptor: the protein, or its part near the poses.
+            energies: of the poses.
+
+        Returns:
+            `[K]`.
+        """
+        if len(coords) == 0:
+            return np.zeros(0)
+        return self.probabilities(pose_set(ligand, receptor, coords, energies))
+
+
+def save_ranker(
+    directory: str | os.PathLike[str],
+    ranker: Ranker,
+    settings: Mapping[str, Any],
+    seed: int = 0,
+    **facts: Any,  # noqa: ANN401
+) -> Path:
+    """Write a ranker as a model directory.
+
+    Args:
+        directory: to make.
+        ranker: to write.
+        settings: arguments of the networks (``width``, ``hidden``, ``rounds``).
+        seed: it was trained with.
+        facts: ``data``, ``command``, ``metrics`` of ``sciddiff.checkpoint.save``.
+    """
+    from sciddiff.checkpoint import save
+
+    state = {
+        f"{i}.{name}": value
+        for i, net in enumerate(ranker.nets)
+        for name, value in net.state_dict().items()
+    }
+    plain = {
+        "domain": {"class_path": _DOMAIN},
+        "net": {"class_path": _NET, "init_args": dict(settings)},
+        "seed": seed,
+    }
+    extra = {
+        "kind": KIND,
+        "networks": len(ranker.nets),
+        "net_arguments": dict(settings),
+        "calibration": {"slope": ranker.slope, "shift": ranker.shift},
+    }
+    return save(directory, state, plain, extra=extra, **facts)
+
+
+def load_ranker(directory: str | os.PathLike[str]) -> Ranker:
+    """Read a ranker.
+
+    Args:
+        directory: a shipped model's name is found by ``sciddiff.shipped.find_model``.
+
+    Raises:
+        InputError: no model, a damaged one, or a model of another kind.
+    """
+    meta = weights.describe(directory)
+    if meta.get("kind") != KIND:
+        raise InputError(f"{directory}: is not a ranker of poses; make one: sciddiff train-ranker")
+    state, _ = weights.read(directory)
+    nets = []
+    for i in range(int(meta["networks"])):
+        net = PoseRanker(**meta["net_arguments"])
+        head = f"{i}."
+        mine = {k.removeprefix(head): v for k, v in state.items() if k.startswith(head)}
+        try:
+            weights.fill(net, mine)
+        except InputError as error:
+            raise InputError(f"{directory}: {error}; copy the model again") from error
+        nets.append(net.eval())
+    scale = meta["calibration"]
+    return Ranker(nets, float(scale["slope"]), float(scale["shift"]), meta)
