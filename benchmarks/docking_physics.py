@@ -8,6 +8,9 @@ orientations. Rows go to a CSV as they are found, and complexes already there ar
     python benchmarks/docking_physics.py vina --data DIR --index index.csv -o vina.csv --every 3
     python benchmarks/docking_physics.py table physics.csv vina.csv
 
+With `--blind` nothing is known of the place: the search goes into the sites of the pocket finder,
+with the effort of `sciddiff dock --blind`.
+
 `table` compares files on the complexes they share. A molecule that cannot be docked is a row with
 its reason, and counts as a failure in every figure.
 """
@@ -27,11 +30,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.vina_reference import VinaReference
 from protein.docking.box import box_around
-from protein.docking.dock import DockSettings, dock
-from protein.docking.ligand import LigandSettings, fresh_conformers
+from protein.docking.dock import Docked, DockSettings, dock
+from protein.docking.library import Docker, LibrarySettings
+from protein.docking.ligand import Ligand, LigandSettings, fresh_conformers
 from protein.docking.ligand_files import read_ligand
 from protein.docking.metrics import bust, success_interval, symmetric_rmsd
-from protein.docking.receptor import read_receptor
+from protein.docking.pockets import find_pockets
+from protein.docking.receptor import Receptor, read_receptor
 from protein.docking.search import SearchSettings
 from sciddiff.errors import InputError
 
@@ -55,6 +60,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=SearchSettings().rounds)
     parser.add_argument("--conformers", type=int, default=DockSettings().conformers)
     parser.add_argument("--exhaustiveness", type=int, default=8)
+    parser.add_argument("--blind", action="store_true", help="into the sites of the pocket finder")
+    parser.add_argument("--sites", type=int, default=5, help="of the pocket finder")
+    parser.add_argument("--effort", default="normal", help="of the blind search")
     parser.add_argument("--macrocycles", action="store_true", help="dock them with rigid rings")
     parser.add_argument("-o", "--out", type=Path)
     args = parser.parse_args()
@@ -91,6 +99,9 @@ def _row(args: argparse.Namespace, name: str) -> dict[str, object]:
             conformer = fresh_conformers(ligand, 1, args.seed)[0]
             reference = VinaReference(receptor.near(box, 12.0), box, seed=args.seed + 1)
             coords, energies = reference.dock(ligand, conformer, args.exhaustiveness)
+        elif args.blind:
+            docked = _blind(args, ligand, receptor)
+            coords, energies = docked.coords, docked.affinity
         else:
             search = SearchSettings(chains=args.chains, rounds=args.rounds)
             settings = DockSettings(seed=args.seed, conformers=args.conformers, search=search)
@@ -107,6 +118,15 @@ def _row(args: argparse.Namespace, name: str) -> dict[str, object]:
         "best9": round(float(rmsd[:9].min()), 3), "valid": int(verdict.valid),
         "failed": " ".join(verdict.failed), "cpu": round(cpu, 1),
     }  # fmt: skip
+
+
+def _blind(args: argparse.Namespace, ligand: Ligand, receptor: Receptor) -> Docked:
+    boxes = [site.box for site in find_pockets(receptor, args.sites)]
+    settings = LibrarySettings(conformers=args.conformers, effort=args.effort, seed=args.seed)
+    (result,) = Docker(receptor, boxes, settings).dock([ligand], [0])
+    if result.docked is None:
+        raise InputError(result.error)
+    return result.docked
 
 
 def _table(files: list[Path]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +17,21 @@ if TYPE_CHECKING:
     from protein.docking.box import Box
     from protein.docking.library import Docker, LibrarySettings
     from protein.docking.output import Row
+    from protein.docking.pockets import BindingSite
     from protein.docking.receptor import Receptor
 
 _EXAMPLES = """examples:
   sciddiff dock -r receptor.pdb -l ligands.sdf --autobox-ligand crystal.sdf -o poses/
   sciddiff dock -r receptor.cif -l "CC(=O)Nc1ccc(O)cc1" --center 10 2 -5 --size 22 22 22 -o poses/
+  sciddiff dock -r receptor.pdb -l ligands.sdf --blind -o poses/
   sciddiff dock --dataset complexes/ --autobox-add 8 -o redocked/
   sciddiff dock -r receptor.pdb -l library.smi --pocket-residues A:45,A:48 --effort fast -o poses/
 
 exit status: 0 every ligand was docked, 1 some failed (results.csv says why), 2 none was
 """
+
+_ONE_OF = "give one of --autobox-ligand, --center, --pocket-residues and --blind"
+_SITES = 5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +59,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--autobox-ligand", metavar="FILE", help="around this ligand")
     add("--center", type=float, nargs=3, metavar=("X", "Y", "Z"), help="middle of the box, Å")
     add("--pocket-residues", metavar="LIST", help="around these residues: A:45,A:48")
+    add(
+        "--blind",
+        action="store_true",
+        help="in the pockets of the receptor (sciddiff pockets shows them); poses ranked together",
+    )
+    add("--sites", type=count(), metavar="N", help="pockets searched by --blind (default 5)")
     add("--size", type=float, nargs=3, metavar=("X", "Y", "Z"), help="edges, Å (default 22 22 22)")
     add("--autobox-add", type=float, default=4.0, metavar="A", help="Å on each side (default 4)")
     how = parser.add_argument_group("how")
@@ -70,6 +81,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--no-minimize", dest="minimize", action="store_false", help="leave draws as they are")
     add("--model", metavar="NAME", help="shipped weights or a model folder; none: search alone")
+    add(
+        "--ranker",
+        metavar="NAME",
+        help="orders poses by confidence: shipped weights, a model folder, or none, which orders "
+        "by energy (default: the weights that ship)",
+    )
     add("--keep", default="", metavar="LIST", help="further HETATM groups to keep: GDP,SO4")
     add("--batch", type=count(), default=8, metavar="N", help="ligands at once (default 8)")
     add("--check", type=count(0), default=0, metavar="N", help="poses PoseBusters judges (0)")
@@ -86,6 +103,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: an option or a file that cannot be used.
     """
+    _check_blind(args)
     if args.dataset is not None:
         return _redock(args)
     if args.receptor is None or args.ligand is None:
@@ -96,11 +114,15 @@ def run(args: argparse.Namespace) -> int:
 
     keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
     receptor = read_receptor(args.receptor, keep)
-    box, settings = _box(args, receptor), _settings(args)
-    docker = _docker(args, receptor, box, settings)
-    request = _request(args, box, settings)
+    sites = _sites(args, receptor)
+    boxes = [site.box for site in sites] if args.blind else [_box(args, receptor)]
+    settings = _settings(args)
+    docker = _docker(args, receptor, boxes, settings)
+    request = _request(args, boxes, settings)
     campaign = Campaign.open(args.out, request, args.command_line)
     campaign.facts |= {"receptor": list(receptor.notes), **machine_facts(), **campaign.facts}
+    if sites:
+        campaign.facts["sites"] = [site.as_dict() for site in sites]
     portions = CampaignSettings(args.batch, args.check, not args.no_complex)
     failed = 0
     with progress("docking", None, show=not args.json) as bar:
@@ -131,8 +153,16 @@ def _redock(args: argparse.Namespace) -> int:
     keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
     settings = _settings(args)
     dataset = Dataset.find(args.dataset)
-    make = _docker_maker(args, settings)
+    make_plain = _docker_maker(args, settings)
+
+    def make(receptor: Receptor, box: Box) -> Docker:
+        """Around the crystal ligand, or blind."""
+        sites = _sites(args, receptor)
+        return make_plain(receptor, [site.box for site in sites] or box)
+
     request = {**_plain_request(args, settings), **dataset.request(), "margin": args.autobox_add}
+    if args.blind:
+        request["blind"] = args.sites or _SITES
     campaign = Campaign.open(args.out, request, args.command_line)
     campaign.facts |= {**machine_facts(), **campaign.facts}
     what = DatasetSettings(args.autobox_add, keep, args.check, not args.no_complex)
@@ -149,8 +179,11 @@ def _redock(args: argparse.Namespace) -> int:
 
 
 def _tell(args: argparse.Namespace, rows: list[Row]) -> int:
-    """Print what came of it; the exit status."""
+    """Write the page and print what came of it; the exit status."""
     from protein.docking.output import RESULTS
+    from protein.docking.report.write import try_report
+
+    page = try_report(args.out)
 
     good = [row for row in rows if row.status == "ok"]
     summary: dict[str, Any] = {
@@ -159,6 +192,7 @@ def _tell(args: argparse.Namespace, rows: list[Row]) -> int:
         "failed": len(rows) - len(good),
         "folder": str(args.out),
         "results": str(args.out / RESULTS),
+        "report": None if page is None else str(page),
     }
     lines = [f"{len(good)} of {len(rows)} ligands docked; {args.out / RESULTS}"]
     if good:
@@ -169,8 +203,35 @@ def _tell(args: argparse.Namespace, rows: list[Row]) -> int:
         lines.append(f"failed   {row.reason}")
     if len(rows) - len(good) > 5:
         lines.append(f"failed   and {len(rows) - len(good) - 5} more, see the table")
+    if page is not None:
+        lines.append(f"open     {page}")
     emit(args, summary, "\n".join(lines))
     return 0 if len(good) == len(rows) else 1 if good else 2
+
+
+def _check_blind(args: argparse.Namespace) -> None:
+    """Refuse options that contradict each other, before anything is read."""
+    if args.sites is not None and not args.blind:
+        raise InputError("--sites: is for --blind; give --blind, or leave it out")
+    given = (args.autobox_ligand, args.center, args.pocket_residues)
+    if args.blind and any(value is not None for value in given):
+        raise InputError(f"where to search: {_ONE_OF}")
+
+
+def _sites(args: argparse.Namespace, receptor: Receptor) -> list[BindingSite]:
+    """The pockets to search, with --blind; none without."""
+    from dataclasses import replace
+
+    from protein.docking.box import Box
+    from protein.docking.pockets import find_pockets
+
+    if not args.blind:
+        return []
+    sites = find_pockets(receptor, args.sites or _SITES)
+    if args.size is not None:
+        a, b, c = args.size
+        sites = [replace(site, box=Box(site.center, (a, b, c))) for site in sites]
+    return sites
 
 
 def _box(args: argparse.Namespace, receptor: Receptor) -> Box:
@@ -179,9 +240,7 @@ def _box(args: argparse.Namespace, receptor: Receptor) -> Box:
 
     given = [args.autobox_ligand, args.center, args.pocket_residues]
     if sum(value is not None for value in given) != 1:
-        raise InputError(
-            "where to search: give one of --autobox-ligand, --center and --pocket-residues"
-        )
+        raise InputError(f"where to search: {_ONE_OF}")
     if args.autobox_ligand is not None:
         coords = read_ligand(args.autobox_ligand).require_coords()
         box = box_around(coords, args.autobox_add)
@@ -210,14 +269,14 @@ def _settings(args: argparse.Namespace) -> LibrarySettings:
 
 
 def _docker(
-    args: argparse.Namespace, receptor: Receptor, box: Box, settings: LibrarySettings
+    args: argparse.Namespace, receptor: Receptor, boxes: Sequence[Box], settings: LibrarySettings
 ) -> Docker:
-    return _docker_maker(args, settings)(receptor, box)
+    return _docker_maker(args, settings)(receptor, boxes)
 
 
 def _docker_maker(
     args: argparse.Namespace, settings: LibrarySettings
-) -> Callable[[Receptor, Box], Docker]:
+) -> Callable[[Receptor, Box | Sequence[Box]], Docker]:
     """Makes receptors ready; the network is read once."""
     import torch
 
@@ -225,22 +284,27 @@ def _docker_maker(
 
     if args.threads:
         torch.set_num_threads(args.threads)
+    from protein.docking.confidence.ranker import find_ranker
+
+    ranker = find_ranker(args.ranker)
     if args.model is None:
-        return lambda receptor, box: Docker(receptor, box, settings)
+        return lambda receptor, box: Docker(receptor, box, settings, None, ranker)
     from protein.pretrained import find_model
 
     denoiser = find_model(args.model, pick_device(args.device)).denoiser
-    return lambda receptor, box: Docker(receptor, box, settings, denoiser)
+    return lambda receptor, box: Docker(receptor, box, settings, denoiser, ranker)
 
 
-def _request(args: argparse.Namespace, box: Box, settings: LibrarySettings) -> dict[str, Any]:
+def _request(
+    args: argparse.Namespace, boxes: Sequence[Box], settings: LibrarySettings
+) -> dict[str, Any]:
     """What decides every pose."""
     from dataclasses import asdict
 
     return {
         "receptor": str(args.receptor),
         "ligand": args.ligand,
-        "box": asdict(box),
+        "box": [asdict(box) for box in boxes] if args.blind else asdict(boxes[0]),
         **_plain_request(args, settings),
     }
 
@@ -252,6 +316,7 @@ def _plain_request(args: argparse.Namespace, settings: LibrarySettings) -> dict[
     return {
         "keep": args.keep,
         "model": args.model,
+        "ranker": args.ranker or "default",
         "batch": args.batch,
         "check": args.check,
         **asdict(settings),

@@ -1,0 +1,69 @@
+"""``sciddiff pockets``: where a ligand may bind, from the receptor alone."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sciddiff.cli.command import Command
+from sciddiff.cli.options import add_json, count
+from sciddiff.cli.output import as_table, emit
+
+_EXAMPLES = """examples:
+  sciddiff pockets receptor.pdb
+  sciddiff pockets receptor.cif --sites 10 --json
+
+A site is docked into by its centre and size:
+  sciddiff dock -r receptor.pdb -l ligands.sdf --center X Y Z --size X Y Z -o poses/
+or all of them, with the poses ranked together, by  sciddiff dock --blind
+"""
+_SHOWN = 8
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("receptor", type=Path, metavar="FILE", help="protein, PDB or mmCIF")
+    add("--sites", type=count(), default=5, metavar="N", help="sites at most (default 5)")
+    add("--keep", default="", metavar="LIST", help="further HETATM groups to keep: GDP,SO4")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Find the pockets of a receptor and print them.
+
+    Raises:
+        InputError: the file cannot be used, or has no pocket.
+    """
+    from protein.docking.pockets import find_pockets
+    from protein.docking.receptor import read_receptor
+
+    keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
+    receptor = read_receptor(args.receptor, keep)
+    sites = find_pockets(receptor, args.sites)
+    rows = []
+    for site in sites:
+        more = len(site.residues) - _SHOWN
+        lining = " ".join(site.residues[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        place, size = (" ".join(f"{x:.1f}" for x in v) for v in (site.box.center, site.box.size))
+        told = (f"{site.score:.2f}", f"{site.volume:.0f}", f"{site.buried:.2f}")
+        rows.append((site.rank, *told, place, size, lining))
+    header = ("site", "score", "volume", "buried", "center", "size", "residues")
+    data = {
+        "receptor": str(args.receptor),
+        "notes": list(receptor.notes),
+        "sites": [site.as_dict() for site in sites],
+    }
+    emit(args, data, as_table(header, rows))
+    return 0
+
+
+command = Command(
+    name="pockets",
+    help="where a ligand may bind in a protein: centres, boxes, lining residues",
+    configure=configure,
+    run=run,
+    example="sciddiff pockets receptor.pdb",
+)
