@@ -195,7 +195,9 @@ class _Writer:
         result: Result,
         receptor_file: Path,
     ) -> Row:
-        stem = file_name(part, name)
+        # Names differ even on disks that do not tell A from a, so a plain one can stay.
+        plain = all(c.isalnum() or c in "-_" for c in name)
+        stem = name if plain else file_name(part, name)
         coords = np.zeros((0, 0, 3)) if result.docked is None else result.docked.coords
         verdicts: Sequence[Verdict] = ()
         if self.settings.checked:

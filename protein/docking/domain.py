@@ -93,9 +93,14 @@ class DockingDomain(Domain):
             InputError: nothing to measure, or an unknown option.
         """
         from protein.docking.evaluation.write import EvaluateSettings, evaluate_poses
+        from sciddiff.cli.progress import progress
 
         settings = EvaluateSettings.read(options or {})
-        return evaluate_poses(directory, reference, report, settings).as_dict()
+        with progress("complexes", None) as bar:
+            found = evaluate_poses(
+                directory, reference, report, settings, on_case=lambda done, total: bar.advance()
+            )
+        return found.as_dict()
 
     def objective(self) -> Denoising:
         """Flow matching on the three leaves, from noise to the nearest symmetric image."""
