@@ -15,16 +15,20 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from sciddiff.shipped import PRETRAINED
 
-__all__ = ["COMMANDS", "PREPARERS", "PRETRAINED", "Command"]
+__all__ = ["COMMANDS", "PREPARERS", "PRETRAINED", "REPORTERS", "Command", "Reporter"]
 
 COMMANDS = "sciddiff.commands"
 """Entry-point group of user verbs; each value is a `Command`."""
 
 PREPARERS = "sciddiff.preparers"
 """Entry-point group of the kinds of `sciddiff prepare KIND`; each value is a `Command`."""
+
+REPORTERS = "sciddiff.reporters"
+"""Entry-point group of the pages of `sciddiff report SOURCE`; each value is a `Reporter`."""
 
 
 @dataclass(frozen=True)
@@ -48,3 +52,16 @@ class Command:
     run: Callable[[Namespace], int | None]
     example: str = ""
     open_ended: bool = False
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """A kind of page, and what it is made of.
+
+    Attributes:
+        command: Writes the page; its first argument is the source.
+        knows: Whether a file or folder that exists is a source of this page, at a glance.
+    """
+
+    command: Command
+    knows: Callable[[Path], bool]

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
-from sciddiff.cli.command import COMMANDS, PREPARERS, Command
+from sciddiff.cli.command import COMMANDS, PREPARERS, REPORTERS, Command, Reporter
 from sciddiff.errors import InputError, nearest
 
 __all__ = [
     "core_verbs",
     "load_core",
     "load_preparer",
+    "load_reporter",
     "load_user",
     "nearest",
     "preparers",
+    "reporters",
     "user_verbs",
 ]
+
+_Kind = TypeVar("_Kind", bound=Command | Reporter)
 
 _CORE = {
     "train": "train a model from a YAML experiment, or resume it",
     "sample": "draw samples of any domain from an exported run",
     "evaluate": "measure a folder of samples, beside references",
     "likelihood": "log-likelihood of held-out data under a model",
+    "report": "show what a verb wrote (poses, designs, a forecast) as one HTML page",
     "prepare": "turn raw files into a training set",
     "export": "turn a training run into a folder of weights to use",
     "inspect": "show what an exported run or a training run holds",
@@ -58,7 +63,7 @@ def load_user(name: str) -> Command:
     Raises:
         InputError: Its plug-in is broken.
     """
-    return _find(COMMANDS, name, "verb")
+    return _find(COMMANDS, name, "verb", Command)
 
 
 def preparers() -> dict[str, str]:
@@ -72,7 +77,21 @@ def load_preparer(name: str) -> Command:
     Raises:
         InputError: No such kind, or its plug-in is broken.
     """
-    return _find(PREPARERS, name, "kind of data")
+    return _find(PREPARERS, name, "kind of data", Command)
+
+
+def reporters() -> dict[str, str]:
+    """Return the kinds of pages of ``sciddiff report`` with a line each."""
+    return {entry.name: _line(entry, Reporter) for entry in _entries(REPORTERS)}
+
+
+def load_reporter(name: str) -> Reporter:
+    """Import the reporter of one kind.
+
+    Raises:
+        InputError: No such kind, or its plug-in is broken.
+    """
+    return _find(REPORTERS, name, "kind of page", Reporter)
 
 
 def _entries(group: str) -> list[EntryPoint]:
@@ -81,19 +100,20 @@ def _entries(group: str) -> list[EntryPoint]:
     return list({entry.name: entry for entry in reversed(found)}.values())[::-1]
 
 
-def _line(entry: EntryPoint) -> str:
+def _line(entry: EntryPoint, kind: type[Command | Reporter] = Command) -> str:
     try:
-        return _load(entry).help
+        found: Any = _load(entry, kind)
     except Exception as error:  # a plug-in may fail in any way, and must not take others with it
         return f"(broken: {_reason(error)})"
+    return found.command.help if kind is Reporter else found.help
 
 
-def _find(group: str, name: str, kind: str) -> Command:
+def _find(group: str, name: str, what: str, kind: type[_Kind]) -> _Kind:
     entries = {entry.name: entry for entry in _entries(group)}
     if name not in entries:
-        raise InputError(f"{name}: no such {kind}; {nearest(name, entries)}")
+        raise InputError(f"{name}: no such {what}; {nearest(name, entries)}")
     try:
-        return _load(entries[name])
+        return _load(entries[name], kind)
     except Exception as error:
         raise InputError(
             f"{name}: the plug-in {entries[name].value} cannot be loaded ({_reason(error)}); "
@@ -101,10 +121,10 @@ def _find(group: str, name: str, kind: str) -> Command:
         ) from error
 
 
-def _load(entry: EntryPoint) -> Command:
+def _load(entry: EntryPoint, kind: type[_Kind]) -> _Kind:
     found: Any = entry.load()
-    if not isinstance(found, Command):
-        raise TypeError(f"{entry.value} is not a sciddiff.cli.Command")
+    if not isinstance(found, kind):
+        raise TypeError(f"{entry.value} is not a sciddiff.cli.{kind.__name__}")
     return found
 
 

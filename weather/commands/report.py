@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sciddiff.cli.command import Command
+from sciddiff.cli.command import Command, Reporter
 from sciddiff.cli.options import add_json, add_output, count
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
@@ -88,7 +88,18 @@ def _positions(words: list[str]) -> dict[str, int]:
 
 command = Command(
     "report",
-    "show a forecast: plumes, maps, probabilities, spectra, in one HTML page",
+    "a forecast, an analysis, a reanalysis: plumes, maps, probabilities, spectra",
     configure,
     run,
 )
+
+
+def _knows(path: Path) -> bool:
+    """A file of fields, or a Zarr group."""
+    if path.is_file():
+        return path.suffix.lower() in _SUFFIXES
+    return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zmetadata"))
+
+
+_SUFFIXES = frozenset({".nc", ".nc4", ".cdf", ".netcdf", ".grib", ".grib1", ".grib2", ".grb"})
+reporter = Reporter(command, _knows)

@@ -43,23 +43,26 @@ const page = (() => {
     });
   }
 
-  /* Rows without the text of the input are hidden; `data-find` of a row goes before its text. */
-  function filterable(input, table, told) {
+  /* Rows without the text of the input, or not allowed, are hidden; `data-find` of a row goes
+     before its text. Returns what looks again. */
+  function filterable(input, table, allowed, told) {
     const body = table.tBodies[0];
     const words = new Map();
     const found = (row) => {
       if (!words.has(row)) words.set(row, (row.dataset.find ?? row.textContent).toLowerCase());
       return words.get(row);
     };
-    input.addEventListener('input', () => {
+    const refresh = () => {
       const wanted = input.value.trim().toLowerCase();
       let shown = 0;
       for (const row of body.rows) {
-        row.hidden = wanted !== '' && !found(row).includes(wanted);
+        row.hidden = (wanted !== '' && !found(row).includes(wanted)) || !(allowed?.(row) ?? true);
         shown += row.hidden ? 0 : 1;
       }
       told?.(shown, body.rows.length);
-    });
+    };
+    input.addEventListener('input', refresh);
+    return refresh;
   }
 
   return { one, text, unpack, sortable, filterable };

@@ -75,6 +75,6 @@ def test_colours_of_figures_become_those_of_the_page():
 
 
 def test_identifiers_and_their_uses_are_renamed_together():
-    svg = '<?xml?><svg width="3" height="4"><g id="a"/><use xlink:href="#a"/><b f="url(#a)"/></svg>'
+    svg = '<svg width="3" height="4"><g id="a"/><use xlink:href="#a"/><b f="url(#a)"/></svg>'
     found = page_svg(svg, "n", "d", {})
     assert found.count("n-a") == 3 and "width" not in found

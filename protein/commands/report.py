@@ -1,0 +1,97 @@
+"""``sciddiff report`` of docked ligands and of designed backbones."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sciddiff.cli.command import Command, Reporter
+from sciddiff.cli.options import add_json, count
+from sciddiff.cli.output import emit
+from sciddiff.cli.progress import progress
+
+
+def _configure_docked(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("source", type=Path, metavar="FOLDER", help="what sciddiff dock wrote")
+    add("--shown", type=count(0), metavar="N", help="ligands with poses in the page (default 50)")
+    add("--title", default="", help="heading of the page")
+    add_json(parser)
+
+
+def _run_docked(args: argparse.Namespace) -> int:
+    """Write the page of a folder of poses into it.
+
+    Raises:
+        InputError: the folder cannot be used.
+    """
+    from protein.docking.report.write import CONTACTS, MOST_SHOWN, write_report
+
+    most = MOST_SHOWN if args.shown is None else args.shown
+    with progress("drawing", None, show=not args.json):
+        path = write_report(args.source, most_shown=most, title=args.title)
+    emit(args, {"report": str(path), "contacts": str(path.with_name(CONTACTS))}, f"open {path}")
+    return 0
+
+
+def _knows_docked(path: Path) -> bool:
+    return (path / "results.csv").is_file() and (path / "run.json").is_file()
+
+
+def _configure_designs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="FOLDER", help="what sciddiff backbone wrote")
+    parser.add_argument("--reference", type=Path, metavar="FILE", help="chains to be new against")
+    add_json(parser)
+
+
+def _run_designs(args: argparse.Namespace) -> int:
+    """Measure a folder of designs again and write its page.
+
+    Raises:
+        InputError: the folder cannot be used.
+    """
+    import json
+
+    from protein.backbone.designs import evaluate_directory, read_directory
+    from protein.backbone.report import write_report
+
+    record = args.source / "run.json"
+    info = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    with progress("measuring", None, show=not args.json) as bar:
+        evaluation = evaluate_directory(
+            args.source,
+            args.reference,
+            progress=lambda stage, done, total: bar.advance(0, f"{stage} {done}"),
+        )
+        path = write_report(args.source, evaluation, read_directory(args.source), info)
+    emit(args, {"report": str(path)}, f"open {path}")
+    return 0
+
+
+def _knows_designs(path: Path) -> bool:
+    if not path.is_dir() or _knows_docked(path):
+        return False
+    return (path / "designs.csv").is_file() or any(path.glob("*.pdb")) or any(path.glob("*.cif"))
+
+
+docked = Reporter(
+    Command(
+        "report",
+        "docked ligands: a table, and poses with their contacts in the pocket",
+        _configure_docked,
+        _run_docked,
+        "sciddiff report poses/",
+    ),
+    _knows_docked,
+)
+
+designs = Reporter(
+    Command(
+        "report",
+        "designed backbones: structures, Ramachandran and other plots beside natives",
+        _configure_designs,
+        _run_designs,
+        "sciddiff report designs/",
+    ),
+    _knows_designs,
+)

@@ -1,0 +1,231 @@
+"""What a folder of docked ligands holds, read back: rows, poses with their tags, the pocket."""
+
+import csv
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protein.docking.contacts import Contacts, ContactSites, find_contacts
+from protein.docking.ligand import quietly
+from protein.docking.output import RESULTS
+from protein.docking.receptor import Receptor, read_receptor
+from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+_log = logging.getLogger(__name__)
+
+RECORD = "run.json"
+_POCKET = 8.0
+_AROUND = 20.0
+_MOST_POCKET = 5000
+_BACKBONE = frozenset({"N", "CA", "C", "O"})
+
+
+@dataclass(frozen=True, eq=False)
+class Poses:
+    """Ranked poses of one ligand.
+
+    Attributes:
+        mol: the heavy-atom molecule.
+        coords: `[K, N, 3]`, Å.
+        tags: data fields of each record, length K.
+        contacts: with the receptor; None without one.
+    """
+
+    mol: "Mol"
+    coords: NDArray[np.float64]
+    tags: tuple[Mapping[str, str], ...]
+    contacts: Contacts | None = None
+
+
+def read_rows(directory: Path) -> list[dict[str, str]]:
+    """Rows of ``results.csv``; fields that are missing there are empty.
+
+    Raises:
+        InputError: there is no such table, or it is damaged.
+    """
+    file = directory / RESULTS
+    if not file.is_file():
+        raise InputError(
+            f"{directory}: holds no {RESULTS}; give the folder that sciddiff dock wrote, after "
+            "its command has ended"
+        )
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            rows = [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(stream)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{file}: cannot be read ({error}); run the command again") from error
+    if any(not {"index", "name", "status"} <= row.keys() for row in rows):
+        raise InputError(f"{file}: has no columns index, name, status; run the command again")
+    return rows
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """Content of ``run.json``; empty if there is none that can be read."""
+    try:
+        return dict(json.loads((directory / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def ranked(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Docked ligands by confidence where there is one, else by affinity; then the failed ones."""
+    return sorted((dict(row) for row in rows), key=_place)
+
+
+def _place(row: Mapping[str, str]) -> tuple[bool, float, float, int]:
+    confidence, affinity = number(row.get("confidence")), number(row.get("affinity"))
+    return (
+        row["status"] != "ok",
+        0.0 if confidence is None else -confidence,
+        float("inf") if affinity is None else affinity,
+        int(number(row["index"]) or 0),
+    )
+
+
+def number(text: str | None) -> float | None:
+    """A finite number, or None."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def read_poses(file: Path) -> Poses | None:
+    """Poses that `write_sdf` wrote; None, with a log line, if they cannot be read."""
+    from rdkit.Chem import SDMolSupplier
+
+    try:
+        supplier: Any = quietly(SDMolSupplier, str(file))
+        mols: list[Any] = [mol for mol in quietly(list, supplier) if mol is not None]
+    except (OSError, RuntimeError) as error:
+        _log.warning("%s: poses are left out of the report: %s", file, error)
+        return None
+    alike = [mol for mol in mols if mol.GetNumAtoms() == mols[0].GetNumAtoms()]
+    if not alike or not alike[0].GetNumAtoms():
+        _log.warning("%s: holds no pose that can be read; left out of the report", file)
+        return None
+    coords = np.stack([mol.GetConformer().GetPositions() for mol in alike])
+    return Poses(alike[0], coords, tuple(_tags(mol) for mol in alike))
+
+
+def _tags(mol: Any) -> dict[str, str]:
+    return {name: mol.GetProp(name) for name in mol.GetPropNames()}
+
+
+class Receptors:
+    """The receptor of each row: one for all, or of each complex its own.
+
+    A folder of one receptor has it in any of its complexes, and else in the file that was docked
+    to; where each ligand was docked to its own, it is in the complex of that ligand.
+
+    Args:
+        directory: the folder.
+        record: of its run.
+        receptor: what all were docked to; found again if None.
+    """
+
+    def __init__(
+        self, directory: Path, record: Mapping[str, Any], receptor: Receptor | None = None
+    ) -> None:
+        self.directory, self.request = directory, dict(record.get("request") or {})
+        self.shared = receptor is not None or bool(self.request.get("receptor"))
+        self._one, self._looked = receptor, receptor is not None
+
+    def of(self, row: Mapping[str, str]) -> Receptor | None:
+        """The receptor of a docked row; None, with a log line, if it cannot be read."""
+        if not self.shared:
+            return self._complex(row)
+        if self._one is None:
+            self._one = self._complex(row)
+        if self._one is None and not self._looked:
+            self._looked = True
+            self._one = self._file()
+        return self._one
+
+    def _complex(self, row: Mapping[str, str]) -> Receptor | None:
+        file = self.directory / f"{row['file'].removesuffix('.sdf')}_complex.pdb"
+        if not file.is_file():
+            return None
+        try:
+            return _without_ligand(read_receptor(file, frozenset("*")))
+        except InputError as error:
+            _log.info("%s: %s", file, error)
+            return None
+
+    def _file(self) -> Receptor | None:
+        keep = str(self.request.get("keep") or "").upper().replace(" ", "").split(",")
+        try:
+            return read_receptor(Path(str(self.request["receptor"])), frozenset(keep) - {""})
+        except (InputError, OSError) as error:
+            _log.warning("report: the receptor cannot be read (%s); poses are alone", error)
+            return None
+
+
+def all_poses(
+    directory: Path, rows: Sequence[Mapping[str, str]], receptors: Receptors
+) -> Iterator[tuple[Mapping[str, str], Poses, Receptor | None]]:
+    """Every docked row whose poses can be read, with their contacts, and its receptor.
+
+    Args:
+        directory: the folder.
+        rows: of its table.
+        receptors: of the rows.
+    """
+    for row in rows:
+        if row["status"] != "ok" or not row.get("file"):
+            continue
+        poses = read_poses(directory / row["file"])
+        if poses is None:
+            continue
+        receptor = receptors.of(row)
+        if receptor is not None:
+            try:
+                found = find_contacts(poses.coords, ContactSites.of(poses.mol), receptor)
+                poses = replace(poses, contacts=found)
+            except InputError as error:
+                _log.info("%s: contacts: %s", row["name"], error)
+        yield row, poses, receptor
+
+
+def _without_ligand(receptor: Receptor) -> Receptor:
+    # `write_complex` puts the ligand last, as a residue of its own.
+    label = receptor.residues[-1]
+    if receptor.resnames[-1] != "LIG" or not label.startswith("z:"):
+        return receptor
+    ours = [r == label and n == "LIG" for r, n in
+            zip(receptor.residues, receptor.resnames, strict=True)]  # fmt: skip
+    return receptor.select(~np.asarray(ours))
+
+
+def pocket(receptor: Receptor, coords: NDArray[np.floating]) -> Receptor:
+    """What a page shows of a receptor: residues near the poses whole, and the backbone around.
+
+    Args:
+        receptor: M atoms.
+        coords: atoms of all poses `[n, 3]`, Å.
+    """
+    from scipy.spatial import KDTree
+
+    gap = np.asarray(KDTree(coords).query(receptor.coords)[0])
+    labels = np.unique(np.asarray(receptor.residues), return_inverse=True)[1].reshape(-1)
+    nearest = np.full(labels.max() + 1, np.inf)
+    np.minimum.at(nearest, labels, gap)
+    near = nearest[labels]
+    spine = np.asarray([atom in _BACKBONE for atom in receptor.atoms])
+    whole = near <= _POCKET
+    if whole.sum() > _MOST_POCKET:  # poses all over the protein
+        whole = near <= _POCKET / 2
+    keep = whole | (spine & (near <= _AROUND))
+    if keep.sum() > 2 * _MOST_POCKET:
+        keep = whole
+    return receptor.select(keep)
