@@ -7,16 +7,13 @@ import csv
 import io
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_json, add_seed, count
 from sciddiff.cli.output import as_table, emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
-
-if TYPE_CHECKING:
-    from protein.docking.score import Ranker
 
 _EXAMPLES = """examples:
   sciddiff score -r receptor.pdb -l poses.sdf
@@ -50,6 +47,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--minimize", action="store_true", help="move each pose to the minimum below it first")
     add("--check", action="store_true", help="ask PoseBusters; a second or so for each pose")
     add("--keep", default="", metavar="LIST", help="further HETATM groups to keep: GDP,SO4")
+    add(
+        "--ranker",
+        metavar="NAME",
+        help="model of the confidence: shipped weights, a model folder, or none (default: the "
+        "weights that ship)",
+    )
     add_seed(parser)
     add("--threads", type=count(), metavar="T", help="CPU threads (default: torch's choice)")
     add_json(parser)
@@ -61,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: an option or a file that cannot be used.
     """
+    from protein.docking.confidence.ranker import find_ranker
     from protein.docking.metrics import pdb_file
     from protein.docking.pose_files import sdf_record
     from protein.docking.receptor import read_receptor
@@ -75,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
     receptor = read_receptor(args.receptor, keep)
-    settings, ranker = ScoreSettings(args.minimize, check=args.check, seed=args.seed), _ranker()
+    settings = ScoreSettings(args.minimize, check=args.check, seed=args.seed)
+    ranker = find_ranker(args.ranker)
     rows: list[dict[str, str]] = []
     with ExitStack() as stack:
         judged = stack.enter_context(pdb_file(args.receptor)) if args.check else None
@@ -94,11 +99,6 @@ def run(args: argparse.Namespace) -> int:
         with replacing(args.out) as out:
             out.write(_csv(columns, rows).encode("utf-8"))
     return _tell(args, rows)
-
-
-def _ranker() -> Ranker | None:
-    """The ranking model that ships, as a function of ligand, poses and receptor."""
-    return None
 
 
 def _refuse_overwriting(args: argparse.Namespace) -> None:

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from protein.docking.box import Box
+from protein.docking.confidence.pose_set import PoseEnergies
+from protein.docking.confidence.ranker import Ranker
 from protein.docking.energy.grid import Grid
 from protein.docking.energy.vina import VinaEnergy, grid_for
 from protein.docking.ligand import Ligand, fresh_conformers
@@ -19,6 +21,10 @@ from protein.docking.pose import LigandBatch
 from protein.docking.receptor import Receptor
 from protein.docking.search import Found, SearchSettings, search
 from sciddiff.streams import Streams
+
+
+JUDGED = 24
+"""Poses of least energy that a ranker judges."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +53,11 @@ class Docked:
 
     Attributes:
         coords: `[K, N, 3]`, Å, best first.
-        energy: interaction plus intramolecular `[K]`, kcal/mol; the ranking.
+        energy: interaction plus intramolecular `[K]`, kcal/mol; the ranking without a ranker.
         affinity: Vina's score `[K]`, kcal/mol.
         intramolecular: `[K]`, kcal/mol.
         terms: unweighted terms of the interaction `[K, 5]`.
+        confidence: P(RMSD < 2 Å) `[K]`, then the ranking; None without a ranker.
     """
 
     coords: NDArray[np.float64]
@@ -58,6 +65,12 @@ class Docked:
     affinity: NDArray[np.float64]
     intramolecular: NDArray[np.float64]
     terms: NDArray[np.float64]
+    confidence: NDArray[np.float64] | None = None
+
+    @property
+    def energies(self) -> PoseEnergies:
+        """What a ranker asks for."""
+        return PoseEnergies(self.energy, self.affinity, self.intramolecular, self.terms)
 
 
 def dock(
@@ -66,6 +79,7 @@ def dock(
     box: Box,
     settings: DockSettings = DockSettings(),
     grid: Grid | None = None,
+    ranker: Ranker | None = None,
 ) -> Docked:
     """Dock a ligand, from fresh conformers at random places, into a box.
 
@@ -75,6 +89,7 @@ def dock(
         box: where to search.
         settings: effort.
         grid: of this receptor and box, with the ligand's types; made if None.
+        ranker: orders the poses by confidence; None: by energy.
 
     Raises:
         InputError: no conformer can be made, or no receptor atom is in the box.
@@ -89,7 +104,11 @@ def dock(
     generator = Streams(settings.seed, torch.arange(count))
     effort = replace(settings.search, chains=chains)
     found = search(batch, energy, [box] * count, generator, effort)
-    return ranked(ligand, found, settings.poses, settings.search.distinct)
+    if ranker is None:
+        return ranked(ligand, found, settings.poses, settings.search.distinct)
+    most = max(settings.poses, JUDGED)
+    docked = ranked(ligand, found, most, settings.search.distinct)
+    return judged(ligand, near, docked, ranker, settings.poses)
 
 
 def ranked(ligand: Ligand, found: Found, poses: int, distinct: float) -> Docked:
@@ -121,6 +140,30 @@ def ranked(ligand: Ligand, found: Found, poses: int, distinct: float) -> Docked:
         column(score.affinity),
         column(score.intramolecular),
         column(score.terms),
+    )
+
+
+def judged(
+    ligand: Ligand, receptor: Receptor, docked: Docked, ranker: Ranker, poses: int
+) -> Docked:
+    """Poses by confidence, the surest first.
+
+    Args:
+        ligand: the molecule.
+        receptor: the protein, or its part near the poses.
+        docked: poses by energy; more than are wanted, since each is judged beside the others.
+        ranker: the judge.
+        poses: to keep.
+    """
+    confidence = ranker.judge(ligand, docked.coords, receptor, docked.energies)
+    best = np.argsort(-confidence, kind="stable")[:poses]
+    return Docked(
+        docked.coords[best],
+        docked.energy[best],
+        docked.affinity[best],
+        docked.intramolecular[best],
+        docked.terms[best],
+        confidence[best],
     )
 
 

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from protein.docking.box import Box
-from protein.docking.dock import Docked, DockSettings, ranked
+from protein.docking.confidence.ranker import Ranker
+from protein.docking.dock import JUDGED, Docked, DockSettings, judged, ranked
 from protein.docking.energy.atom_types import ligand_types
 from protein.docking.energy.grid import Grid, make_grid
 from protein.docking.energy.vina import Score, VinaEnergy
@@ -98,6 +99,7 @@ class Docker:
         box: where to search: one place, or several.
         settings: how.
         denoiser: of a trained network; None: search alone.
+        ranker: orders poses by confidence; None: by energy.
 
     Raises:
         InputError: no receptor atom is in a box, or there is neither network nor search.
@@ -109,8 +111,10 @@ class Docker:
         box: Box | Sequence[Box],
         settings: LibrarySettings = LibrarySettings(),
         denoiser: Denoiser | None = None,
+        ranker: Ranker | None = None,
     ) -> None:
         self.receptor, self.settings, self.denoiser = receptor, settings, denoiser
+        self.ranker = ranker
         self.boxes = (box,) if isinstance(box, Box) else tuple(box)
         if not self.boxes:
             raise InputError("box: none was given; give at least one")
@@ -186,7 +190,10 @@ class Docker:
             relaxed = energy.pairs.evaluate(batch.reference.unsqueeze(1))[0][:, 0].double()
         for ligand, count in zip(ligands, counts, strict=True):
             mine = _entries(found, start, start + count)
-            docked = ranked(ligand, mine, s.poses, DockSettings().search.distinct)
+            most = s.poses if self.ranker is None else max(s.poses, JUDGED)
+            docked = ranked(ligand, mine, most, DockSettings().search.distinct)
+            if self.ranker is not None:
+                docked = judged(ligand, self.receptor, docked, self.ranker, s.poses)
             least = float(relaxed[start : start + count].min())
             strain, sites = docked.intramolecular - least, self._sites(docked)
             results.append(Result(docked, strain=strain, sites=sites))

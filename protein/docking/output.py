@@ -34,6 +34,7 @@ class Row:
         heavy_atoms: of the ligand.
         torsions: rotatable bonds turned.
         poses: written.
+        confidence: P(RMSD < 2 Å) of the first pose; the ranking, where a ranker was used.
         affinity: Vina score of the first pose, kcal/mol.
         energy: interaction plus intramolecular of the first pose, kcal/mol; the ranking.
         strain: intramolecular energy above the best fresh conformer, kcal/mol.
@@ -53,6 +54,7 @@ class Row:
     heavy_atoms: str = ""
     torsions: str = ""
     poses: str = ""
+    confidence: str = ""
     affinity: str = ""
     energy: str = ""
     strain: str = ""
@@ -102,6 +104,7 @@ def docked_row(
         heavy_atoms=str(len(ligand)),
         torsions=str(len(ligand.tree)),
         poses=str(len(docked.coords)),
+        confidence="" if docked.confidence is None else f"{docked.confidence[0]:.3f}",
         affinity=f"{docked.affinity[0]:.3f}",
         energy=f"{docked.energy[0]:.3f}",
         strain=f"{result.strain[0]:.3f}",
@@ -200,8 +203,10 @@ def write_results(path: Path, rows: Sequence[Mapping[str, str | int]]) -> None:
 
 def _tags(k: int, docked: Docked, strain: NDArray[np.float64]) -> dict[str, str]:
     terms = {f"term_{name}": f"{docked.terms[k, i]:.4f}" for i, name in enumerate(TERMS)}
+    sure = {} if docked.confidence is None else {"confidence": f"{docked.confidence[k]:.3f}"}
     return {
         "rank": str(k + 1),
+        **sure,
         "affinity": f"{docked.affinity[k]:.3f}",
         "energy": f"{docked.energy[k]:.3f}",
         "intramolecular": f"{docked.intramolecular[k]:.3f}",

@@ -8,15 +8,16 @@ binds at such distances, are left out. A contact is a pair within 4 Å.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from protein.docking.confidence.pose_set import PoseEnergies
+from protein.docking.confidence.ranker import Ranker
 from protein.docking.energy.atom_types import METALS
 from protein.docking.energy.terms import CUTOFF
 from protein.docking.energy.vina import SCORE_CAP, Score, VinaEnergy
@@ -29,9 +30,6 @@ from protein.docking.receptor import Receptor
 from sciddiff.errors import InputError, MissingExtra
 
 _log = logging.getLogger(__name__)
-
-Ranker: TypeAlias = Callable[[Ligand, NDArray[np.float64], Receptor], NDArray[np.floating]]
-"""A ranking model: ligand of N atoms, poses `[K, N, 3]`, whole receptor to P(RMSD < 2 Å) `[K]`."""
 
 CLASH = 0.75
 """Part of the sum of van der Waals radii below which two heavy atoms clash."""
@@ -137,13 +135,19 @@ def score_poses(
         placed = np.concatenate([_minimized(ligand, g, near, settings) for g in groups])
         score = _score(ligand, placed, near)
     clashes, contacts, residues = _touching(ligand, placed, near)
-    confidence = None if ranker is None else np.asarray(ranker(ligand, placed, receptor), float)
-    return PoseScores(
-        placed,
-        _numbers(score.affinity),
+    energies = PoseEnergies(
         _numbers(score.interaction + score.intramolecular),
+        _numbers(score.affinity),
         _numbers(score.intramolecular),
         score.terms[0].double().numpy(),
+    )
+    confidence = None if ranker is None else ranker.judge(ligand, placed, near, energies)
+    return PoseScores(
+        placed,
+        energies.affinity,
+        energies.energy,
+        energies.intramolecular,
+        energies.terms,
         _numbers(score.intramolecular) - _relaxed(ligand, settings),
         clashes,
         contacts,

@@ -22,7 +22,7 @@ from protein.docking.box import box_around
 from protein.docking.complexes import match
 from protein.docking.confidence.pose_set import PoseEnergies, PoseSet, pose_set
 from protein.docking.confidence.training import Example
-from protein.docking.dock import Docked, DockSettings, ranked
+from protein.docking.dock import JUDGED, Docked, DockSettings, ranked
 from protein.docking.energy.vina import VinaEnergy, grid_for
 from protein.docking.ligand import fresh_conformers
 from protein.docking.metrics import symmetric_rmsd
@@ -56,7 +56,7 @@ class ExampleSettings:
 
     search: SearchSettings = field(default_factory=lambda: SearchSettings(chains=128, rounds=16))
     conformers: int = 4
-    poses: int = 24
+    poses: int = JUDGED
     max_atoms: int = 50
     max_torsions: int = 14
     seed: int = 0

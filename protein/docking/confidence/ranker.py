@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from protein.docking.receptor import Receptor
 
 KIND = "dock-ranker"
+SHIPPED = "dock_ranker"
+"""Name of the ranker that ships."""
+
 _NET = "protein.docking.confidence.network.PoseRanker"
 _DOMAIN = "protein.docking.domain.DockingDomain"
 
@@ -138,3 +141,24 @@ def load_ranker(directory: str | os.PathLike[str]) -> Ranker:
         nets.append(net.eval())
     scale = meta["calibration"]
     return Ranker(nets, float(scale["slope"]), float(scale["shift"]), meta)
+
+
+def find_ranker(name: str | None = None) -> Ranker | None:
+    """A ranker by its name.
+
+    Args:
+        name: of shipped weights, a model folder, ``none``, or None for the one that ships.
+
+    Returns:
+        None for ``none``, and where no ranker ships.
+
+    Raises:
+        InputError: there is no such model, or it is of another kind.
+    """
+    from sciddiff.shipped import find_model, shipped_models
+
+    if name == "none":
+        return None
+    if name is None and SHIPPED not in {model.name for model in shipped_models()}:
+        return None
+    return load_ranker(find_model(name or SHIPPED))

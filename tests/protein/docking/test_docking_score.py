@@ -10,6 +10,9 @@ import torch
 
 pytest.importorskip("Bio")
 
+from protein.docking.confidence.network import PoseRanker
+from protein.docking.confidence.pose_set import PoseEnergies
+from protein.docking.confidence.ranker import Ranker
 from protein.docking.energy.vina import VinaEnergy
 from protein.docking.ligand import fresh_conformers, ligand_from_smiles
 from protein.docking.ligand_files import sdf_tags
@@ -69,13 +72,14 @@ def test_a_pose_elsewhere_is_refused(drug, conformer, imprint):
         score_poses(drug, conformer[None] + 60.0, imprint)
 
 
-def test_a_ranker_is_asked(drug, conformer, imprint):
-    def ranker(ligand, coords, receptor):
-        assert ligand is drug and coords.shape == (1, len(drug), 3) and receptor is imprint
-        return np.asarray([0.25])
-
-    found = score_poses(drug, conformer[None], imprint, ScoreSettings(conformers=0), ranker)
-    assert found.confidence is not None and found.confidence.tolist() == [0.25]
+def test_a_ranker_judges_the_poses_beside_each_other(drug, conformer, imprint):
+    torch.manual_seed(0)
+    ranker = Ranker([PoseRanker(8).eval()], 1.0, 0.0, {})
+    poses = np.stack([conformer, conformer + 0.3])
+    found = score_poses(drug, poses, imprint, ScoreSettings(conformers=0), ranker)
+    energies = PoseEnergies(found.energy, found.affinity, found.intramolecular, found.terms)
+    assert found.confidence is not None
+    assert np.allclose(found.confidence, ranker.judge(drug, poses, imprint, energies), atol=1e-5)
 
 
 def test_poses_of_one_molecule_are_scored_together(tmp_path, drug, conformer):
