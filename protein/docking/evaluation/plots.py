@@ -70,10 +70,13 @@ def _success(figure: Figure, evaluation: Evaluation) -> None:
         x, curves.low[shown], curves.high[shown], color=_LINES[0], alpha=0.18, linewidth=0
     )
     for colour, (n, share) in zip(_LINES, curves.share.items(), strict=False):
-        axes.plot(x, share[shown], color=colour, linewidth=1.8, label=label_of(n))
+        # Where lines coincide, top-1 is the one to see.
+        axes.plot(
+            x, share[shown], color=colour, linewidth=1.8, label=label_of(n), zorder=3 - n / 100
+        )
     for cut in CUTS:
         axes.axvline(cut, linewidth=0.8, linestyle=":", color="#8a97a3", zorder=0)
-    _shares(axes, "RMSD at most, Å", "share of complexes")
+    _shares(axes, "RMSD below, Å", "share of complexes")
     axes.set_xlim(0, 6)
     axes.legend(loc="lower right")
     count = len(evaluation.cases)
