@@ -41,10 +41,14 @@ DESCRIPTORS = (
 )  # fmt: skip
 """Names of the columns of ``describe``."""
 
-WEIGHTS: tuple[float, ...] = (0.0,) * len(DESCRIPTORS)
+WEIGHTS: tuple[float, ...] = (
+    -0.02324, -0.165, -0.03184, -0.07437, 0.03472, 0.06618, 0.2584, 0.3147, 1.753, 2.051, 1.126,
+    0.7446, 0.1461, 0.5857, 2.035, -1.189, -2.008, 1.756, -1.562, 6.459, -3.312,
+)  # fmt: skip
 """Weight of each descriptor in the chance of a ligand atom."""
 
-BIAS = 0.0
+BIAS = -22.3
+"""Logarithm of the odds where every descriptor is zero."""
 
 
 @dataclass(frozen=True, eq=False)
