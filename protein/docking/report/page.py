@@ -29,7 +29,7 @@ _COLUMNS = (
     ("heavy_atoms", "Atoms", "", "heavy atoms"),
     ("poses", "Poses", "", "distinct poses written"),
 )
-_DECIMALS = {"confidence": 2, "affinity": 2, "strain": 2}
+_DECIMALS = {"confidence": 2, "affinity": 2, "energy": 2, "strain": 2}
 _KEY = (
     ("--ligand", "ligand"),
     ("--hbond", "hydrogen bond"),

@@ -18,7 +18,7 @@ pytest.importorskip("Bio")
 
 from protein.docking.dock import Docked
 from protein.docking.energy.atom_types import INDEX
-from protein.docking.library import Result
+from protein.docking.library import EFFORTS, Result
 from protein.docking.ligand import ligand_from_smiles
 from protein.docking.output import (
     RESULTS,
@@ -33,6 +33,7 @@ from protein.docking.report import write
 from protein.docking.report.collect import ranked, read_rows
 from protein.docking.report.depict import depict
 from protein.docking.report.write import CONTACTS, try_report, write_report
+from protein.docking.search import SearchSettings
 from protein.viewer import molstar
 from sciddiff.cli.main import main
 from sciddiff.errors import InputError
@@ -281,6 +282,28 @@ def fails_in_one_line(capsys):
         assert part in said and said.count("\n") == 1, said
 
     return check
+
+
+def test_a_run_that_goes_on_makes_its_page_again(tmp_path, chain, drug, conformer, monkeypatch,
+                                                 no_molstar):  # fmt: skip
+    monkeypatch.setitem(EFFORTS, "fast", SearchSettings(chains=8, rounds=1, final=5))
+    write_complex(tmp_path / "receptor.pdb", chain, drug, conformer)
+    (tmp_path / "lib.smi").write_text("Oc1ccccc1 phenol\nCCO.CCN salt\n")
+    x, y, z = (f"{v:.2f}" for v in conformer.mean(0))
+    words = ["dock", "-r", str(tmp_path / "receptor.pdb"), "-l", str(tmp_path / "lib.smi"),
+             "--center", x, y, z, "-o", str(tmp_path / "o"), "--effort", "fast", "--poses", "2",
+             "--json"]  # fmt: skip
+    assert main(words) == 1
+    report = tmp_path / "o" / "report.html"
+    first = Page(report.read_text(encoding="utf-8")).rows
+    assert [row["data-status"] for row in first] == ["ok", "failed"]
+    poses = packed(report.read_text(encoding="utf-8"), "docked")
+    report.unlink()
+    assert main(words) == 1
+    assert packed(report.read_text(encoding="utf-8"), "docked") == poses
+    # Whatever happens to the page, the run has ended well.
+    monkeypatch.setattr(write, "write_report", lambda folder: 1 / 0)
+    assert main(words) == 1
 
 
 PROBE = """<script>

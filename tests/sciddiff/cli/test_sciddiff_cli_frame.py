@@ -185,6 +185,26 @@ def test_prepare_hands_over_to_the_kind(shell, fails):
     fails(shell("prepare", "stone"), "no such kind of data; did you mean stones?")
 
 
+REPORTER = """
+from sciddiff.cli.command import Reporter
+reporter = Reporter(command, lambda path: path.suffix == ".stone")
+"""
+
+
+def test_report_hands_over_to_who_knows_the_source(shell, fails):
+    module = VERB.replace('"how"', '"how"); parser.add_argument("--size"') + REPORTER
+    shell.install("pebbles", "[sciddiff.reporters]\npebbles = pebbles:reporter\n", module)
+    shell.install("torn", "[sciddiff.reporters]\ntorn = nothing_here:x\n")
+    listed = shell("report").stdout
+    assert "say something" in listed and "(broken: ModuleNotFoundError" in listed
+    (shell.folder / "a.stone").touch()
+    (shell.folder / "b.sand").touch()
+    assert "--size" in shell("report", "a.stone", "--help").stdout
+    assert shell("report", "--size", "3", "a.stone").returncode == 0
+    fails(shell("report", "b.sand"), "b.sand: of no known kind", "pebbles")
+    fails(shell("report", "c.stone"), "c.stone: no such file or folder")
+
+
 def test_version_knows_what_runs(shell):
     found = json.loads(shell("version", "--json").stdout)
     assert found["python"].startswith("3.") and found["torch"]

@@ -100,7 +100,7 @@ const views = (() => {
       const middle = mean(pose);
       const moved = !this.centre || gap(this.centre, middle) > 8;
       const parts = [];
-      if (pocket) parts.push(...this.protein(pocket, near, look));
+      if (pocket) parts.push(...this.protein(pocket, near, { ...look, pose }));
       parts.push(node('component', { selector: { label_asym_id: 'LIG' } }, [
         sticks(colour('--ligand'), 0.62),
         ...(moved ? [node('focus', { ...this.aim(pocket, middle), radius: 9.5 })] : []),
@@ -114,7 +114,7 @@ const views = (() => {
       const scene = { root, metadata: { version: '1.4', timestamp: '2000-01-01T00:00:00Z' } };
       try {
         await this.viewer.loadMvsData(JSON.stringify(scene), 'mvsj',
-          { replaceExisting: true, keepCamera: !moved });
+          { replaceExisting: true, keepCamera: !moved, sanityChecks: false });
       } finally { URL.revokeObjectURL(url); }
       if (moved) this.centre = middle;
       this.viewer.paint();
@@ -130,10 +130,13 @@ const views = (() => {
         node('representation', { type: 'cartoon', size_factor: 0.7 },
           [node('color', { color: look.dark ? '#4a5a69' : '#e6ebef' }),
             node('opacity', { opacity: 0.75 })]),
-        ...(look.surface ? [node('representation', { type: 'surface' }, [
-          node('color', { color: look.dark ? '#8193a3' : '#c3ced8' }), node('opacity', { opacity: 0.42 }),
-        ])] : []),
       ])];
+      if (look.surface) {
+        made.push(node('component', { selector: [...around(pocket, look.pose, [], 7).near].map(side) }, [
+          node('representation', { type: 'surface' }, [
+            node('color', { color: look.dark ? '#8193a3' : '#c3ced8' }), node('opacity', { opacity: 0.42 }),
+          ])]));
+      }
       if (near.size) {
         made.push(node('component', { selector: [...near].map(side) },
           [sticks(look.dark ? '#9aa7b3' : colour('--pocket'), 0.3)]));
