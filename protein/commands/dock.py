@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,10 @@ from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
+
     from protein.docking.box import Box
+    from protein.docking.campaign import CampaignSettings, LibraryParts
     from protein.docking.library import Docker, LibrarySettings
     from protein.docking.output import Row
     from protein.docking.pockets import BindingSite
@@ -94,6 +98,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_seed(parser)
     add_device(parser)
     add("--threads", type=count(), metavar="T", help="CPU threads (default: torch's choice)")
+    add(
+        "--workers",
+        type=count(),
+        default=1,
+        metavar="N",
+        help="processes that share a library (default 1; torchrun and srun start their own); "
+        "the poses are the same for any number",
+    )
     add_json(parser)
 
 
@@ -108,12 +120,12 @@ def run(args: argparse.Namespace) -> int:
         return _redock(args)
     if args.receptor is None or args.ligand is None:
         raise InputError("what to dock: give -r and -l, or --dataset")
-    from protein.docking.campaign import CampaignSettings, dock_library
+    from protein.docking.campaign import CampaignSettings, dock_parts
     from protein.docking.receptor import read_receptor
     from sciddiff.cli.campaign import Campaign, machine_facts
+    from sciddiff.cli.parts import world
 
-    keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
-    receptor = read_receptor(args.receptor, keep)
+    receptor = read_receptor(args.receptor, _kept(args))
     sites = _sites(args, receptor)
     boxes = [site.box for site in sites] if args.blind else [_box(args, receptor)]
     settings = _settings(args)
@@ -124,18 +136,58 @@ def run(args: argparse.Namespace) -> int:
     if sites:
         campaign.facts["sites"] = [site.as_dict() for site in sites]
     portions = CampaignSettings(args.batch, args.check, not args.no_complex)
-    failed = 0
-    with progress("docking", None, show=not args.json) as bar:
+    make = _Library(args, boxes, settings, portions, docker)
+    failed, first = 0, world().rank == 0
+    with progress("docking", None, show=first and not args.json) as bar:
 
         def tell(done: int, bad: int) -> None:
             nonlocal failed
             failed += bad
             bar.advance(done, f"docking ({failed} failed)" if failed else None)
 
-        rows = dock_library(
-            args.ligand, docker, campaign, args.receptor, portions, on_ligand=tell
-        )
-    return _tell(args, rows)
+        rows = dock_parts(make, campaign, args.workers, on_ligand=tell)
+    # What became of all is told, and judged, by the first process.
+    return _tell(args, rows) if first else 0
+
+
+class _Library:
+    """Makes the library in any process: what is ready stays behind, and is made again there."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        boxes: Sequence[Box],
+        settings: LibrarySettings,
+        portions: CampaignSettings,
+        docker: Docker | None = None,
+    ) -> None:
+        self.args, self.boxes, self.settings = args, boxes, settings
+        self.portions, self.docker = portions, docker
+
+    def __call__(self) -> LibraryParts:
+        from protein.docking.campaign import LibraryParts
+
+        a = self.args
+        return LibraryParts(a.ligand, self._ready, a.out, a.receptor, self.portions)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Library, (self.args, self.boxes, self.settings, self.portions)
+
+    def _ready(self) -> Docker:
+        if self.docker is None:
+            from protein.docking.receptor import read_receptor
+
+            self.docker = _docker(
+                self.args,
+                read_receptor(self.args.receptor, _kept(self.args)),
+                self.boxes,
+                self.settings,
+            )
+        return self.docker
+
+
+def _kept(args: argparse.Namespace) -> frozenset[str]:
+    return frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
 
 
 def _redock(args: argparse.Namespace) -> int:
@@ -150,7 +202,9 @@ def _redock(args: argparse.Namespace) -> int:
         raise InputError(
             f"--{option}: --dataset has receptors, ligands and boxes of its own; leave it out"
         )
-    keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
+    if args.workers > 1:
+        raise InputError("--workers: is for a library (-l); leave it out with --dataset")
+    keep = _kept(args)
     settings = _settings(args)
     dataset = Dataset.find(args.dataset)
     make_plain = _docker_maker(args, settings)
@@ -282,8 +336,9 @@ def _docker_maker(
 
     from protein.docking.library import Docker
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    if args.threads or args.workers > 1:
+        shared = max(1, (os.cpu_count() or 1) // args.workers)
+        torch.set_num_threads(args.threads or shared)
     from protein.docking.confidence.ranker import find_ranker
 
     ranker = find_ranker(args.ranker)
@@ -291,8 +346,20 @@ def _docker_maker(
         return lambda receptor, box: Docker(receptor, box, settings, None, ranker)
     from protein.pretrained import find_model
 
-    denoiser = find_model(args.model, pick_device(args.device)).denoiser
+    denoiser = find_model(args.model, _device(args)).denoiser
     return lambda receptor, box: Docker(receptor, box, settings, denoiser, ranker)
+
+
+def _device(args: argparse.Namespace) -> torch.device:
+    """The device asked for; of several processes each has the next CUDA device."""
+    import torch
+
+    device = pick_device(args.device)
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if together and device.type == "cuda" and device.index is None:
+        number = torch.distributed.get_rank() % torch.cuda.device_count()
+        return torch.device("cuda", number)
+    return device
 
 
 def _request(

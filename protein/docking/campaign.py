@@ -1,21 +1,25 @@
-"""A library docked into a folder, part by part, so that a killed run goes on where it stopped.
+"""A library docked into a folder, part by part, by any number of processes.
 
-Part i holds the ligands ``i * size`` and following of the input. Its poses and its rows are
-written first, then the part is recorded; what is not recorded is done again, to the same files.
-``results.csv`` is made of the rows of all parts, one for every input.
+Part i holds the ligands ``i * 16`` and following of the input. Its poses are written first, then
+its rows, whole; what has no rows is done again, to the same files (``sciddiff.cli.parts`` says who
+does which). ``results.csv`` is made of the rows of all parts, one for every input.
 """
 
 import json
+import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from functools import cached_property
+from itertools import count, islice
 from pathlib import Path
 
 from protein.docking.library import Docker, Result
-from protein.docking.ligand import LigandSettings
-from protein.docking.ligand_files import LigandRow, read_ligands
-from protein.docking.metrics import Verdict, bust
+from protein.docking.ligand import Ligand, LigandSettings
+from protein.docking.ligand_files import LigandRecord, LigandRow, ligand_records
+from protein.docking.metrics import Verdict, bust, pdb_file
 from protein.docking.output import (
     RESULTS,
     Row,
@@ -27,13 +31,16 @@ from protein.docking.output import (
 )
 from protein.structures.atomic import replacing
 from sciddiff.cli.campaign import Campaign
-from sciddiff.errors import MissingExtra
+from sciddiff.cli.parts import Parts, do_all, spread, world
+from sciddiff.errors import InputError, MissingExtra
+
+_log = logging.getLogger(__name__)
 
 OnLigand = Callable[[int, int], None]
 """Told how many ligands were done, and how many of these failed, since the last call."""
 
 _ROWS = "rows"
-_PART = 16
+_AHEAD = 64  # parts that other processes may be ahead
 
 
 @dataclass(frozen=True)
@@ -44,11 +51,13 @@ class CampaignSettings:
         batch: ligands docked together.
         checked: poses of each ligand that PoseBusters judges.
         complexes: write the first pose with its receptor.
+        part: ligands whose rows are recorded together; the same for all runs of a folder.
     """
 
     batch: int = 8
     checked: int = 0
     complexes: bool = True
+    part: int = 16
 
 
 def dock_library(
@@ -60,7 +69,7 @@ def dock_library(
     limits: LigandSettings | None = None,
     on_ligand: OnLigand | None = None,
 ) -> list[Row]:
-    """Dock every ligand of a source that is not done yet.
+    """Dock every ligand of a source that is not done yet, in this process.
 
     Args:
         source: file of ligands, or a SMILES.
@@ -77,50 +86,115 @@ def dock_library(
     Raises:
         InputError: the source cannot be read.
     """
-    writer = _Writer(docker, campaign.directory, receptor_file, settings)
+    parts = LibraryParts(
+        source, lambda: docker, campaign.directory, receptor_file, settings, limits
+    )
+    return dock_parts(lambda: parts, campaign, on_ligand=on_ligand)
+
+
+def dock_parts(
+    make: Callable[[], "LibraryParts"],
+    campaign: Campaign,
+    workers: int = 1,
+    on_ligand: OnLigand | None = None,
+) -> list[Row]:
+    """Dock what is not done yet, here or in several processes, and write the table.
+
+    Args:
+        make: makes the library in each process; must survive pickling for several workers.
+        campaign: the folder and its record.
+        workers: processes to start; under torchrun or SLURM those that are there share the work.
+        on_ligand: told of progress in the first process.
+
+    Returns:
+        One row per input, in order; none in processes after the first.
+
+    Raises:
+        InputError: the source cannot be read, or a process was ended.
+    """
+    parts, place = make(), world()
+    before = parts.finished
+    started = time.perf_counter()
+    told = None if on_ligand is None else Teller(parts, on_ligand)
+    if place.size > 1:
+        spread(make, on_part=told)
+    elif workers > 1:
+        with _watching(told):
+            spread(make, workers)
+    else:
+        do_all(parts, told)
+    if place.rank > 0:
+        return []
     rows: list[Row] = []
-    for part, group in enumerate(_parts(read_ligands(source, limits or LigandSettings()))):
-        if campaign.finished(part):
-            rows += writer.read_rows(part)
-        else:
-            started = time.perf_counter()
-            made = writer.dock(part, group)
-            campaign.finish(part, [writer.rows_file(part)])
-            campaign.ran(len(made), time.perf_counter() - started)
-            rows += made
-        if on_ligand is not None:
-            failed = sum(row.status == "failed" for row in rows[-len(group) :])
-            on_ligand(len(group), failed)
+    for part in count():
+        if not parts.record(part).exists():
+            break
+        rows += parts.read_rows(part)
+        campaign.done[str(part)] = [parts.record(part).relative_to(parts.directory).as_posix()]
     write_results(campaign.directory / RESULTS, [row.as_dict() for row in rows])
+    made = sum(i // parts.settings.part not in before for i in range(len(rows)))
+    campaign.ran(made, time.perf_counter() - started)
     return rows
 
 
-def _parts(rows: Iterator[LigandRow]) -> Iterator[list[LigandRow]]:
-    while group := list(islice(rows, _PART)):
-        yield group
+class LibraryParts(Parts):
+    """A library in portions of ligands.
 
-
-class _Writer:
-    """Docks parts and writes their files."""
+    Args:
+        source: file of ligands, or a SMILES.
+        make: makes the receptor ready; called when the first ligand is docked.
+        directory: to write to.
+        receptor_file: for PoseBusters.
+        settings: portions and files.
+        limits: what a ligand may be; the usual ones by default.
+    """
 
     def __init__(
-        self, docker: Docker, directory: Path, receptor_file: Path, settings: CampaignSettings
+        self,
+        source: str,
+        make: Callable[[], Docker],
+        directory: Path,
+        receptor_file: Path,
+        settings: CampaignSettings = CampaignSettings(),
+        limits: LigandSettings | None = None,
     ) -> None:
-        self.docker, self.directory, self.settings = docker, directory, settings
-        self.receptor_file = receptor_file
-        self._poses = directory / "poses"
-        self._poses.mkdir(exist_ok=True)
+        self.source, self.directory, self.settings = source, directory, settings
+        self.receptor_file, self.limits = receptor_file, limits or LigandSettings()
+        self._make = make
 
-    def rows_file(self, part: int) -> Path:
+    @cached_property
+    def docker(self) -> Docker:
+        """The receptor, made ready."""
+        return self._make()
+
+    @property
+    def finished(self) -> set[int]:
+        """Numbers of the parts that are finished."""
+        return {int(file.stem) for file in (self.directory / _ROWS).glob("[0-9]*.json")}
+
+    def items(self) -> Iterator[list[LigandRecord]]:
+        """Ligands of each part, as text."""
+        records = ligand_records(self.source)
+        while group := list(islice(records, self.settings.part)):
+            yield group
+
+    def record(self, part: int) -> Path:
         """Rows of a part."""
         return self.directory / _ROWS / f"{part:06d}.json"
 
     def read_rows(self, part: int) -> list[Row]:
         """Rows of a finished part."""
-        return [Row(**row) for row in json.loads(self.rows_file(part).read_text())]
+        file = self.record(part)
+        try:
+            return [Row(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{file}: is damaged; remove it and run the same command again"
+            ) from error
 
-    def dock(self, part: int, group: Sequence[LigandRow]) -> list[Row]:
+    def do(self, part: int, item: Sequence[LigandRecord]) -> None:
         """Dock a part, ligands of like size together, and write everything."""
+        group = [record.read(self.limits) for record in item]
         rows = {r.index: failed_row(r.index, r.name, r.error) for r in group if r.ligand is None}
         # Padding is least when neighbours are of one size.
         todo = sorted(
@@ -132,33 +206,101 @@ class _Writer:
             ligands = [r.ligand for r in chosen if r.ligand is not None]
             results = self.docker.dock(ligands, [r.index for r in chosen])
             for row, result in zip(chosen, results, strict=True):
-                rows[row.index] = self._write(row, result)
-        made = [rows[r.index] for r in group]
-        with replacing(self.rows_file(part)) as out:
-            out.write(json.dumps([row.as_dict() for row in made]).encode())
-        return made
+                rows[row.index] = self._written(row, result)
+        made = [rows[r.index].as_dict() for r in group]
+        with replacing(self.record(part)) as out:
+            out.write(json.dumps(made).encode())
+
+    def _written(self, row: LigandRow, result: Result) -> Row:
+        """The row of a ligand, its files written; whatever is wrong with it becomes the row."""
+        try:
+            return self._write(row, result)
+        except (InputError, MissingExtra, OSError):
+            raise  # the disk or the installation, which the next ligand would meet too
+        except Exception as error:  # noqa: BLE001 - one odd molecule must not cost the others
+            _log.warning("%s: %s", row.name, error, exc_info=True)
+            return failed_row(row.index, row.name, f"{row.name}: {str(error)[:300]}")
 
     def _write(self, row: LigandRow, result: Result) -> Row:
         ligand, docked = row.ligand, result.docked
         if docked is None or ligand is None or len(docked.coords) == 0:
             return failed_row(row.index, row.name, result.error or "no pose was found")
-        stem = file_name(row.index, row.name)
-        verdicts: list[Verdict] = []
-        if self.settings.checked:
-            try:
-                verdicts = bust(
-                    ligand, docked.coords[: self.settings.checked], self.receptor_file
-                )
-            except MissingExtra:
-                verdicts = []
-        file = self._poses / f"{stem}.sdf"
+        verdicts = self._verdicts(ligand, result)
+        file = self.directory / "poses" / f"{file_name(row.index, row.name)}.sdf"
         write_sdf(file, row.name, ligand, result, verdicts)
         if self.settings.complexes:
-            receptor = self.docker.receptor
-            write_complex(self._poses / f"{stem}_complex.pdb", receptor, ligand, docked.coords[0])
+            whole = file.with_name(f"{file.stem}_complex.pdb")
+            write_complex(whole, self.docker.receptor, ligand, docked.coords[0])
         first = verdicts[0] if verdicts else None
         where = file.relative_to(self.directory).as_posix()
         return docked_row(row.index, row.name, ligand, result, where, first)
+
+    def _verdicts(self, ligand: Ligand, result: Result) -> list[Verdict]:
+        if not self.settings.checked or result.docked is None:
+            return []
+        try:
+            with pdb_file(self.receptor_file) as judged:
+                return bust(ligand, result.docked.coords[: self.settings.checked], judged)
+        except MissingExtra:
+            return []
+
+
+class Teller:
+    """Tells of progress from the rows that are there, whoever wrote them.
+
+    Args:
+        parts: the library.
+        on_ligand: is told.
+    """
+
+    def __init__(self, parts: LibraryParts, on_ligand: OnLigand) -> None:
+        self.parts, self.on_ligand = parts, on_ligand
+        self._first = 0
+        self._seen: set[int] = set()
+
+    def __call__(self, part: int) -> None:
+        """Look for rows not told of yet.
+
+        Args:
+            part: that this process has come to; others are not far from it.
+        """
+        for number in range(self._first, part + _AHEAD):
+            if number not in self._seen and self.parts.record(number).exists():
+                self._seen.add(number)
+                rows = self.parts.read_rows(number)
+                self.on_ligand(len(rows), sum(row.status == "failed" for row in rows))
+        while self._first in self._seen:
+            self._seen.discard(self._first)
+            self._first += 1
+
+    def look(self) -> None:
+        """Look for the rows of other processes."""
+        first = -1
+        while first != self._first:
+            first = self._first
+            self(first)
+
+
+@contextmanager
+def _watching(teller: Teller | None) -> Iterator[None]:
+    """Tell of progress every second while other processes work."""
+    if teller is None:
+        yield
+        return
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(1.0):
+            teller.look()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        teller.look()
 
 
 def file_name(index: int, name: str) -> str:

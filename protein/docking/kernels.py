@@ -6,8 +6,8 @@ tensor forms are the reference these are tested against, and serve other devices
 evaluation costs microseconds here, padding costs nothing, and no pose feels those beside it.
 Arithmetic is in double precision.
 
-Import only where Numba is installed; `protein.docking.compiled` decides. All is in one file because
-Numba looks at the file of a function alone to tell whether its kept code is stale.
+Import only where Numba is installed; `protein.docking.compiled` decides. All is in one file
+because Numba looks at the file of a function alone to tell whether its kept code is stale.
 """
 
 from __future__ import annotations

@@ -56,6 +56,38 @@ class LigandRow:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class LigandRecord:
+    """One record of a ligand source, not yet understood.
+
+    Attributes:
+        index: position in the source, from 0.
+        name: unique name.
+        title: name as the record has it.
+        text: of the record.
+        kind: its format: ``sdf``, ``mol2``, ``smi`` or ``csv``.
+    """
+
+    index: int
+    name: str
+    title: str
+    text: str
+    kind: str
+
+    def read(self, settings: LigandSettings = LIMITS) -> LigandRow:
+        """Its molecule, or why there is none.
+
+        Args:
+            settings: limits.
+        """
+        tags = sdf_tags(self.text) if self.kind == "sdf" else {}
+        try:
+            ligand = _parse(self.text, self.kind, self.name, settings)
+        except InputError as error:
+            return LigandRow(self.index, self.name, None, str(error), self.title, tags)
+        return LigandRow(self.index, self.name, ligand, "", self.title, tags)
+
+
 def read_ligands(
     source: str | os.PathLike[str], settings: LigandSettings = LIMITS
 ) -> Iterator[LigandRow]:
@@ -72,23 +104,38 @@ def read_ligands(
     Raises:
         InputError: the source itself cannot be read or holds no record.
     """
+    if _kind(Path(source)) is None:
+        yield _row_of_smiles(str(source), Path(source), settings)
+        return
+    for record in ligand_records(source):
+        yield record.read(settings)
+
+
+def ligand_records(source: str | os.PathLike[str]) -> Iterator[LigandRecord]:
+    """Records of a source as text, for those who need only some of its molecules.
+
+    Args:
+        source: as for ``read_ligands``.
+
+    Yields:
+        One per record, in order.
+
+    Raises:
+        InputError: the source itself cannot be read or holds no record.
+    """
     path = Path(source)
     kind = _kind(path)
     if kind is None:
-        yield _row_of_smiles(str(source), path)
+        _row_of_smiles(str(source), path, LIMITS)  # alone, a bad one is an error and no row
+        yield LigandRecord(0, "ligand", "", str(source), "smi")
         return
     taken: Counter[str] = Counter()
     index = -1
-    for index, (name, record) in enumerate(_records(path, kind)):
+    for index, (name, text) in enumerate(_records(path, kind)):
         base = name.strip() or f"{_stem(path)}_{index + 1}"
         taken[base] += 1
         unique = base if taken[base] == 1 else f"{base}_{taken[base]}"
-        tags = sdf_tags(record) if kind == "sdf" else {}
-        try:
-            ligand = _parse(record, kind, unique, settings)
-            yield LigandRow(index, unique, ligand, "", name.strip(), tags)
-        except InputError as error:
-            yield LigandRow(index, unique, None, str(error), name.strip(), tags)
+        yield LigandRecord(index, unique, name.strip(), text, kind)
     if index < 0:
         raise InputError(f"{path}: holds no molecule; give a file with at least one record")
 
@@ -124,11 +171,11 @@ def sdf_tags(record: str) -> dict[str, str]:
     return tags
 
 
-def _row_of_smiles(text: str, path: Path) -> LigandRow:
+def _row_of_smiles(text: str, path: Path, settings: LigandSettings) -> LigandRow:
     looks_like_file = path.suffix.lower() in (*LIGAND_SUFFIXES, ".gz", ".pdb", ".pdbqt")
     if looks_like_file or not text.strip():
         raise InputError(f"{text}: no such ligand file; check the path")
-    return LigandRow(0, "ligand", ligand_from_smiles(text))
+    return LigandRow(0, "ligand", ligand_from_smiles(text, settings=settings))
 
 
 def _kind(path: Path) -> str | None:

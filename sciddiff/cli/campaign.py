@@ -128,8 +128,9 @@ class Campaign:
         self._write()
 
     def _write(self) -> None:
-        # Written beside and renamed: a full disk must not damage what is recorded.
-        partial = self.directory / f".{RECORD}.partial"
+        # Written beside and renamed: a full disk must not damage what is recorded. Processes of
+        # one campaign write each their own.
+        partial = self.directory / f".{RECORD}.{os.getpid()}.partial"
         partial.write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, self.directory / RECORD)
 

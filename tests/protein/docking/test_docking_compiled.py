@@ -113,9 +113,9 @@ def test_padding_and_threads_change_no_bit(packed):
     batch, energy, pose = packed([0, 1, 2])
     together = minimize(batch, energy, pose, settings)
     for i in range(3):
-        small = packed([i])
-        alone = minimize(*small[:2], small[2], settings)
-        n = small[0].reference.shape[1]
+        one, its_energy, its_pose = packed([i])
+        alone = minimize(one, its_energy, its_pose, settings)
+        n = one.reference.shape[1]
         assert torch.equal(together.energy[i], alone.energy[0])
         assert torch.equal(together.coords[i, :, :n], alone.coords[0])
     before = torch.get_num_threads()
