@@ -54,6 +54,8 @@ class ForecastDomain(Domain):
         spectral: Weight of the score of spherical-harmonic coefficients, head `crps`.
         rollout: Law of the number of steps practised in a row, head `crps`: {steps: probability}.
         parametrization: What the network's output is: `edm`, or `velocity` for flow matching.
+        spread: Factor of the noise that forecasts of head `crps` start from; above 1 it widens
+            ensembles that are too sure. Choose it on days kept aside; training does without.
     """
 
     name = "forecast"
@@ -70,7 +72,10 @@ class ForecastDomain(Domain):
         spectral: float = 0.0,
         rollout: dict[int, float] | None = None,
         parametrization: Literal["edm", "velocity"] = "edm",
+        spread: float = 1.0,
     ) -> None:
+        if not spread > 0:
+            raise InputError(f"domain.spread {spread}: must be positive; 1 leaves the noise as is")
         if head not in HEADS:
             raise InputError(f"domain.head {head!r}: unknown; use {' or '.join(HEADS)}")
         if parametrization not in ("edm", "velocity"):
@@ -83,6 +88,7 @@ class ForecastDomain(Domain):
         self.weights = {**CHANNEL_WEIGHTS, **(weights or {})}
         self.noise, self.members, self.alpha = noise or White(), members, alpha
         self.spectral, self.rollout = spectral, rollout or {1: 1.0}
+        self.spread = spread
 
     def path(self) -> ProductPath:
         """Straight, Gaussian; weighted by area and channel where the training data are there."""

@@ -139,6 +139,8 @@ class Forecaster:
                 f"head {self.head}: these weights were trained for {self.spec.head}; "
                 "leave --head out, or name another --model"
             )
+        # Models exported before there was a factor, and domains of others, have none.
+        self.spread = float(getattr(self.model.domain, "spread", 1.0))
         self._forcings = Forcings(Grid.parse(self.spec.grid))
         self._remembered: tuple[Any, Tensor] | None = None
 
@@ -219,7 +221,7 @@ class Forecaster:
             raise InputError("head crps: cannot be guided; use a diffusion model")
         path = self._path
         source = Streams(streams.seed, streams.indices.to(self.device))
-        noise = path.prior(batch.x["fields"], source, batch.layouts["fields"])
+        noise = self.spread * path.prior(batch.x["fields"], source, batch.layouts["fields"])
         x = {"fields": path.first_state(noise)}
         return self.denoiser(x, noise.new_zeros(batch.size), batch)["fields"].data
 
