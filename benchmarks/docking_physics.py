@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.vina_reference import VinaReference
 from protein.docking.box import box_around
+from protein.docking.confidence.ranker import find_ranker
 from protein.docking.dock import Docked, DockSettings, dock
 from protein.docking.library import Docker, LibrarySettings
 from protein.docking.ligand import Ligand, LigandSettings, fresh_conformers
@@ -38,10 +39,11 @@ from protein.docking.metrics import bust, success_interval, symmetric_rmsd
 from protein.docking.pockets import find_pockets
 from protein.docking.receptor import Receptor, read_receptor
 from protein.docking.search import SearchSettings
+from sciddiff.calibration import auroc, brier, expected_calibration_error
 from sciddiff.errors import InputError
 
 FIELDS = ("id", "status", "atoms", "torsions", "energy", "top1", "best9", "valid",
-          "failed", "cpu", "reason")  # fmt: skip
+          "failed", "cpu", "reason", "rmsds", "confidences")  # fmt: skip
 CRYSTAL_RINGS = LigandSettings(max_ring=1000)
 
 
@@ -63,6 +65,7 @@ def main() -> None:
     parser.add_argument("--blind", action="store_true", help="into the sites of the pocket finder")
     parser.add_argument("--sites", type=int, default=5, help="of the pocket finder")
     parser.add_argument("--effort", default="normal", help="of the blind search")
+    parser.add_argument("--ranker", help="order by confidence: a model folder, or shipped weights")
     parser.add_argument("--macrocycles", action="store_true", help="dock them with rigid rings")
     parser.add_argument("-o", "--out", type=Path)
     args = parser.parse_args()
@@ -94,6 +97,7 @@ def _row(args: argparse.Namespace, name: str) -> dict[str, object]:
         ligand = read_ligand(folder / "ligand.sdf", settings)
         receptor = read_receptor(folder / "protein.pdb")
         box = box_around(ligand.require_coords())
+        sure = None
         start = time.process_time()
         if args.method == "vina":
             conformer = fresh_conformers(ligand, 1, args.seed)[0]
@@ -105,7 +109,9 @@ def _row(args: argparse.Namespace, name: str) -> dict[str, object]:
         else:
             search = SearchSettings(chains=args.chains, rounds=args.rounds)
             settings = DockSettings(seed=args.seed, conformers=args.conformers, search=search)
-            docked = dock(ligand, receptor, box, settings)
+            ranker = find_ranker(args.ranker or "none")
+            docked = dock(ligand, receptor, box, settings, ranker=ranker)
+            sure = docked.confidence
             coords, energies = docked.coords, docked.affinity
         cpu = time.process_time() - start
     except (InputError, ValueError, RuntimeError) as error:
@@ -117,6 +123,8 @@ def _row(args: argparse.Namespace, name: str) -> dict[str, object]:
         "energy": round(float(energies[0]), 3), "top1": round(float(rmsd[0]), 3),
         "best9": round(float(rmsd[:9].min()), 3), "valid": int(verdict.valid),
         "failed": " ".join(verdict.failed), "cpu": round(cpu, 1),
+        "rmsds": " ".join(f"{x:.3f}" for x in rmsd),
+        "confidences": "" if sure is None else " ".join(f"{x:.4f}" for x in sure),
     }  # fmt: skip
 
 
@@ -147,6 +155,22 @@ def _table(files: list[Path]) -> None:
             f"best of 9 {_rate(best, n)}", f"valid {_rate(sound, n)}",
             f"CPU mean {np.mean(cpu):.1f} s median {np.median(cpu):.1f} s",
         ]))  # fmt: skip
+        _calibration([row for row in good if row.get("confidences")])
+
+
+def _calibration(rows: list[dict[str, str]]) -> None:
+    """How good the confidences of all poses are, and those of the first poses."""
+    if not rows:
+        return
+    pairs = [
+        [(float(p), float(r) < 2) for p, r in
+         zip(row["confidences"].split(), row["rmsds"].split(), strict=True)]
+        for row in rows
+    ]  # fmt: skip
+    for name, chosen in (("all poses", sum(pairs, [])), ("first poses", [x[0] for x in pairs])):
+        p, y = zip(*chosen, strict=True)
+        print(f"    {name}: n {len(p)}, AUROC {auroc(p, y):.3f}, calibration error "
+              f"{expected_calibration_error(p, y):.3f}, Brier {brier(p, y):.3f}")
 
 
 def _rate(hits: int, n: int) -> str:

@@ -58,7 +58,7 @@ def minimize(
     Returns:
         Poses, coordinates `[L, P, N, 3]`, energies `[L, P]`, gradients `[L, P, 6 + T]`.
     """
-    from protein.docking import kernels
+    from protein.docking import kernels, leaf_kernels
 
     at, turn, twist = (x.detach().contiguous().clone() for x in pose)
     size, poses, _ = at.shape
@@ -68,7 +68,7 @@ def minimize(
     out = [t.numpy() for t in (at, turn, twist, x, value, slope)]
     ligands, metric = _ligands(batch), np.ones((size, batch.dofs))
     reference, start, axis, *_, atoms, turns = ligands
-    kernels.metrics(reference, start, axis, batch.moved.numpy(), atoms, turns, metric)
+    leaf_kernels.metrics(reference, start, axis, batch.moved.numpy(), atoms, turns, metric)
     given = (
         evaluations, float(cap), ligands, _grids(grids), _pairs(pairs), metric,
         limits.double().numpy(),
@@ -115,7 +115,7 @@ def interaction(
         weights: of the terms.
         cap: soft core, kcal/mol per atom.
     """
-    from protein.docking import kernels
+    from protein.docking import leaf_kernels
 
     size, poses, atoms, _ = coords.shape
     terms, energy = coords.new_zeros(size, poses, 5), coords.new_zeros(size, poses, atoms)
@@ -125,7 +125,7 @@ def interaction(
         len(receptor_coords) == 1, *_type_pairs(), weights.pair().double().numpy(), float(cap),
     )  # fmt: skip
     out = (terms.numpy(), energy.numpy())
-    _share(size * poses, lambda begin, end: kernels.interaction(begin, end, *given, *out))
+    _share(size * poses, lambda begin, end: leaf_kernels.interaction(begin, end, *given, *out))
     return terms, energy
 
 
@@ -133,9 +133,9 @@ def interaction(
 def _installed() -> bool:
     if find_spec("numba") is None:
         return False
-    from numba import config
+    from numba.core import config
 
-    return not bool(config.DISABLE_JIT)
+    return not bool(getattr(config, "DISABLE_JIT", False))
 
 
 @lru_cache(maxsize=1)

@@ -22,7 +22,6 @@ from protein.docking.receptor import Receptor
 from protein.docking.search import Found, SearchSettings, search
 from sciddiff.streams import Streams
 
-
 JUDGED = 24
 """Poses of least energy that a ranker judges."""
 

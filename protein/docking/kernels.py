@@ -6,43 +6,30 @@ tensor forms are the reference these are tested against, and serve other devices
 evaluation costs microseconds here, padding costs nothing, and no pose feels those beside it.
 Arithmetic is in double precision.
 
-Import only where Numba is installed; `protein.docking.compiled` decides. All is in one file
-because Numba looks at the file of a function alone to tell whether its kept code is stale.
+Import only where Numba is installed; `protein.docking.compiled` decides. Loops that call others
+share their file because Numba looks at the file of a function alone to tell whether its kept code
+is stale; those that call no other are in `protein.docking.leaf_kernels`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import cos, exp, sin, sqrt
-from typing import Any, TypeVar
+from math import cos, sin, sqrt
+from typing import Any
 
-import numba
 import numpy as np
 
 from protein.docking.energy.grid import WALL
 from protein.docking.energy.intramolecular import BINS
+from protein.docking.leaf_kernels import CUTOFF2, compile_loop
 
-# Squared distance beyond which a pair has no energy, Å².
-_CUTOFF2 = 64.0
 _WALL = WALL
 _BINS = float(BINS)
 _ARMIJO = 1e-4
 _FIRST = 0.1
 _SMALLEST = 1e-3
 
-_F = TypeVar("_F", bound=Callable[..., Any])
 
-
-def _compile(function: _F) -> _F:
-    # No relaxed arithmetic: what the compiler inlines differs between a first compilation and one
-    # from its cache, and with fused products results would differ with it.
-    try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    except RuntimeError:  # no folder to keep compiled code in: compile in every process
-        return numba.njit(nogil=True, error_model="numpy")(function)
-
-
-@_compile
+@compile_loop
 def place(
     translation: Any, rotation: Any, torsions: Any, reference: Any, start: Any, axis: Any,
     fragment: Any, parent: Any, n: int, turns: int, motion: Any, shift: Any, x: Any,
@@ -94,7 +81,7 @@ def place(
             )
 
 
-@_compile
+@compile_loop
 def field(
     x: Any, n: int, values: Any, base: int, shape: Any, origin: Any, spacing: float, channel: Any,
     first: Any, second: Any, row: Any, pairs: int, table: Any, cap: float, g: Any,
@@ -145,7 +132,7 @@ def field(
         a, b = first[k], second[k]
         d0, d1, d2 = x[a, 0] - x[b, 0], x[a, 1] - x[b, 1], x[a, 2] - x[b, 2]
         square = d0 * d0 + d1 * d1 + d2 * d2
-        if square >= _CUTOFF2:
+        if square >= CUTOFF2:
             continue
         scaled = square * _BINS
         low_bin = int(scaled)
@@ -169,7 +156,7 @@ def field(
     return total
 
 
-@_compile
+@compile_loop
 def pull(
     x: Any, g: Any, translation: Any, rotation: Any, n: int, turns: int, bonds: Any,
     fragment: Any, parent: Any, sums: Any, out: Any,
@@ -215,7 +202,7 @@ def pull(
         out[5 + f] = (a0 * w0 + a1 * w1 + a2 * w2) / max(length, 1e-6)
 
 
-@_compile
+@compile_loop
 def move(
     translation: Any, rotation: Any, torsions: Any, step: Any, turns: int,
     new_translation: Any, new_rotation: Any, new_torsions: Any,
@@ -239,34 +226,7 @@ def move(
         new_torsions[t] = torsions[t] + step[6 + t]
 
 
-@_compile
-def metrics(
-    reference: Any, start: Any, axis: Any, moved: Any, atoms: Any, turns: Any, out: Any
-) -> None:
-    """Mean squared displacement by a unit of each coordinate, `out [L, 6 + T]`, Å²."""
-    for m in range(len(out)):
-        n = atoms[m]
-        square = 0.0
-        for k in range(n):
-            for i in range(3):
-                square += reference[m, k, i] ** 2
-        for i in range(3):
-            out[m, i] = 1.0
-            out[m, 3 + i] = max(2.0 / 3.0 * square / n, 0.5)
-        for t in range(turns[m]):
-            total = 0.0
-            for k in range(n):
-                if moved[m, t, k] > 0.5:
-                    along = arm = 0.0
-                    for i in range(3):
-                        d = reference[m, k, i] - start[m, t, i]
-                        arm += d * d
-                        along += d * axis[m, t, i]
-                    total += arm - along * along
-            out[m, 6 + t] = max(total / n, 0.1)
-
-
-@_compile
+@compile_loop
 def restart(metric: Any, gradient: Any, size: int, inverse: Any) -> None:
     """First inverse Hessian: a short step down the gradient of the metric."""
     square = 0.0
@@ -279,7 +239,7 @@ def restart(metric: Any, gradient: Any, size: int, inverse: Any) -> None:
         inverse[i, i] = scale / metric[i]
 
 
-@_compile
+@compile_loop
 def downhill(inverse: Any, gradient: Any, size: int, limits: Any, out: Any) -> float:
     """The next direction, `-H g` shortened to the limits; returns its product with `g` before."""
     product, excess = 0.0, 1.0
@@ -295,7 +255,7 @@ def downhill(inverse: Any, gradient: Any, size: int, limits: Any, out: Any) -> f
     return product
 
 
-@_compile
+@compile_loop
 def update(
     inverse: Any, metric: Any, step: Any, change: Any, size: int, fresh: bool, hy: Any
 ) -> None:
@@ -332,7 +292,7 @@ def update(
             )
 
 
-@_compile
+@compile_loop
 def minimize(
     begin: int, end: int, evaluations: int, cap: float,
     ligand: Any, grid: Any, pairs: Any, metric: Any, limits: Any,
@@ -359,20 +319,13 @@ def minimize(
         m, p = index // poses, index % poses
         n, turns = atoms[m], turns_of[m]
         size = turns + 6
-        for i in range(3):
-            at[i] = translation[m, p, i]
-            for j in range(3):
-                turn[i, j] = rotation[m, p, i, j]
-        for t in range(turns):
-            twist[t] = torsions[m, p, t]
+        at[:], turn[:], twist[:turns] = translation[m, p], rotation[m, p], torsions[m, p, :turns]
         place(at, turn, twist, reference[m], start[m], axis[m], fragment[m], parent[m], n, turns,
               motion, shift, x)  # fmt: skip
         now = field(x, n, values, base[m], shape[m], origin[m], spacing[m], channel[m], first[m],
                     second[m], row[m], count[m], table, cap, g)  # fmt: skip
         pull(x, g, at, turn, n, turns, bonds[m], fragment[m], parent[m], sums, slope_now)
-        for k in range(n):
-            for i in range(3):
-                coords[m, p, k, i] = x[k, i]
+        coords[m, p, :n] = x[:n]
         restart(metric[m], slope_now, size, inverse)
         downhill(inverse, slope_now, size, limits, direction)
         alpha, fresh, stuck = 1.0, True, False
@@ -395,15 +348,8 @@ def minimize(
                     slope_now[i] = slope_new[i]
                 update(inverse, metric[m], step, change, size, fresh, hy)
                 now, alpha, fresh, stuck = trial, 1.0, False, False
-                for i in range(3):
-                    at[i] = new_at[i]
-                    for j in range(3):
-                        turn[i, j] = new_turn[i, j]
-                for t in range(turns):
-                    twist[t] = new_twist[t]
-                for k in range(n):
-                    for i in range(3):
-                        coords[m, p, k, i] = x[k, i]
+                at[:], turn[:], twist[:turns] = new_at, new_turn, new_twist[:turns]
+                coords[m, p, :n] = x[:n]
                 lost = downhill(inverse, slope_now, size, limits, direction) >= 0.0
             else:
                 curve = max(trial - now - slope, 1e-12)
@@ -415,20 +361,13 @@ def minimize(
                 restart(metric[m], slope_now, size, inverse)
                 downhill(inverse, slope_now, size, limits, direction)
                 alpha, fresh, stuck = 1.0, True, True
-        for i in range(3):
-            translation[m, p, i] = at[i]
-            for k in range(n, most):
-                coords[m, p, k, i] = at[i]
-            for j in range(3):
-                rotation[m, p, i, j] = turn[i, j]
-        for t in range(turns):
-            torsions[m, p, t] = twist[t]
-        for i in range(size):
-            gradient[m, p, i] = slope_now[i]
+        translation[m, p], rotation[m, p], torsions[m, p, :turns] = at, turn, twist[:turns]
+        coords[m, p, n:] = at
+        gradient[m, p, :size] = slope_now[:size]
         energy[m, p] = now
 
 
-@_compile
+@compile_loop
 def evaluate(
     begin: int, end: int, coords: Any, atoms: Any, cap: float, grid: Any, pairs: Any,
     energy: Any, gradient: Any,
@@ -440,55 +379,9 @@ def evaluate(
     x, g = np.empty((most, 3)), np.empty((most, 3))
     for index in range(begin, end):
         m, p = index // poses, index % poses
-        for k in range(atoms[m]):
-            for i in range(3):
-                x[k, i] = coords[m, p, k, i]
+        x[: atoms[m]] = coords[m, p, : atoms[m]]
         energy[m, p] = field(
             x, atoms[m], values, base[m], shape[m], origin[m], spacing[m], channel[m], first[m],
             second[m], row[m], count[m], table, cap, g,
         )  # fmt: skip
-        for k in range(atoms[m]):
-            for i in range(3):
-                gradient[m, p, k, i] = g[k, i]
-
-
-@_compile
-def interaction(
-    begin: int, end: int, x: Any, types: Any, atoms: Any, receptor: Any, kinds: Any, shared: bool,
-    radii: Any, hydrophobic: Any, hbond: Any, weights: Any, cap: float, terms: Any, energy: Any,
-) -> None:  # fmt: skip
-    """The five terms and the energy of each atom over all pairs, for some poses."""
-    poses = x.shape[1]
-    for index in range(begin, end):
-        m, p = index // poses, index % poses
-        r = 0 if shared else m
-        t0 = t1 = t2 = t3 = t4 = 0.0
-        for k in range(atoms[m]):
-            mine = types[m, k]
-            x0, x1, x2 = float(x[m, p, k, 0]), float(x[m, p, k, 1]), float(x[m, p, k, 2])
-            a0 = a1 = a2 = a3 = a4 = 0.0
-            for j in range(receptor.shape[1]):
-                d0 = x0 - receptor[r, j, 0]
-                d1 = x1 - receptor[r, j, 1]
-                d2 = x2 - receptor[r, j, 2]
-                square = d0 * d0 + d1 * d1 + d2 * d2
-                other = kinds[r, j]
-                if square >= _CUTOFF2 or other < 0:
-                    continue
-                d = sqrt(square) - radii[mine, other]
-                a0 += exp(-4.0 * d * d)
-                a1 += exp(-0.25 * (d - 3.0) * (d - 3.0))
-                if d < 0.0:
-                    a2 += d * d
-                if hydrophobic[mine, other]:
-                    a3 += min(max(1.5 - d, 0.0), 1.0)
-                if hbond[mine, other]:
-                    a4 += min(max(d / -0.7, 0.0), 1.0)
-            e = (weights[0] * a0 + weights[1] * a1 + weights[2] * a2 + weights[3] * a3
-                 + weights[4] * a4)  # fmt: skip
-            if e > 0.0 and cap < np.inf:
-                e *= cap / (cap + e)
-            energy[m, p, k] = e
-            t0, t1, t2, t3, t4 = t0 + a0, t1 + a1, t2 + a2, t3 + a3, t4 + a4
-        terms[m, p, 0], terms[m, p, 1], terms[m, p, 2] = t0, t1, t2
-        terms[m, p, 3], terms[m, p, 4] = t3, t4
+        gradient[m, p, : atoms[m]] = g[: atoms[m]]
