@@ -56,6 +56,8 @@ class ForecastDomain(Domain):
         parametrization: What the network's output is: `edm`, or `velocity` for flow matching.
         spread: Factor of the noise that forecasts of head `crps` start from; above 1 it widens
             ensembles that are too sure. Choose it on days kept aside; training does without.
+        conserve: Channels whose area mean a forecast keeps from step to step, such as `mslp`:
+            the mass of the air does not change.
     """
 
     name = "forecast"
@@ -73,6 +75,7 @@ class ForecastDomain(Domain):
         rollout: dict[int, float] | None = None,
         parametrization: Literal["edm", "velocity"] = "edm",
         spread: float = 1.0,
+        conserve: list[str] | None = None,
     ) -> None:
         if not spread > 0:
             raise InputError(f"domain.spread {spread}: must be positive; 1 leaves the noise as is")
@@ -88,7 +91,7 @@ class ForecastDomain(Domain):
         self.weights = {**CHANNEL_WEIGHTS, **(weights or {})}
         self.noise, self.members, self.alpha = noise or White(), members, alpha
         self.spectral, self.rollout = spectral, rollout or {1: 1.0}
-        self.spread = spread
+        self.spread, self.conserve = spread, list(conserve or ())
 
     def path(self) -> ProductPath:
         """Straight, Gaussian; weighted by area and channel where the training data are there."""

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from sciddiff.checkpoint import load
 from sciddiff.errors import InputError
 from weather.data.store import Store
 from weather.data.times import day_of_year
 from weather.forecast.forecaster import Forecaster, SamplingSettings, forecast_streams
+from weather.sphere.grids import Grid
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +160,40 @@ def test_a_guide_steers_the_diffusion_head_only(small_models, initial):
         else:
             with pytest.raises(InputError, match="cannot be guided"):
                 forecaster.step(frames[None], valid, streams, guide)
+
+
+def test_spread_scales_the_noise_of_the_one_step_head(small_models, initial):
+    def noise(spread):
+        forecaster = Forecaster(small_models["crps"])
+        forecaster.spread = spread
+        heard = []
+        forecaster.denoiser.net.register_forward_pre_hook(
+            lambda module, args: heard.append(args[0]["fields"])
+        )
+        _roll(forecaster, initial, [0, 1], leads=1)
+        return heard[0]
+
+    torch.testing.assert_close(noise(1.5), 1.5 * noise(1.0))
+
+
+def test_conserved_channels_keep_their_area_mean(small_models, initial):
+    model = load(small_models["crps"])
+    free = Forecaster(model)
+    names = [channel.name for channel in free.spec.channels]
+    weights = torch.from_numpy(np.array(Grid.parse(free.spec.grid).weights))[:, None]
+
+    def means(forecaster):
+        states = _roll(forecaster, initial, [0, 3])
+        states = torch.cat([initial[0][-1:].expand(1, 2, -1, -1, -1), states])
+        return (weights * states.double()).mean((-1, -2))
+
+    model.domain.conserve = [names[0]]
+    held = means(Forecaster(model))
+    free = means(free)
+    scale = free[0, 0].abs()
+    assert ((held - held[0]).abs()[..., 0] < 1e-5 * scale[0]).all()
+    assert ((free - free[0]).abs()[1:, :, 0] > 1e-4 * scale[0]).all()
+    assert ((held - held[0]).abs()[1:, :, 1:] > 0).all()
+    model.domain.conserve = ["nothing"]
+    with pytest.raises(InputError, match="domain.conserve nothing: not a channel"):
+        Forecaster(model)
