@@ -38,9 +38,9 @@ _log = logging.getLogger(__name__)
 
 EFFORTS: dict[str, SearchSettings | None] = {
     "none": None,
-    "fast": SearchSettings(chains=64, rounds=12),
-    "normal": SearchSettings(chains=128, rounds=30),
-    "thorough": SearchSettings(),
+    "fast": SearchSettings(chains=128, rounds=16),
+    "normal": SearchSettings(),
+    "thorough": SearchSettings(chains=512, rounds=60),
 }
 """Effort of the search beside the proposals of the network; ``none``: proposals alone."""
 

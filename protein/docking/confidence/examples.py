@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class ExampleSettings:
         seed: of conformers and search.
     """
 
-    search: SearchSettings = field(default_factory=lambda: SearchSettings(chains=128, rounds=16))
+    search: SearchSettings = SearchSettings()
     conformers: int = 4
     poses: int = JUDGED
     max_atoms: int = 50
