@@ -93,13 +93,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--keep", default="", metavar="LIST", help="further HETATM groups to keep: GDP,SO4")
     add("--batch", type=count(), default=8, metavar="N", help="ligands at once (default 8)")
-    add(
-        "--check",
-        type=count(0),
-        default=1,
-        metavar="N",
-        help="poses of each ligand that PoseBusters judges, about a second each (default 1)",
-    )
+    add("--check", type=count(0), default=1, metavar="N", help="poses PoseBusters judges (1)")
     add("--no-complex", action="store_true", help="do not write poses with their receptor")
     add_seed(parser)
     add_device(parser)

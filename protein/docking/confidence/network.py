@@ -51,6 +51,9 @@ class PoseRanker(nn.Module):
         self.judge = nn.Sequential(
             nn.Linear(2 * hidden, hidden), nn.SiLU(), nn.Dropout(dropout), nn.Linear(hidden, 2)
         )
+        # What is learned is what the energy gets wrong: it starts from the energy's own order.
+        self.trust = nn.Parameter(torch.ones(()))
+        nn.init.zeros_(self.judge[-1].weight)
 
     def forward(self, batch: PoseBatch) -> tuple[Tensor, Tensor]:
         """Judge.
@@ -74,7 +77,7 @@ class PoseRanker(nn.Module):
         logit, rmsd = self.judge(torch.cat([pooled, pooled - mean[batch.ligand]], dim=-1)).unbind(
             -1
         )
-        return logit, rmsd
+        return logit - self.trust * batch.above, rmsd
 
 
 @final

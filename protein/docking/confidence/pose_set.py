@@ -193,6 +193,7 @@ class PoseBatch(NamedTuple):
         inner_shape: length (Å) and bonds between them `[I, 2]`.
         features: of poses `[P, OWN + SHARED]`.
         weight: Boltzmann weight of each pose among those of its ligand `[P]`.
+        above: energy above the lowest of its ligand `[P]`, at most 6 kcal/mol.
         ligand: which ligand a pose is of `[P]`.
     """
 
@@ -205,10 +206,12 @@ class PoseBatch(NamedTuple):
     inner_shape: Tensor
     features: Tensor
     weight: Tensor
+    above: Tensor
     ligand: Tensor
 
 
 _INNER = 4.5
+_HIGH = 6.0
 
 
 def pack(sets: Sequence[PoseSet], chosen: Sequence[Tensor] | None = None) -> PoseBatch:
@@ -267,5 +270,6 @@ def _flat(s: PoseSet, which: Tensor) -> PoseBatch:
         shape,
         torch.cat([s.own[which], s.shared(which)], dim=-1),
         torch.softmax(-s.energy[which].clamp(max=20.0), 0),
+        (s.energy[which] - s.energy[which].min()).clamp(max=_HIGH),
         torch.zeros(count, dtype=torch.int64),
     )
