@@ -15,8 +15,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     add = parser.add_argument
     add("examples", type=Path, metavar="DIR", help="made by `sciddiff prepare ranker`")
+    add(
+        "--further",
+        type=Path,
+        metavar="DIR",
+        help="other poses of the same complexes, learned from but not measured on",
+    )
     add("-o", "--out", type=Path, required=True, metavar="DIR", help="model folder to write")
-    add("--epochs", type=count(), default=20, metavar="N", help="for each fold (default 20)")
+    add("--epochs", type=count(), default=12, metavar="N", help="for each fold (default 12)")
     add("--folds", type=count(2), default=5, metavar="N", help="of the clusters (default 5)")
     add("--width", type=count(), default=32, metavar="N", help="of the networks (default 32)")
     add_seed(parser)
@@ -39,10 +45,11 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     examples = read_examples(args.examples)
+    further = read_examples(args.further) if args.further else []
     settings = RankerSettings(args.width, epochs=args.epochs, folds=args.folds, seed=args.seed)
     with progress("training", args.epochs * args.folds, show=not args.json) as bar:
         ranker, scores = train_ranker(
-            examples, settings, lambda epoch, loss: bar.advance(1, f"loss {loss:.3f}")
+            examples, settings, lambda _, loss: bar.advance(1, f"loss {loss:.3f}"), further
         )
     clusters = len({e.cluster for e in examples})
     save_ranker(

@@ -53,7 +53,6 @@ class PoseRanker(nn.Module):
         )
         # What is learned is what the energy gets wrong: it starts from the energy's own order.
         self.trust = nn.Parameter(torch.ones(()))
-        nn.init.zeros_(self.judge[-1].weight)
 
     def forward(self, batch: PoseBatch) -> tuple[Tensor, Tensor]:
         """Judge.

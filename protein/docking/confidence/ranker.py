@@ -37,12 +37,14 @@ class Ranker:
 
     Attributes:
         nets: the networks.
+        trust: what a kcal/mol above the lowest energy of the ligand takes from the mean logit.
         slope: of Platt's scaling.
         shift: of it.
         meta: what is known of its making.
     """
 
     nets: Sequence[PoseRanker]
+    trust: float
     slope: float
     shift: float
     meta: Mapping[str, Any]
@@ -52,6 +54,7 @@ class Ranker:
         """P(RMSD < 2 Å) of all poses of a ligand `[K]`."""
         batch = pack([poses])
         logit = torch.stack([net(batch)[0] for net in self.nets]).mean(0).double()
+        logit = logit - self.trust * batch.above.double()
         return torch.sigmoid(self.slope * logit + self.shift).numpy()
 
     def judge(
@@ -111,7 +114,11 @@ def save_ranker(
         "kind": KIND,
         "networks": len(ranker.nets),
         "net_arguments": dict(settings),
-        "calibration": {"slope": ranker.slope, "shift": ranker.shift},
+        "calibration": {
+            "trust": ranker.trust,
+            "slope": ranker.slope,
+            "shift": ranker.shift,
+        },
     }
     return save(directory, state, plain, extra=extra, **facts)
 
@@ -140,7 +147,8 @@ def load_ranker(directory: str | os.PathLike[str]) -> Ranker:
             raise InputError(f"{directory}: {error}; copy the model again") from error
         nets.append(net.eval())
     scale = meta["calibration"]
-    return Ranker(nets, float(scale["slope"]), float(scale["shift"]), meta)
+    trust, slope, shift = (float(scale[name]) for name in ("trust", "slope", "shift"))
+    return Ranker(nets, trust, slope, shift, meta)
 
 
 def find_ranker(name: str | None = None) -> Ranker | None:

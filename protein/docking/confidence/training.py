@@ -3,7 +3,9 @@ r"""Training of the ranker, on poses our own search makes for complexes whose an
 Three losses: the cross-entropy of :math:`P(\mathrm{RMSD} < 2\,\text{Å})`, a softmax over the
 poses of a ligand whose target is spread over the poses closest to the crystal, and the
 logarithm of the RMSD. Complexes of one cluster are in one fold; logits of a fold come from
-networks that never saw its clusters, and Platt's scaling (Platt 1999) is fitted on them.
+networks that never saw its clusters. On these are fitted how much the energy counts beside the
+networks, which are too sure of themselves, by the same softmax, and then Platt's scaling (Platt
+1999) to a probability.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ from sciddiff.errors import InputError
 
 RIGHT = 2.0
 """RMSD below which a pose is right, Å."""
+
+_NEARER = 2.0
+_MOST_TRUST = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +71,13 @@ class RankerSettings:
     """
 
     width: int = 32
-    dropout: float = 0.1
-    epochs: int = 20
+    dropout: float = 0.2
+    epochs: int = 12
     ligands: int = 8
     poses: int = 8
     rate: float = 2e-3
-    decay: float = 0.05
-    listwise: float = 0.5
+    decay: float = 0.2
+    listwise: float = 1.0
     distance: float = 0.2
     folds: int = 5
     seed: int = 0
@@ -129,8 +134,11 @@ def fit(
 def judge(net: PoseRanker, example: Example) -> Judged:
     """What a network says of the poses of a ligand that were not helped."""
     chosen = torch.nonzero(~example.helped).squeeze(-1)
-    logit, _ = net(pack([example.poses], [chosen]))
-    return Judged(logit.double().numpy(), example.rmsd[chosen].double().numpy())
+    batch = pack([example.poses], [chosen])
+    logit, _ = net(batch)
+    return Judged(
+        logit.double().numpy(), example.rmsd[chosen].double().numpy(), batch.above.double().numpy()
+    )
 
 
 def folds(clusters: Sequence[str], count: int) -> NDArray[np.int64]:
@@ -177,6 +185,7 @@ def train_ranker(
     examples: Sequence[Example],
     settings: RankerSettings = RankerSettings(),
     on_epoch: OnEpoch | None = None,
+    further: Sequence[Example] = (),
 ) -> tuple[Ranker, dict[str, Any]]:
     """One network for each fold, trained on the others, and their calibration.
 
@@ -187,6 +196,7 @@ def train_ranker(
         examples: with clusters.
         settings: how.
         on_epoch: told of progress, epochs counted through all folds.
+        further: other poses of the same complexes, learned from but not judged.
 
     Returns:
         The ranker, and scores on the folds that were left out (poses of the search alone).
@@ -204,6 +214,8 @@ def train_ranker(
     judged: list[Judged] = []
     for k in range(settings.folds):
         chosen = [e for e, f in zip(examples, fold, strict=True) if f != k]
+        names = {e.name for e in chosen}
+        chosen += [e for e in further if e.name in names]
 
         def tell(epoch: int, loss: float, first: int = k * settings.epochs) -> None:
             if on_epoch is not None:
@@ -214,10 +226,12 @@ def train_ranker(
         for example, f in zip(examples, fold, strict=True):
             if f == k and bool((~example.helped).any()):
                 judged.append(judge(net, example))
+    trust = energy_weight(judged)
+    judged = [replace(j, logit=j.logit - trust * j.above) for j in judged]
     logits = np.concatenate([j.logit for j in judged])
     slope, shift = platt(logits, np.concatenate([j.rmsd for j in judged]) < RIGHT)
     scores = summary([replace(j, logit=slope * j.logit + shift) for j in judged])
-    return Ranker(nets, slope, shift, {}), scores
+    return Ranker(nets, trust, slope, shift, {}), scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,10 +241,42 @@ class Judged:
     Attributes:
         logit: of P(RMSD < 2 Å) `[K]`.
         rmsd: `[K]`, Å.
+        above: energy above the lowest `[K]`, kcal/mol, as the ranker sees it.
     """
 
     logit: NDArray[np.float64]
     rmsd: NDArray[np.float64]
+    above: NDArray[np.float64]
+
+
+def energy_weight(judged: Sequence[Judged]) -> float:
+    r"""How much a kcal/mol counts beside the logits, to order the poses of a ligand.
+
+    The w that makes the softmax of :math:`b\,(\mathrm{logit} - w\,\mathrm{above})` over the poses
+    of each ligand closest to the truth, over all scales b > 0.
+
+    Args:
+        judged: ligands that the networks never saw.
+    """
+    right = [j for j in judged if float(j.rmsd.min()) < RIGHT and len(j.rmsd) > 1]
+    if not right:
+        return 0.0
+    columns = [torch.from_numpy(np.stack([j.logit, -j.above], axis=-1)) for j in right]
+    targets = [torch.softmax(-_NEARER * torch.from_numpy(j.rmsd), 0) for j in right]
+    weights = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        pairs = zip(columns, targets, strict=True)
+        parts = [-(t * functional.log_softmax(x @ weights, 0)).sum() for x, t in pairs]
+        total = torch.stack(parts).mean() + 1e-4 * weights.square().sum()
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    by_net, by_energy = (max(float(w), 0.0) for w in weights.detach())
+    return min(by_energy / max(by_net, 1e-6), _MOST_TRUST)
 
 
 def summary(judged: Sequence[Judged], best_of: int = 9) -> dict[str, Any]:
@@ -285,7 +331,7 @@ def _loss(
         mine = batch.ligand == number
         near = rmsd[mine]
         if float(near.min()) < RIGHT:
-            target = torch.softmax(-2.0 * near, 0)
+            target = torch.softmax(-_NEARER * near, 0)
             listwise = listwise - (target * functional.log_softmax(logit[mine], 0)).sum()
     return loss + settings.listwise * listwise / len(examples)
 

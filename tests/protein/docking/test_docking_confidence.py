@@ -18,6 +18,7 @@ from protein.docking.confidence.training import (
     Example,
     Judged,
     RankerSettings,
+    energy_weight,
     fit,
     folds,
     judge,
@@ -110,11 +111,25 @@ def _examples(drug, mould, conformer, count: int) -> list[Example]:
 
 def test_it_learns_which_poses_fit_pockets_it_never_saw(drug, mould, conformer):
     examples = _examples(drug, mould, conformer, 12)
-    settings = RankerSettings(width=16, epochs=12, folds=2)
+    settings = RankerSettings(width=16, epochs=18, folds=2)
     ranker, scores = train_ranker(examples, settings)
     assert scores["auroc"] > 0.9
     assert scores["top1"] > 0.7 > scores["top1_energy"] + 0.3
     assert len(ranker.nets) == 2
+
+
+def test_the_weight_of_the_energy_is_the_one_that_orders_poses():
+    rng = np.random.default_rng(0)
+    judged = []
+    for _ in range(50):
+        logit, above = rng.normal(size=12), rng.exponential(size=12)
+        # Distances for which logit - 0.7 above is the answer, at half the scale.
+        rmsd = -0.25 * (logit - 0.7 * above)
+        judged.append(Judged(logit, rmsd - rmsd.min() + 0.5, above))
+    assert energy_weight(judged) == pytest.approx(0.7, abs=0.01)
+    blind = [replace(j, above=rng.exponential(size=12)) for j in judged]
+    assert energy_weight(blind) < 0.2
+    assert energy_weight([replace(j, rmsd=j.rmsd + 9) for j in judged]) == 0.0
 
 
 def test_training_depends_on_the_seed_alone(drug, mould, conformer):
@@ -156,8 +171,8 @@ def test_platt_finds_the_law_that_made_the_data():
 
 def test_summary_of_hand_made_judgements():
     rmsd = np.asarray([5.0, 1.0, 6.0])
-    good = Judged(np.asarray([-2.0, 3.0, -2.0]), rmsd)
-    bad = Judged(np.asarray([0.0, -1.0, 1.0]), np.asarray([1.0, 7.0, 7.0]))
+    good = Judged(np.asarray([-2.0, 3.0, -2.0]), rmsd, np.zeros(3))
+    bad = Judged(np.asarray([0.0, -1.0, 1.0]), np.asarray([1.0, 7.0, 7.0]), np.zeros(3))
     found = summary([good, bad], best_of=2)
     assert found["top1"] == 0.5 and found["top1_energy"] == 0.5
     assert found["best2"] == 1.0 and found["any"] == 1.0
@@ -167,7 +182,7 @@ def test_summary_of_hand_made_judgements():
 
 def test_a_ranker_survives_its_files(tmp_path, drug, imprint, poses):
     torch.manual_seed(0)
-    ranker = Ranker([PoseRanker(8).eval(), PoseRanker(8).eval()], 0.7, -0.2, {})
+    ranker = Ranker([PoseRanker(8).eval(), PoseRanker(8).eval()], 0.4, 0.7, -0.2, {})
     save_ranker(tmp_path / "model", ranker, {"width": 8}, metrics={"auroc": 0.8})
     again = load_ranker(tmp_path / "model")
     s = pose_set(drug, imprint, poses, _energies(drug, imprint, poses))
@@ -183,7 +198,7 @@ def test_a_ranker_survives_its_files(tmp_path, drug, imprint, poses):
 
 def test_docking_orders_poses_by_confidence(drug, imprint, conformer):
     torch.manual_seed(0)
-    ranker = Ranker([PoseRanker(8).eval()], 1.0, 0.0, {})
+    ranker = Ranker([PoseRanker(8).eval()], 0.0, 1.0, 0.0, {})
     settings = DockSettings(poses=3, conformers=1, search=SearchSettings(chains=16, rounds=2))
     box = box_around(conformer)
     plain = dock(drug, imprint, box, settings)

@@ -74,7 +74,7 @@ def test_a_pose_elsewhere_is_refused(drug, conformer, imprint):
 
 def test_a_ranker_judges_the_poses_beside_each_other(drug, conformer, imprint):
     torch.manual_seed(0)
-    ranker = Ranker([PoseRanker(8).eval()], 1.0, 0.0, {})
+    ranker = Ranker([PoseRanker(8).eval()], 0.0, 1.0, 0.0, {})
     poses = np.stack([conformer, conformer + 0.3])
     found = score_poses(drug, poses, imprint, ScoreSettings(conformers=0), ranker)
     energies = PoseEnergies(found.energy, found.affinity, found.intramolecular, found.terms)
