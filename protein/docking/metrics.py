@@ -73,7 +73,7 @@ class Verdict:
     Attributes:
         valid: every check but the RMSD to the crystal passes.
         failed: names of the checks that do not.
-        checks: all of them.
+        checks: all that apply to the molecule.
     """
 
     valid: bool
@@ -143,8 +143,9 @@ def _verdict(runner: Any, pose: "Mol", receptor: str | Path | None) -> Verdict:
     except Exception as error:  # any failure of the judge is a verdict, not a crash
         _log.warning("PoseBusters failed: %s", error)
         return Verdict(False, (type(error).__name__,), {})
-    row = table.iloc[0]
-    checks = {str(name): bool(row[name]) for name in table.columns}
+    # What does not apply to a molecule, such as flatness without rings, has no value.
+    row = table.iloc[0].dropna()
+    checks = {str(name): bool(value) for name, value in row.items()}
     failed = tuple(name for name, passed in checks.items() if not passed)
     return Verdict(not failed, failed, checks)
 

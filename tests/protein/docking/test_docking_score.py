@@ -140,7 +140,8 @@ def test_command_line(tmp_path, files, capsys):
         assert word in row["reason"] and row["affinity"] == ""
     assert rows[3]["affinity"] == rows[4]["affinity"] and rows[3]["record"] == "4"
     assert rows[4]["stereo_kept"] == "yes" and int(rows[4]["contacts"]) > 0
-    assert "confidence" not in rows[0] and "valid" not in rows[0]
+    assert rows[0]["confidence"] == "" and "valid" not in rows[0]
+    assert all(0 < float(row["confidence"]) < 1 for row in rows[3:6])
     kept = list(read_poses(written))
     assert [pose.tags["score"] for pose in kept] == ["0.0", "0.0", "0.4"]
     assert kept[0].tags["affinity"] == rows[3]["affinity"]
