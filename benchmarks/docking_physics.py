@@ -105,7 +105,7 @@ def _row(args: argparse.Namespace, name: str) -> dict[str, object]:
             coords, energies = reference.dock(ligand, conformer, args.exhaustiveness)
         elif args.blind:
             docked = _blind(args, ligand, receptor)
-            coords, energies = docked.coords, docked.affinity
+            sure, coords, energies = docked.confidence, docked.coords, docked.affinity
         else:
             search = SearchSettings(chains=args.chains, rounds=args.rounds)
             settings = DockSettings(seed=args.seed, conformers=args.conformers, search=search)
@@ -131,7 +131,8 @@ def _row(args: argparse.Namespace, name: str) -> dict[str, object]:
 def _blind(args: argparse.Namespace, ligand: Ligand, receptor: Receptor) -> Docked:
     boxes = [site.box for site in find_pockets(receptor, args.sites)]
     settings = LibrarySettings(conformers=args.conformers, effort=args.effort, seed=args.seed)
-    (result,) = Docker(receptor, boxes, settings).dock([ligand], [0])
+    ranker = find_ranker(args.ranker or "none")
+    (result,) = Docker(receptor, boxes, settings, ranker=ranker).dock([ligand], [0])
     if result.docked is None:
         raise InputError(result.error)
     return result.docked
