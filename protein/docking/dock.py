@@ -4,7 +4,8 @@ The baseline that learned proposals and rankings are measured against, and what 
 fresh conformers, a grid, the global search, and the best distinct poses of all conformers.
 """
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
@@ -23,7 +24,11 @@ from protein.docking.search import Found, SearchSettings, search
 from sciddiff.streams import Streams
 
 JUDGED = 24
-"""Poses of least energy that a ranker judges."""
+"""Poses of least energy among which those to report are chosen."""
+
+APART = 1.75
+"""Least RMSD between reported poses, Å, while others are left: close ones are right or wrong
+together."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,12 @@ class Docked:
     terms: NDArray[np.float64]
     confidence: NDArray[np.float64] | None = None
 
+    def taken(self, places: Sequence[int]) -> "Docked":
+        """Some of the poses, in the order given."""
+        index = np.asarray(places, dtype=np.int64)
+        names = [f.name for f in fields(self) if getattr(self, f.name) is not None]
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
+
     @property
     def energies(self) -> PoseEnergies:
         """What a ranker asks for."""
@@ -103,11 +114,8 @@ def dock(
     generator = Streams(settings.seed, torch.arange(count))
     effort = replace(settings.search, chains=chains)
     found = search(batch, energy, [box] * count, generator, effort)
-    if ranker is None:
-        return ranked(ligand, found, settings.poses, settings.search.distinct)
-    most = max(settings.poses, JUDGED)
-    docked = ranked(ligand, found, most, settings.search.distinct)
-    return judged(ligand, near, docked, ranker, settings.poses)
+    docked = ranked(ligand, found, max(settings.poses, JUDGED), settings.search.distinct)
+    return chosen(ligand, near, docked, ranker, settings.poses)
 
 
 def ranked(ligand: Ligand, found: Found, poses: int, distinct: float) -> Docked:
@@ -142,28 +150,33 @@ def ranked(ligand: Ligand, found: Found, poses: int, distinct: float) -> Docked:
     )
 
 
-def judged(
-    ligand: Ligand, receptor: Receptor, docked: Docked, ranker: Ranker, poses: int
+def chosen(
+    ligand: Ligand, receptor: Receptor, docked: Docked, ranker: Ranker | None, poses: int
 ) -> Docked:
-    """Poses by confidence, the surest first.
+    """The poses to report, the best first, that differ from each other where there is a choice.
 
     Args:
         ligand: the molecule.
         receptor: the protein, or its part near the poses.
         docked: poses by energy; more than are wanted, since each is judged beside the others.
-        ranker: the judge.
+        ranker: orders them by confidence; None: by energy.
         poses: to keep.
     """
-    confidence = ranker.judge(ligand, docked.coords, receptor, docked.energies)
-    best = np.argsort(-confidence, kind="stable")[:poses]
-    return Docked(
-        docked.coords[best],
-        docked.energy[best],
-        docked.affinity[best],
-        docked.intramolecular[best],
-        docked.terms[best],
-        confidence[best],
-    )
+    order = np.arange(len(docked.coords))
+    if ranker is not None:
+        confidence = ranker.judge(ligand, docked.coords, receptor, docked.energies)
+        order = np.argsort(-confidence, kind="stable")
+        docked = replace(docked, confidence=confidence)
+    kept: list[int] = []
+    near: list[int] = []
+    for i in order.tolist():
+        others = docked.coords[kept]
+        if not kept or symmetric_rmsd(ligand, others, docked.coords[i]).min() >= APART:
+            kept.append(i)
+        else:
+            near.append(i)
+    some = {*kept[:poses], *near[: max(0, poses - len(kept))]}
+    return docked.taken([i for i in order.tolist() if i in some])
 
 
 def best_rmsd(docked: Docked, ligand: Ligand, first: int = 9) -> float:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from protein.docking.box import Box
 from protein.docking.confidence.ranker import Ranker
-from protein.docking.dock import JUDGED, Docked, DockSettings, judged, ranked
+from protein.docking.dock import JUDGED, Docked, DockSettings, chosen, ranked
 from protein.docking.energy.atom_types import ligand_types
 from protein.docking.energy.grid import Grid, make_grid
 from protein.docking.energy.vina import Score, VinaEnergy
@@ -190,10 +190,8 @@ class Docker:
             relaxed = energy.pairs.evaluate(batch.reference.unsqueeze(1))[0][:, 0].double()
         for ligand, count in zip(ligands, counts, strict=True):
             mine = _entries(found, start, start + count)
-            most = s.poses if self.ranker is None else max(s.poses, JUDGED)
-            docked = ranked(ligand, mine, most, DockSettings().search.distinct)
-            if self.ranker is not None:
-                docked = judged(ligand, self.receptor, docked, self.ranker, s.poses)
+            docked = ranked(ligand, mine, max(s.poses, JUDGED), DockSettings().search.distinct)
+            docked = chosen(ligand, self.receptor, docked, self.ranker, s.poses)
             least = float(relaxed[start : start + count].min())
             strain, sites = docked.intramolecular - least, self._sites(docked)
             results.append(Result(docked, strain=strain, sites=sites))

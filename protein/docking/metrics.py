@@ -5,6 +5,7 @@ over the automorphisms of the molecule, so that a flipped phenyl counts as what 
 """
 
 import logging
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -101,8 +102,22 @@ def bust(
         from posebusters import PoseBusters
     except ImportError as error:
         raise MissingExtra("posebusters", "docking") from error
+    _reopen_log()
     runner = PoseBusters(config="mol" if receptor is None else "dock")
     return [_verdict(runner, ligand.with_coords(c), receptor) for c in coords]
+
+
+def _reopen_log() -> None:
+    """Point RDKit's log at today's stderr, if that of yesterday was closed.
+
+    PoseBusters leaves it at the stderr it met; where that has been replaced since (notebooks,
+    tests), flushing it fails, and PoseBusters reports checks as failed.
+    """
+    import rdkit
+
+    handler = getattr(rdkit, "log_handler", None)
+    if handler is not None and getattr(handler.stream, "closed", False):
+        handler.stream = sys.stderr
 
 
 @contextmanager

@@ -26,7 +26,6 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
-from sciddiff.paths import GaussianPath
 from sciddiff.rare_events import Process
 from sciddiff.streams import Streams, normal
 from weather.extremes.index import IndexMeter
@@ -115,7 +114,7 @@ class ForecastProcess:
             shift = tilt[number] * self._gradient(part, valid, number)
             own = self._own(streams, number, rows)
             noise = normal(shift, own) + shift
-            fields.append(self._from_noise(part["history"], valid, noise))
+            fields.append(self.forecaster.from_noise(part["history"], valid, noise))
             mu, z = shift.flatten(1).double(), noise.flatten(1).double()
             ratios.append((-mu * z + 0.5 * mu**2).sum(1))
             self._told(len(rows))
@@ -126,20 +125,11 @@ class ForecastProcess:
         history = part["history"]
         with torch.enable_grad():
             noise = torch.zeros_like(history[:, -1]).requires_grad_()
-            fields = self._from_noise(history, valid, noise)
+            fields = self.forecaster.from_noise(history, valid, noise)
             so_far = self.meter.add(part["so_far"], fields, number + 1)
             score = self.meter.score(so_far, fields, number + 1)
             (slope,) = torch.autograd.grad(score.sum(), noise)
         return slope
-
-    def _from_noise(self, history: Tensor, valid: Any, noise: Tensor) -> Tensor:
-        """The next state that white noise of unit variance leads to, physical."""
-        forecaster, path = self.forecaster, self._path()
-        batch = forecaster.batch(history, valid)
-        coloured = path.prior_scale * path.noise.color(noise, batch.layouts["fields"])
-        x = {"fields": path.first_state(coloured)}
-        residual = forecaster.denoiser(x, noise.new_zeros(batch.size), batch)["fields"].data
-        return forecaster.spec.advance(history[:, -1], residual)
 
     def _moved(self, state: State, fields: Tensor, number: int) -> State:
         fields = fields.detach()
@@ -151,12 +141,6 @@ class ForecastProcess:
         members = streams.indices[rows].tolist()
         own = forecast_streams(streams.seed, self.start, members, number + 1)
         return Streams(own.seed, own.indices.to(self.forecaster.device))
-
-    def _path(self) -> GaussianPath:
-        path = self.forecaster.denoiser.path["fields"]
-        if not isinstance(path, GaussianPath):
-            raise InputError("model: its path is not Gaussian; export it again")
-        return path
 
     def _told(self, rows: int) -> None:
         if self.on_step is not None:

@@ -248,6 +248,26 @@ class Forecaster:
         x = {"fields": path.first_state(noise)}
         return self.denoiser(x, noise.new_zeros(batch.size), batch)["fields"].data
 
+    def from_noise(self, history: Tensor, valid: Any, noise: Tensor) -> Tensor:
+        """The next state that white noise of unit variance leads to, differentiable in it.
+
+        `step` draws such noise, for the one-step head.
+
+        Args:
+            history: Last states, oldest first, physical, `[B, F, C, H, W]`.
+            valid: Time of the next state: one for all rows, or B of them.
+            noise: `[B, C, H, W]`.
+
+        Returns:
+            Physical fields `[B, C, H, W]`.
+        """
+        batch, path = self.batch(history, valid), self._path
+        coloured = path.prior_scale * path.noise.color(noise, batch.layouts["fields"])
+        x = {"fields": path.first_state(self.spread * coloured)}
+        residual = self.denoiser(x, noise.new_zeros(batch.size), batch)["fields"].data
+        now = history[:, -1]
+        return self._conserve(now, self.spec.advance(now, residual))
+
     def rollout(
         self,
         initial: Tensor,

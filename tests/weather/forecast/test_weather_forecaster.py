@@ -6,6 +6,7 @@ import torch
 
 from sciddiff.checkpoint import load
 from sciddiff.errors import InputError
+from sciddiff.streams import normal
 from weather.data.store import Store
 from weather.data.times import day_of_year
 from weather.forecast.forecaster import Forecaster, SamplingSettings, forecast_streams
@@ -197,3 +198,19 @@ def test_conserved_channels_keep_their_area_mean(small_models, initial):
     model.domain.conserve = ["nothing"]
     with pytest.raises(InputError, match="domain.conserve nothing: not a channel"):
         Forecaster(model)
+
+
+def test_what_a_step_draws_is_what_its_noise_leads_to(small_models, initial):
+    forecaster = Forecaster(load(small_models["crps"]))
+    forecaster.model.domain.spread = 1.4
+    forecaster.model.domain.conserve = [forecaster.spec.channels[1].name]
+    forecaster = Forecaster(forecaster.model)
+    history = forecaster.initial(initial[0], [0, 1])
+    valid = forecaster.spec.after(initial[1], 1)
+    streams = forecast_streams(3, initial[1], [0, 1], 1)
+    noise = normal(history[:, -1], streams).requires_grad_()
+    again = forecaster.from_noise(history, valid, noise)
+    std = torch.tensor(forecaster.spec.std).view(-1, 1, 1)
+    assert ((forecaster.step(history, valid, streams) - again).abs() / std).max() < 1e-4
+    (slope,) = torch.autograd.grad(again[:, 0].sum(), noise)
+    assert float(slope.abs().max()) > 0
