@@ -80,6 +80,34 @@ class PoseRanker(nn.Module):
 
 
 @final
+class Committee(nn.ModuleList):
+    """Rankers whose judgements are averaged.
+
+    Args:
+        members: how many.
+        width: as of `PoseRanker`.
+        hidden: as of it.
+        rounds: as of it.
+        dropout: as of it.
+    """
+
+    def __init__(
+        self,
+        members: int = 5,
+        width: int = 32,
+        hidden: int = 64,
+        rounds: int = 2,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(PoseRanker(width, hidden, rounds, dropout) for _ in range(members))
+
+    def forward(self, batch: PoseBatch) -> tuple[Tensor, Tensor]:
+        """Judge: the means of what `PoseRanker` gives, each `[P]`."""
+        logits, rmsds = zip(*(member(batch) for member in self), strict=True)
+        return torch.stack(logits).mean(0), torch.stack(rmsds).mean(0)
+
+
+@final
 class _Round(nn.Module):
     """Contacts, then messages within the ligand."""
 

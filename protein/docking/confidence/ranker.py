@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from protein.docking.confidence.network import PoseRanker
+from protein.docking.confidence.network import Committee
 from protein.docking.confidence.pose_set import PoseEnergies, PoseSet, pack, pose_set
 from sciddiff import weights
 from sciddiff.errors import InputError
@@ -26,7 +26,7 @@ KIND = "dock-ranker"
 SHIPPED = "dock_ranker"
 """Name of the ranker that ships."""
 
-_NET = "protein.docking.confidence.network.PoseRanker"
+_NET = "protein.docking.confidence.network.Committee"
 _DOMAIN = "protein.docking.domain.DockingDomain"
 
 
@@ -36,14 +36,14 @@ class Ranker:
     """Says how likely each pose of a ligand is within 2 Å of the truth.
 
     Attributes:
-        nets: the networks.
+        net: the networks.
         trust: what a kcal/mol above the lowest energy of the ligand takes from the mean logit.
         slope: of Platt's scaling.
         shift: of it.
         meta: what is known of its making.
     """
 
-    nets: Sequence[PoseRanker]
+    net: Committee
     trust: float
     slope: float
     shift: float
@@ -53,8 +53,7 @@ class Ranker:
     def probabilities(self, poses: PoseSet) -> NDArray[np.float64]:
         """P(RMSD < 2 Å) of all poses of a ligand `[K]`."""
         batch = pack([poses])
-        logit = torch.stack([net(batch)[0] for net in self.nets]).mean(0).double()
-        logit = logit - self.trust * batch.above.double()
+        logit = self.net(batch)[0].double() - self.trust * batch.above.double()
         return torch.sigmoid(self.slope * logit + self.shift).numpy()
 
     def judge(
@@ -100,27 +99,20 @@ def save_ranker(
     """
     from sciddiff.checkpoint import save
 
-    state = {
-        f"{i}.{name}": value
-        for i, net in enumerate(ranker.nets)
-        for name, value in net.state_dict().items()
-    }
     plain = {
         "domain": {"class_path": _DOMAIN},
-        "net": {"class_path": _NET, "init_args": dict(settings)},
+        "net": {"class_path": _NET, "init_args": {"members": len(ranker.net), **settings}},
         "seed": seed,
     }
     extra = {
         "kind": KIND,
-        "networks": len(ranker.nets),
-        "net_arguments": dict(settings),
         "calibration": {
             "trust": ranker.trust,
             "slope": ranker.slope,
             "shift": ranker.shift,
         },
     }
-    return save(directory, state, plain, extra=extra, **facts)
+    return save(directory, ranker.net.state_dict(), plain, extra=extra, **facts)
 
 
 def load_ranker(directory: str | os.PathLike[str]) -> Ranker:
@@ -132,23 +124,17 @@ def load_ranker(directory: str | os.PathLike[str]) -> Ranker:
     Raises:
         InputError: no model, a damaged one, or a model of another kind.
     """
+    from sciddiff.checkpoint import load
+
     meta = weights.describe(directory)
     if meta.get("kind") != KIND:
         raise InputError(f"{directory}: is not a ranker of poses; make one: sciddiff train-ranker")
-    state, _ = weights.read(directory)
-    nets = []
-    for i in range(int(meta["networks"])):
-        net = PoseRanker(**meta["net_arguments"])
-        head = f"{i}."
-        mine = {k.removeprefix(head): v for k, v in state.items() if k.startswith(head)}
-        try:
-            weights.fill(net, mine)
-        except InputError as error:
-            raise InputError(f"{directory}: {error}; copy the model again") from error
-        nets.append(net.eval())
+    net = load(directory).denoiser.net
+    if not isinstance(net, Committee):
+        raise InputError(f"{directory}: its network is no Committee; copy the model again")
     scale = meta["calibration"]
     trust, slope, shift = (float(scale[name]) for name in ("trust", "slope", "shift"))
-    return Ranker(nets, trust, slope, shift, meta)
+    return Ranker(net, trust, slope, shift, meta)
 
 
 def find_ranker(name: str | None = None) -> Ranker | None:

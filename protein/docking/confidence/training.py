@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from protein.docking.confidence.network import PoseRanker
+from protein.docking.confidence.network import Committee, PoseRanker
 from protein.docking.confidence.pose_set import PoseSet, pack
 from protein.docking.confidence.ranker import Ranker
 from sciddiff.calibration import auroc, brier, expected_calibration_error
@@ -210,7 +210,7 @@ def train_ranker(
             f"examples: {len(set(e.cluster for e in examples))} clusters for {settings.folds} "
             "folds; give more complexes, or fewer --folds"
         )
-    nets: list[PoseRanker] = []
+    committee = Committee(settings.folds, settings.width, dropout=settings.dropout).eval()
     judged: list[Judged] = []
     for k in range(settings.folds):
         chosen = [e for e, f in zip(examples, fold, strict=True) if f != k]
@@ -222,7 +222,7 @@ def train_ranker(
                 on_epoch(first + epoch, loss)
 
         net = fit(chosen, replace(settings, seed=settings.seed + k), tell)
-        nets.append(net)
+        committee[k] = net
         for example, f in zip(examples, fold, strict=True):
             if f == k and bool((~example.helped).any()):
                 judged.append(judge(net, example))
@@ -231,7 +231,7 @@ def train_ranker(
     logits = np.concatenate([j.logit for j in judged])
     slope, shift = platt(logits, np.concatenate([j.rmsd for j in judged]) < RIGHT)
     scores = summary([replace(j, logit=slope * j.logit + shift) for j in judged])
-    return Ranker(nets, trust, slope, shift, {}), scores
+    return Ranker(committee, trust, slope, shift, {}), scores
 
 
 @dataclass(frozen=True, eq=False)

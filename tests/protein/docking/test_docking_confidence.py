@@ -11,7 +11,7 @@ pytest.importorskip("Bio")
 
 from protein.docking.box import box_around
 from protein.docking.confidence.examples import read_examples
-from protein.docking.confidence.network import PoseRanker
+from protein.docking.confidence.network import Committee, PoseRanker
 from protein.docking.confidence.pose_set import PoseEnergies, pack, pose_set
 from protein.docking.confidence.ranker import Ranker, find_ranker, load_ranker, save_ranker
 from protein.docking.confidence.training import (
@@ -115,7 +115,7 @@ def test_it_learns_which_poses_fit_pockets_it_never_saw(drug, mould, conformer):
     ranker, scores = train_ranker(examples, settings)
     assert scores["auroc"] > 0.9
     assert scores["top1"] > 0.7 > scores["top1_energy"] + 0.3
-    assert len(ranker.nets) == 2
+    assert len(ranker.net) == 2
 
 
 def test_the_weight_of_the_energy_is_the_one_that_orders_poses():
@@ -182,7 +182,7 @@ def test_summary_of_hand_made_judgements():
 
 def test_a_ranker_survives_its_files(tmp_path, drug, imprint, poses):
     torch.manual_seed(0)
-    ranker = Ranker([PoseRanker(8).eval(), PoseRanker(8).eval()], 0.4, 0.7, -0.2, {})
+    ranker = Ranker(Committee(2, 8).eval(), 0.4, 0.7, -0.2, {})
     save_ranker(tmp_path / "model", ranker, {"width": 8}, metrics={"auroc": 0.8})
     again = load_ranker(tmp_path / "model")
     s = pose_set(drug, imprint, poses, _energies(drug, imprint, poses))
@@ -198,7 +198,7 @@ def test_a_ranker_survives_its_files(tmp_path, drug, imprint, poses):
 
 def test_docking_orders_poses_by_confidence(drug, imprint, conformer):
     torch.manual_seed(0)
-    ranker = Ranker([PoseRanker(8).eval()], 0.0, 1.0, 0.0, {})
+    ranker = Ranker(Committee(1, 8).eval(), 0.0, 1.0, 0.0, {})
     settings = DockSettings(poses=3, conformers=1, search=SearchSettings(chains=16, rounds=2))
     box = box_around(conformer)
     plain = dock(drug, imprint, box, settings)

@@ -296,7 +296,7 @@ def test_a_run_that_goes_on_makes_its_page_again(tmp_path, chain, drug, conforme
     assert main(words) == 1
     report = tmp_path / "o" / "report.html"
     first = Page(report.read_text(encoding="utf-8")).rows
-    assert [row["data-status"] for row in first] == ["ok", "failed"]
+    assert [row["data-status"] for row in first] == ["valid", "failed"]
     poses = packed(report.read_text(encoding="utf-8"), "docked")
     report.unlink()
     assert main(words) == 1

@@ -10,7 +10,7 @@ import torch
 
 pytest.importorskip("Bio")
 
-from protein.docking.confidence.network import PoseRanker
+from protein.docking.confidence.network import Committee
 from protein.docking.confidence.pose_set import PoseEnergies
 from protein.docking.confidence.ranker import Ranker
 from protein.docking.energy.vina import VinaEnergy
@@ -74,7 +74,7 @@ def test_a_pose_elsewhere_is_refused(drug, conformer, imprint):
 
 def test_a_ranker_judges_the_poses_beside_each_other(drug, conformer, imprint):
     torch.manual_seed(0)
-    ranker = Ranker([PoseRanker(8).eval()], 0.0, 1.0, 0.0, {})
+    ranker = Ranker(Committee(1, 8).eval(), 0.0, 1.0, 0.0, {})
     poses = np.stack([conformer, conformer + 0.3])
     found = score_poses(drug, poses, imprint, ScoreSettings(conformers=0), ranker)
     energies = PoseEnergies(found.energy, found.affinity, found.intramolecular, found.terms)
