@@ -71,7 +71,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.method == "table":
-        _table(args.files)
+        print_table(args.files)
         return
     rows = list(csv.DictReader(args.index.open()))
     chosen = [row for row in rows if row["split"] == args.split][:: args.every]
@@ -138,7 +138,8 @@ def _blind(args: argparse.Namespace, ligand: Ligand, receptor: Receptor) -> Dock
     return result.docked
 
 
-def _table(files: list[Path]) -> None:
+def print_table(files: list[Path]) -> None:
+    """Figures of several files on the complexes they share."""
     tables = [{row["id"]: row for row in csv.DictReader(path.open())} for path in files]
     shared = [name for name in tables[0] if all(name in table for table in tables)]
     print(f"{len(shared)} complexes in common")
