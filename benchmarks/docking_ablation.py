@@ -84,7 +84,7 @@ def _add(file: Path, name: str, arm: str, args: argparse.Namespace, denoiser: De
         return
     row = _row(args.data / args.split / name, arm, args, denoiser, ranker)
     with file.open("a", newline="") as handle:
-        writer = csv.DictWriter(handle, FIELDS)
+        writer: csv.DictWriter[str] = csv.DictWriter(handle, list[str](FIELDS))
         if not there:
             writer.writeheader()
         writer.writerow({"id": name, **row})

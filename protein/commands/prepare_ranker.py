@@ -16,8 +16,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("folder", type=Path, metavar="DIR", help="complexes, as of `sciddiff prepare dock`")
     add("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of examples")
-    add("--chains", type=count(), default=256, metavar="N", help="of the search (default 256)")
-    add("--rounds", type=count(), default=40, metavar="N", help="of the search (default 40)")
+    add("--chains", type=count(), default=512, metavar="N", help="of the search (default 512)")
+    add("--rounds", type=count(), default=60, metavar="N", help="of the search (default 60)")
     add("--max-atoms", type=count(), default=50, metavar="N", help="heavy atoms (default 50)")
     add("--max-torsions", type=count(0), default=14, metavar="N", help="(default 14)")
     add("-j", "--jobs", type=count(), default=1, metavar="N", help="processes (default 1)")

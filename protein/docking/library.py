@@ -40,7 +40,7 @@ EFFORTS: dict[str, SearchSettings | None] = {
     "none": None,
     "fast": SearchSettings(chains=128, rounds=16),
     "normal": SearchSettings(),
-    "thorough": SearchSettings(chains=512, rounds=60),
+    "thorough": SearchSettings(chains=1024, rounds=80),
 }
 """Effort of the search beside the proposals of the network; ``none``: proposals alone."""
 

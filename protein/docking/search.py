@@ -49,8 +49,8 @@ class SearchSettings:
         final: evaluations of the last minimisation.
     """
 
-    chains: int = 256
-    rounds: int = 40
+    chains: int = 512
+    rounds: int = 60
     evaluations: int = 16
     screened: int = 8
     temperature: float = 0.6

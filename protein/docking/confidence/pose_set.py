@@ -47,10 +47,10 @@ class PoseEnergies(NamedTuple):
         terms: unweighted terms of the interaction `[K, 5]`.
     """
 
-    energy: NDArray[np.floating]
-    affinity: NDArray[np.floating]
-    intramolecular: NDArray[np.floating]
-    terms: NDArray[np.floating]
+    energy: NDArray[np.float64]
+    affinity: NDArray[np.float64]
+    intramolecular: NDArray[np.float64]
+    terms: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
