@@ -37,6 +37,7 @@ from protein.docking.ligand import Ligand, LigandSettings, fresh_conformers
 from protein.docking.ligand_files import read_ligand
 from protein.docking.metrics import bust, success_interval, symmetric_rmsd
 from protein.docking.pockets import find_pockets
+from protein.docking.propose import find_proposer
 from protein.docking.receptor import Receptor, read_receptor
 from protein.docking.search import SearchSettings
 from sciddiff.calibration import auroc, brier, expected_calibration_error
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument("--sites", type=int, default=5, help="of the pocket finder")
     parser.add_argument("--effort", default="normal", help="of the blind search")
     parser.add_argument("--ranker", help="order by confidence: a model folder, or shipped weights")
+    parser.add_argument("--model", default="none", help="network that draws poses, with --blind")
     parser.add_argument("--macrocycles", action="store_true", help="dock them with rigid rings")
     parser.add_argument("-o", "--out", type=Path)
     args = parser.parse_args()
@@ -132,7 +134,8 @@ def _blind(args: argparse.Namespace, ligand: Ligand, receptor: Receptor) -> Dock
     boxes = [site.box for site in find_pockets(receptor, args.sites)]
     settings = LibrarySettings(conformers=args.conformers, effort=args.effort, seed=args.seed)
     ranker = find_ranker(args.ranker or "none")
-    (result,) = Docker(receptor, boxes, settings, ranker=ranker).dock([ligand], [0])
+    denoiser = find_proposer(args.model, torch.device("cpu"))
+    (result,) = Docker(receptor, boxes, settings, denoiser, ranker).dock([ligand], [0])
     if result.docked is None:
         raise InputError(result.error)
     return result.docked

@@ -84,7 +84,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="search beside the network's draws (default normal; none: draws alone)",
     )
     add("--no-minimize", dest="minimize", action="store_false", help="leave draws as they are")
-    add("--model", metavar="NAME", help="shipped weights or a model folder; none: search alone")
+    add("--model", metavar="NAME", help="network that draws poses: shipped weights, a model "
+        "folder, or none, the search alone (default: the weights that ship)")  # fmt: skip
     add(
         "--ranker",
         metavar="NAME",
@@ -340,13 +341,10 @@ def _docker_maker(
         shared = max(1, (os.cpu_count() or 1) // args.workers)
         torch.set_num_threads(args.threads or shared)
     from protein.docking.confidence.ranker import find_ranker
+    from protein.docking.propose import find_proposer
 
     ranker = find_ranker(args.ranker)
-    if args.model is None:
-        return lambda receptor, box: Docker(receptor, box, settings, None, ranker)
-    from protein.pretrained import find_model
-
-    denoiser = find_model(args.model, _device(args)).denoiser
+    denoiser = find_proposer(args.model if args.samples else "none", _device(args))
     return lambda receptor, box: Docker(receptor, box, settings, denoiser, ranker)
 
 
@@ -382,7 +380,7 @@ def _plain_request(args: argparse.Namespace, settings: LibrarySettings) -> dict[
 
     return {
         "keep": args.keep,
-        "model": args.model,
+        "model": args.model or "default",
         "ranker": args.ranker or "default",
         "batch": args.batch,
         "check": args.check,

@@ -28,6 +28,9 @@ from sciddiff.samplers import Ancestral
 from sciddiff.sampling import sample
 from sciddiff.state import Batch, State
 
+SHIPPED = "dock_lite"
+"""Name of the flow network that ships."""
+
 # Squared levers by which a turn moves atoms, Å² per radian², and the longest pull of one step.
 _LEVERS = {TRANSLATION: 1.0, ROTATION: 9.0, TORSIONS: 4.0}
 _LONGEST = 4.0
@@ -48,7 +51,7 @@ class ProposeSettings:
 
     samples: int = 32
     steps: int = 10
-    noise: float = 0.0
+    noise: float = 0.5
     guidance: float = 1.0
     temperature: float = 1.0
 
@@ -62,6 +65,27 @@ class ProposeSettings:
                 f"guidance {self.guidance:g}, noise {self.noise:g}: give guidance >= 0 and noise "
                 "between 0 and 1"
             )
+
+
+def find_proposer(name: str | None, device: torch.device) -> Denoiser | None:
+    """A flow network by its name.
+
+    Args:
+        name: of shipped weights, a model folder, ``none``, or None for the one that ships.
+        device: where to put it.
+
+    Raises:
+        InputError: there is no such model, or it is of another kind.
+    """
+    from protein.pretrained import chosen_model, find_model
+
+    chosen = chosen_model(name, SHIPPED)
+    if chosen is None:
+        return None
+    denoiser = find_model(chosen, device).denoiser
+    if not isinstance(denoiser.net, DockNetwork):
+        raise InputError(f"--model {chosen}: is no docking network; train one: sciddiff train")
+    return denoiser
 
 
 def propose(
@@ -95,7 +119,7 @@ def propose(
     net = denoiser.net
     device = next(net.parameters()).device
     batch = batch.to(device)
-    if isinstance(net, DockNetwork):
+    if isinstance(net, DockNetwork):  # read each pocket once, not at every step
         with torch.no_grad():
             batch = batch.with_cond(encoded=net.encode(batch.cond["systems"].to(device)))
     centers = torch.as_tensor(np.stack([site.center for site in sites]), dtype=torch.float32)

@@ -20,7 +20,7 @@ from protein.docking.ligand import fresh_conformers, ligand_from_smiles
 from protein.docking.network import DockNetwork
 from protein.docking.output import write_complex
 from protein.docking.pose import LigandBatch, coordinates
-from protein.docking.propose import ProposeSettings, propose
+from protein.docking.propose import ProposeSettings, find_proposer, propose
 from protein.docking.receptor import Receptor, read_receptor
 from protein.docking.search import SearchSettings
 from protein.docking.templates import Site
@@ -198,3 +198,15 @@ def test_complex_is_read_back(tmp_path, drug, conformer, files):
     assert len(back) == len(receptor) + len(drug)
     np.testing.assert_allclose(back.coords[-len(drug) :], conformer, atol=1e-3)
     assert back.residues[:3] == receptor.residues[:3]
+
+
+def test_the_network_is_found_by_name(monkeypatch):
+    cpu = torch.device("cpu")
+    assert find_proposer("none", cpu) is None and find_proposer(None, cpu) is None
+    with pytest.raises(InputError, match="no docking network"):
+        find_proposer("dock_ranker", cpu)
+    with pytest.raises(InputError, match="neither shipped"):
+        find_proposer("dock_lit", cpu)
+    monkeypatch.setattr("protein.docking.propose.SHIPPED", "dock_lite")
+    found = find_proposer(None, cpu)
+    assert found is not None and isinstance(found.net, DockNetwork)
