@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--sites", type=int, default=5, help="of the pocket finder")
     parser.add_argument("--effort", default="normal", help="of the blind search")
     parser.add_argument("--ranker", help="order by confidence: a model folder, or shipped weights")
-    parser.add_argument("--model", default="none", help="network that draws poses, with --blind")
+    parser.add_argument("--model", help="network that draws poses, with --blind")
     parser.add_argument("--macrocycles", action="store_true", help="dock them with rigid rings")
     parser.add_argument("-o", "--out", type=Path)
     args = parser.parse_args()

@@ -84,8 +84,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="search beside the network's draws (default normal; none: draws alone)",
     )
     add("--no-minimize", dest="minimize", action="store_false", help="leave draws as they are")
-    add("--model", metavar="NAME", help="network that draws poses: shipped weights, a model "
-        "folder, or none, the search alone (default: the weights that ship)")  # fmt: skip
+    add("--model", metavar="NAME", help="network whose draws join the search: dock_lite, which "
+        "ships, or a model folder (default: the search alone)")  # fmt: skip
     add(
         "--ranker",
         metavar="NAME",
@@ -344,7 +344,7 @@ def _docker_maker(
     from protein.docking.propose import find_proposer
 
     ranker = find_ranker(args.ranker)
-    denoiser = find_proposer(args.model if args.samples else "none", _device(args))
+    denoiser = find_proposer(args.model, _device(args))
     return lambda receptor, box: Docker(receptor, box, settings, denoiser, ranker)
 
 
@@ -380,7 +380,7 @@ def _plain_request(args: argparse.Namespace, settings: LibrarySettings) -> dict[
 
     return {
         "keep": args.keep,
-        "model": args.model or "default",
+        "model": args.model,
         "ranker": args.ranker or "default",
         "batch": args.batch,
         "check": args.check,

@@ -28,9 +28,6 @@ from sciddiff.samplers import Ancestral
 from sciddiff.sampling import sample
 from sciddiff.state import Batch, State
 
-SHIPPED = "dock_lite"
-"""Name of the flow network that ships."""
-
 # Squared levers by which a turn moves atoms, Å² per radian², and the longest pull of one step.
 _LEVERS = {TRANSLATION: 1.0, ROTATION: 9.0, TORSIONS: 4.0}
 _LONGEST = 4.0
@@ -71,20 +68,19 @@ def find_proposer(name: str | None, device: torch.device) -> Denoiser | None:
     """A flow network by its name.
 
     Args:
-        name: of shipped weights, a model folder, ``none``, or None for the one that ships.
+        name: of shipped weights, or a model folder; None for no network.
         device: where to put it.
 
     Raises:
         InputError: there is no such model, or it is of another kind.
     """
-    from protein.pretrained import chosen_model, find_model
+    from protein.pretrained import find_model
 
-    chosen = chosen_model(name, SHIPPED)
-    if chosen is None:
+    if name is None:
         return None
-    denoiser = find_model(chosen, device).denoiser
+    denoiser = find_model(name, device).denoiser
     if not isinstance(denoiser.net, DockNetwork):
-        raise InputError(f"--model {chosen}: is no docking network; train one: sciddiff train")
+        raise InputError(f"--model {name}: is no docking network; train one: sciddiff train")
     return denoiser
 
 

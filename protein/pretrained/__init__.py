@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from sciddiff.checkpoint import Model
 
-__all__ = ["chosen_model", "find_model"]
+__all__ = ["find_model"]
 
 
 def find_model(name: str, device: torch.device | str = "cpu") -> Model:
@@ -28,20 +28,3 @@ def find_model(name: str, device: torch.device | str = "cpu") -> Model:
     from sciddiff.checkpoint import load
 
     return load(shipped.find_model(name), device)
-
-
-def chosen_model(name: str | None, default: str) -> str | None:
-    """The model that an option asks for.
-
-    Args:
-        name: given by the user: ``none`` for no model, None for the default.
-        default: a model that may ship.
-
-    Returns:
-        A name or path for `find_model`; None for ``none``, and where the default does not ship.
-    """
-    from sciddiff.shipped import shipped_models
-
-    if name is None and default in {model.name for model in shipped_models()}:
-        return default
-    return None if name in (None, "none") else name

@@ -149,8 +149,10 @@ def find_ranker(name: str | None = None) -> Ranker | None:
     Raises:
         InputError: there is no such model, or it is of another kind.
     """
-    from protein.pretrained import chosen_model
-    from sciddiff.shipped import find_model
+    from sciddiff.shipped import find_model, shipped_models
 
-    chosen = chosen_model(name, SHIPPED)
-    return None if chosen is None else load_ranker(find_model(chosen))
+    if name == "none":
+        return None
+    if name is None and SHIPPED not in {model.name for model in shipped_models()}:
+        return None
+    return load_ranker(find_model(name or SHIPPED))

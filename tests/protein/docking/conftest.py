@@ -8,18 +8,11 @@ import pytest
 
 pytest.importorskip("rdkit")
 
-from protein.docking import propose
 from protein.docking.energy.atom_types import INDEX, TYPES
 from protein.docking.ligand import fresh_conformers, ligand_from_smiles
 from protein.docking.receptor import Receptor
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture(autouse=True)
-def _search_alone(monkeypatch):
-    """No network unless a test names one: its draws take seconds a ligand."""
-    monkeypatch.setattr(propose, "SHIPPED", "none ships")
 
 
 @pytest.fixture(scope="session")
