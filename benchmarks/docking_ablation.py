@@ -7,8 +7,8 @@ Every arm docks the same complexes of a split into the same box (the crystal lig
 side) from the same fresh conformers. `random` minimises as many random poses as the network draws;
 `network` takes draws as they are; `+ energy` guides and minimises them; `+ confidence` orders them
 by the ranker. `search` is the default without a network, `all` joins the network's draws to it.
-Rows go to one CSV for each arm; what is there is not done again. The table gives success, CPU
-seconds, and the paired difference of 10 and 50 steps.
+`fifty_steps` is `network_energy` at 50 steps. Rows go to one CSV for each arm; what is there is
+not done again. The table gives success and CPU seconds on the complexes that all arms share.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.docking_physics import FIELDS, print_table
+from benchmarks.docking_physics import FIELDS, measured, print_table
 from protein.docking.box import Box, box_around
 from protein.docking.confidence.ranker import Ranker, find_ranker
 from protein.docking.dock import JUDGED, Docked, chosen, ranked
@@ -32,7 +32,6 @@ from protein.docking.energy.vina import VinaEnergy, grid_for
 from protein.docking.library import Docker, LibrarySettings
 from protein.docking.ligand import Ligand, fresh_conformers
 from protein.docking.ligand_files import read_ligand
-from protein.docking.metrics import bust, symmetric_rmsd
 from protein.docking.pose import LigandBatch
 from protein.docking.propose import ProposeSettings
 from protein.docking.receptor import Receptor, read_receptor
@@ -101,15 +100,9 @@ def _row(folder: Path, arm: str, args: argparse.Namespace, denoiser: Denoiser,
         cpu = time.process_time() - start
     except InputError as error:
         return {"status": "failed", "reason": " ".join(str(error).split())}
-    rmsd = symmetric_rmsd(ligand, docked.coords, ligand.require_coords())
-    verdict = bust(ligand, docked.coords[:1], folder / "protein.pdb")[0]
-    return {
-        "status": "ok", "atoms": len(ligand), "torsions": len(ligand.tree),
-        "energy": round(float(docked.energy[0]), 3), "top1": round(float(rmsd[0]), 3),
-        "best9": round(float(rmsd[:9].min()), 3), "valid": int(verdict.valid),
-        "failed": " ".join(verdict.failed), "cpu": round(cpu, 2),
-        "rmsds": " ".join(f"{x:.3f}" for x in rmsd), "confidences": "",
-    }  # fmt: skip
+    return measured(
+        ligand, docked.coords, docked.affinity, docked.confidence, cpu, folder / "protein.pdb"
+    )
 
 
 def _dock(ligand: Ligand, receptor: Receptor, box: Box, arm: str, args: argparse.Namespace,

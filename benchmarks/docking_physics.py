@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -118,13 +119,25 @@ def _row(args: argparse.Namespace, name: str) -> dict[str, object]:
         cpu = time.process_time() - start
     except (InputError, ValueError, RuntimeError) as error:
         return {"id": name, "status": "failed", "reason": " ".join(str(error).split())}
+    return {"id": name, **measured(ligand, coords, energies, sure, cpu, folder / "protein.pdb")}
+
+
+def measured(
+    ligand: Ligand,
+    coords: NDArray[np.floating],
+    energies: NDArray[np.floating],
+    sure: NDArray[np.floating] | None,
+    cpu: float,
+    receptor: Path,
+) -> dict[str, object]:
+    """A row of a ligand that was docked, but for its name: poses `[K, N, 3]`, the best first."""
     rmsd = symmetric_rmsd(ligand, coords, ligand.require_coords())
-    verdict = bust(ligand, coords[:1], folder / "protein.pdb")[0]
+    verdict = bust(ligand, coords[:1], receptor)[0]
     return {
-        "id": name, "status": "ok", "atoms": len(ligand), "torsions": len(ligand.tree),
+        "status": "ok", "atoms": len(ligand), "torsions": len(ligand.tree),
         "energy": round(float(energies[0]), 3), "top1": round(float(rmsd[0]), 3),
         "best9": round(float(rmsd[:9].min()), 3), "valid": int(verdict.valid),
-        "failed": " ".join(verdict.failed), "cpu": round(cpu, 1),
+        "failed": " ".join(verdict.failed), "cpu": round(cpu, 2),
         "rmsds": " ".join(f"{x:.3f}" for x in rmsd),
         "confidences": "" if sure is None else " ".join(f"{x:.4f}" for x in sure),
     }  # fmt: skip

@@ -170,12 +170,14 @@ def chosen(
     kept: list[int] = []
     near: list[int] = []
     for i in order.tolist():
+        if len(kept) == poses:
+            break
         others = docked.coords[kept]
         if not kept or symmetric_rmsd(ligand, others, docked.coords[i]).min() >= APART:
             kept.append(i)
         else:
             near.append(i)
-    some = {*kept[:poses], *near[: max(0, poses - len(kept))]}
+    some = {*kept, *near[: poses - len(kept)]}
     return docked.taken([i for i in order.tolist() if i in some])
 
 
