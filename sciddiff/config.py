@@ -59,12 +59,13 @@ Precision = Literal["32", "bf16-mixed", "64"]
 
 @dataclass(frozen=True)
 class OptimSettings:
-    """How parameters move: AdamW (Adam if `weight_decay` is 0) with ramp and decay.
+    """How parameters move: AdamW (Adam if `weight_decay` is 0) or Muon, with ramp and decay.
 
     The rate at step t is `lr * min(t / warmup, 1) / sqrt(max(t / t_ref, 1))` (Karras et al. 2024,
     arXiv 2312.02696, eq. 67) under `decay="inverse_sqrt"`.
 
     Attributes:
+        name: `adam`, or `muon`: orthogonal steps for matrices (`sciddiff.training.muon`).
         lr: Peak learning rate.
         betas: Decay of Adam's first and second moments.
         weight_decay: Decoupled weight decay, on parameters with two dimensions or more.
@@ -74,8 +75,12 @@ class OptimSettings:
             the rate reaches 0 (0: `max_steps` of the trainer).
         grad_clip: Largest norm of the gradient over all parameters; 0 turns clipping off.
         bad_steps: Steps with a non-finite loss or gradient that are skipped before the run stops.
+        momentum: Decay of the momentum of matrices, `muon`.
+        by_adam: Beginnings of the names of matrices that `muon` leaves to Adam, as is usual for
+            the first layer and for embeddings; those with a side below 32 are left to it always.
     """
 
+    name: Literal["adam", "muon"] = "adam"
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
@@ -84,6 +89,8 @@ class OptimSettings:
     t_ref: int = 10_000
     grad_clip: float = 1.0
     bad_steps: int = 3
+    momentum: float = 0.95
+    by_adam: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

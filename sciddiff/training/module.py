@@ -138,8 +138,9 @@ class DenoisingModule(pl.LightningModule):
         return loader(stream, run.trainer.workers)
 
     def configure_optimizers(self) -> Optimizer:
-        """Return Adam or AdamW over every trained parameter."""
-        return make_optimizer(self.named_parameters(), self.experiment.optim)
+        """Return the optimiser of every trained parameter."""
+        named = ((name.removeprefix("net."), p) for name, p in self.named_parameters())
+        return make_optimizer(named, self.experiment.optim)
 
     def transfer_batch_to_device(
         self, batch: Placed, device: torch.device, dataloader_idx: int

@@ -13,6 +13,8 @@ from torch import nn
 from torch.optim import Adam, AdamW, Optimizer
 
 from sciddiff.config import OptimSettings
+from sciddiff.errors import InputError
+from sciddiff.training.muon import Muon
 
 __all__ = ["make_optimizer", "rate"]
 
@@ -39,15 +41,37 @@ def rate(step: int, settings: OptimSettings, max_steps: int = -1) -> float:
 def make_optimizer(
     parameters: Iterable[tuple[str, nn.Parameter]], settings: OptimSettings
 ) -> Optimizer:
-    """Return AdamW, or Adam where nothing decays.
+    """Return AdamW, Adam where nothing decays, or Muon.
 
     Matrices decay; vectors (gains, biases) do not.
 
     Args:
         parameters: Named parameters.
         settings: Rate, moments and decay.
+
+    Raises:
+        InputError: `by_adam` names nothing.
     """
-    trained = [p for _, p in parameters if p.requires_grad]
+    named = [(name, p) for name, p in parameters if p.requires_grad]
+    if settings.name == "muon":
+        for start in settings.by_adam:
+            if not any(name.startswith(start) for name, _ in named):
+                parts = ", ".join(dict.fromkeys(name.split(".")[0] for name, _ in named))
+                raise InputError(f"optim.by_adam: no parameter begins with {start!r}; use {parts}")
+        wide = {
+            name
+            for name, p in named
+            if _is_wide(p) and not name.startswith(tuple(settings.by_adam))
+        }
+        return Muon(
+            [p for name, p in named if name in wide],
+            [p for name, p in named if name not in wide],
+            lr=settings.lr,
+            betas=settings.betas,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+    trained = [p for _, p in named]
     if settings.weight_decay == 0.0:
         return Adam(trained, lr=settings.lr, betas=settings.betas)
     groups = [
@@ -56,3 +80,8 @@ def make_optimizer(
     ]
     kept = [group for group in groups if group["params"]]
     return AdamW(kept, lr=settings.lr, betas=settings.betas)
+
+
+def _is_wide(p: nn.Parameter) -> bool:
+    """Whether a parameter is a matrix for Muon: no vector, and not of a few rows or columns."""
+    return p.ndim >= 2 and min(p.shape[0], p[0].numel()) >= 32

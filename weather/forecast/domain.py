@@ -32,12 +32,17 @@ from sciddiff.schedules import Linear
 from sciddiff.state import Batch, State
 from weather.forecast.advance import FIELDS, advance
 from weather.forecast.spec import HEADS, ForecastSpec, Head
+from weather.forecast.spectral import SpectralCoefficients
 from weather.forecast.training import NO_DATA, ForecastData, ForecastDataSettings
 
 __all__ = ["CHANNEL_WEIGHTS", "ForecastDomain"]
 
 CHANNEL_WEIGHTS = {"z500": 1.2, "mslp": 1.2, "q": 0.6, "tas": 0.8, "tp": 0.4}
 """Weight of a channel in the loss, by its name or its variable's; 1 where it is not named."""
+
+
+SPECTRAL_SAMPLE = 64
+"""Residuals that tell the usual size of spherical-harmonic coefficients."""
 
 
 class ForecastDomain(Domain):
@@ -51,7 +56,8 @@ class ForecastDomain(Domain):
         noise: Law of the noise; None: independent at every point of the grid.
         members: Draws that are scored together, head `crps`.
         alpha: 1: fair score, below: almost fair.
-        spectral: Weight of the score of spherical-harmonic coefficients, head `crps`.
+        spectral: Weight of the score of spherical-harmonic coefficients, all degrees alike (see
+            `weather.forecast.spectral`), head `crps`.
         rollout: Law of the number of steps practised in a row, head `crps`: {steps: probability}.
         parametrization: What the network's output is: `edm`, or `velocity` for flow matching.
         spread: Factor of the noise that forecasts of head `crps` start from; above 1 it widens
@@ -112,16 +118,18 @@ class ForecastDomain(Domain):
 
     def loss_weight(self) -> Tensor:
         """Area times channel, mean 1, `[C, H, 1]`."""
-        spec = self._data.spec
-        by_channel = torch.tensor(
-            [
-                self.weights.get(channel.name, self.weights.get(channel.variable, 1.0))
-                for channel in spec.channels
-            ]
-        )
+        by_channel = self._channel_weights()
         area = torch.from_numpy(np.array(self._data.grid.weights)).float()
         weight = (by_channel / by_channel.mean())[:, None, None] * area[None, :, None]
         return weight / weight.mean()
+
+    def _channel_weights(self) -> Tensor:
+        return torch.tensor(
+            [
+                self.weights.get(channel.name, self.weights.get(channel.variable, 1.0))
+                for channel in self._data.spec.channels
+            ]
+        )
 
     def train_batches(self, epoch: int, seed: int, rank: int, world: int) -> Iterable[Batch]:
         """Batches of the training period."""
@@ -137,10 +145,10 @@ class ForecastDomain(Domain):
             return Denoising()
         terms: list[ScoreTerm] = []
         if self.spectral > 0.0:
-            from weather.sphere.harmonics import SphericalHarmonics
-
-            harmonics = SphericalHarmonics(self._data.grid)
-            terms.append(ScoreTerm(harmonics.analysis, self.spectral, name="spectrum"))
+            sample = self._data.residuals(SPECTRAL_SAMPLE)
+            weights = self._channel_weights()
+            transform = SpectralCoefficients(sample, self._data.grid, weights)
+            terms.append(ScoreTerm(transform, self.spectral, name="spectrum"))
         several = max(self.rollout) > 1
         return ProperScore(
             members=self.members,

@@ -193,6 +193,11 @@ class ForecastData:
         for windows in samples.fixed(self.settings.batch, self.settings.val_samples):
             yield self.batch(windows)
 
+    def residuals(self, count: int) -> Tensor:
+        """A sample of training residuals spread over the period, ``[n, C, H, W]``."""
+        batches = self._train.fixed(self.settings.batch, count)
+        return torch.cat([self.batch(windows).x[FIELDS] for windows in batches])
+
     def batch(self, windows: Windows) -> Batch:
         """Windows as a batch: see `weather.forecast.advance` for its conditions."""
         frames, fields = self.settings.frames, windows.fields

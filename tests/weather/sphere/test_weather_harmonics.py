@@ -180,3 +180,20 @@ def test_copies_and_pickles_are_light_and_work():
     assert len(text) < 1000
     for twin in (pickle.loads(text), copy.deepcopy(harmonics)):
         torch.testing.assert_close(twin.analysis(field), harmonics.analysis(field))
+
+
+def test_agrees_with_torch_harmonics():
+    """Theirs begins in the north and has a mean square of 1 / 4 pi."""
+    torch_harmonics = pytest.importorskip(
+        "torch_harmonics", reason="torch-harmonics is not installed"
+    )
+    harmonics = SphericalHarmonics(Grid("gaussian", 32, 64), 21)
+    field = Streams.first(5, 2).normal(torch.empty(2, 32, 64, dtype=torch.float64))
+    forward = torch_harmonics.RealSHT(32, 64, lmax=22, mmax=22, grid="legendre-gauss")
+    backward = torch_harmonics.InverseRealSHT(32, 64, lmax=22, mmax=22, grid="legendre-gauss")
+    scale = np.sqrt(4 * np.pi)
+    ours = harmonics.analysis(field)
+    torch.testing.assert_close(scale * ours, forward(field.flip(-2)), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        harmonics.synthesis(ours).flip(-2), backward(scale * ours), rtol=0, atol=1e-12
+    )
