@@ -10,7 +10,7 @@ import torch
 
 from sciddiff import checkpoint, config
 from weather.data.channels import parse_channel
-from weather.data.times import find_step
+from weather.data.times import day_of_year, find_step
 from weather.data.writer import Plan, StoreWriter
 from weather.nets.unet import SphericalUNet
 from weather.sphere.grids import Grid
@@ -43,17 +43,29 @@ def noleap_days(times: int, year: int = 3, month: int = 3, day: int = 1) -> np.n
     return np.asarray(cftime.num2date(np.arange(times), units, calendar="noleap"))
 
 
-@pytest.fixture(scope="session")
-def small_store(tmp_path_factory) -> Path:
-    """A prepared store of 120 days."""
-    path = tmp_path_factory.mktemp("world") / "small.zarr"
-    times, fields = noleap_days(120), small_fields(120)
+def write_store(path: Path, fields: np.ndarray) -> Path:
+    """A prepared store of daily fields `[times, C, 16, 32]`."""
+    times = noleap_days(len(fields))
     channels = tuple(parse_channel(name) for name in CHANNELS)
     writer = StoreWriter(path, Plan(channels, Grid.parse(GRID), times, find_step(times)))
     while not writer.finished:
         writer.write(fields[slice(*writer.next_block())])
     writer.finish()
     return path
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory) -> Path:
+    """A prepared store of 120 days."""
+    return write_store(tmp_path_factory.mktemp("world") / "small.zarr", small_fields(120))
+
+
+@pytest.fixture(scope="session")
+def seasonal_store(tmp_path_factory) -> Path:
+    """A prepared store of 420 days that are warmer around the turn of the year, by 3 units."""
+    fields, days = small_fields(420), day_of_year(noleap_days(420))
+    warmer = 3.0 * np.cos(2 * np.pi * days / 365)[:, None, None, None].astype(np.float32)
+    return write_store(tmp_path_factory.mktemp("world") / "seasonal.zarr", fields + warmer)
 
 
 def small_plain(store: Path | str, head: str) -> dict:

@@ -64,6 +64,8 @@ class ForecastDomain(Domain):
             ensembles that are too sure. Choose it on days kept aside; training does without.
         conserve: Channels whose area mean a forecast keeps from step to step, such as `mslp`:
             the mass of the air does not change.
+        relax: Whether area means return to their season as fast as those of the data: keeps
+            forecasts of months from drifting, in a climate that does not change.
     """
 
     name = "forecast"
@@ -82,6 +84,7 @@ class ForecastDomain(Domain):
         parametrization: Literal["edm", "velocity"] = "edm",
         spread: float = 1.0,
         conserve: list[str] | None = None,
+        relax: bool = False,
     ) -> None:
         if not spread > 0:
             raise InputError(f"domain.spread {spread}: must be positive; 1 leaves the noise as is")
@@ -98,6 +101,7 @@ class ForecastDomain(Domain):
         self.noise, self.members, self.alpha = noise or White(), members, alpha
         self.spectral, self.rollout = spectral, rollout or {1: 1.0}
         self.spread, self.conserve = spread, list(conserve or ())
+        self.relax = relax
 
     def path(self) -> ProductPath:
         """Straight, Gaussian; weighted by area and channel where the training data are there."""

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,6 +36,7 @@ from sciddiff.state import Batch
 from sciddiff.streams import Streams
 from weather.data.forcings import FORCINGS, Forcings
 from weather.data.times import label
+from weather.forecast.area_means import AreaMeans
 from weather.forecast.spec import ForecastSpec, Head
 from weather.sphere.grids import Grid
 
@@ -142,10 +142,13 @@ class Forecaster:
             )
         # Models exported before there was a factor, and domains of others, have none.
         self.spread = float(getattr(self.model.domain, "spread", 1.0))
-        grid = Grid.parse(self.spec.grid)
-        self._forcings = Forcings(grid)
-        self._area = torch.from_numpy(np.array(grid.weights)).float()[:, None].to(self.device)
-        self._conserved = self._find(getattr(self.model.domain, "conserve", ()))
+        self._forcings = Forcings(Grid.parse(self.spec.grid))
+        self._means = AreaMeans(
+            self.spec,
+            getattr(self.model.domain, "conserve", ()),
+            getattr(self.model.domain, "relax", False),
+            self.device,
+        )
         self._remembered: tuple[Any, Tensor] | None = None
 
     @property
@@ -207,26 +210,7 @@ class Forecaster:
         now = history[:, -1].to(self.device, torch.float32)
         with torch.no_grad():
             residual = self._draw(batch, streams, guide)
-        return self._conserve(now, self.spec.advance(now, residual))
-
-    def _find(self, names: Sequence[str]) -> list[int]:
-        places = {channel.name: place for place, channel in enumerate(self.spec.channels)}
-        strange = next((name for name in names if name not in places), None)
-        if strange is not None:
-            raise InputError(
-                f"domain.conserve {strange}: not a channel of the model; use some of "
-                f"{', '.join(places)}"
-            )
-        return [places[name] for name in names]
-
-    def _conserve(self, now: Tensor, state: Tensor) -> Tensor:
-        """Give conserved channels the area means they had."""
-        if not self._conserved:
-            return state
-        change = self._area * (now - state)[:, self._conserved]
-        state = state.clone()
-        state[:, self._conserved] += change.mean((-1, -2), keepdim=True)
-        return state
+        return self._means(now, self.spec.advance(now, residual), valid)
 
     def _draw(self, batch: Batch, streams: Streams, guide: Guide | None) -> Tensor:
         if self.head == "diffusion":
@@ -266,7 +250,7 @@ class Forecaster:
         x = {"fields": path.first_state(self.spread * coloured)}
         residual = self.denoiser(x, noise.new_zeros(batch.size), batch)["fields"].data
         now = history[:, -1]
-        return self._conserve(now, self.spec.advance(now, residual))
+        return self._means(now, self.spec.advance(now, residual), valid)
 
     def rollout(
         self,

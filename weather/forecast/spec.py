@@ -23,6 +23,7 @@ from torch import Tensor
 
 from sciddiff.errors import InputError
 from weather.data.channels import Channel
+from weather.data.seasons import SEASON
 
 __all__ = ["HEADS", "ForecastSpec", "Head"]
 
@@ -49,6 +50,8 @@ class ForecastSpec:
         calendar: CF calendar of the training data.
         fingerprint: Checksum of the training data.
         period: First and last time of the training data, ISO 8601.
+        seasons: Annual course of each channel's area mean and its persistence, six numbers a
+            channel (`weather.data.seasons`); empty where the data do not cover a year.
     """
 
     channels: tuple[Channel, ...]
@@ -62,6 +65,7 @@ class ForecastSpec:
     calendar: str = "standard"
     fingerprint: str = ""
     period: tuple[str, ...] = ()
+    seasons: tuple[tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("mean", "std", "tendency_std"):
@@ -75,6 +79,11 @@ class ForecastSpec:
                 raise InputError(
                     f"model data {name}: not finite or not positive; export the model again"
                 )
+        if self.seasons and (
+            len(self.seasons) != len(self.channels)
+            or not all(len(row) == len(SEASON) and np.isfinite(row).all() for row in self.seasons)
+        ):
+            raise InputError("model data seasons: not six numbers a channel; export it again")
         if self.head not in HEADS:
             raise InputError(f"model data head {self.head!r}: unknown; use {' or '.join(HEADS)}")
 
@@ -96,6 +105,7 @@ class ForecastSpec:
             for name in ("mean", "std", "tendency_std"):
                 values[name] = tuple(float(v) for v in data[name])
             values["period"] = tuple(data.get("period", ()))
+            values["seasons"] = tuple(tuple(map(float, row)) for row in data.get("seasons", ()))
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(

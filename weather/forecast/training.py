@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,10 @@ from sciddiff.shipped import find_model
 from sciddiff.state import Batch
 from weather.data.forcings import Forcings
 from weather.data.samples import Samples, Windows
+from weather.data.seasons import fit_seasons
 from weather.data.statistics import Statistics
-from weather.data.store import Store
-from weather.data.times import Period, label
+from weather.data.store import Store, followers, read_array
+from weather.data.times import Period, day_of_year, label
 from weather.forecast.advance import FIELDS, LATER, SCALE
 from weather.forecast.spec import ForecastSpec
 from weather.sphere.grids import Grid
@@ -138,7 +139,16 @@ class ForecastData:
             calendar=store.calendar,
             fingerprint=store.fingerprint,
             period=(label(first), label(last)),
+            seasons=self._seasons(found.channels),
         )
+
+    def _seasons(self, names: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        """Seasons of the area means over the training period; none if it is short of a year."""
+        store = self.store
+        used = len(store) - self._held_out
+        means = read_array(store.group, "moments")[:used, store.select(names), 0]
+        found = fit_seasons(means, day_of_year(store.times[:used]), followers(store)[:used])
+        return () if found is None else tuple(tuple(row) for row in found.tolist())
 
     @property
     def _held_out(self) -> int:

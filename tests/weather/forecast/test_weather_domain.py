@@ -154,6 +154,15 @@ def test_provenance_is_the_spec(small_store):
     assert ForecastSpec.from_meta(spec.to_plain()) == spec
 
 
+def test_a_store_of_a_year_tells_its_seasons(small_store, seasonal_store):
+    assert _domain(small_store).spec.seasons == ()
+    spec = _domain(seasonal_store).spec
+    seasons = np.array(spec.seasons)
+    assert seasons.shape == (5, 6)
+    np.testing.assert_allclose(seasons[:, 1], 3.0, atol=0.1)
+    assert ForecastSpec.from_meta(spec.to_plain()) == spec
+
+
 def test_fine_tuning_keeps_the_statistics_of_a_model(small_store, small_models, small_spec):
     data = ForecastDataSettings(
         store=str(small_store), val_days=20, statistics=small_models["crps"]

@@ -200,6 +200,35 @@ def test_conserved_channels_keep_their_area_mean(small_models, initial):
         Forecaster(model)
 
 
+def test_relaxed_area_means_fade_towards_the_season(small_models, initial):
+    model = load(small_models["crps"])
+    free = Forecaster(model)
+    area = torch.from_numpy(np.array(Grid.parse(free.spec.grid).weights))[:, None]
+    history = free.initial(initial[0], [0, 1])
+    valid = free.spec.after(initial[1], 1)
+    streams = forecast_streams(3, initial[1], [0, 1], 1)
+    model.domain.relax = True
+    with pytest.raises(InputError, match="domain.relax: the model knows no seasons"):
+        Forecaster(model)
+    rows = [
+        [m, 0.1 * s, 0.0, 0.0, 0.0, 0.2 * c]
+        for c, (m, s) in enumerate(zip(free.spec.mean, free.spec.std, strict=True))
+    ]
+    model.meta["data"]["seasons"] = rows
+    held = Forecaster(model)
+    day = (valid.dayofyr - 1) % 365 + 1
+    season = torch.tensor([row[0] + row[1] * np.cos(2 * np.pi * day / 365) for row in rows])
+    plain, led = (f.step(history, valid, streams).double() for f in (free, held))
+    before, after = ((area * state).mean((-1, -2)) - season for state in (plain, led))
+    persistence = torch.tensor([row[5] for row in rows]).double()
+    std = torch.tensor(free.spec.std).double()
+    assert ((after - persistence * before).abs() / std).max() < 1e-4
+    shift = (led - plain) - (after - before)[..., None, None]
+    assert (shift.abs().amax((-1, -2)) / std).max() < 1e-4
+    both = held.step(history, [valid, valid], streams).double()
+    torch.testing.assert_close(both, led, rtol=1e-5, atol=1e-5)
+
+
 def test_what_a_step_draws_is_what_its_noise_leads_to(small_models, initial):
     forecaster = Forecaster(load(small_models["crps"]))
     forecaster.model.domain.spread = 1.4
