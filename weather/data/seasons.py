@@ -39,7 +39,7 @@ def fit_seasons(means: Array, days: NDArray[Any], steps: NDArray[np.bool_]) -> A
     Returns:
         `[C, 6]`, as `SEASON`; None where the data leave out more than a few days of the year.
     """
-    known = np.isfinite(means).all(1)
+    known: NDArray[np.bool_] = np.isfinite(means).all(axis=1)
     steps = (steps & np.append(False, known[:-1]))[known]
     means, days = means[known], days[known]
     if len(np.unique(np.asarray(days).astype(int))) < COVER * YEAR:
@@ -52,12 +52,13 @@ def fit_seasons(means: Array, days: NDArray[Any], steps: NDArray[np.bool_]) -> A
     power = np.square(before).sum(0)
     # A channel that never leaves its course has nothing to fade.
     persistence = np.where(power > 0, (before * after).sum(0) / np.where(power > 0, power, 1), 1)
-    return np.concatenate([curve.T, persistence.clip(0.0, 1.0)[:, None]], 1)
+    both = np.concatenate([curve.T, persistence.clip(0.0, 1.0)[:, None]], 1)
+    return both.astype(np.float64)
 
 
 def season_of(seasons: Array, days: ArrayLike) -> Array:
     """Seasonal area means on days of the year: `[T, C]` of `seasons [C, 6]` and `days [T]`."""
-    return _basis(days) @ seasons[:, :5].T
+    return np.asarray(_basis(days) @ seasons[:, :5].T, dtype=np.float64)
 
 
 def _basis(days: ArrayLike) -> Array:
