@@ -39,7 +39,7 @@ def fit_seasons(means: Array, days: NDArray[Any], steps: NDArray[np.bool_]) -> A
     Returns:
         `[C, 6]`, as `SEASON`; None where the data leave out more than a few days of the year.
     """
-    known: NDArray[np.bool_] = np.isfinite(means).all(axis=1)
+    known = np.asarray(np.isfinite(means).all(axis=1), dtype=np.bool_)
     steps = (steps & np.append(False, known[:-1]))[known]
     means, days = means[known], days[known]
     if len(np.unique(np.asarray(days).astype(int))) < COVER * YEAR:

@@ -144,7 +144,16 @@ class ForecastDomain(Domain):
         return self._data.val_batches()
 
     def objective(self) -> Objective:
-        """What the head learns by."""
+        """What the head learns by.
+
+        Raises:
+            InputError: Forecasts shall relax to a season that the data do not tell.
+        """
+        if self.relax and not self._data.spec.seasons:
+            raise InputError(
+                f"domain.relax: {self.data.store} covers less than a year without the days held "
+                "out; set it to false, or prepare more data"
+            )
         if self.head == "diffusion":
             return Denoising()
         terms: list[ScoreTerm] = []

@@ -156,6 +156,8 @@ def test_provenance_is_the_spec(small_store):
 
 def test_a_store_of_a_year_tells_its_seasons(small_store, seasonal_store):
     assert _domain(small_store).spec.seasons == ()
+    with pytest.raises(InputError, match="domain.relax: .* less than a year"):
+        _domain(small_store, head="crps", relax=True).objective()
     spec = _domain(seasonal_store).spec
     seasons = np.array(spec.seasons)
     assert seasons.shape == (5, 6)

@@ -16,7 +16,7 @@ NET = {"channels": 5, "vectors": [1, 2], "widths": [8, 16], "blocks": [1, 1], "e
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_configurations_train_on_another_store(path, small_store, small_models, tmp_path):
+def test_configurations_train_on_another_store(path, seasonal_store, small_models, tmp_path):
     """Every shipped experiment, with a small network, store and length; then a forecast."""
     plain = yaml.safe_load(path.read_text())
     plain["net"]["init_args"] = NET
@@ -24,7 +24,7 @@ def test_configurations_train_on_another_store(path, small_store, small_models, 
     plain["trainer"] |= {"max_steps": 3, "val_every": 2, "log_every": 1, "progress": False}
     plain["trainer"] |= {"accelerator": "cpu", "threads": 1}
     data = plain["domain"]["init_args"]["data"]
-    data |= {"store": str(small_store), "val_days": 20, "val_samples": 4}
+    data |= {"store": str(seasonal_store), "val_days": 20, "val_samples": 4}
     if "init_from" in plain:
         plain["init_from"] = data["statistics"] = small_models["crps"]
     result = train(config.build(plain))
@@ -33,7 +33,7 @@ def test_configurations_train_on_another_store(path, small_store, small_models, 
     checkpoint.export(plain["out"], model, ema=0.1)
     forecaster = Forecaster(str(model))
     assert forecaster.head == plain["domain"]["init_args"]["head"]
-    store = Store(small_store)
+    store = Store(seasonal_store)
     frames = torch.from_numpy(store.read(50, 52))
     states = list(forecaster.rollout(frames, store.times[51], 2, range(2), 0))
     assert states[1].shape == (2, 5, 16, 32)
