@@ -33,6 +33,7 @@ _EXAMPLES = """examples:
   sciddiff extremes init.nc --index "mean(tas, europe, 5..8)" --threshold q0.99 -n 2000
   sciddiff extremes init.nc --index "mean(tas, 35:60,-10:30, 5..8)" --threshold 24degC --method smc
   sciddiff extremes init.nc --index "max(mean(tp, europe), 1..10)" --threshold 15 --method guide
+  sciddiff extremes init.nc --index "mean(tas, europe, 5..8)" --threshold c0.99 --archive data.zarr
 
 index: mean, max, min or sum of (channel, region, days), or one of these over days around
 mean(channel, region); a minus in front asks for small values. Regions: a name, or
@@ -49,7 +50,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="initial states, as for sciddiff forecast")  # fmt: skip
     add("--index", required=True, metavar="TEXT", help="what is measured")
     add("--threshold", required=True, metavar="X",
-        help="value with optional units, or q0.99: a quantile of a plain ensemble")  # fmt: skip
+        help="value with optional units; q0.99: quantile of a plain ensemble; c0.99: quantile of "
+        "the climate of the season, from --archive")  # fmt: skip
     add("--method", choices=("mc", "smc", "guide"), default="mc",
         help="count; clone members that come far; steer the noise (default mc)")  # fmt: skip
     add("-n", "--members", type=count(), default=1000, metavar="N", help="in all (1000)")
@@ -65,7 +67,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--perturb", choices=("none", "lagged-difference", "random-field"), default="none",
         help="how members' initial states differ (default none)")  # fmt: skip
     add("--amplitude", type=float, metavar="A", help="strength of --perturb")
-    add("--archive", type=Path, metavar="STORE", help="prepared store for lagged differences")
+    add("--archive", type=Path, metavar="STORE",
+        help="prepared store, for lagged differences and the climate of the season")  # fmt: skip
     add("--batch", type=count(), default=32, metavar="B", help="members stepped together (32)")
     add("--no-composites", action="store_true", help="the probability alone")
     add_output(parser, "extremes")
@@ -92,10 +95,13 @@ def run(args: argparse.Namespace) -> int:
     with progress("simulating (member-steps)", None, show=not args.json) as bar:
         simulation = _simulation(args, forecaster, meter, bar.advance)
         pilot = pilot_run(simulation, settings.pilot, settings.seed)
-        threshold = _threshold(args.threshold, simulation, pilot.scores[-1])
+        climate = _climate(args, simulation)
+        threshold = _threshold(args.threshold, simulation, pilot.scores[-1], climate)
         outcome = probability(simulation, threshold, settings, pilot)
         args.out.mkdir(parents=True, exist_ok=True)
         found = _summary(args, simulation, outcome, settings, time.perf_counter() - began)
+        if climate is not None:
+            found["climate_probability"] = float((climate >= threshold).double().mean())
         (args.out / "extremes.json").write_text(
             json.dumps(found, indent=2) + "\n", encoding="utf-8"
         )
@@ -143,22 +149,32 @@ def _perturbed(
     return perturbation(initial, members, seed)
 
 
-def _threshold(text: str, simulation: ForecastProcess, scores: Any) -> float:
+def _threshold(
+    text: str, simulation: ForecastProcess, scores: Any, climate: Tensor | None
+) -> float:
     """The score that makes the event.
 
     Raises:
-        InputError: Neither a number, nor a quantile, or units the channel cannot have.
+        InputError: Neither a number, nor a quantile, units the channel cannot have, or no archive
+            to take a climate from.
     """
     from weather.data.units import conversion
     from weather.extremes.probability import quantile
 
     meter = simulation.meter
     plain = text.strip()
-    if re.fullmatch(r"q\d*\.?\d+", plain):
-        return quantile(scores, float(plain[1:]))
+    if re.fullmatch(r"[qc]\d*\.?\d+", plain):
+        if plain[0] == "q":
+            return quantile(scores, float(plain[1:]))
+        if climate is None:
+            raise InputError(
+                f"--threshold {text}: a quantile of the climate needs --archive data.zarr "
+                "(sciddiff prepare forecast makes one)"
+            )
+        return quantile(climate, float(plain[1:]))
     match = re.fullmatch(r"([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*(\D.*)?", plain)
     if match is None:
-        raise InputError(f"--threshold {text}: not a value; write 300, 24degC or q0.99")
+        raise InputError(f"--threshold {text}: not a value; write 300, 24degC, q0.99 or c0.99")
     value = float(match[1])
     if match[2]:
         change = conversion(match[2], meter.units)
@@ -170,6 +186,17 @@ def _threshold(text: str, simulation: ForecastProcess, scores: Any) -> float:
         times = len(meter.window) if meter.index.time == "sum" else 1
         value = value * change.scale + times * change.offset
     return meter.index.sign * value
+
+
+def _climate(args: argparse.Namespace, simulation: ForecastProcess) -> Tensor | None:
+    """Scores of the index in the archive's season; None without an archive."""
+    if args.archive is None:
+        return None
+    from weather.data.store import Store
+    from weather.extremes.climate import climate_scores
+
+    spec = simulation.forecaster.spec
+    return climate_scores(Store(args.archive), spec, simulation.meter, simulation.start)
 
 
 def _summary(
@@ -265,6 +292,7 @@ def _text(args: argparse.Namespace, found: dict[str, Any]) -> str:
         ("from", found["start"]),
         ("probability", f"{p:.3g} (once in {1 / p:.3g} such forecasts)"),
         ("95 % interval", f"{low:.3g} to {high:.3g}"),
+        *_usual(found),
         ("effective members in the event", f"{found['effective_size']:.0f}"),
         ("members simulated", str(found["trajectories"])),
     ]
@@ -272,6 +300,12 @@ def _text(args: argparse.Namespace, found: dict[str, Any]) -> str:
         _LOG.warning("few effective members in the event: give more --members")
         rows.append(("note", "few effective members: the interval itself is uncertain"))
     return f"{as_table(('', args.method), rows)}\n\nin {args.out}"
+
+
+def _usual(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """How often the season brings such weather, where an archive tells."""
+    share = found.get("climate_probability")
+    return [] if share is None else [("share of the season's days in the archive", f"{share:.3g}")]
 
 
 command = Command(

@@ -190,7 +190,13 @@ class IndexMeter:
         """What is measured after step `number`, from 1."""
         if number not in self.window:
             return so_far
-        return self._join(so_far, self.present(fields).to(so_far), 1)
+        return self.add_present(so_far, self.present(fields), number)
+
+    def add_present(self, so_far: Tensor, value: Tensor, number: int) -> Tensor:
+        """What is measured after step `number`, whose spatial part ``[B]`` is known."""
+        if number not in self.window:
+            return so_far
+        return self._join(so_far, value.to(so_far), 1)
 
     def score(self, so_far: Tensor, fields: Tensor, number: int) -> Tensor:
         """Score after `number` steps, float64 ``[B]``; see the class."""
@@ -198,6 +204,10 @@ class IndexMeter:
         total = so_far
         if left:
             total = self._join(so_far, self.present(fields).to(so_far), left)
+        return self.finish(total)
+
+    def finish(self, total: Tensor) -> Tensor:
+        """The score of what was measured over the whole window, float64 ``[B]``."""
         if self.index.time == "mean":
             total = total / len(self.window)
         return self.index.sign * total

@@ -227,5 +227,5 @@ def quantile(scores: Sequence[float] | Tensor, share: float) -> float:
         InputError: The share is not in (0, 1).
     """
     if not 0.0 < share < 1.0:
-        raise InputError(f"--threshold q{share:g}: not between q0 and q1; write q0.99")
+        raise InputError(f"--threshold: quantile {share:g} is not between 0 and 1; write q0.99")
     return float(torch.quantile(torch.as_tensor(scores, dtype=torch.float64), share))

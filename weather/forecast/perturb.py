@@ -39,7 +39,14 @@ from weather.forecast.spec import ForecastSpec
 if TYPE_CHECKING:
     from weather.data.store import Store
 
-__all__ = ["PERTURBATIONS", "LaggedDifference", "Perturbation", "RandomField", "perturbation_of"]
+__all__ = [
+    "PERTURBATIONS",
+    "LaggedDifference",
+    "Perturbation",
+    "RandomField",
+    "archive_channels",
+    "perturbation_of",
+]
 
 PERTURBATIONS = ("none", "lagged-difference", "random-field")
 
@@ -90,7 +97,7 @@ class LaggedDifference(Perturbation):
     def __init__(self, spec: ForecastSpec, archive: Store, amplitude: float = 0.05) -> None:
         super().__init__(spec)
         self._archive, self._amplitude = archive, amplitude
-        self._channels = _matching(spec, archive)
+        self._channels = archive_channels(spec, archive)
         self._days = TimeAxis.encode(archive.times).hours / 24.0
         self.plain = {
             "perturb": "lagged-difference",
@@ -226,8 +233,12 @@ def perturbation_of(
     return LaggedDifference(spec, Store(archive), 0.05 if amplitude is None else amplitude)
 
 
-def _matching(spec: ForecastSpec, archive: Store) -> list[int]:
-    """Position in the archive of every channel of the model."""
+def archive_channels(spec: ForecastSpec, archive: Store) -> list[int]:
+    """Position in the archive of every channel of the model.
+
+    Raises:
+        InputError: It has another grid or step, or lacks a channel.
+    """
     if str(archive.grid) != spec.grid:
         raise InputError(
             f"--archive: grid {archive.grid}; the model's is {spec.grid}: prepare the archive "

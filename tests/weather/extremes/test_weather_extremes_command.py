@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -9,6 +10,7 @@ from sciddiff.cli.parsing import parse
 from sciddiff.errors import InputError
 from weather.commands.extremes import command
 from weather.data.store import Store
+from weather.data.times import day_of_year
 
 
 @pytest.fixture
@@ -55,12 +57,34 @@ def test_a_threshold_that_never_happens_is_said_and_nothing_is_lost(words, tmp_p
     assert written["probability"] == 0.0 and 0 < written["interval"][1] < 0.2
 
 
+def test_thresholds_of_the_climate(words, seasonal_store, capsys):
+    args = parse(command, [*words, "--no-composites", "--threshold", "c0.2",
+                           "--archive", str(seasonal_store)])  # fmt: skip
+    try:
+        command.run(args)
+    except InputError as error:
+        assert "none of 40 members" in str(error)
+    found = json.loads((args.out / "extremes.json").read_text())
+    store = Store(seasonal_store)
+    fields, grid = store.read(0, len(store)), store.grid
+    north = grid.lat >= 20
+    weights = np.where(north, grid.weights, 0.0)[:, None]
+    means = (fields[:, 4] * weights).mean((-1, -2)) / weights.mean()
+    windows = [means[i + 1 : i + 4].mean() for i in range(len(store) - 3)]
+    day = int(found["start"][8:10]) + {"04": 90}[found["start"][5:7]]
+    of_year = day_of_year(store.times)
+    chosen = [w for i, w in enumerate(windows) if abs(int(of_year[i]) - day) <= 15]
+    assert len(chosen) > 30
+    assert found["threshold"] == pytest.approx(np.quantile(chosen, 0.2), rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
         (["--threshold", "warm"], "not a value"),
         (["--threshold", "3 hPa"], "cannot be turned into K"),
         (["--threshold", "q2"], "not between"),
+        (["--threshold", "c0.9"], "needs --archive"),
         (["--threshold", "q0.9", "--index", "mean(rain, 3)"], "has no rain"),
     ],
 )

@@ -1,0 +1,75 @@
+"""How an index is distributed in the climate: what a forecast's event is rare against."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sciddiff.errors import InputError
+from weather.data.store import Store
+from weather.data.times import as_times, day_of_year, label
+from weather.extremes.index import IndexMeter
+from weather.forecast.perturb import archive_channels
+from weather.forecast.spec import ForecastSpec
+
+__all__ = ["climate_scores"]
+
+#: Days of the year about the start whose windows are taken, as in the climatological baseline.
+HALF_WINDOW = 15
+FEWEST = 30
+
+
+def climate_scores(archive: Store, spec: ForecastSpec, meter: IndexMeter, start: Any) -> Tensor:
+    """Scores of the index in an archive, from every time of the season of a start.
+
+    Args:
+        archive: Prepared store of the model's channels, grid and step.
+        spec: The model's.
+        meter: Measures the index.
+        start: Initial time, whose day of the year makes the season.
+
+    Returns:
+        float64 ``[n]``, one number for each time within 15 days of that day of any year.
+
+    Raises:
+        InputError: The archive does not fit the model, or has few such times.
+    """
+    channel = archive_channels(spec, archive)[meter.channel]
+    days, day = day_of_year(archive.times), day_of_year(as_times([start]))[0]
+    season = np.abs((days - day + 182) % 365 - 182) <= HALF_WINDOW
+    scores: list[Tensor] = []
+    for first, stop in archive.runs:
+        begins = np.arange(first, stop - meter.steps)
+        begins = begins[season[first : stop - meter.steps]]
+        if not len(begins):
+            continue
+        present = _present(archive, meter, channel, begins)
+        so_far = meter.begin(len(begins))
+        for number in meter.window:
+            so_far = meter.add_present(so_far, present[begins + number], number)
+        scores.append(meter.finish(so_far))
+    found = torch.cat(scores) if scores else torch.empty(0, dtype=torch.float64)
+    if len(found) < FEWEST:
+        raise InputError(
+            f"--archive {archive.path}: {len(found)} windows of {meter.steps} steps within "
+            f"{HALF_WINDOW} days of the day of the year of {label(start)}; at least {FEWEST} are "
+            "needed, give a longer archive"
+        )
+    return found
+
+
+def _present(archive: Store, meter: IndexMeter, channel: int, begins: NDArray[np.int64]) -> Tensor:
+    """Spatial part of the index at every time of the archive that is needed, float64 ``[T]``."""
+    needed = np.unique(begins[:, None] + np.array(meter.window)[None, :])
+    out = torch.zeros(int(needed[-1]) + 1, dtype=torch.float64)
+    for block in np.split(needed, np.flatnonzero(np.diff(needed // archive.chunk)) + 1):
+        first, stop = int(block[0]), int(block[-1]) + 1
+        field = torch.from_numpy(archive.read(first, stop)[:, channel])
+        # The meter looks at the model's channel of whole states.
+        states = field[:, None].expand(-1, meter.channel + 1, -1, -1)
+        out[first:stop] = meter.present(states)
+    return out
