@@ -122,16 +122,16 @@ def departures(fields: Tensor, observations: Observations, spec: ForecastSpec) -
 def write_analyses(
     out: Path,
     members: NDArray[np.float32],
-    valid: Any,
+    valid: Sequence[Any],
     spec: ForecastSpec,
     attrs: Mapping[str, Any],
 ) -> None:
-    """Write an ensemble as a forecast of lead 0; it appears whole or not at all.
+    """Write ensembles as forecasts of lead 0; they appear whole or not at all.
 
     Args:
         out: NetCDF file if it ends in ``.nc``, else a Zarr store.
-        members: Physical, ``[M, C, H, W]``.
-        valid: Time of the analysis.
+        members: Physical, ``[T, M, C, H, W]``.
+        valid: Times of the T analyses.
         spec: Channels and grid.
         attrs: Global attributes.
 
@@ -144,14 +144,15 @@ def write_analyses(
 
     if out.exists():
         raise InputError(f"{out}: exists already; choose another -o, or remove it")
-    plan = Plan((valid,), len(members), 1, len(members))
+    count = members.shape[1]
+    plan = Plan(tuple(valid), count, 1, count)
     coords: dict[str, Any] = {
         name: ((name,), values, about) for name, (values, about) in coordinates(plan, spec).items()
     }
     lead = coords["prediction_timedelta"]
     coords["prediction_timedelta"] = (lead[0], np.zeros_like(lead[1]), lead[2])
     fields = {
-        name: (DIMS, members[None, :, None, c], about)
+        name: (DIMS, members[:, :, None, c], about)
         for c, (name, about) in enumerate(variables(spec).items())
     }
     made = xarray.Dataset(fields, coords, {"Conventions": "CF-1.10", **attrs})

@@ -14,6 +14,8 @@ from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from torch import Tensor
 
     from weather.assimilation.observations import Observations
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   sciddiff assimilate before.nc --observations obs.csv --members 20 -o analysis.zarr
   sciddiff assimilate control.nc --start 0001-10-08 --observations obs.csv -o analysis.nc
+  sciddiff assimilate before.nc --observations week.csv --cycles 7 -o week.zarr
 
 obs.csv: a header "variable,lat,lon,value,error" and optionally "units,time", then a line for each
-observation of the state one step of the model after the start.
+observation of the state one step of the model after the start, or with --cycles of those after.
 """
 
 
@@ -42,6 +45,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--start", metavar="DATE", help="time of the last state to use (default: the last)")
     add("--regrid", choices=("conservative", "bilinear"),
         help="bring the files to the model's grid")  # fmt: skip
+    add("--cycles", type=count(), default=1, metavar="N",
+        help="analyses in a row, every member from its own; needs column time (1)")  # fmt: skip
     add("--window", type=float, metavar="H",
         help="use observations within H hours of the analysis (default: half a step)")  # fmt: skip
     add("--model", metavar="NAME", help="diffusion weights that ship, or a model directory")
@@ -67,14 +72,8 @@ def run(args: argparse.Namespace) -> int:
         InputError: An option, a file or a model that cannot be used.
     """
     import numpy as np
-    import torch
 
-    from weather.assimilation.analysis import (
-        AssimilationSettings,
-        analyses,
-        background,
-        write_analyses,
-    )
+    from weather.assimilation.analysis import write_analyses
     from weather.assimilation.observations import read_observations
     from weather.data.times import label
     from weather.forecast.initial import read_initial
@@ -86,38 +85,45 @@ def run(args: argparse.Namespace) -> int:
     spec = forecaster.spec
     starts = None if args.start is None else [args.start]
     (initial,) = read_initial(args.initial, spec, starts, args.regrid)
-    valid = spec.after(initial.time, 1)
+    times = [spec.after(initial.time, number) for number in range(args.cycles + 1)]
     window = 0.5 * spec.step_hours if args.window is None else args.window
-    observations = read_observations(args.observations, spec).near(valid, window)
+    observed = read_observations(args.observations, spec)
+    if args.cycles > 1 and None in observed.time:
+        raise InputError(
+            f"{args.observations}: observations without a time; --cycles {args.cycles} needs the "
+            "column time to share them out"
+        )
+    # All of them before any work: a cycle without observations is said at once.
+    observations = [observed.near(valid, window) for valid in times[1:]]
     members = range(args.members)
     perturbation = perturbation_of(args.perturb, spec, args.archive, args.amplitude)
     frames = initial.frames
     if perturbation is not None:
         frames = perturbation(initial, members, args.seed)
-    settings = AssimilationSettings(args.iterations, args.gamma, seed=args.seed, batch=args.batch)
     began = time.perf_counter()
-    before, after = [], []
-    with progress("assimilating (members)", 2 * args.members, show=not args.json) as bar:
-        for state in background(forecaster, frames, initial.time, members, settings):
-            before.append(spec.clip(state).cpu())
-            bar.advance(len(state))
-        for state in analyses(forecaster, frames, initial.time, members, observations, settings):
-            after.append(spec.clip(state).cpu())
-            bar.advance(len(state))
-    prior, posterior = torch.cat(before), torch.cat(after)
+    made, rows = [], []
+    total = 2 * args.members * args.cycles
     attrs = {
         "title": "Ensemble of analyses",
         "model": Path(str(args.model)).name,
         "head": forecaster.head,
         "steps": args.steps,
         "seed": args.seed,
-        "observations": len(observations),
+        "observations": sum(map(len, observations)),
         "iterations": args.iterations,
         "background": label(initial.time),
     }
-    write_analyses(args.out, posterior.numpy().astype(np.float32), valid, spec, attrs)
-    rows = _fit(forecaster, prior, posterior, observations)
-    _say(args, rows, len(observations), label(valid), time.perf_counter() - began)
+    try:
+        with progress("assimilating (members)", total, show=not args.json) as bar:
+            pairs = _cycle(args, forecaster, frames, times, observations, bar.advance)
+            for cycle, (prior, posterior) in enumerate(pairs):
+                valid = label(times[cycle + 1])
+                rows += _fit(forecaster, prior, posterior, observations[cycle], valid)
+                made.append(posterior.numpy().astype(np.float32))
+    finally:  # what is finished is kept when a later cycle is interrupted
+        if made:
+            write_analyses(args.out, np.stack(made), times[1 : len(made) + 1], spec, attrs)
+    _say(args, rows, attrs["observations"], time.perf_counter() - began)
     return 0
 
 
@@ -130,8 +136,43 @@ def _forecaster(args: argparse.Namespace) -> Forecaster:
     return Forecaster(str(args.model), device, "diffusion", SamplingSettings(steps=args.steps))
 
 
+def _cycle(
+    args: argparse.Namespace,
+    forecaster: Forecaster,
+    frames: Tensor,
+    times: Sequence[Any],
+    observations: Sequence[Observations],
+    advance: Callable[[int], None],
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Background and analysis of every cycle, `[M, C, H, W]` each."""
+    import torch
+
+    from weather.assimilation.analysis import AssimilationSettings, analyses, background
+
+    spec, members = forecaster.spec, range(args.members)
+    settings = AssimilationSettings(args.iterations, args.gamma, seed=args.seed, batch=args.batch)
+
+    def gather(states: Iterator[Tensor]) -> Tensor:
+        found = []
+        for state in states:
+            found.append(spec.clip(state).cpu())
+            advance(len(state))
+        return torch.cat(found)
+
+    for start, seen in zip(times, observations, strict=False):
+        prior = gather(background(forecaster, frames, start, members, settings))
+        posterior = gather(analyses(forecaster, frames, start, members, seen, settings))
+        yield prior, posterior
+        before = frames if frames.ndim == 5 else frames.expand(args.members, *frames.shape)
+        frames = torch.cat([before[:, 1:], posterior[:, None].to(before)], 1)
+
+
 def _fit(
-    forecaster: Forecaster, prior: Tensor, posterior: Tensor, observations: Observations
+    forecaster: Forecaster,
+    prior: Tensor,
+    posterior: Tensor,
+    observations: Observations,
+    valid: str,
 ) -> list[dict[str, Any]]:
     """Departures of the ensemble means and spreads at the observations, by channel."""
     from weather.assimilation.analysis import departures
@@ -142,6 +183,7 @@ def _fit(
         mine = observations.channel == position
         rows.append(
             {
+                "valid": valid,
                 "variable": spec.names[position],
                 "units": spec.channels[position].units,
                 "number": int(mine.sum()),
@@ -164,26 +206,25 @@ def _spread(values: Tensor) -> float:
 
 
 def _say(
-    args: argparse.Namespace,
-    rows: list[dict[str, Any]],
-    number: int,
-    valid: str,
-    seconds: float,
+    args: argparse.Namespace, rows: list[dict[str, Any]], number: int, seconds: float
 ) -> None:
-    header = ("variable", "units", "obs", "error", "o - b", "o - a", "spread b", "spread a")
+    names = ("valid", "variable", "units", "number")
+    header = (*names[:3], "obs", "error", "o - b", "o - a", "spread b", "spread a")
     keys = ("error", "background", "analysis", "background_spread", "analysis_spread")
     lines = [
-        (row["variable"], row["units"], row["number"], *(f"{row[key]:.3g}" for key in keys))
-        for row in rows
+        (*(row[name] for name in names), *(f"{row[key]:.3g}" for key in keys)) for row in rows
     ]
+    times = list(dict.fromkeys(row["valid"] for row in rows))
+    when = times[0] if len(times) == 1 else f"each of {len(times)} times to {times[-1]}"
     text = (
         f"{as_table(header, lines)}\n(root mean squares at the observations, of observation minus "
-        f"ensemble mean)\n\n{args.members} analyses of {valid} from {number} observations in "
+        f"ensemble mean)\n\n{args.members} analyses of {when} from {number} observations in "
         f"{args.out}; next: sciddiff report {args.out}"
     )
     summary = {
         "analysis": str(args.out),
-        "valid": valid,
+        "valid": times[-1],
+        "times": times,
         "members": args.members,
         "observations": number,
         "fit": rows,

@@ -206,3 +206,45 @@ def test_the_command_writes_a_forecast_of_lead_zero(small_models, small_store, t
     assert shown.valid(0, 0).strftime("%Y-%m-%d") == day.strftime("%Y-%m-%d")
     with pytest.raises(InputError, match="exists already"):
         command.run(parse(command, words))
+
+
+def test_cycles_go_on_from_every_members_own_analysis(small_models, small_store, tmp_path, capsys):
+    store = Store(small_store)
+    text = "variable,lat,lon,value,error,time\n"
+    for day in store.times[52:54]:
+        text += f"tas,60,5,281.0,0.3,{day.strftime('%Y-%m-%d')}\n"
+        text += f"z500,-30,100,5480,5,{day.strftime('%Y-%m-%d')}\n"
+    (tmp_path / "obs.csv").write_text(text)
+    out = tmp_path / "analysis.nc"
+    words = [str(small_store), "--start", store.times[51].strftime("%Y-%m-%d"), "-n", "2",
+             "--observations", str(tmp_path / "obs.csv"), "--model", small_models["diffusion"],
+             "--steps", "4", "--iterations", "1", "-o", str(out), "--json"]  # fmt: skip
+    assert command.run(parse(command, [*words, "--cycles", "2"])) == 0
+    seen = json.loads(capsys.readouterr().out)
+    assert len(seen["times"]) == 2 and seen["observations"] == 4 and len(seen["fit"]) == 4
+
+    forecaster = Forecaster(small_models["diffusion"], sampling=SamplingSettings(steps=4))
+    spec, settings = forecaster.spec, AssimilationSettings(iterations=1)
+    frames = torch.from_numpy(store.read(50, 52)).expand(2, -1, -1, -1, -1)
+    observed = read_observations(tmp_path / "obs.csv", spec)
+    with xr.open_dataset(out, decode_timedelta=False) as made:
+        for cycle in range(2):
+            start, valid = store.times[51 + cycle], store.times[52 + cycle]
+            near = observed.near(valid, 12)
+            assert len(near) == 2
+            state = torch.cat(
+                list(analyses(forecaster, frames, start, range(2), near, settings))
+            )
+            state = spec.clip(state)
+            tas = made["tas"].isel(time=cycle, prediction_timedelta=0).values
+            np.testing.assert_allclose(tas, state[:, 4].numpy(), rtol=1e-5, atol=1e-3)
+            frames = torch.cat([frames[:, 1:], state[:, None]], 1)
+        assert made.sizes["time"] == 2
+
+    refused = [*words[:-3], "-o", str(tmp_path / "more.nc"), "--cycles", "3"]
+    with pytest.raises(InputError, match="none within 12 h of"):
+        command.run(parse(command, refused))
+    assert not (tmp_path / "more.nc").exists()
+    (tmp_path / "obs.csv").write_text("variable,lat,lon,value,error\ntas,60,5,281.0,0.3\n")
+    with pytest.raises(InputError, match="--cycles 3 needs the column time"):
+        command.run(parse(command, refused))
