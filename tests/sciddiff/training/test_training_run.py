@@ -83,19 +83,22 @@ def rows(directory: Path) -> list[dict[str, str]]:
         ["--trainer.accumulate=2"],
         ["--trainer.precision=bf16-mixed", "--optim.weight_decay=0.1"],
         ["--trainer.precision=64"],
+        ["--optim.name=muon", "--optim.weight_decay=0.1", "--optim.by_adam=[layers.0]"],
     ],
-    ids=["plain", "accumulate", "bf16", "double"],
+    ids=["plain", "accumulate", "bf16", "double", "muon"],
 )
 def test_three_steps_and_three_more_equal_six_to_the_bit(tmp_path, options):
     options = [*options, "--ema.snapshot_every=2", "--trainer.val_every=2"]
-    run(tmp_path / "six", *options, "--trainer.max_steps=6", dropout=0.2)
-    run(tmp_path / "two", *options, "--trainer.max_steps=3", dropout=0.2)
+    run(tmp_path / "six", *options, "--trainer.max_steps=6", dropout=0.2, width=32)
+    run(tmp_path / "two", *options, "--trainer.max_steps=3", dropout=0.2, width=32)
     torch.manual_seed(12345)  # the global state must not matter
-    result = run(tmp_path / "two", *options, "--trainer.max_steps=6", dropout=0.2)
+    result = run(tmp_path / "two", *options, "--trainer.max_steps=6", dropout=0.2, width=32)
     assert result.step == 6
     six, two = (read_checkpoint(tmp_path / name / LAST) for name in ("six", "two"))
     for key in ("state_dict", "optimizer_states", "global_step"):
         assert same(six[key], two[key]), key
+    by_muon = ["momentum" in one for one in six["optimizer_states"][0]["state"].values()]
+    assert sum(by_muon) == ("--optim.name=muon" in options)
     for key in ("place", "batches", "samples", "ema"):
         assert same(six[STATE_KEY][key], two[STATE_KEY][key]), key
     assert rows(tmp_path / "six") == rows(tmp_path / "two")
