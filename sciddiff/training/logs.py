@@ -138,7 +138,7 @@ class Logs(Callback):
             "epoch": module.place.epoch,
             "samples": module.samples,
             "samples_per_second": round(speed, 3),
-            "lr": module.adam.param_groups[0]["lr"],
+            "lr": module.optimiser.param_groups[0]["lr"],
             "skipped": module.skipped,
             **means,
             **row,

@@ -112,7 +112,7 @@ class DenoisingModule(pl.LightningModule):
         return self._denoiser[0]
 
     @property
-    def adam(self) -> LightningOptimizer:
+    def optimiser(self) -> LightningOptimizer:
         """The optimiser; its `step` counts as one in `trainer.global_step`."""
         found = self.optimizers()
         if not isinstance(found, LightningOptimizer):
@@ -180,7 +180,7 @@ class DenoisingModule(pl.LightningModule):
         finite = torch.isfinite(norm)
         if self.trainer.world_size == 1:
             finite = finite & torch.isfinite(torch.stack([loss for _, loss in micro])).all()
-        optimizer = self.adam
+        optimizer = self.optimiser
         if not bool(finite):
             optimizer.zero_grad()
             self._refuse(micro)

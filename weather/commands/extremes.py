@@ -94,8 +94,8 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     with progress("simulating (member-steps)", None, show=not args.json) as bar:
         simulation = _simulation(args, forecaster, meter, bar.advance)
+        climate = _climate(args, simulation)  # what it lacks is said before any member runs
         pilot = pilot_run(simulation, settings.pilot, settings.seed)
-        climate = _climate(args, simulation)
         threshold = _threshold(args.threshold, simulation, pilot.scores[-1], climate)
         outcome = probability(simulation, threshold, settings, pilot)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -166,11 +166,7 @@ def _threshold(
     if re.fullmatch(r"[qc]\d*\.?\d+", plain):
         if plain[0] == "q":
             return quantile(scores, float(plain[1:]))
-        if climate is None:
-            raise InputError(
-                f"--threshold {text}: a quantile of the climate needs --archive data.zarr "
-                "(sciddiff prepare forecast makes one)"
-            )
+        assert climate is not None, "refused before the members ran"
         return quantile(climate, float(plain[1:]))
     match = re.fullmatch(r"([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*(\D.*)?", plain)
     if match is None:
@@ -189,14 +185,25 @@ def _threshold(
 
 
 def _climate(args: argparse.Namespace, simulation: ForecastProcess) -> Tensor | None:
-    """Scores of the index in the archive's season; None without an archive."""
-    if args.archive is None:
-        return None
-    from weather.data.store import Store
-    from weather.extremes.climate import climate_scores
+    """Scores of the index in the archive's season; None where no archive tells.
 
-    spec = simulation.forecaster.spec
-    return climate_scores(Store(args.archive), spec, simulation.meter, simulation.start)
+    Raises:
+        InputError: The threshold asks for a climate that is not to be had.
+    """
+    from weather.data.store import Store
+    from weather.extremes.climate import FEWEST, HALF_WINDOW, climate_scores
+
+    scores = None
+    if args.archive is not None:
+        spec = simulation.forecaster.spec
+        scores = climate_scores(Store(args.archive), spec, simulation.meter, simulation.start)
+    if scores is None and args.threshold.strip().startswith("c"):
+        raise InputError(
+            f"--threshold {args.threshold}: a quantile of the climate needs --archive data.zarr "
+            f"with at least {FEWEST} times within {HALF_WINDOW} days of the start's day of the "
+            "year (sciddiff prepare forecast makes one)"
+        )
+    return scores
 
 
 def _summary(

@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SEASON", "fit_seasons", "season_of"]
+from weather.data.forcings import YEAR
+
+__all__ = ["SEASON", "annual_waves", "fit_seasons", "season_of"]
 
 SEASON = ("mean", "cos", "sin", "cos2", "sin2", "persistence")
 """The numbers of a channel: the course in its units, and the persistence of a step."""
 
 #: Share of the days of a year that data must cover: a course cannot be told from half of it.
 COVER = 0.95
-YEAR = 365.0
 
 Array = NDArray[np.float64]
 
@@ -44,7 +45,7 @@ def fit_seasons(means: Array, days: NDArray[Any], steps: NDArray[np.bool_]) -> A
     means, days = means[known], days[known]
     if len(np.unique(np.asarray(days).astype(int))) < COVER * YEAR:
         return None
-    basis = _basis(days)
+    basis = annual_waves(days)
     curve = np.linalg.lstsq(basis, means, rcond=None)[0]
     left = means - basis @ curve
     here = np.flatnonzero(steps[1:]) + 1
@@ -58,11 +59,11 @@ def fit_seasons(means: Array, days: NDArray[Any], steps: NDArray[np.bool_]) -> A
 
 def season_of(seasons: Array, days: ArrayLike) -> Array:
     """Seasonal area means on days of the year: `[T, C]` of `seasons [C, 6]` and `days [T]`."""
-    return np.asarray(_basis(days) @ seasons[:, :5].T, dtype=np.float64)
+    return np.asarray(annual_waves(days) @ seasons[:, :5].T, dtype=np.float64)
 
 
-def _basis(days: ArrayLike) -> Array:
+def annual_waves(days: ArrayLike, harmonics: int = 2) -> Array:
+    """A constant, and cosine and sine of every harmonic of the year: `[T, 1 + 2 harmonics]`."""
     angle = 2.0 * np.pi * np.asarray(days, dtype=np.float64) / YEAR
-    return np.stack(
-        [np.ones_like(angle), *(f(k * angle) for k in (1, 2) for f in (np.cos, np.sin))], 1
-    )
+    waves = [f(k * angle) for k in range(1, harmonics + 1) for f in (np.cos, np.sin)]
+    return np.stack([np.ones_like(angle), *waves], -1)

@@ -9,21 +9,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sciddiff.errors import InputError
 from weather.data.store import Store
-from weather.data.times import as_times, day_of_year, label
+from weather.data.times import as_times, day_of_year
 from weather.extremes.index import IndexMeter
 from weather.forecast.perturb import archive_channels
 from weather.forecast.spec import ForecastSpec
+from weather.verification.instants import days_apart
 
-__all__ = ["climate_scores"]
+__all__ = ["FEWEST", "HALF_WINDOW", "climate_scores"]
 
 #: Days of the year about the start whose windows are taken, as in the climatological baseline.
 HALF_WINDOW = 15
 FEWEST = 30
 
 
-def climate_scores(archive: Store, spec: ForecastSpec, meter: IndexMeter, start: Any) -> Tensor:
+def climate_scores(
+    archive: Store, spec: ForecastSpec, meter: IndexMeter, start: Any
+) -> Tensor | None:
     """Scores of the index in an archive, from every time of the season of a start.
 
     Args:
@@ -33,14 +35,16 @@ def climate_scores(archive: Store, spec: ForecastSpec, meter: IndexMeter, start:
         start: Initial time, whose day of the year makes the season.
 
     Returns:
-        float64 ``[n]``, one number for each time within 15 days of that day of any year.
+        float64 ``[n]``, one number for each time within 15 days of that day of any year; None
+        where they are fewer than `FEWEST`, too few to tell a climate.
 
     Raises:
-        InputError: The archive does not fit the model, or has few such times.
+        InputError: The archive does not fit the model.
     """
     channel = archive_channels(spec, archive)[meter.channel]
-    days, day = day_of_year(archive.times), day_of_year(as_times([start]))[0]
-    season = np.abs((days - day + 182) % 365 - 182) <= HALF_WINDOW
+    days = day_of_year(archive.times).astype(np.float64)
+    day = float(day_of_year(as_times([start]))[0])
+    season = days_apart(days, day) <= HALF_WINDOW
     scores: list[Tensor] = []
     for first, stop in archive.runs:
         begins = np.arange(first, stop - meter.steps)
@@ -50,16 +54,10 @@ def climate_scores(archive: Store, spec: ForecastSpec, meter: IndexMeter, start:
         present = _present(archive, meter, channel, begins)
         so_far = meter.begin(len(begins))
         for number in meter.window:
-            so_far = meter.add_present(so_far, present[begins + number], number)
+            so_far = meter.add_present(so_far, present[begins + number])
         scores.append(meter.finish(so_far))
     found = torch.cat(scores) if scores else torch.empty(0, dtype=torch.float64)
-    if len(found) < FEWEST:
-        raise InputError(
-            f"--archive {archive.path}: {len(found)} windows of {meter.steps} steps within "
-            f"{HALF_WINDOW} days of the day of the year of {label(start)}; at least {FEWEST} are "
-            "needed, give a longer archive"
-        )
-    return found
+    return found if len(found) >= FEWEST else None
 
 
 def _present(archive: Store, meter: IndexMeter, channel: int, begins: NDArray[np.int64]) -> Tensor:

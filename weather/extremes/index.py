@@ -190,12 +190,10 @@ class IndexMeter:
         """What is measured after step `number`, from 1."""
         if number not in self.window:
             return so_far
-        return self.add_present(so_far, self.present(fields), number)
+        return self.add_present(so_far, self.present(fields))
 
-    def add_present(self, so_far: Tensor, value: Tensor, number: int) -> Tensor:
-        """What is measured after step `number`, whose spatial part ``[B]`` is known."""
-        if number not in self.window:
-            return so_far
+    def add_present(self, so_far: Tensor, value: Tensor) -> Tensor:
+        """What is measured after one more step of the window, whose spatial part is ``[B]``."""
         return self._join(so_far, value.to(so_far), 1)
 
     def score(self, so_far: Tensor, fields: Tensor, number: int) -> Tensor:

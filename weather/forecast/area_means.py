@@ -52,10 +52,12 @@ class AreaMeans:
                 "domain.relax: the model knows no seasons, its data do not cover a year; "
                 "set it to false, or train on more"
             )
-        area = np.array(Grid.parse(spec.grid).weights)
-        self._area = torch.from_numpy(area / area.mean()).float()[:, None].to(device)
+        area = np.array(Grid.parse(spec.grid).weights)  # mean 1
+        self._area = torch.from_numpy(area).float()[:, None].to(device)
         self._conserved = [spec.names.index(name) for name in conserve]
         self._seasons = np.array(spec.seasons) if relax else None
+        if self._seasons is not None:
+            self._fading = torch.from_numpy(1.0 - self._seasons[:, 5]).float().to(device)
 
     def __call__(self, now: Tensor, state: Tensor, valid: Any) -> Tensor:
         """The new state with its area means corrected.
@@ -72,9 +74,8 @@ class AreaMeans:
         if self._seasons is not None:
             times = valid if isinstance(valid, (list, tuple)) else [valid]
             season = season_of(self._seasons, day_of_year(as_times(times)))
-            fading = torch.from_numpy(1.0 - self._seasons[:, 5]).to(state)
             departure = self._mean(state) - torch.from_numpy(season).to(state)
-            state = state - (fading * departure)[..., None, None]
+            state = state - (self._fading * departure)[..., None, None]
         return state
 
     def _mean(self, fields: Tensor) -> Tensor:

@@ -181,6 +181,13 @@ def test_observations_that_cannot_be_used_are_refused(tmp_path, small_spec, text
         read_observations(path, small_spec)
 
 
+def _words(store, models, observations, members, out):
+    """The command from day 51 of the store."""
+    return [str(store.path), "--start", store.times[51].strftime("%Y-%m-%d"), "-n", str(members),
+            "--observations", str(observations), "--model", models["diffusion"],
+            "--steps", "4", "--iterations", "1", "-o", str(out), "--json"]  # fmt: skip
+
+
 def test_the_command_writes_a_forecast_of_lead_zero(small_models, small_store, tmp_path, capsys):
     store = Store(small_store)
     day = store.times[52]
@@ -189,9 +196,7 @@ def test_the_command_writes_a_forecast_of_lead_zero(small_models, small_store, t
         text += f"tas,{lat},{lon},281.0,0.3,{day.strftime('%Y-%m-%d')}\n"
     (tmp_path / "obs.csv").write_text(text)
     out = tmp_path / "analysis.zarr"
-    words = [str(small_store), "--start", store.times[51].strftime("%Y-%m-%d"), "-n", "3",
-             "--observations", str(tmp_path / "obs.csv"), "--model", small_models["diffusion"],
-             "--steps", "4", "--iterations", "1", "-o", str(out), "--json"]  # fmt: skip
+    words = _words(store, small_models, tmp_path / "obs.csv", 3, out)
     assert command.run(parse(command, words)) == 0
     seen = json.loads(capsys.readouterr().out)
     assert seen["observations"] == 3 and seen["fit"][0]["variable"] == "tas"
@@ -216,9 +221,7 @@ def test_cycles_go_on_from_every_members_own_analysis(small_models, small_store,
         text += f"z500,-30,100,5480,5,{day.strftime('%Y-%m-%d')}\n"
     (tmp_path / "obs.csv").write_text(text)
     out = tmp_path / "analysis.nc"
-    words = [str(small_store), "--start", store.times[51].strftime("%Y-%m-%d"), "-n", "2",
-             "--observations", str(tmp_path / "obs.csv"), "--model", small_models["diffusion"],
-             "--steps", "4", "--iterations", "1", "-o", str(out), "--json"]  # fmt: skip
+    words = _words(store, small_models, tmp_path / "obs.csv", 2, out)
     assert command.run(parse(command, [*words, "--cycles", "2"])) == 0
     seen = json.loads(capsys.readouterr().out)
     assert len(seen["times"]) == 2 and seen["observations"] == 4 and len(seen["fit"]) == 4
@@ -241,7 +244,8 @@ def test_cycles_go_on_from_every_members_own_analysis(small_models, small_store,
             frames = torch.cat([frames[:, 1:], state[:, None]], 1)
         assert made.sizes["time"] == 2
 
-    refused = [*words[:-3], "-o", str(tmp_path / "more.nc"), "--cycles", "3"]
+    refused = _words(store, small_models, tmp_path / "obs.csv", 2, tmp_path / "more.nc")
+    refused += ["--cycles", "3"]
     with pytest.raises(InputError, match="none within 12 h of"):
         command.run(parse(command, refused))
     assert not (tmp_path / "more.nc").exists()

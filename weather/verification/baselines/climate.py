@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciddiff.errors import InputError
+from weather.data.seasons import annual_waves
 from weather.verification.baselines.history import History
-from weather.verification.instants import YEAR_DAYS, day_of_year
+from weather.verification.instants import day_of_year
 
 __all__ = ["Climate", "HARMONICS"]
 
@@ -43,7 +44,7 @@ class Climate:
         seconds = history.times.seconds
         span = (seconds[-1] - seconds[0]) / 86400.0
         self._harmonics = HARMONICS if span > 330 else 0
-        basis = self._basis(history.days)
+        basis = annual_waves(history.days, self._harmonics)
         inverse = np.linalg.pinv(basis)
         shape = history.shape[1:]
         fitted = np.zeros((basis.shape[1], int(np.prod(shape))))
@@ -59,14 +60,10 @@ class Climate:
         scale = np.sqrt((weights * np.square(self.deviation)).sum((-1, -2)))
         self.scale: Floats = np.where(scale > 0, scale, 1.0)
 
-    def _basis(self, days: Floats) -> Floats:
-        angle = 2 * np.pi * np.asarray(days) / YEAR_DAYS
-        waves = [f(k * angle) for k in range(1, self._harmonics + 1) for f in (np.cos, np.sin)]
-        return np.stack([np.ones_like(angle), *waves], -1)
-
     def mean(self, days: Floats) -> Fields:
         """Seasonal mean on days of the year, `[n, C, H, W]`."""
-        return (self._basis(days).astype(np.float32) @ self._fitted).reshape(-1, *self._shape)
+        basis = annual_waves(days, self._harmonics).astype(np.float32)
+        return (basis @ self._fitted).reshape(-1, *self._shape)
 
     def mean_at(self, time: int) -> Fields:
         """Seasonal mean at a time in seconds, `[C, H, W]`."""
