@@ -1,16 +1,26 @@
-"""Errors a user can act on.
+"""Errors that a user can act on, and how the failure of a reader becomes one of them.
 
 A message is one line, ``"<file or field>: what is wrong; remedy"``. The command line prints it
 after ``error:`` and exits with status 2, without a traceback.
+
+Libraries that read files fail on a damaged one in dozens of ways. `reading` encloses such a call
+and turns whatever it raises into one line that names the file::
+
+    with reading(path, "a NetCDF file"):
+        values = dataset[name].values
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import final
 
-__all__ = ["InputError", "MissingExtra", "nearest"]
+__all__ = ["InputError", "MissingExtra", "brief", "nearest", "reading"]
+
+_MOST_WORDS = 160
 
 
 @final
@@ -42,3 +52,78 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if near:
         return f"did you mean {near[0]}?"
     return f"there are: {', '.join(names)}" if names else "none is installed"
+
+
+def brief(error: BaseException) -> str:
+    """Return what an error says on one short line; the name of its class where it says nothing.
+
+    >>> brief(ValueError("two\\n  lines"))
+    'two lines'
+    >>> brief(EOFError())
+    'EOFError'
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError):  # its text is the key alone
+        text = text if " " in text else f"no entry {text}"
+    if isinstance(error, RecursionError):
+        text = "it is nested too deeply"
+    if len(text) > _MOST_WORDS:
+        text = f"{text[: _MOST_WORDS - 1]}…"
+    return text or type(error).__name__
+
+
+@contextmanager
+def reading(
+    source: object, kind: str = "", remedy: str = "copy or download it again"
+) -> Iterator[None]:
+    """Turn the failure of a reader into one line that names the file.
+
+    Enclose the calls that read or decode the file and nothing else: whatever they raise is taken
+    for damage of the file, so a mistake in code that stands inside would be, too.  What already
+    has a name passes as it is: `InputError`, a package that is missing, and lack of memory.
+
+    Args:
+        source: The file, folder or address; it begins the message.
+        kind: What the file should be, with its article: ``"a NetCDF file"``.
+        remedy: What the user can do about a damaged file.
+
+    Raises:
+        InputError: Anything inside failed; the cause is attached.
+
+    >>> try:
+    ...     with reading("a.json", "a JSON file"):
+    ...         [].pop()
+    ... except InputError as error:
+    ...     print(error)
+    a.json: damaged, or not a JSON file (pop from empty list); copy or download it again
+    """
+    try:
+        yield
+    except (InputError, ImportError, MemoryError):
+        raise
+    except OSError as error:
+        raise InputError(f"{source}: {_refusal(error, kind, remedy)}") from error
+    except Exception as error:  # a reader may fail on a damaged file in any way
+        raise InputError(f"{source}: {_damaged(error, kind, remedy)}") from error
+
+
+def _damaged(error: BaseException, kind: str, remedy: str) -> str:
+    what = f"damaged, or not {kind}" if kind else "damaged"
+    return f"{what} ({brief(error)}); {remedy}"
+
+
+_REFUSALS = {
+    errno.ENOENT: "no such file or folder; check the path",
+    errno.EACCES: "permission denied; change its rights",
+    errno.EPERM: "permission denied; change its rights",
+    errno.EISDIR: "is a folder; give a file",
+    errno.ENOTDIR: "is a file where a folder is needed; check the path",
+    errno.ENAMETOOLONG: "the name is too long; check the path",
+    errno.ELOOP: "is a link to itself; check the path",
+    errno.EIO: "the disk cannot read it; copy it from elsewhere",
+}
+
+
+def _refusal(error: OSError, kind: str, remedy: str) -> str:
+    """What the system refused; libraries also raise OSError, without a number, on damage."""
+    return _REFUSALS.get(error.errno or 0) or _damaged(error, kind, remedy)

@@ -14,6 +14,7 @@ DOMAIN_LIBRARIES = {
 # Two rooms on one floor do not know each other. Imports for the type checker alone are free.
 FLOORS = (
     ("errors",),
+    ("files",),
     ("state", "weights", "shipped", "calibration", "report"),
     ("streams",),
     ("manifolds", "schedules"),

@@ -1,0 +1,178 @@
+"""Files that a user gives, read whole or line by line, without surprises.
+
+Only regular files are opened: a named pipe without a writer would block for ever.  Compressed
+files are told by their first bytes, and none may grow beyond a limit, because a megabyte of gzip
+can hold gigabytes.  The environment variable `LIMIT_VARIABLE` moves that limit.
+
+Every function raises `sciddiff.errors.InputError` with one line that names the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sciddiff.errors import InputError, reading
+
+__all__ = [
+    "LIMIT_VARIABLE",
+    "most_bytes",
+    "read_bytes",
+    "read_json",
+    "read_lines",
+    "read_table",
+    "read_text",
+    "regular",
+    "split_rows",
+]
+
+LIMIT_VARIABLE = "SCIDDIFF_MAX_FILE_MB"
+"""Environment variable: most megabytes that a file may hold once it is unpacked."""
+
+_DEFAULT_MB = 1024
+_LONGEST_LINE = 2**24  # characters; SMILES, SDF, PDB and CSV lines stay far below
+_GZIP = b"\x1f\x8b"
+
+
+def regular(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a file that can be opened without blocking.
+
+    Raises:
+        InputError: There is no such file, or it is a folder, a pipe, a socket or a device.
+    """
+    file = Path(path)
+    with reading(file):
+        mode = file.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{file}: is a folder; give a file")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{file}: is a pipe or a device; write its content to a file first")
+    return file
+
+
+def most_bytes() -> int:
+    """Return how many bytes one file may hold, unpacked.
+
+    Raises:
+        InputError: The environment variable is not a positive number.
+    """
+    text = os.environ.get(LIMIT_VARIABLE, "") or str(_DEFAULT_MB)
+    try:
+        limit = int(float(text) * 2**20)
+    except (ValueError, OverflowError):
+        limit = 0
+    if limit <= 0:
+        raise InputError(f"{LIMIT_VARIABLE}: {text!r} is not a positive number of megabytes")
+    return limit
+
+
+def read_bytes(path: str | os.PathLike[str], kind: str = "", limit: int | None = None) -> bytes:
+    """Read a whole file, unpacked if it is gzip.
+
+    Args:
+        path: The file.
+        kind: What it should be, for the message: ``"a structure file"``.
+        limit: Most bytes it may hold, unpacked; None takes `most_bytes`.
+
+    Raises:
+        InputError: It cannot be read, is damaged gzip, or holds more than the limit.
+    """
+    file, most = regular(path), most_bytes() if limit is None else limit
+    with reading(file, kind), file.open("rb") as raw:
+        data = raw.read(most + 1)
+    if data[:2] == _GZIP:
+        with reading(file, "a gzip file"), gzip.open(file, "rb") as packed:
+            data = packed.read(most + 1)
+    if len(data) > most:
+        raise InputError(
+            f"{file}: holds more than {most / 2**20:g} MB; if it is meant to, set the environment "
+            f"variable {LIMIT_VARIABLE} to a larger number"
+        )
+    return data
+
+
+def read_text(path: str | os.PathLike[str], kind: str = "", limit: int | None = None) -> str:
+    """Read a whole text file in UTF-8, with or without a byte-order mark; see `read_bytes`.
+
+    Raises:
+        InputError: As `read_bytes`, or the file is not text in UTF-8.
+    """
+    data = read_bytes(path, kind, limit)
+    with reading(path, kind or "text in UTF-8", "save it as text in UTF-8"):
+        return data.decode("utf-8-sig")
+
+
+def read_json(path: str | os.PathLike[str], remedy: str = "copy or download it again") -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: As `read_text`, or the file is not JSON.
+    """
+    text = read_text(path, "a JSON file")
+    with reading(path, "a JSON file", remedy):
+        return json.loads(text)
+
+
+def read_lines(path: str | os.PathLike[str], kind: str = "") -> Iterator[str]:
+    """Yield the lines of a text file, gzip or not, with their ends; for files of any length.
+
+    Bytes that are not UTF-8 are read as U+FFFD.
+
+    Raises:
+        InputError: It cannot be read, is damaged gzip, or a line is longer than 16 MB.
+    """
+    file = regular(path)
+    with reading(file, kind):
+        with file.open("rb") as raw:
+            packed = raw.read(2) == _GZIP
+        opened = gzip.open(file, "rb") if packed else file.open("rb")
+        with opened, io.TextIOWrapper(opened, encoding="utf-8-sig", errors="replace") as text:
+            while line := text.readline(_LONGEST_LINE + 1):
+                if len(line) > _LONGEST_LINE:
+                    raise InputError(f"{file}: a line is longer than 16 MB; is it text?")
+                yield line
+
+
+def split_rows(lines: Iterable[str], **layout: Any) -> Iterator[list[str]]:
+    """Split lines of CSV into cells of any length that `read_lines` lets pass.
+
+    Args:
+        lines: The lines.
+        layout: Arguments of `csv.reader`, such as ``delimiter``.
+    """
+    # Python's own limit of 131,072 characters is far below what a macromolecule's SMILES needs.
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))
+    yield from csv.reader(lines, **layout)
+
+
+def read_table(path: str | os.PathLike[str], **layout: Any) -> list[dict[str, str]]:
+    """Read a CSV file with a header line; lines without a cell are left out.
+
+    Args:
+        path: The file.
+        layout: Arguments of `csv.reader`, such as ``delimiter``.
+
+    Returns:
+        One dict a row, by the names of the header.
+
+    Raises:
+        InputError: It cannot be read, or a row has more or fewer cells than the header.
+    """
+    lines = io.StringIO(read_text(path, "a CSV table"), newline="")
+    with reading(path, "a CSV table"):
+        rows = [row for row in split_rows(lines, **layout) if row]
+    header, *rest = rows or [[]]
+    for number, row in enumerate(rest, start=2):
+        if len(row) != len(header):
+            raise InputError(
+                f"{path}: row {number} has {len(row)} cells where the header has {len(header)}; "
+                "mend that row"
+            )
+    return [dict(zip(header, row, strict=True)) for row in rest]
