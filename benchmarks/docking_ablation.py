@@ -25,17 +25,18 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.docking_physics import FIELDS, measured, print_table
-from protein.docking.box import Box, box_around
 from protein.docking.confidence.ranker import Ranker, find_ranker
-from protein.docking.dock import JUDGED, Docked, chosen, ranked
+from protein.docking.diffusion.propose import ProposeSettings
 from protein.docking.energy.vina import VinaEnergy, grid_for
-from protein.docking.library import Docker, LibrarySettings
-from protein.docking.ligand import Ligand, fresh_conformers
-from protein.docking.ligand_files import read_ligand
-from protein.docking.pose import LigandBatch
-from protein.docking.propose import ProposeSettings
-from protein.docking.receptor import Receptor, read_receptor
-from protein.docking.search import SearchSettings, finish, random_poses
+from protein.docking.molecules.files import read_ligand
+from protein.docking.molecules.ligand import Ligand, fresh_conformers
+from protein.docking.pipeline.dock import chosen
+from protein.docking.pipeline.docker import Docker, LibrarySettings
+from protein.docking.poses.pose import LigandBatch
+from protein.docking.receptors.box import Box, box_around
+from protein.docking.receptors.receptor import Receptor, read_receptor
+from protein.docking.search.monte_carlo import SearchSettings, finish, random_poses
+from protein.docking.search.ranking import JUDGED, Docked, ranked
 from protein.pretrained import find_model
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError

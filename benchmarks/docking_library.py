@@ -25,14 +25,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from protein.docking.box import box_around
-from protein.docking.campaign import CampaignSettings, dock_library
-from protein.docking.compiled import SWITCH
+from protein.docking.campaign.library import CampaignSettings, dock_library
 from protein.docking.confidence.ranker import find_ranker
-from protein.docking.library import Docker, LibrarySettings
-from protein.docking.ligand import Ligand, ligand_from_smiles
-from protein.docking.ligand_files import read_ligand
-from protein.docking.receptor import read_receptor
+from protein.docking.energy.compiled import SWITCH
+from protein.docking.molecules.files import read_ligand
+from protein.docking.molecules.ligand import Ligand, ligand_from_smiles
+from protein.docking.pipeline.docker import Docker, LibrarySettings
+from protein.docking.receptors.box import box_around
+from protein.docking.receptors.receptor import read_receptor
 from sciddiff.cli.campaign import Campaign
 from sciddiff.errors import InputError
 

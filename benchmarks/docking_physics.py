@@ -30,17 +30,18 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.vina_reference import VinaReference
-from protein.docking.box import box_around
 from protein.docking.confidence.ranker import find_ranker
-from protein.docking.dock import Docked, DockSettings, dock
-from protein.docking.library import Docker, LibrarySettings
-from protein.docking.ligand import Ligand, LigandSettings, fresh_conformers
-from protein.docking.ligand_files import read_ligand
-from protein.docking.metrics import bust, success_interval, symmetric_rmsd
-from protein.docking.pockets import find_pockets
-from protein.docking.propose import find_proposer
-from protein.docking.receptor import Receptor, read_receptor
-from protein.docking.search import SearchSettings
+from protein.docking.diffusion.propose import find_proposer
+from protein.docking.molecules.files import read_ligand
+from protein.docking.molecules.ligand import Ligand, LigandSettings, fresh_conformers
+from protein.docking.pipeline.dock import DockSettings, dock
+from protein.docking.pipeline.docker import Docker, LibrarySettings
+from protein.docking.poses.metrics import bust, success_interval, symmetric_rmsd
+from protein.docking.receptors.box import box_around
+from protein.docking.receptors.pockets import find_pockets
+from protein.docking.receptors.receptor import Receptor, read_receptor
+from protein.docking.search.monte_carlo import SearchSettings
+from protein.docking.search.ranking import Docked
 from sciddiff.calibration import auroc, brier, expected_calibration_error
 from sciddiff.errors import InputError
 

@@ -6,8 +6,8 @@
 For the first 1, 3 and 5 sites: the share of complexes where the middle of one is within 4 Å and
 within 8 Å of the ligand's, and where the box of one holds every atom of the ligand. `--clusters`
 takes one complex of each protein cluster. `--fit` prints weights of the descriptors for
-`protein/docking/alpha_spheres.py`, every complex counted alike; with `--fold 0` or `1` they come
-from one half of the clusters and the figures from the other.
+`protein/docking/receptors/alpha_spheres.py`, every complex counted alike; with `--fold 0` or `1`
+they come from one half of the clusters and the figures from the other.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from protein.docking import alpha_spheres as model
-from protein.docking.ligand import LigandSettings
-from protein.docking.ligand_files import read_ligand
-from protein.docking.metrics import success_interval
-from protein.docking.pockets import BindingSite, find_pockets
-from protein.docking.receptor import Receptor, read_receptor
+from protein.docking.molecules.files import read_ligand
+from protein.docking.molecules.ligand import LigandSettings
+from protein.docking.poses.metrics import success_interval
+from protein.docking.receptors import alpha_spheres as model
+from protein.docking.receptors.pockets import BindingSite, find_pockets
+from protein.docking.receptors.receptor import Receptor, read_receptor
 from sciddiff.errors import InputError
 
 FIRST = (1, 3, 5)

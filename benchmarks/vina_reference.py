@@ -1,9 +1,9 @@
 """AutoDock Vina on our own atoms: PDBQT of a receptor, ligands through Meeko, score and dock.
 
 Vina reads positions and AutoDock types and nothing else. The receptor is written from the types
-of `protein.docking.receptor`, so that both programs see the same donors and acceptors: Vina calls
-an N or O a donor when a hydrogen is bonded to it, so one polar hydrogen is put 1 Å from each, on
-the side with most room. Hydrogens have no energy of their own.
+of `protein.docking.receptors.receptor`, so that both programs see the same donors and acceptors:
+Vina calls an N or O a donor when a hydrogen is bonded to it, so one polar hydrogen is put 1 Å
+from each, on the side with most room. Hydrogens have no energy of their own.
 
 Needs `pip install vina meeko gemmi`.
 """
@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from protein.docking.box import Box
-from protein.docking.energy.atom_types import TYPES
-from protein.docking.ligand import Ligand
-from protein.docking.receptor import Receptor
+from protein.docking.molecules.atom_types import TYPES
+from protein.docking.molecules.ligand import Ligand
+from protein.docking.receptors.box import Box
+from protein.docking.receptors.receptor import Receptor
 
 _PLAIN = {
     "C_H": "C", "C_P": "C", "S_P": "S", "P_P": "P", "F_H": "F", "Cl_H": "Cl", "Br_H": "Br",

@@ -17,12 +17,12 @@ from sciddiff.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from protein.docking.box import Box
-    from protein.docking.campaign import CampaignSettings, LibraryParts
-    from protein.docking.library import Docker, LibrarySettings
-    from protein.docking.output import Row
-    from protein.docking.pockets import BindingSite
-    from protein.docking.receptor import Receptor
+    from protein.docking.campaign.library import CampaignSettings, LibraryParts
+    from protein.docking.campaign.output import Row
+    from protein.docking.pipeline.docker import Docker, LibrarySettings
+    from protein.docking.receptors.box import Box
+    from protein.docking.receptors.pockets import BindingSite
+    from protein.docking.receptors.receptor import Receptor
 
 _EXAMPLES = """examples:
   sciddiff dock -r receptor.pdb -l ligands.sdf --autobox-ligand crystal.sdf -o poses/
@@ -121,8 +121,8 @@ def run(args: argparse.Namespace) -> int:
         return _redock(args)
     if args.receptor is None or args.ligand is None:
         raise InputError("what to dock: give -r and -l, or --dataset")
-    from protein.docking.campaign import CampaignSettings, dock_parts
-    from protein.docking.receptor import read_receptor
+    from protein.docking.campaign.library import CampaignSettings, dock_parts
+    from protein.docking.receptors.receptor import read_receptor
     from sciddiff.cli.campaign import Campaign, machine_facts
     from sciddiff.cli.parts import world
 
@@ -166,7 +166,7 @@ class _Library:
         self.portions, self.docker = portions, docker
 
     def __call__(self) -> LibraryParts:
-        from protein.docking.campaign import LibraryParts
+        from protein.docking.campaign.library import LibraryParts
 
         a = self.args
         return LibraryParts(a.ligand, self._ready, a.out, a.receptor, self.portions)
@@ -176,7 +176,7 @@ class _Library:
 
     def _ready(self) -> Docker:
         if self.docker is None:
-            from protein.docking.receptor import read_receptor
+            from protein.docking.receptors.receptor import read_receptor
 
             self.docker = _docker(
                 self.args,
@@ -193,7 +193,7 @@ def _kept(args: argparse.Namespace) -> frozenset[str]:
 
 def _redock(args: argparse.Namespace) -> int:
     """Dock every ligand of a set of complexes into its own receptor."""
-    from protein.docking.dataset import Dataset, DatasetSettings, dock_dataset
+    from protein.docking.campaign.dataset import Dataset, DatasetSettings, dock_dataset
     from sciddiff.cli.campaign import Campaign, machine_facts
 
     names = ("receptor", "ligand", "autobox_ligand", "center", "pocket_residues", "size")
@@ -235,7 +235,7 @@ def _redock(args: argparse.Namespace) -> int:
 
 def _tell(args: argparse.Namespace, rows: list[Row]) -> int:
     """Write the page and print what came of it; the exit status."""
-    from protein.docking.output import RESULTS
+    from protein.docking.campaign.output import RESULTS
     from protein.docking.report.write import try_report
 
     page = try_report(args.out)
@@ -277,8 +277,8 @@ def _sites(args: argparse.Namespace, receptor: Receptor) -> list[BindingSite]:
     """The pockets to search, with --blind; none without."""
     from dataclasses import replace
 
-    from protein.docking.box import Box
-    from protein.docking.pockets import find_pockets
+    from protein.docking.receptors.box import Box
+    from protein.docking.receptors.pockets import find_pockets
 
     if not args.blind:
         return []
@@ -290,8 +290,9 @@ def _sites(args: argparse.Namespace, receptor: Receptor) -> list[BindingSite]:
 
 
 def _box(args: argparse.Namespace, receptor: Receptor) -> Box:
-    from protein.docking.box import Box, box_around, box_of_residues
-    from protein.docking.ligand_files import read_ligand
+    from protein.docking.molecules.files import read_ligand
+    from protein.docking.receptors.box import Box, box_around
+    from protein.docking.receptors.receptor import box_of_residues
 
     given = [args.autobox_ligand, args.center, args.pocket_residues]
     if sum(value is not None for value in given) != 1:
@@ -311,8 +312,8 @@ def _box(args: argparse.Namespace, receptor: Receptor) -> Box:
 
 
 def _settings(args: argparse.Namespace) -> LibrarySettings:
-    from protein.docking.library import LibrarySettings
-    from protein.docking.propose import ProposeSettings
+    from protein.docking.diffusion.propose import ProposeSettings
+    from protein.docking.pipeline.docker import LibrarySettings
 
     return LibrarySettings(
         poses=args.poses,
@@ -335,13 +336,13 @@ def _docker_maker(
     """Makes receptors ready; the network is read once."""
     import torch
 
-    from protein.docking.library import Docker
+    from protein.docking.pipeline.docker import Docker
 
     if args.threads or args.workers > 1:
         shared = max(1, (os.cpu_count() or 1) // args.workers)
         torch.set_num_threads(args.threads or shared)
     from protein.docking.confidence.ranker import find_ranker
-    from protein.docking.propose import find_proposer
+    from protein.docking.diffusion.propose import find_proposer
 
     ranker = find_ranker(args.ranker)
     denoiser = find_proposer(args.model, _device(args))

@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: the file cannot be used, or has no pocket.
     """
-    from protein.docking.pockets import find_pockets
-    from protein.docking.receptor import read_receptor
+    from protein.docking.receptors.pockets import find_pockets
+    from protein.docking.receptors.receptor import read_receptor
 
     keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
     receptor = read_receptor(args.receptor, keep)

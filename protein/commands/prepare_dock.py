@@ -13,7 +13,7 @@ from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
-    from protein.docking.prepare import DockPrepareReport, DockPrepareSettings
+    from protein.docking.complexes.prepare import DockPrepareReport, DockPrepareSettings
 
 _EXAMPLES = """what is read, at any depth below DIR:
   ID/ID_protein.pdb with ID/ID_ligand.sdf or .mol2        (PDBbind)
@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: a folder, file or bound that cannot be used, or nothing survived.
     """
-    from protein.docking.components import read_components
-    from protein.docking.prepare import prepare_docking
+    from protein.docking.complexes.components import read_components
+    from protein.docking.complexes.prepare import prepare_docking
 
     components = read_components(args.components) if args.components else None
     settings = _settings(args)
@@ -92,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> DockPrepareSettings:
-    from protein.docking.prepare import DockPrepareSettings
-    from protein.docking.sources import ReadSettings
+    from protein.docking.complexes.prepare import DockPrepareSettings
+    from protein.docking.complexes.sources import ReadSettings
 
     read = ReadSettings(
         conformers=args.conformers,

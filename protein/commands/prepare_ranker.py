@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         InputError: a folder that cannot be used.
     """
     from protein.docking.confidence.examples import ExampleSettings, make_examples
-    from protein.docking.search import SearchSettings
+    from protein.docking.search.monte_carlo import SearchSettings
 
     settings = ExampleSettings(
         SearchSettings(chains=args.chains, rounds=args.rounds),

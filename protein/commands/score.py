@@ -65,11 +65,11 @@ def run(args: argparse.Namespace) -> int:
         InputError: an option or a file that cannot be used.
     """
     from protein.docking.confidence.ranker import find_ranker
-    from protein.docking.metrics import pdb_file
-    from protein.docking.pose_files import sdf_record
-    from protein.docking.receptor import read_receptor
-    from protein.docking.score import ScoreSettings, score_files
-    from protein.docking.score_table import score_columns, score_row, score_tags
+    from protein.docking.poses.files import sdf_record
+    from protein.docking.poses.metrics import pdb_file
+    from protein.docking.receptors.receptor import read_receptor
+    from protein.docking.scoring.score import ScoreSettings, score_files
+    from protein.docking.scoring.table import score_columns, score_row, score_tags
     from protein.structures.atomic import replacing
 
     _refuse_overwriting(args)

@@ -3,8 +3,8 @@
 A state has three leaves. ``translation [B, 3]`` (Å from the pocket's center) travels on a straight
 Gaussian path from N(0, (4 Å)²); ``rotation [B, 3, 3]`` on geodesics of SO(3), ``torsions [ΣT]``
 (ragged) on those of circles, both from the uniform law. A pose is a reference conformer moved by
-the three (``protein.docking.pose``); which one is a condition, its own place and orientation mean
-nothing.
+the three (``protein.docking.poses.pose``); which one is a condition, and its own place and
+orientation mean nothing.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from protein.docking.data import NO_DATA, DockData, DockDataSettings
-from protein.docking.network import ROTATION, TORSIONS, TRANSLATION
-from protein.docking.symmetry import NearestImage
+from protein.docking.diffusion.data import NO_DATA, DockData, DockDataSettings
+from protein.docking.diffusion.network import ROTATION, TORSIONS, TRANSLATION
+from protein.docking.diffusion.symmetry import NearestImage
 from sciddiff.domains import Domain
 from sciddiff.manifolds import SO3, Torus
 from sciddiff.objectives import Denoising
@@ -58,15 +58,15 @@ class DockingDomain(Domain):
 
     def like(self, request: Mapping[str, Any]) -> Iterable[Batch]:
         """Templates for ``receptor``, ``ligand``, ``center`` or ``autobox_ligand``, ``n``,
-        ``seed``; see ``protein.docking.templates``.
+        ``seed``; see ``protein.docking.diffusion.templates``.
         """
-        from protein.docking.templates import templates
+        from protein.docking.diffusion.templates import templates
 
         return templates(request)
 
     def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
         """One SDF file for every pose of the batch."""
-        from protein.docking.templates import write_poses
+        from protein.docking.diffusion.templates import write_poses
 
         return write_poses(batch, x, directory)
 

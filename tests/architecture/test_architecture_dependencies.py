@@ -33,9 +33,32 @@ FLOORS = (
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
+# The same of docking: the way of a ligand, from files of molecules to tables and pages.
+DOCKING_FLOORS = (
+    ("molecules",),
+    ("receptors",),
+    ("poses",),
+    ("energy",),
+    ("search",),
+    ("complexes",),
+    ("diffusion",),
+    ("confidence",),
+    ("pipeline",),
+    ("campaign", "scoring"),
+    ("evaluation", "report"),
+    ("domain",),
+)
+DOCKING_FLOOR = {room: number for number, rooms in enumerate(DOCKING_FLOORS) for room in rooms}
+
+
 def _room(name: str) -> str | None:
     parts = name.split(".")
     return parts[1] if parts[0] == "sciddiff" and len(parts) > 1 else None
+
+
+def _docking_room(name: str) -> str | None:
+    parts = name.split(".")
+    return parts[2] if parts[:2] == ["protein", "docking"] and len(parts) > 2 else None
 
 
 def _targets(module):
@@ -127,6 +150,22 @@ def test_nothing_in_the_core_points_back(modules):
             if other == room or other not in FLOOR or line in typed:
                 continue
             if FLOOR[other] >= FLOOR[room]:
+                wrong.append(f"{m.where}:{line} {room} imports {other}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_docking_points_one_way_from_molecules_to_pages(modules):
+    wrong = []
+    for m in modules:
+        room = _docking_room(m.name)
+        if room is None:
+            continue
+        assert room in DOCKING_FLOOR, f"give {m.where} a floor"
+        for line, target, _ in m.imports():
+            other = _docking_room(target)
+            if other in (None, room):
+                continue
+            if DOCKING_FLOOR[other] >= DOCKING_FLOOR[room]:
                 wrong.append(f"{m.where}:{line} {room} imports {other}")
     assert not wrong, "\n".join(wrong)
 

@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from protein.docking.box import box_around
-from protein.docking.complexes import match
-from protein.docking.confidence.pose_set import PoseEnergies, PoseSet, pose_set
+from protein.docking.complexes.complex import match
+from protein.docking.complexes.sources import Source, find_sources, first_readable, sequences
+from protein.docking.confidence.pose_set import PoseSet, pose_set
 from protein.docking.confidence.training import Example
-from protein.docking.dock import JUDGED, Docked, DockSettings, ranked
 from protein.docking.energy.vina import VinaEnergy, grid_for
-from protein.docking.ligand import fresh_conformers
-from protein.docking.metrics import symmetric_rmsd
-from protein.docking.pose import LigandBatch, recover
-from protein.docking.receptor import read_receptor
-from protein.docking.search import SearchSettings, finish, search
-from protein.docking.sources import Source, find_sources, first_readable, sequences
+from protein.docking.molecules.ligand import fresh_conformers
+from protein.docking.poses.metrics import symmetric_rmsd
+from protein.docking.poses.pose import LigandBatch, recover
+from protein.docking.receptors.box import box_around
+from protein.docking.receptors.receptor import read_receptor
+from protein.docking.search.monte_carlo import SearchSettings, finish, search
+from protein.docking.search.ranking import JUDGED, Docked, PoseEnergies, ranked
 from protein.structures.atomic import replacing
 from protein.structures.workers import map_in_processes
 from sciddiff.errors import InputError
@@ -134,9 +134,7 @@ def make_example(source: Source, settings: ExampleSettings) -> tuple[Example, di
     near = receptor.near(box)
     conformers = fresh_conformers(ligand, settings.conformers, settings.seed)
     count = len(conformers)
-    energy = VinaEnergy.build(
-        [ligand] * count, [near], grids=[grid_for([ligand], near, box, DockSettings().spacing)]
-    )
+    energy = VinaEnergy.build([ligand] * count, [near], grids=[grid_for([ligand], near, box)])
     batch = LigandBatch.pack([ligand.tree] * count, list(conformers))
     draws = Streams(settings.seed, torch.arange(count))
     found = search(batch, energy, [box] * count, draws, settings.search)
@@ -192,7 +190,7 @@ def read_examples(folder: Path) -> list[Example]:
     Raises:
         InputError: none there, or a damaged file.
     """
-    from protein.docking.prepare import pocket_clusters
+    from protein.docking.complexes.prepare import pocket_clusters
 
     read = list(_read(folder))
     if not read:

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from protein.docking.columns import Columns
+from protein.docking.complexes.columns import Columns
+from protein.docking.complexes.features import LIGAND_SIZES, POCKET_SIZES
 from protein.docking.confidence.pose_set import OWN, REACH, SHARED, PoseBatch
-from protein.docking.features import LIGAND_SIZES, POCKET_SIZES
 
 _SHAPES = 16
 _HOPS = 6

@@ -17,12 +17,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from protein.docking.energy.atom_types import covalent_bonds
-from protein.docking.features import ligand_bonds, ligand_features, pair_features, pocket_features
+from protein.docking.complexes.features import (
+    ligand_bonds,
+    ligand_features,
+    pair_features,
+    pocket_features,
+)
+from protein.docking.molecules.atom_types import covalent_bonds
+from protein.docking.search.ranking import PoseEnergies
 
 if TYPE_CHECKING:
-    from protein.docking.ligand import Ligand
-    from protein.docking.receptor import Receptor
+    from protein.docking.molecules.ligand import Ligand
+    from protein.docking.receptors.receptor import Receptor
 
 REACH = 7.0
 """Å within which a pocket atom touches a ligand atom."""
@@ -35,22 +41,6 @@ SHARED = 6
 
 _CONTACT, _CROWDED, _SAME = 5.0, 4.0, 2.0
 _TERM_SCALES = (0.2, 0.02, 2.0, 0.5, 5.0)
-
-
-class PoseEnergies(NamedTuple):
-    """Energies of K poses, kcal/mol.
-
-    Attributes:
-        energy: interaction plus intramolecular `[K]`.
-        affinity: Vina's score `[K]`.
-        intramolecular: `[K]`.
-        terms: unweighted terms of the interaction `[K, 5]`.
-    """
-
-    energy: NDArray[np.float64]
-    affinity: NDArray[np.float64]
-    intramolecular: NDArray[np.float64]
-    terms: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,15 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from protein.docking.confidence.network import Committee
-from protein.docking.confidence.pose_set import PoseEnergies, PoseSet, pack, pose_set
+from protein.docking.confidence.pose_set import PoseSet, pack, pose_set
+from protein.docking.search.ranking import PoseEnergies
 from sciddiff import weights
 from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from protein.docking.ligand import Ligand
-    from protein.docking.receptor import Receptor
+    from protein.docking.molecules.ligand import Ligand
+    from protein.docking.receptors.receptor import Receptor
 
 KIND = "dock-ranker"
 SHIPPED = "dock_ranker"

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protein.docking.box import Box
 from protein.docking.energy.terms import (
     CUTOFF,
     VINA,
@@ -25,7 +24,8 @@ from protein.docking.energy.terms import (
     soft_cap_slope,
     type_table,
 )
-from protein.docking.receptor import Receptor
+from protein.docking.receptors.box import Box
+from protein.docking.receptors.receptor import Receptor
 from sciddiff.errors import InputError
 
 WALL = 10.0

@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from protein.docking.energy.atom_types import TYPES
 from protein.docking.energy.terms import (
     CUTOFF,
     VINA,
@@ -25,7 +24,8 @@ from protein.docking.energy.terms import (
     soft_cap_slope,
     type_table,
 )
-from protein.docking.ligand import Ligand
+from protein.docking.molecules.atom_types import TYPES
+from protein.docking.molecules.ligand import Ligand
 
 BINS = 32
 """Points of the table per Å²."""

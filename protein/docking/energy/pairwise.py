@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from protein.docking import compiled
+from protein.docking.energy import compiled
 from protein.docking.energy.terms import VINA, VinaWeights, pair_terms, soft_cap, type_pairs
 
 # Pairs evaluated at once; bounds memory to a few hundred MB.

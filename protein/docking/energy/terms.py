@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from protein.docking.energy.atom_types import TYPES, properties
+from protein.docking.molecules.atom_types import TYPES, properties
 
 TERMS: tuple[str, ...] = ("gauss1", "gauss2", "repulsion", "hydrophobic", "hbond")
 """Names of the pair terms, in order."""

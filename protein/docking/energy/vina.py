@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protein.docking import compiled
-from protein.docking.box import Box
-from protein.docking.energy.atom_types import ligand_types
+from protein.docking.energy import compiled
 from protein.docking.energy.grid import Grid, GridSet, make_grid
 from protein.docking.energy.intramolecular import IntraPairs
 from protein.docking.energy.pairwise import PairSum, interaction
 from protein.docking.energy.terms import VINA, VinaWeights
-from protein.docking.ligand import Ligand
-from protein.docking.receptor import Receptor
+from protein.docking.molecules.atom_types import ligand_types
+from protein.docking.molecules.ligand import Ligand
+from protein.docking.receptors.box import Box
+from protein.docking.receptors.receptor import Receptor
 
 SCORE_CAP = 1000.0
 """Soft core of Vina's own final score, kcal/mol per atom."""

@@ -9,14 +9,13 @@ A complex without poses stays, with the reason: it counts as a failure.
 import csv
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from protein.docking.output import RESULTS
-from protein.docking.pose_files import POSE_SUFFIXES
-from protein.docking.sources import find_sources
+from protein.docking.campaign.output import RESULTS
+from protein.docking.complexes.sources import find_sources, unique_names
+from protein.docking.poses.files import POSE_SUFFIXES
 from sciddiff.cli.campaign import RECORD
 from sciddiff.errors import InputError
 
@@ -222,23 +221,6 @@ def _cases_of_folder(folder: Path) -> list[Case]:
     return [
         Case(name, source.ligands, None if source.backbone else source.receptor)
         for name, source in zip(named, sources, strict=True)
-    ]
-
-
-def unique_names(folder: Path, sources: Iterable[Any]) -> list[str]:
-    """Names of the complexes of a folder: their own, with their place where two are alike.
-
-    Args:
-        folder: that was searched.
-        sources: from ``find_sources``.
-    """
-    listed = list(sources)
-    ids = [source.id.lower() for source in listed]
-    return [
-        source.id
-        if ids.count(source.id.lower()) == 1
-        else "_".join((*source.receptor.parent.relative_to(folder).parts[:-1], source.id))
-        for source in listed
     ]
 
 

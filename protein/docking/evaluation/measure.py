@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from protein.docking.complexes.sources import first_readable
 from protein.docking.evaluation.cases import Case, confidence_of_name
-from protein.docking.ligand import Ligand, delocalised, same_stereo
-from protein.docking.metrics import Verdict, bust, pdb_file, permuted_rmsd
-from protein.docking.pose_files import ANY_SIZE, GivenPose, read_poses
-from protein.docking.sources import first_readable
+from protein.docking.molecules.ligand import Ligand, delocalised, same_stereo
+from protein.docking.poses.files import ANY_SIZE, GivenPose, read_poses
+from protein.docking.poses.metrics import Verdict, bust, pdb_file, permuted_rmsd
 from sciddiff.errors import InputError, MissingExtra
 
 if TYPE_CHECKING:

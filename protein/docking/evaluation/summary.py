@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein.docking.evaluation.measure import CaseResult, PoseResult
-from protein.docking.metrics import success_interval
+from protein.docking.poses.metrics import success_interval
 from sciddiff.calibration import (
     Reliability,
     auroc,

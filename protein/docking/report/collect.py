@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protein.docking.contacts import Contacts, ContactSites, find_contacts
-from protein.docking.ligand import quietly
-from protein.docking.output import RESULTS
-from protein.docking.receptor import Receptor, read_receptor
+from protein.docking.campaign.output import RESULTS
+from protein.docking.molecules.ligand import quietly
+from protein.docking.poses.contacts import Contacts, ContactSites, find_contacts
+from protein.docking.receptors.receptor import Receptor, read_receptor
 from sciddiff.errors import InputError
 
 if TYPE_CHECKING:

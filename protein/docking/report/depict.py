@@ -7,7 +7,7 @@ drawings holds them with one path for each colour and width, which is a fifth of
 import re
 from typing import TYPE_CHECKING
 
-from protein.docking.ligand import quietly
+from protein.docking.molecules.ligand import quietly
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from protein.docking.contacts import KINDS, Contacts
-from protein.docking.output import RESULTS
-from protein.docking.receptor import Receptor
+from protein.docking.campaign.output import RESULTS
+from protein.docking.poses.contacts import KINDS, Contacts
+from protein.docking.receptors.receptor import Receptor
 from protein.docking.report import collect, page
 from protein.docking.report.depict import depict
 from protein.structures.atomic import replacing

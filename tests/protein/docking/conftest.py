@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("rdkit")
 
-from protein.docking.energy.atom_types import INDEX, TYPES
-from protein.docking.ligand import fresh_conformers, ligand_from_smiles
-from protein.docking.receptor import Receptor
+from protein.docking.molecules.atom_types import INDEX, TYPES
+from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.receptors.receptor import Receptor
 
 ROOT = Path(__file__).resolve().parents[3]
 

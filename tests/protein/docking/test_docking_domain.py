@@ -9,16 +9,21 @@ import torch
 pytest.importorskip("e3nn")
 pytest.importorskip("torch_geometric")
 
-from protein.docking.archive import DockArchive, complex_arrays, complex_from_arrays, write_archive
-from protein.docking.complexes import Complex, LigandGraph, make_complex, match
-from protein.docking.data import DockData, DockDataSettings, complex_batch
+from protein.docking.complexes.archive import (
+    DockArchive,
+    complex_arrays,
+    complex_from_arrays,
+    write_archive,
+)
+from protein.docking.complexes.complex import Complex, LigandGraph, make_complex, match
+from protein.docking.diffusion.data import DockData, DockDataSettings, complex_batch
+from protein.docking.diffusion.network import ROTATION, TORSIONS, TRANSLATION, DockNetwork
+from protein.docking.diffusion.symmetry import NearestImage, motions
+from protein.docking.diffusion.templates import batch_coordinates, templates
 from protein.docking.domain import DockingDomain
-from protein.docking.ligand import fresh_conformers, ligand_from_smiles
-from protein.docking.network import ROTATION, TORSIONS, TRANSLATION, DockNetwork
-from protein.docking.pose import LigandBatch, coordinates
-from protein.docking.receptor import Receptor
-from protein.docking.symmetry import NearestImage, motions
-from protein.docking.templates import batch_coordinates, templates
+from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.poses.pose import LigandBatch, coordinates
+from protein.docking.receptors.receptor import Receptor
 from sciddiff.domains import get_domain
 from sciddiff.errors import InputError
 from sciddiff.streams import Streams

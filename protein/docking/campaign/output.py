@@ -1,0 +1,229 @@
+"""Files of docked ligands: ranked SDF, complexes, and the table of all inputs."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protein.docking.energy.terms import TERMS
+from protein.docking.molecules.ligand import Ligand, same_stereo
+from protein.docking.pipeline.docker import Result
+from protein.docking.poses.metrics import Verdict
+from protein.docking.receptors.receptor import Receptor
+from protein.docking.search.ranking import Docked
+from protein.structures.atomic import replacing
+
+RESULTS = "results.csv"
+"""Table with one row per input."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of ``results.csv``; empty where it does not apply.
+
+    Attributes:
+        index: place in the input, from 1.
+        name: unique name.
+        status: ``ok`` or ``failed``.
+        reason: why it failed.
+        smiles: canonical SMILES of what was docked.
+        heavy_atoms: of the ligand.
+        torsions: rotatable bonds turned.
+        poses: written.
+        confidence: P(RMSD < 2 Å) of the first pose; the ranking, where a ranker was used.
+        affinity: Vina score of the first pose, kcal/mol.
+        energy: interaction plus intramolecular of the first pose, kcal/mol; the ranking.
+        strain: intramolecular energy above the best fresh conformer, kcal/mol.
+        valid: PoseBusters' verdict on the first pose: yes, no, or empty if not asked.
+        failed_checks: names of its checks that fail.
+        stereo_kept: whether the first pose has the input's stereochemistry.
+        seconds: of computing.
+        file: poses, below the output folder.
+        site: number of the site the first pose is in, where several were searched.
+    """
+
+    index: int
+    name: str
+    status: str
+    reason: str = ""
+    smiles: str = ""
+    heavy_atoms: str = ""
+    torsions: str = ""
+    poses: str = ""
+    confidence: str = ""
+    affinity: str = ""
+    energy: str = ""
+    strain: str = ""
+    valid: str = ""
+    failed_checks: str = ""
+    stereo_kept: str = ""
+    seconds: str = ""
+    file: str = ""
+    site: str = ""
+
+    def as_dict(self) -> dict[str, str | int]:
+        """Columns to values."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def failed_row(index: int, name: str, reason: str) -> Row:
+    """The row of a ligand that was not docked."""
+    return Row(index + 1, name, "failed", " ".join(reason.split()))
+
+
+def docked_row(
+    index: int,
+    name: str,
+    ligand: Ligand,
+    result: Result,
+    file: str,
+    verdict: Verdict | None = None,
+) -> Row:
+    """The row of a docked ligand.
+
+    Args:
+        index: place in the input, from 0.
+        name: unique name.
+        ligand: the molecule.
+        result: with poses.
+        file: where they are.
+        verdict: on the first pose.
+    """
+    docked = result.docked
+    if docked is None:
+        return failed_row(index, name, result.error)
+    return Row(
+        index + 1,
+        name,
+        "ok",
+        smiles=ligand.smiles,
+        heavy_atoms=str(len(ligand)),
+        torsions=str(len(ligand.tree)),
+        poses=str(len(docked.coords)),
+        confidence="" if docked.confidence is None else f"{docked.confidence[0]:.3f}",
+        affinity=f"{docked.affinity[0]:.3f}",
+        energy=f"{docked.energy[0]:.3f}",
+        strain=f"{result.strain[0]:.3f}",
+        valid="" if verdict is None else "yes" if verdict.valid else "no",
+        failed_checks="" if verdict is None else " ".join(verdict.failed),
+        stereo_kept="yes" if same_stereo(ligand, docked.coords[0]) else "no",
+        seconds=f"{result.seconds:.2f}",
+        file=file,
+        site=str(result.sites[0]) if len(result.sites) else "",
+    )
+
+
+def write_sdf(
+    path: Path,
+    name: str,
+    ligand: Ligand,
+    result: Result,
+    verdicts: Sequence[Verdict] = (),
+) -> None:
+    """Ranked poses with tags: rank, energies, terms, strain, verdict.
+
+    Args:
+        path: to write.
+        name: title of every record.
+        ligand: the molecule.
+        result: with poses.
+        verdicts: of the first poses.
+    """
+    from rdkit.Chem import MolToMolBlock
+
+    docked = result.docked
+    blocks = []
+    for k in range(0 if docked is None else len(docked.coords)):
+        assert docked is not None  # noqa: S101 - the range is empty otherwise
+        mol = ligand.with_coords(docked.coords[k])
+        mol.SetProp("_Name", name)
+        tags = _tags(k, docked, result.strain)
+        if len(result.sites):
+            tags["site"] = str(result.sites[k])
+        if k < len(verdicts):
+            tags["posebusters"] = "valid" if verdicts[k].valid else "invalid"
+            tags["posebusters_failed"] = " ".join(verdicts[k].failed)
+        lines = [f">  <{key}>\n{value}\n\n" for key, value in tags.items()]
+        blocks.append(MolToMolBlock(mol) + "".join(lines) + "$$$$\n")
+    with replacing(path) as out:
+        out.write("".join(blocks).encode())
+
+
+def write_complex(
+    path: Path, receptor: Receptor, ligand: Ligand, coords: NDArray[np.floating]
+) -> None:
+    """Receptor and one pose as PDB; the ligand is residue LIG of chain ``z``.
+
+    Args:
+        path: to write.
+        receptor: as it was docked to.
+        ligand: the molecule.
+        coords: `[N, 3]`, Å.
+    """
+    lines = []
+    rows = zip(
+        receptor.elements, receptor.atoms, receptor.resnames, receptor.residues,
+        receptor.coords.tolist(), strict=True,
+    )  # fmt: skip
+    for serial, (element, atom, resname, label, xyz) in enumerate(rows, 1):
+        chain, _, number = label.partition(":")
+        code = number[-1:] if number[-1:].isalpha() else ""
+        digits = number.removesuffix(code) if code else number
+        lines.append(
+            _pdb_line("ATOM", serial, atom, element, resname, chain[:1], digits, code, xyz)
+        )
+    for k, (atom, xyz) in enumerate(zip(ligand.mol.GetAtoms(), coords.tolist(), strict=True), 1):
+        symbol = atom.GetSymbol()
+        lines.append(
+            _pdb_line("HETATM", len(lines) + 1, f"{symbol}{k}"[:4], symbol, "LIG", "z", "1", "",
+                      xyz)
+        )  # fmt: skip
+    with replacing(path) as out:
+        out.write(("\n".join([*lines, "END"]) + "\n").encode())
+
+
+def write_results(path: Path, rows: Sequence[Mapping[str, str | int]]) -> None:
+    """``results.csv``: rows in the order of the input.
+
+    Args:
+        path: to write.
+        rows: of every input, each once.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted(rows, key=lambda row: int(row["index"])))
+    with replacing(path) as out:
+        out.write(text.getvalue().encode("utf-8"))
+
+
+def _tags(k: int, docked: Docked, strain: NDArray[np.float64]) -> dict[str, str]:
+    terms = {f"term_{name}": f"{docked.terms[k, i]:.4f}" for i, name in enumerate(TERMS)}
+    sure = {} if docked.confidence is None else {"confidence": f"{docked.confidence[k]:.3f}"}
+    return {
+        "rank": str(k + 1),
+        **sure,
+        "affinity": f"{docked.affinity[k]:.3f}",
+        "energy": f"{docked.energy[k]:.3f}",
+        "intramolecular": f"{docked.intramolecular[k]:.3f}",
+        "strain": f"{strain[k]:.3f}",
+        **terms,
+    }
+
+
+def _pdb_line(
+    record: str, serial: int, atom: str, element: str, resname: str, chain: str, number: str,
+    code: str, xyz: Sequence[float],
+) -> str:  # fmt: skip
+    # Names of one-letter elements start in the second column of their field.
+    name = f" {atom:<3s}" if len(element) == 1 and len(atom) < 4 else f"{atom:<4s}"
+    x, y, z = xyz
+    return (
+        f"{record:<6s}{serial % 100000:5d} {name:4s} {resname[:3]:>3s} {chain or ' ':1s}"
+        f"{number[-4:]:>4s}{code:1s}   {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          "
+        f"{element.upper():>2s}"
+    )

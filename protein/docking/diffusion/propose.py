@@ -1,0 +1,206 @@
+"""Poses from the flow network, drawn by the shared core, with the physics as guidance.
+
+The energy of the predicted pose pulls at all three leaves, more and more towards the end of the
+way; its pull on rotation and torsions is divided by the squares of typical levers, so that it
+moves atoms alike through each, and bounded. What comes out is for minimisation
+(``search.finish``): the last half ångström is the energy's to decide.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from protein.docking.diffusion.network import (
+    ROTATION,
+    TORSIONS,
+    TRANSLATION,
+    DockNetwork,
+    padded_pose,
+)
+from protein.docking.diffusion.templates import Site, posed_ligands, site_batch
+from protein.docking.energy.vina import VinaEnergy
+from protein.docking.poses.pose import LigandBatch, Pose, coordinates
+from protein.docking.receptors.receptor import Receptor
+from sciddiff.denoiser import Denoiser
+from sciddiff.errors import InputError
+from sciddiff.grids import uniform
+from sciddiff.guidance import DenoiserLike, Energy
+from sciddiff.samplers import Ancestral
+from sciddiff.sampling import sample
+from sciddiff.state import Batch, State
+
+# Squared levers by which a turn moves atoms, Å² per radian², and the longest pull of one step.
+_LEVERS = {TRANSLATION: 1.0, ROTATION: 9.0, TORSIONS: 4.0}
+_LONGEST = 4.0
+_SOFT = 2.0
+
+
+@dataclass(frozen=True)
+class ProposeSettings:
+    """How poses are drawn.
+
+    Attributes:
+        samples: poses per ligand, shared out among its conformers.
+        steps: of the sampler.
+        noise: fresh noise on the way, 0 (none) to 1.
+        guidance: strength of the energy's pull, 0 for none.
+        temperature: scale of the noise that places start from.
+    """
+
+    samples: int = 32
+    steps: int = 10
+    noise: float = 0.5
+    guidance: float = 1.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.samples < 0 or self.steps < 1:
+            raise InputError(
+                f"samples {self.samples}, steps {self.steps}: give at least 0 and 1"
+            )
+        if self.guidance < 0 or not 0.0 <= self.noise <= 1.0:
+            raise InputError(
+                f"guidance {self.guidance:g}, noise {self.noise:g}: give guidance >= 0 and noise "
+                "between 0 and 1"
+            )
+
+
+def find_proposer(name: str | None, device: torch.device) -> Denoiser | None:
+    """A flow network by its name.
+
+    Args:
+        name: of shipped weights, or a model folder; None for no network.
+        device: where to put it.
+
+    Raises:
+        InputError: there is no such model, or it is of another kind.
+    """
+    from protein.pretrained import find_model
+
+    if name is None:
+        return None
+    denoiser = find_model(name, device).denoiser
+    if not isinstance(denoiser.net, DockNetwork):
+        raise InputError(f"--model {name}: is no docking network; train one: sciddiff train")
+    return denoiser
+
+
+def propose(
+    denoiser: Denoiser,
+    sites: Sequence[Site],
+    receptor: Receptor,
+    conformers: Sequence[NDArray[np.floating]],
+    energy: VinaEnergy | None,
+    settings: ProposeSettings,
+    seed: int,
+    numbers: Sequence[int],
+) -> Pose:
+    """Draw poses of some ligands in one receptor.
+
+    Args:
+        denoiser: of a trained ``DockNetwork``.
+        sites: G ligands and the centers of their pockets.
+        receptor: the protein.
+        conformers: `[K_g, N_g, 3]` for each, Å.
+        energy: of the L = ΣK conformers in this order; None: without guidance.
+        settings: how many, and how.
+        seed: of the noise.
+        numbers: one number per ligand, that its draws depend on (and on nothing else).
+
+    Returns:
+        Poses `[L, P, ...]` in the frame of the receptor, P of every conformer.
+    """
+    each = -(-settings.samples // max(1, min(len(c) for c in conformers)))
+    copies = [np.repeat(c, each, axis=0) for c in conformers]
+    batch = site_batch(sites, [receptor], copies)
+    net = denoiser.net
+    device = next(net.parameters()).device
+    batch = batch.to(device)
+    if isinstance(net, DockNetwork):  # read each pocket once, not at every step
+        with torch.no_grad():
+            batch = batch.with_cond(encoded=net.encode(batch.cond["systems"].to(device)))
+    centers = torch.as_tensor(np.stack([site.center for site in sites]), dtype=torch.float32)
+    centers = centers.to(device)[batch.cond["complex"]]
+    guided: DenoiserLike = denoiser
+    if energy is not None and settings.guidance > 0:
+        pull = _Pull(energy, centers, each)
+        # Rises with time: early predictions lie in walls, where the energy tells nothing.
+        guided = Energy(
+            pull, weight=settings.guidance, variance=lambda t: 0.1 * t**2, interval=(0.4, 1.0)
+        )(denoiser)
+    indices = [
+        number * 4096 + k for number, c in zip(numbers, copies, strict=True) for k in range(len(c))
+    ]
+    result = sample(
+        guided,
+        batch,
+        Ancestral(eta=settings.noise),
+        uniform(settings.steps),
+        seed,
+        indices=torch.tensor(indices),
+        prior_scale={TRANSLATION: settings.temperature},
+    )
+    pose = padded_pose(result.x, posed_ligands(batch))
+    rows = len(indices) // each
+    return Pose(
+        (pose.translation.squeeze(1) + centers).view(rows, each, 3).cpu(),
+        pose.rotation.view(rows, each, 3, 3).cpu(),
+        pose.torsions.view(rows, each, -1).cpu(),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Pull:
+    """Energy of predicted poses `[B]`, with tamed gradients.
+
+    Attributes:
+        energy: of L conformers.
+        centers: of the pockets `[B, 3]`, Å.
+        each: poses of each conformer.
+    """
+
+    energy: VinaEnergy
+    centers: Tensor
+    each: int
+
+    def __call__(self, data: State, batch: Batch) -> Tensor:
+        ligands = posed_ligands(batch)
+        index = {name: batch.layouts[name].index for name in data}
+        tamed = {
+            name: _tame(x, _LEVERS[name], index[name], batch.size) for name, x in data.items()
+        }
+        coords = _coordinates(ligands, tamed) + self.centers.unsqueeze(1)
+        return self.energy(coords.unflatten(0, (-1, self.each)), _SOFT).flatten()
+
+
+def _coordinates(ligands: LigandBatch, x: State) -> Tensor:
+    return coordinates(ligands, padded_pose(x, ligands)).squeeze(1)
+
+
+def _tame(x: Tensor, lever: float, index: Tensor | None, size: int) -> Tensor:
+    """``x``, whose gradient is divided by a squared lever and bounded per sample."""
+    return _Tamed.apply(x, lever, index, size)
+
+
+class _Tamed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, lever: float, index: Tensor | None, size: int) -> Tensor:
+        ctx.lever, ctx.index, ctx.size = lever, index, size
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        gradient = grads[0] / ctx.lever
+        squares = gradient.square().flatten(1).sum(1) if gradient.ndim > 1 else gradient.square()
+        if ctx.index is not None:
+            squares = squares.new_zeros(ctx.size).index_add(0, ctx.index, squares)
+        longest = _LONGEST / ctx.lever**0.5
+        shrink = (longest / squares.sqrt().clamp(min=1e-9)).clamp(max=1.0)
+        if ctx.index is not None:
+            shrink = shrink[ctx.index]
+        return gradient * shrink.view(-1, *(1,) * (gradient.ndim - 1)), None, None, None

@@ -1,0 +1,95 @@
+"""Compiled loops that call no other: energies over all pairs, metrics of ligands.
+
+As `protein.docking.energy.kernels`, which says more; `compile_loop` is what compiles both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import exp, sqrt
+from typing import Any
+
+import numba
+import numpy as np
+
+# Squared distance beyond which a pair has no energy, Å².
+CUTOFF2 = 64.0
+
+
+def compile_loop(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - Numba's own kind of function
+    """Compile a loop, and keep its code for later processes where there is a folder for it."""
+    # No relaxed arithmetic: what the compiler inlines differs between a first compilation and one
+    # from its cache, and with fused products results would differ with it.
+    try:
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:  # no folder to keep compiled code in: compile in every process
+        return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+@compile_loop
+def metrics(
+    reference: Any, start: Any, axis: Any, moved: Any, atoms: Any, turns: Any, out: Any
+) -> None:
+    """Mean squared displacement by a unit of each coordinate, `out [L, 6 + T]`, Å²."""
+    for m in range(len(out)):
+        n = atoms[m]
+        square = 0.0
+        for k in range(n):
+            for i in range(3):
+                square += reference[m, k, i] ** 2
+        for i in range(3):
+            out[m, i] = 1.0
+            out[m, 3 + i] = max(2.0 / 3.0 * square / n, 0.5)
+        for t in range(turns[m]):
+            total = 0.0
+            for k in range(n):
+                if moved[m, t, k] > 0.5:
+                    along = arm = 0.0
+                    for i in range(3):
+                        d = reference[m, k, i] - start[m, t, i]
+                        arm += d * d
+                        along += d * axis[m, t, i]
+                    total += arm - along * along
+            out[m, 6 + t] = max(total / n, 0.1)
+
+
+@compile_loop
+def interaction(
+    begin: int, end: int, x: Any, types: Any, atoms: Any, receptor: Any, kinds: Any, shared: bool,
+    radii: Any, hydrophobic: Any, hbond: Any, weights: Any, cap: float, terms: Any, energy: Any,
+) -> None:  # fmt: skip
+    """The five terms and the energy of each atom over all pairs, for some poses."""
+    poses = x.shape[1]
+    for index in range(begin, end):
+        m, p = index // poses, index % poses
+        r = 0 if shared else m
+        t0 = t1 = t2 = t3 = t4 = 0.0
+        for k in range(atoms[m]):
+            mine = types[m, k]
+            x0, x1, x2 = float(x[m, p, k, 0]), float(x[m, p, k, 1]), float(x[m, p, k, 2])
+            a0 = a1 = a2 = a3 = a4 = 0.0
+            for j in range(receptor.shape[1]):
+                d0 = x0 - receptor[r, j, 0]
+                d1 = x1 - receptor[r, j, 1]
+                d2 = x2 - receptor[r, j, 2]
+                square = d0 * d0 + d1 * d1 + d2 * d2
+                other = kinds[r, j]
+                if square >= CUTOFF2 or other < 0:
+                    continue
+                d = sqrt(square) - radii[mine, other]
+                a0 += exp(-4.0 * d * d)
+                a1 += exp(-0.25 * (d - 3.0) * (d - 3.0))
+                if d < 0.0:
+                    a2 += d * d
+                if hydrophobic[mine, other]:
+                    a3 += min(max(1.5 - d, 0.0), 1.0)
+                if hbond[mine, other]:
+                    a4 += min(max(d / -0.7, 0.0), 1.0)
+            e = (weights[0] * a0 + weights[1] * a1 + weights[2] * a2 + weights[3] * a3
+                 + weights[4] * a4)  # fmt: skip
+            if e > 0.0 and cap < np.inf:
+                e *= cap / (cap + e)
+            energy[m, p, k] = e
+            t0, t1, t2, t3, t4 = t0 + a0, t1 + a1, t2 + a2, t3 + a3, t4 + a4
+        terms[m, p, 0], terms[m, p, 1], terms[m, p, 2] = t0, t1, t2
+        terms[m, p, 3], terms[m, p, 4] = t3, t4

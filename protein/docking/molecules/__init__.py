@@ -1,0 +1,1 @@
+"""Small molecules: reading them, their torsions, conformers and atom types."""

@@ -1,0 +1,372 @@
+"""Small molecules for docking: what is accepted, fresh conformers, stereochemistry, symmetry.
+
+A ``Ligand`` is the heavy-atom view of one RDKit molecule. Charges and tautomers stay as given;
+hydrogens only serve to find donors and to embed. Stereochemistry comes from the coordinates of a
+3-D input, from wedges or SMILES otherwise, and every conformer is checked against it.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protein.docking.molecules.torsion_tree import TorsionTree, torsion_tree
+from sciddiff.errors import InputError, MissingExtra
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+_log = logging.getLogger(__name__)
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+ELEMENTS: frozenset[str] = frozenset("B C N O F Si P S Cl Se Br I".split())
+"""Elements of a ligand that have an energy type."""
+
+# Automorphisms beyond this many (fullerenes, several tert-butyls) are left out of symmetry.
+_MOST_SYMMETRIES = 4096
+
+
+@dataclass(frozen=True)
+class LigandSettings:
+    """What a ligand may be.
+
+    Attributes:
+        max_torsions: rotatable bonds above which a molecule is refused (peptides).
+        max_atoms: heavy atoms above which a molecule is refused.
+        max_ring: ring members above which a ring is a macrocycle and refused; ring bonds do not
+            turn, so a large ring would keep the one shape of its conformer.
+    """
+
+    max_torsions: int = 32
+    max_atoms: int = 120
+    max_ring: int = 11
+
+
+LIMITS = LigandSettings()
+"""The usual limits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ligand:
+    """One molecule of N heavy atoms.
+
+    Attributes:
+        mol: RDKit molecule without explicit hydrogens, sanitised, stereochemistry assigned.
+        tree: its torsion tree.
+        name: how the molecule is called in tables.
+        coords: input coordinates `[N, 3]`, float64, Å; None without a 3-D input.
+    """
+
+    mol: "Mol"
+    tree: TorsionTree
+    name: str = ""
+    coords: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        """Number of heavy atoms N."""
+        return self.mol.GetNumAtoms()
+
+    @cached_property
+    def smiles(self) -> str:
+        """Canonical isomeric SMILES."""
+        from rdkit.Chem import MolToSmiles
+
+        return MolToSmiles(self.mol)
+
+    @cached_property
+    def symmetries(self) -> NDArray[np.int64]:
+        """Automorphisms of the molecular graph `[K, N]`, the identity among them.
+
+        Row k lists, for each atom, the atom that takes its place. Terminal groups that differ
+        only in where the double bond or charge is drawn (carboxylate, phosphate, sulfonate,
+        nitro, guanidinium) count as symmetric.
+        """
+        return automorphisms(self.mol)
+
+    def require_coords(self) -> NDArray[np.float64]:
+        """Input coordinates `[N, 3]`.
+
+        Raises:
+            InputError: the input has none (SMILES or a flat drawing).
+        """
+        if self.coords is None:
+            raise InputError(
+                f"{self.name or 'ligand'}: has no 3-D coordinates; give an SDF or MOL2 file of a "
+                "pose, not a SMILES or a flat drawing"
+            )
+        return self.coords
+
+    def with_coords(self, coords: NDArray[np.floating]) -> "Mol":
+        """Copy of the molecule with one conformer.
+
+        Args:
+            coords: `[N, 3]`, Å.
+        """
+        from rdkit.Chem import Conformer, Mol
+
+        mol = Mol(self.mol)
+        mol.RemoveAllConformers()
+        conformer = Conformer(len(self))
+        conformer.Set3D(True)
+        conformer.SetPositions(np.ascontiguousarray(coords, dtype=np.float64))
+        mol.AddConformer(conformer)
+        return mol
+
+
+def ligand_from_mol(
+    mol: "Mol | None", name: str = "ligand", settings: LigandSettings = LIMITS
+) -> Ligand:
+    """Check a molecule and take its heavy-atom view.
+
+    Args:
+        mol: as RDKit parsed it; sanitised here if it is not.
+        name: used in messages and tables.
+        settings: limits.
+
+    Raises:
+        InputError: one sentence that says why this molecule cannot be docked.
+        MissingExtra: RDKit is not installed.
+    """
+    Chem = _chem()
+    if mol is None or mol.GetNumAtoms() == 0:
+        raise InputError(f"{name}: is no readable molecule; check the record")
+    mol = Chem.Mol(mol)
+    _check_elements(mol, name)
+    try:
+        Chem.SanitizeMol(mol)
+        heavy = Chem.RemoveAllHs(mol)
+    except Exception as error:  # RDKit raises several unrelated types for bad chemistry
+        raise InputError(f"{name}: {_chemistry(error)}") from error
+    _check(heavy, name, settings)
+    coords = _input_coords(heavy)
+    if coords is not None:
+        Chem.AssignStereochemistryFrom3D(heavy)
+    else:
+        Chem.AssignStereochemistry(heavy, cleanIt=True, force=True)
+    tree = torsion_tree(heavy)
+    if len(tree) > settings.max_torsions:
+        raise InputError(
+            f"{name}: has {len(tree)} rotatable bonds, above {settings.max_torsions} (a peptide "
+            "or polymer?); dock a smaller piece or use a peptide method"
+        )
+    heavy.RemoveAllConformers()
+    return Ligand(heavy, tree, name, coords)
+
+
+def ligand_from_smiles(smiles: str, name: str = "", settings: LigandSettings = LIMITS) -> Ligand:
+    """Ligand of a SMILES string.
+
+    Raises:
+        InputError: RDKit cannot read it, or the molecule is refused.
+    """
+    Chem = _chem()
+    label = name or smiles
+    mol = quietly(Chem.MolFromSmiles, smiles, sanitize=False)
+    if mol is None or not smiles.strip():
+        raise InputError(f"{label}: {smiles!r} is no valid SMILES; check rings and brackets")
+    return ligand_from_mol(mol, label, settings)
+
+
+def fresh_conformers(
+    ligand: Ligand, n: int = 1, seed: int = 0, timeout: int = 30
+) -> NDArray[np.float64]:
+    """New conformers by ETKDGv3 and a short MMFF94 relaxation; input coordinates are not used.
+
+    Args:
+        ligand: the molecule.
+        n: conformers wanted; fewer may come back.
+        seed: of the embedding; the same seed gives the same conformers.
+        timeout: seconds for one attempt of embedding.
+
+    Returns:
+        Heavy-atom coordinates `[K, N, 3]`, 1 <= K <= n, Å.
+
+    Raises:
+        InputError: embedding failed, or no conformer has the input's stereochemistry.
+    """
+    Chem = _chem()
+    from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+
+    full = Chem.AddHs(ligand.mol)
+    for random_coords in (False, True):
+        parameters = rdDistGeom.ETKDGv3()
+        # RDKit multiplies the seed by the number of the conformer: 0 would make them all alike.
+        parameters.randomSeed = 1 + seed % (2**31 - 2)
+        parameters.useRandomCoords = random_coords
+        parameters.timeout = timeout
+        ids = list(quietly(rdDistGeom.EmbedMultipleConfs, full, n, parameters))
+        if ids:
+            break
+    else:
+        raise InputError(
+            f"{ligand.name}: no 3-D conformer could be made (strained or impossible "
+            "stereochemistry?); check the structure"
+        )
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(full):
+        quietly(rdForceFieldHelpers.MMFFOptimizeMoleculeConfs, full, maxIters=200)
+    else:
+        quietly(rdForceFieldHelpers.UFFOptimizeMoleculeConfs, full, maxIters=200)
+    heavy = [a.GetIdx() for a in full.GetAtoms() if a.GetAtomicNum() > 1]
+    kept = []
+    for conformer in full.GetConformers():
+        coords = conformer.GetPositions()[heavy]
+        if np.isfinite(coords).all() and same_stereo(ligand, coords):
+            kept.append(coords)
+    if not kept:
+        raise InputError(
+            f"{ligand.name}: every conformer lost the input's stereochemistry; check its "
+            "stereocentres"
+        )
+    return np.stack(kept)
+
+
+def same_stereo(ligand: Ligand, coords: NDArray[np.floating]) -> bool:
+    """Whether coordinates have every stereocentre and double bond that the ligand specifies.
+
+    Args:
+        ligand: the molecule with its stereochemistry.
+        coords: `[N, 3]`, Å.
+    """
+    Chem = _chem()
+    made = ligand.with_coords(coords)
+    Chem.AssignStereochemistryFrom3D(made)
+    for given, found in zip(ligand.mol.GetAtoms(), made.GetAtoms(), strict=True):
+        if given.GetChiralTag() == Chem.ChiralType.CHI_UNSPECIFIED:
+            found.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    for given, found in zip(ligand.mol.GetBonds(), made.GetBonds(), strict=True):
+        if given.GetStereo() in (Chem.BondStereo.STEREONONE, Chem.BondStereo.STEREOANY):
+            found.SetStereo(Chem.BondStereo.STEREONONE)
+    made.RemoveAllConformers()
+    reference = Chem.Mol(ligand.mol)
+    for mol in (made, reference):
+        Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
+    return Chem.MolToSmiles(made) == Chem.MolToSmiles(reference)
+
+
+def automorphisms(mol: "Mol") -> NDArray[np.int64]:
+    """Permutations of heavy atoms that leave the molecule as it is `[K, N]`.
+
+    Args:
+        mol: heavy-atom molecule.
+    """
+    Chem = _chem()
+    parameters = Chem.SubstructMatchParameters()
+    parameters.uniquify = False
+    parameters.maxMatches = _MOST_SYMMETRIES
+    parameters.useChirality = False
+    plain = delocalised(mol)
+    matches = plain.GetSubstructMatches(plain, parameters)
+    if len(matches) == _MOST_SYMMETRIES:
+        _log.warning("more than %d symmetries; the rest is left out", _MOST_SYMMETRIES)
+    identity = np.arange(mol.GetNumAtoms())[None]
+    return np.unique(np.concatenate([identity, np.asarray(matches, np.int64)]), axis=0)
+
+
+def quietly(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call an RDKit function with its messages to stderr turned off."""
+    from rdkit import rdBase
+
+    with rdBase.BlockLogs():
+        return function(*args, **kwargs)
+
+
+def delocalised(mol: "Mol") -> "Mol":
+    """Copy in which bonds to terminal O, S, N of one centre look alike, charges dropped.
+
+    Args:
+        mol: heavy-atom molecule.
+    """
+    Chem = _chem()
+    copy = Chem.RWMol(mol)
+    for atom in copy.GetAtoms():
+        ends = [
+            b for b in atom.GetBonds()
+            if b.GetOtherAtom(atom).GetDegree() == 1
+            and b.GetOtherAtom(atom).GetAtomicNum() in (7, 8, 16)
+        ]  # fmt: skip
+        if len(ends) > 1 and any(b.GetBondTypeAsDouble() > 1 for b in ends):
+            for bond in ends:
+                bond.SetBondType(Chem.BondType.ONEANDAHALF)
+    for atom in copy.GetAtoms():
+        atom.SetFormalCharge(0)
+        atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+        atom.SetNoImplicit(True)
+        atom.SetNumExplicitHs(0)
+    for bond in copy.GetBonds():
+        bond.SetStereo(Chem.BondStereo.STEREONONE)
+    return copy.GetMol()
+
+
+def _check_elements(mol: "Mol", name: str) -> None:
+    symbols = {atom.GetSymbol() for atom in mol.GetAtoms()} - {"H", "D"}
+    if "*" in symbols or "R" in symbols:
+        raise InputError(f"{name}: has an attachment point (*); give a whole molecule")
+    strange = sorted(symbols - ELEMENTS)
+    if strange:
+        raise InputError(
+            f"{name}: holds {', '.join(strange)}, a metal or element without docking parameters; "
+            "remove it or dock the organic part"
+        )
+    if not symbols:
+        raise InputError(f"{name}: has no heavy atom; check the record")
+
+
+def _check(mol: "Mol", name: str, settings: LigandSettings) -> None:
+    Chem = _chem()
+    parts = Chem.GetMolFrags(mol)
+    if len(parts) > 1:
+        sizes = ", ".join(str(len(part)) for part in parts)
+        raise InputError(
+            f"{name}: is a salt or mixture of {len(parts)} parts ({sizes} heavy atoms); give the "
+            "part to dock alone"
+        )
+    if mol.GetNumAtoms() > settings.max_atoms:
+        raise InputError(
+            f"{name}: has {mol.GetNumAtoms()} heavy atoms, above {settings.max_atoms}; dock a "
+            "smaller piece"
+        )
+    radicals = [a.GetIdx() + 1 for a in mol.GetAtoms() if a.GetNumRadicalElectrons()]
+    if radicals:
+        raise InputError(
+            f"{name}: atom {radicals[0]} is a radical (a wrong charge or a missing hydrogen); "
+            "correct its formal charge"
+        )
+    ring = max((len(r) for r in Chem.GetSymmSSSR(mol)), default=0)
+    if ring > settings.max_ring:
+        raise InputError(
+            f"{name}: is a macrocycle (a ring of {ring}), whose ring would be held rigid; allow "
+            "rings of that size to dock one ring conformer, or use a macrocycle method"
+        )
+
+
+def _chemistry(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "valence" in text.lower():
+        return f"has a wrong valence or charge ({text}); correct the formal charge or the bonds"
+    if "kekulize" in text.lower():
+        return f"has an impossible aromatic ring ({text}); check bond orders and [nH]"
+    return f"is refused by RDKit ({text[:160]}); check its bond orders and charges"
+
+
+def _input_coords(mol: "Mol") -> NDArray[np.float64] | None:
+    """Coordinates `[N, 3]` if there are any and they are not flat."""
+    if mol.GetNumConformers() == 0:
+        return None
+    conformer = mol.GetConformer()
+    coords = np.asarray(conformer.GetPositions())
+    flat = not conformer.Is3D() and bool(np.ptp(coords[:, 2]) < 1e-3)
+    distinct = len(coords) == 1 or np.ptp(coords, axis=0).max() > 0.1
+    return coords if not flat and distinct and np.isfinite(coords).all() else None
+
+
+def _chem() -> Any:
+    try:
+        from rdkit import Chem
+    except ImportError as error:
+        raise MissingExtra("rdkit", "docking") from error
+    return Chem

@@ -1,0 +1,1 @@
+"""One receptor made ready, and one ligand after another docked into it."""

@@ -1,0 +1,1 @@
+"""Poses of flexible ligands: their geometry, quality, contacts and files."""

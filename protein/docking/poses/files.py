@@ -1,0 +1,175 @@
+"""Poses that somebody made: records of SDF, MOL2 and PDBQT files, with their tags.
+
+Consecutive records of one molecule, its atoms in one order, share a ``Ligand``, so that they can
+be scored together. A record that cannot be used is a pose with a reason.
+"""
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protein.docking.molecules.files import LigandRow, read_ligands
+from protein.docking.molecules.ligand import Ligand, LigandSettings, ligand_from_mol, quietly
+from sciddiff.errors import InputError
+
+ANY_SIZE = LigandSettings(max_torsions=1000, max_atoms=1000, max_ring=1000)
+"""A pose that exists may be of any molecule; limits are for what is searched."""
+
+POSE_SUFFIXES: tuple[str, ...] = (".sdf", ".sd", ".mol", ".mol2", ".sdf.gz", ".pdbqt")
+"""File names that are read as poses."""
+
+
+@dataclass(frozen=True, eq=False)
+class GivenPose:
+    """One record of a file of poses.
+
+    Attributes:
+        file: where it is.
+        record: place in the file, from 1.
+        name: title of the record, or the stem of the file.
+        ligand: the molecule of N atoms, shared by like neighbours; None if it cannot be used.
+        coords: `[N, 3]`, Å; empty without a molecule.
+        tags: data fields of an SDF record.
+        error: why it cannot be used, one sentence.
+    """
+
+    file: Path
+    record: int
+    name: str
+    ligand: Ligand | None
+    coords: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
+    tags: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+
+
+def read_poses(file: Path) -> Iterator[GivenPose]:
+    """Poses of one file, in order.
+
+    Args:
+        file: SDF, MOL2 (both also gzipped) or PDBQT.
+
+    Raises:
+        InputError: no such file, an unknown format, or nothing in it.
+    """
+    if not file.is_file():
+        raise InputError(f"{file}: no such file of poses; check the path")
+    if file.suffix.lower() in (".smi", ".smiles", ".csv"):
+        raise InputError(f"{file}: holds no coordinates; give poses as SDF or MOL2")
+    pdbqt = file.suffix.lower() == ".pdbqt"
+    last: Ligand | None = None
+    for row in _pdbqt_rows(file) if pdbqt else read_ligands(file, ANY_SIZE):
+        pose = _pose(file, row, last)
+        last = pose.ligand or last
+        yield pose
+
+
+def runs(poses: Iterator[GivenPose], most: int = 32) -> Iterator[list[GivenPose]]:
+    """Neighbours that share a molecule, at most so many at once; what has none stays alone.
+
+    Args:
+        poses: in order.
+        most: poses in one group.
+    """
+    group: list[GivenPose] = []
+    for pose in poses:
+        alike = pose.ligand is not None and group and group[0].ligand is pose.ligand
+        if group and not (alike and len(group) < most):
+            yield group
+            group = []
+        group.append(pose)
+    if group:
+        yield group
+
+
+def sdf_record(
+    ligand: Ligand, coords: NDArray[np.floating], name: str, tags: Mapping[str, str]
+) -> str:
+    """Text of one SDF record.
+
+    Args:
+        ligand: the molecule.
+        coords: `[N, 3]`, Å.
+        name: title.
+        tags: data fields.
+    """
+    from rdkit.Chem import MolToMolBlock
+
+    mol = ligand.with_coords(coords)
+    mol.SetProp("_Name", name)
+    lines = [f">  <{key}>\n{value}\n\n" for key, value in tags.items()]
+    return MolToMolBlock(mol) + "".join(lines) + "$$$$\n"
+
+
+def _pose(file: Path, row: LigandRow, last: Ligand | None) -> GivenPose:
+    name = row.title or file.name.split(".")[0]
+    ligand, error, coords = row.ligand, row.error, np.zeros((0, 3))
+    if ligand is not None:
+        try:
+            coords = ligand.require_coords()
+        except InputError as missing:
+            ligand, error = None, str(missing)
+    if ligand is not None and last is not None and _alike(ligand, last):
+        ligand = last
+    return GivenPose(file, row.index + 1, name, ligand, coords, row.tags, error)
+
+
+def _alike(first: Ligand, second: Ligand) -> bool:
+    """Whether two records are one molecule with its atoms in one order."""
+    return first is second or (
+        len(first) == len(second)
+        and _graph(first) == _graph(second)
+        and first.smiles == second.smiles
+    )
+
+
+def _graph(ligand: Ligand) -> tuple[list[Any], list[Any]]:
+    atoms = [(a.GetAtomicNum(), a.GetFormalCharge()) for a in ligand.mol.GetAtoms()]
+    bonds = [
+        (b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondType()))
+        for b in ligand.mol.GetBonds()
+    ]
+    return atoms, bonds
+
+
+def _pdbqt_rows(file: Path) -> Iterator[LigandRow]:
+    """Poses of a PDBQT file whose remarks hold the SMILES, as Meeko writes them."""
+    try:
+        meeko: Any = importlib.import_module("meeko")
+    except ImportError as error:
+        raise InputError(
+            f"{file}: PDBQT has no bond orders and is read by Meeko; run: pip install meeko, or "
+            "convert it to SDF"
+        ) from error
+    try:
+        made = meeko.PDBQTMolecule.from_file(str(file), skip_typing=True)
+        mols: Sequence[Any] = quietly(meeko.RDKitMolCreate.from_pdbqt_mol, made)
+    except Exception as error:  # noqa: BLE001 - Meeko raises whatever its parser meets
+        raise InputError(
+            f"{file}: Meeko cannot rebuild its molecule (no REMARK SMILES?); prepare ligands with "
+            "mk_prepare_ligand.py, or convert the poses to SDF"
+        ) from error
+    index = -1
+    for mol in mols:
+        for conformer in [] if mol is None else list(mol.GetConformers()):
+            index += 1
+            yield _pdbqt_row(mol, conformer, index, file.stem)
+    if index < 0:
+        raise InputError(
+            f"{file}: no molecule can be rebuilt from it (no REMARK SMILES?); convert the poses "
+            "to SDF"
+        )
+
+
+def _pdbqt_row(mol: Any, conformer: Any, index: int, name: str) -> LigandRow:
+    from rdkit.Chem import Mol
+
+    one = Mol(mol, confId=conformer.GetId())
+    try:
+        return LigandRow(index, name, quietly(ligand_from_mol, one, name, ANY_SIZE))
+    except InputError as error:
+        return LigandRow(index, name, None, str(error))

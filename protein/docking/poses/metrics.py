@@ -1,0 +1,181 @@
+"""How good poses are: symmetry-corrected RMSD, clashes, and the verdict of PoseBusters.
+
+RMSD is over heavy atoms in the frame of the receptor, never superposed, and takes the least value
+over the automorphisms of the molecule, so that a flipped phenyl counts as what it is.
+"""
+
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protein.docking.molecules.ligand import Ligand, quietly
+from sciddiff.errors import InputError, MissingExtra
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+_log = logging.getLogger(__name__)
+_MOST = 20_000_000
+
+
+def symmetric_rmsd(
+    ligand: Ligand, coords: NDArray[np.floating], reference: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Symmetry-corrected RMSD of poses to a reference.
+
+    Args:
+        ligand: the molecule of N atoms.
+        coords: poses `[K, N, 3]`, Å.
+        reference: `[N, 3]`, Å.
+
+    Returns:
+        `[K]`, Å.
+    """
+    return permuted_rmsd(coords, reference, ligand.symmetries)
+
+
+def permuted_rmsd(
+    coords: NDArray[np.floating],
+    reference: NDArray[np.floating],
+    permutations: NDArray[np.integer],
+) -> NDArray[np.float64]:
+    """Least RMSD of poses to a reference over ways to match their atoms.
+
+    Args:
+        coords: poses `[K, N, 3]`, Å.
+        reference: `[N, 3]`, Å.
+        permutations: `[S, N]`; for each atom of a pose the atom of the reference it is matched to.
+
+    Returns:
+        `[K]`, Å.
+    """
+    squares = np.square(coords[:, :, None] - reference[None, None]).sum(-1)
+    atoms = np.arange(coords.shape[1])
+    step = max(1, _MOST // (len(coords) * len(atoms) + 1))
+    best = np.full(len(coords), np.inf)
+    for start in range(0, len(permutations), step):
+        chosen = squares[:, atoms, permutations[start : start + step]]
+        best = np.minimum(best, chosen.mean(-1).min(-1))
+    return np.sqrt(best)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What PoseBusters says of one pose.
+
+    Attributes:
+        valid: every check but the RMSD to the crystal passes.
+        failed: names of the checks that do not.
+        checks: all that apply to the molecule.
+    """
+
+    valid: bool
+    failed: tuple[str, ...]
+    checks: Mapping[str, bool]
+
+
+def bust(
+    ligand: Ligand, coords: NDArray[np.floating], receptor: str | Path | None = None
+) -> list[Verdict]:
+    """PoseBusters' verdict on poses: chemistry, geometry, energy, and clashes with the protein.
+
+    Args:
+        ligand: the molecule.
+        coords: poses `[K, N, 3]`, Å.
+        receptor: PDB file of the receptor; None checks the molecule alone.
+
+    Returns:
+        One verdict per pose; a pose on which PoseBusters fails is invalid, with the error's name.
+
+    Raises:
+        MissingExtra: PoseBusters is not installed.
+    """
+    try:
+        from posebusters import PoseBusters
+    except ImportError as error:
+        raise MissingExtra("posebusters", "docking") from error
+    _reopen_log()
+    runner = PoseBusters(config="mol" if receptor is None else "dock")
+    return [_verdict(runner, ligand.with_coords(c), receptor) for c in coords]
+
+
+def _reopen_log() -> None:
+    """Point RDKit's log at today's stderr, if that of yesterday was closed.
+
+    PoseBusters leaves it at the stderr it met; where that has been replaced since (notebooks,
+    tests), flushing it fails, and PoseBusters reports checks as failed.
+    """
+    import rdkit
+
+    handler = getattr(rdkit, "log_handler", None)
+    if handler is not None and getattr(handler.stream, "closed", False):
+        handler.stream = sys.stderr
+
+
+@contextmanager
+def pdb_file(receptor: Path) -> Iterator[Path]:
+    """A receptor as the plain PDB file that PoseBusters reads; a copy where it is another format.
+
+    Args:
+        receptor: PDB or mmCIF, also gzipped.
+
+    Raises:
+        InputError: it does not fit the PDB format.
+    """
+    if receptor.suffix.lower() == ".pdb":
+        yield receptor
+        return
+    from Bio.PDB.PDBIO import PDBIO
+
+    from protein.structures.parse import parse_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "receptor.pdb"
+        writer = PDBIO()
+        writer.set_structure(parse_file(receptor).structure)
+        try:
+            writer.save(str(copy))
+        except Exception as error:  # noqa: BLE001 - long chain names, too many atoms
+            raise InputError(
+                f"{receptor}: cannot be written as PDB for PoseBusters ({error}); give a PDB file"
+            ) from error
+        yield copy
+
+
+def _verdict(runner: Any, pose: "Mol", receptor: str | Path | None) -> Verdict:
+    try:
+        table = quietly(
+            runner.bust, mol_pred=pose, mol_cond=None if receptor is None else Path(receptor)
+        )
+    except Exception as error:  # any failure of the judge is a verdict, not a crash
+        _log.warning("PoseBusters failed: %s", error)
+        return Verdict(False, (type(error).__name__,), {})
+    # What does not apply to a molecule, such as flatness without rings, has no value.
+    row = table.iloc[0].dropna()
+    checks = {str(name): bool(value) for name, value in row.items()}
+    failed = tuple(name for name, passed in checks.items() if not passed)
+    return Verdict(not failed, failed, checks)
+
+
+def success_interval(successes: int, total: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's interval of a success rate.
+
+    Args:
+        successes: of ``total``.
+        total: trials; 0 gives the whole interval.
+        z: normal quantile, 1.96 for 95 %.
+    """
+    if total == 0:
+        return 0.0, 1.0
+    p, square = successes / total, z * z / total
+    centre = (p + square / 2) / (1 + square)
+    half = z * np.sqrt(p * (1 - p) / total + square / (4 * total)) / (1 + square)
+    return float(max(0.0, centre - half)), float(min(1.0, centre + half))

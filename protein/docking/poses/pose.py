@@ -1,0 +1,295 @@
+r"""Poses of flexible ligands: R³ × SO(3) × Tᵐ to coordinates and back, in batches.
+
+A pose is (translation, rotation, torsions). With :math:`y(\tau)` the reference conformer whose
+bonds are turned by the angles :math:`\tau` while the root fragment rests,
+
+.. math:: x_n = R\,(y_n(\tau) - \bar y(\tau)) + t .
+
+So :math:`t` is the centre of the heavy atoms, :math:`R` turns about it, and a torsion of 0 is the
+reference conformer's. All torsions of all poses of all ligands are applied together: each fragment
+has a rigid motion relative to its parent, and pointer doubling composes them along the tree in
+:math:`\lceil\log_2 \mathrm{depth}\rceil` rounds.
+
+Ligands are padded to the largest; shapes are `[L, P, ...]` for L ligands and P poses of each.
+A ``LigandBatch`` of L = B entries and P = 1 serves B independent samples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from math import ceil, log2
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from protein.docking.molecules.torsion_tree import TorsionTree
+from sciddiff.manifolds import so3
+from sciddiff.manifolds.torus import wrap
+
+
+class Pose(NamedTuple):
+    """Poses of L ligands, P each.
+
+    Attributes:
+        translation: centres of the heavy atoms `[L, P, 3]`, Å.
+        rotation: matrices `[L, P, 3, 3]`.
+        torsions: turns from the reference conformer `[L, P, T]`, radians; 0 where padded.
+    """
+
+    translation: Tensor
+    rotation: Tensor
+    torsions: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LigandBatch:
+    """Reference conformers and torsion trees of L ligands, padded to N atoms and T torsions.
+
+    Attributes:
+        reference: centred conformers `[L, N, 3]`, Å, 0 where padded.
+        atom_mask: real atoms `[L, N]`, bool.
+        torsion_mask: real torsions `[L, T]`, bool.
+        bonds: axes `[L, T, 2]`, int64; 0 where padded.
+        moved: atoms that a torsion moves `[L, T, N]`, in the float type of ``reference``.
+        fragment: fragment of each atom `[L, N]`, int64, 0 the root.
+        parent: parent of each fragment `[L, T + 1]`, int64; the root is its own.
+        quads: atoms of the dihedral angles `[L, T, 4]`, int64.
+        depth: most torsions between a root and an atom.
+    """
+
+    reference: Tensor
+    atom_mask: Tensor
+    torsion_mask: Tensor
+    bonds: Tensor
+    moved: Tensor
+    fragment: Tensor
+    parent: Tensor
+    quads: Tensor
+    depth: int
+
+    @classmethod
+    def pack(
+        cls,
+        trees: Sequence[TorsionTree],
+        conformers: Sequence[NDArray[np.floating]],
+        dtype: torch.dtype = torch.float32,
+    ) -> "LigandBatch":
+        """Pad ligands into one batch.
+
+        Args:
+            trees: torsion tree of each ligand.
+            conformers: its reference conformer `[n, 3]`, Å.
+            dtype: of the coordinates.
+        """
+        count = len(trees)
+        atoms = max(len(c) for c in conformers)
+        turns = max(len(t) for t in trees)
+        reference = np.zeros((count, atoms, 3))
+        atom_mask = np.zeros((count, atoms), bool)
+        torsion_mask = np.zeros((count, turns), bool)
+        bonds = np.zeros((count, turns, 2), np.int64)
+        moved = np.zeros((count, turns, atoms), bool)
+        fragment = np.zeros((count, atoms), np.int64)
+        parent = np.zeros((count, turns + 1), np.int64)
+        quads = np.zeros((count, turns, 4), np.int64)
+        for i, (tree, coords) in enumerate(zip(trees, conformers, strict=True)):
+            n, t = len(coords), len(tree)
+            reference[i, :n] = coords - coords.mean(axis=0)
+            atom_mask[i, :n] = True
+            torsion_mask[i, :t] = True
+            bonds[i, :t], moved[i, :t, :n] = tree.bonds, tree.masks
+            fragment[i, :n], quads[i, :t] = tree.fragments, tree.quads
+            parent[i, 1 : t + 1] = tree.parents + 1
+        return cls(
+            torch.as_tensor(reference, dtype=dtype),
+            torch.as_tensor(atom_mask),
+            torch.as_tensor(torsion_mask),
+            torch.as_tensor(bonds),
+            torch.as_tensor(moved, dtype=dtype),
+            torch.as_tensor(fragment),
+            torch.as_tensor(parent),
+            torch.as_tensor(quads),
+            max(tree.depth for tree in trees),
+        )
+
+    def __len__(self) -> int:
+        """Number of ligands L."""
+        return self.reference.shape[0]
+
+    @property
+    def dofs(self) -> int:
+        """Coordinates of a tangent vector, 6 + T."""
+        return 6 + self.torsion_mask.shape[1]
+
+    def to(self, device: torch.device | str) -> "LigandBatch":
+        """The batch on another device."""
+        moved = {
+            f.name: value.to(device)
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        return replace(self, **moved)
+
+    def identity(self, poses: int) -> Pose:
+        """The reference conformers at the origin, ``poses`` times."""
+        like = self.reference
+        size, turns = self.torsion_mask.shape
+        eye = torch.eye(3, dtype=like.dtype, device=like.device)
+        return Pose(
+            like.new_zeros(size, poses, 3),
+            eye.expand(size, poses, 3, 3).clone(),
+            like.new_zeros(size, poses, turns),
+        )
+
+
+def coordinates(batch: LigandBatch, pose: Pose) -> Tensor:
+    """Coordinates of poses, differentiable in all three parts.
+
+    Args:
+        batch: the ligands.
+        pose: their poses.
+
+    Returns:
+        `[L, P, N, 3]`, Å; padded atoms lie at the centre.
+    """
+    y = _turned(batch, pose.torsions)
+    weight = batch.atom_mask.to(y.dtype)
+    count = weight.sum(-1)[:, None, None]
+    centre = torch.einsum("lpni,ln->lpi", y, weight) / count
+    y = (y - centre.unsqueeze(-2)) * weight[:, None, :, None]
+    return y @ pose.rotation.transpose(-1, -2) + pose.translation.unsqueeze(-2)
+
+
+def tangent_gradient(batch: LigandBatch, pose: Pose, coords: Tensor, gradient: Tensor) -> Tensor:
+    """Gradient in the tangent space of poses from the gradient by coordinates, in closed form.
+
+    Args:
+        batch: the ligands.
+        pose: their poses.
+        coords: ``coordinates(batch, pose)``, `[L, P, N, 3]`.
+        gradient: of a function of the coordinates `[L, P, N, 3]`, 0 where padded.
+
+    Returns:
+        `[L, P, 6 + T]`: by translation, by body-frame rotation vector (R Exp(v)), by torsions.
+    """
+    total = gradient.sum(-2)
+    arm = coords - pose.translation.unsqueeze(-2)
+    twist = torch.linalg.cross(arm, gradient)
+    rotation = (twist.sum(-2, keepdim=True) @ pose.rotation).squeeze(-2)
+    if batch.torsion_mask.shape[1] == 0:
+        return torch.cat([total, rotation], dim=-1)
+    ends = _rows(arm, batch.bonds.flatten(1))
+    start, end = ends[..., 0::2, :], ends[..., 1::2, :]
+    axis = torch.nn.functional.normalize(end - start, dim=-1, eps=1e-6)
+    sums = batch.moved.unsqueeze(1) @ torch.cat([twist, gradient, arm], dim=-1)
+    twists, forces, arms = sums.split(3, dim=-1)
+    size = batch.moved.sum(-1)[:, None, :, None]
+    count = batch.atom_mask.sum(-1)[:, None, None, None]
+    # Turning a branch shifts the centre, which is held: the whole ligand moves back.
+    back = torch.linalg.cross(arms - size * start, total.unsqueeze(-2).expand_as(arms)) / count
+    turn = twists - torch.linalg.cross(start, forces) - back
+    torsions = (axis * turn).sum(-1) * batch.torsion_mask.unsqueeze(1)
+    return torch.cat([total, rotation, torsions], dim=-1)
+
+
+def retract(pose: Pose, step: Tensor) -> Pose:
+    """Move poses along tangent vectors.
+
+    Args:
+        pose: where from.
+        step: `[L, P, 6 + T]`, as in ``tangent_gradient``.
+    """
+    return Pose(
+        pose.translation + step[..., :3],
+        pose.rotation @ so3.exp_map(step[..., 3:6]),
+        pose.torsions + step[..., 6:],
+    )
+
+
+def recover(batch: LigandBatch, coords: Tensor) -> Pose:
+    """Poses of given coordinates: dihedral angles, then the best superposition (Kabsch).
+
+    Exact for coordinates with the bond lengths, angles and rings of the reference conformer; for
+    others a start for a fit.
+
+    Args:
+        batch: the ligands.
+        coords: `[L, P, N, 3]`, Å.
+    """
+    reference = dihedrals(batch, batch.reference.unsqueeze(1))
+    torsions = wrap(dihedrals(batch, coords) - reference) * batch.torsion_mask.unsqueeze(1)
+    weight = batch.atom_mask.to(coords.dtype)[:, None, :, None]
+    count = weight.sum(-2)
+    translation = (coords * weight).sum(-2) / count
+    shape = batch.identity(coords.shape[1])._replace(torsions=torsions)
+    built = coordinates(batch, shape) * weight
+    rotation = kabsch(built, (coords - translation.unsqueeze(-2)) * weight)
+    return Pose(translation, rotation, torsions)
+
+
+def kabsch(moving: Tensor, fixed: Tensor) -> Tensor:
+    """Rotation that best maps centred points on others.
+
+    Args:
+        moving: `[..., N, 3]`.
+        fixed: `[..., N, 3]`.
+
+    Returns:
+        R `[..., 3, 3]` minimising the sum of ``|R moving - fixed|²``.
+    """
+    u, _, vh = torch.linalg.svd(fixed.transpose(-1, -2) @ moving)
+    sign = torch.linalg.det(u @ vh)
+    ones = torch.ones_like(sign)
+    return u @ torch.diag_embed(torch.stack([ones, ones, sign], dim=-1)) @ vh
+
+
+def dihedrals(batch: LigandBatch, coords: Tensor) -> Tensor:
+    """Dihedral angles of the torsions `[L, P, T]`, radians in (-π, π].
+
+    Args:
+        batch: the ligands.
+        coords: `[L, P, N, 3]`, Å.
+    """
+    points = _rows(coords, batch.quads.flatten(1))
+    a, b, c, d = points.unflatten(-2, (-1, 4)).unbind(-2)
+    axis = c - b
+    first, second = torch.linalg.cross(a - b, axis), torch.linalg.cross(d - c, axis)
+    axis = torch.nn.functional.normalize(axis, dim=-1, eps=1e-6)
+    sine = (torch.linalg.cross(first, second) * axis).sum(-1)
+    return torch.atan2(sine, (first * second).sum(-1))
+
+
+def _turned(batch: LigandBatch, torsions: Tensor) -> Tensor:
+    """Reference conformers with bonds turned, root at rest `[L, P, N, 3]`."""
+    reference = batch.reference.unsqueeze(1)
+    if batch.torsion_mask.shape[1] == 0:
+        return reference.expand(-1, torsions.shape[1], -1, -1)
+    ends = _rows(reference, batch.bonds.flatten(1)).squeeze(1)
+    start = ends[:, 0::2]
+    axis = torch.nn.functional.normalize(ends[:, 1::2] - start, dim=-1, eps=1e-6)
+    hat = so3.hat(axis).unsqueeze(1)
+    angle = torsions[..., None, None]
+    turn = torch.sin(angle) * hat + (1 - torch.cos(angle)) * (hat @ hat)
+    eye = torch.eye(3, dtype=turn.dtype, device=turn.device)
+    # Rigid motion of each fragment relative to its parent: about the axis through ``start``.
+    rotation = torch.nn.functional.pad(turn, (0, 0, 0, 0, 1, 0)) + eye
+    shift = -(turn @ start[:, None, :, :, None]).squeeze(-1)
+    shift = torch.nn.functional.pad(shift, (0, 0, 1, 0))
+    parent = batch.parent
+    for _ in range(ceil(log2(batch.depth)) if batch.depth > 1 else 0):
+        above, offset = _rows(rotation, parent), _rows(shift, parent)
+        shift = (above @ shift.unsqueeze(-1)).squeeze(-1) + offset
+        rotation = above @ rotation
+        parent = parent.gather(1, parent)
+    atoms = (_rows(rotation, batch.fragment) @ reference.unsqueeze(-1)).squeeze(-1)
+    return atoms + _rows(shift, batch.fragment)
+
+
+def _rows(values: Tensor, index: Tensor) -> Tensor:
+    """``values[l, p, index[l, k]]`` for values `[L, P, F, ...]`, index `[L, K]`."""
+    if len(index) == 1:
+        return values.index_select(2, index[0])
+    ligands = torch.arange(len(index), device=index.device)[:, None]
+    return values.transpose(1, 2)[ligands, index].transpose(1, 2)

@@ -1,0 +1,1 @@
+"""Receptors: atoms and their energy types, search boxes, and pockets where ligands may bind."""

@@ -1,0 +1,1 @@
+"""Scores of poses that any program made, and the table of them."""

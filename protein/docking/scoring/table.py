@@ -1,0 +1,75 @@
+"""The table of scores of given poses: one row for every record, also for those that failed."""
+
+import numpy as np
+
+from protein.docking.energy.terms import TERMS
+from protein.docking.molecules.ligand import same_stereo
+from protein.docking.poses.files import GivenPose
+from protein.docking.scoring.score import PoseScores, ScoreSettings
+
+
+def score_columns(settings: ScoreSettings, confidence: bool = False) -> list[str]:
+    """Columns of the table of scores.
+
+    Args:
+        settings: what was computed.
+        confidence: whether there was a ranking model.
+    """
+    return [
+        "index", "file", "record", "name", "status", "reason", "smiles", "heavy_atoms",
+        "torsions", *(["confidence"] if confidence else []), "affinity", "energy",
+        "intramolecular", "strain", *(f"term_{name}" for name in TERMS), "clashes", "contacts",
+        "residues", "stereo_kept", *(["affinity_given", "moved"] if settings.minimize else []),
+        *(["valid", "failed_checks"] if settings.check else []),
+    ]  # fmt: skip
+
+
+def score_row(index: int, pose: GivenPose, scores: PoseScores | str, k: int) -> dict[str, str]:
+    """One row of the table; what failed has a reason and no figures.
+
+    Args:
+        index: place in the table, from 1.
+        pose: the record.
+        scores: of its group, or the reason.
+        k: its place in the group.
+    """
+    row = {
+        "index": str(index),
+        "file": str(pose.file),
+        "record": str(pose.record) if pose.record else "",
+        "name": pose.name,
+    }
+    if isinstance(scores, str) or pose.ligand is None:
+        reason = " ".join((pose.error or str(scores)).split())
+        return {**row, "status": "failed", "reason": reason}
+    ligand = pose.ligand
+    return {
+        **row,
+        "status": "ok",
+        "smiles": ligand.smiles,
+        "heavy_atoms": str(len(ligand)),
+        "torsions": str(len(ligand.tree)),
+        **score_tags(scores, k),
+        "residues": " ".join(scores.residues[k]),
+        "stereo_kept": "yes" if same_stereo(ligand, scores.coords[k]) else "no",
+    }
+
+
+def score_tags(scores: PoseScores, k: int) -> dict[str, str]:
+    """Figures of one pose, under the names that docked poses carry as tags.
+
+    Args:
+        scores: of K poses.
+        k: which.
+    """
+    tags = {} if scores.confidence is None else {"confidence": f"{scores.confidence[k]:.4f}"}
+    for name in ("affinity", "energy", "intramolecular", "strain", "affinity_given", "moved"):
+        values = getattr(scores, name)
+        if values is not None:
+            tags[name] = f"{values[k]:.3f}" if np.isfinite(values[k]) else ""
+    tags |= {f"term_{name}": f"{scores.terms[k, i]:.4f}" for i, name in enumerate(TERMS)}
+    tags |= {name: str(int(getattr(scores, name)[k])) for name in ("clashes", "contacts")}
+    if scores.verdicts:
+        tags["valid"] = "yes" if scores.verdicts[k].valid else "no"
+        tags["failed_checks"] = " ".join(scores.verdicts[k].failed)
+    return tags

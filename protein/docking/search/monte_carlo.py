@@ -1,0 +1,284 @@
+r"""Global search by energy alone: random starts, then annealed Monte Carlo with minimisation.
+
+Each ligand has P chains. A round changes one thing in each chain, as AutoDock Vina does (the place
+by up to 2 Å, the orientation by about as much at the rim of the molecule, or one torsion to any
+angle), minimises, and accepts by Metropolis at the temperature of the round. The soft core and the
+temperature fall over the first half of the rounds, so that chains pass through atoms early and
+settle late. Every few rounds the poorest chains are replaced by copies of the best distinct
+poses. The best distinct poses of all rounds are kept in an archive, minimised to the end, and
+ranked by interaction plus intramolecular energy over all pairs.
+
+Draws come from one stream per ligand, so that a ligand's result does not depend on its batch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from protein.docking.energy.vina import SCORE_CAP, Score, VinaEnergy
+from protein.docking.poses.pose import LigandBatch, Pose, retract
+from protein.docking.receptors.box import Box
+from protein.docking.search.minimize import MinimizeSettings, Minimum, choose, minimize
+from sciddiff import streams
+from sciddiff.manifolds import so3
+from sciddiff.streams import Generator
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Effort of the search.
+
+    Attributes:
+        chains: per ligand.
+        rounds: of mutation and minimisation.
+        evaluations: of the energy per round and chain.
+        screened: random poses of which the start of one chain is the best.
+        temperature: of acceptance in the end, kcal/mol.
+        hot: temperature of the first round, kcal/mol.
+        soft: soft core of the first round, kcal/mol.
+        hard: soft core of the second half, kcal/mol.
+        renewal: rounds between replacements of poor chains.
+        renewed: part of the chains that is replaced.
+        distinct: RMSD above which two poses are distinct, Å.
+        archive: distinct poses kept.
+        final: evaluations of the last minimisation.
+    """
+
+    chains: int = 512
+    rounds: int = 60
+    evaluations: int = 16
+    screened: int = 8
+    temperature: float = 0.6
+    hot: float = 2.0
+    soft: float = 2.0
+    hard: float = 20.0
+    renewal: int = 5
+    renewed: float = 0.25
+    distinct: float = 1.0
+    archive: int = 32
+    final: int = 80
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Distinct poses of L ligands, best first, K each.
+
+    Attributes:
+        pose: `[L, K, ...]`.
+        coords: `[L, K, N, 3]`, Å.
+        energy: interaction plus intramolecular, what they are ranked by `[L, K]`, kcal/mol;
+            infinite where fewer were found.
+        score: their scores.
+    """
+
+    pose: Pose
+    coords: Tensor
+    energy: Tensor
+    score: Score
+
+
+def search(
+    batch: LigandBatch,
+    energy: VinaEnergy,
+    boxes: Sequence[Box],
+    generator: Generator,
+    settings: SearchSettings = SearchSettings(),
+) -> Found:
+    """Search the best poses of some ligands.
+
+    Args:
+        batch: L ligands.
+        energy: of these ligands, with grids for any speed.
+        boxes: box of each ligand, length L.
+        generator: one stream per ligand.
+        settings: effort.
+    """
+    pose = random_poses(batch, boxes, settings.chains * settings.screened, generator)
+    screened = minimize(batch, energy, pose, MinimizeSettings(1, settings.soft))
+    best = screened.energy.topk(settings.chains, largest=False).indices
+    run = MinimizeSettings(2 * settings.evaluations, settings.soft)
+    state = _state(minimize(batch, energy, _take(pose, best), run))
+    archive = _State(*(x[:, :0] for x in state))
+    cap = settings.soft
+    for r in range(settings.rounds):
+        old_cap, (cap, temperature) = cap, _schedule(settings, r)
+        if cap != old_cap:
+            state = state._replace(energy=energy.evaluate(state.coords, cap)[0])
+        run = MinimizeSettings(settings.evaluations, cap)
+        trial = _state(minimize(batch, energy, mutate(batch, state.pose, generator), run))
+        chance = torch.log(streams.uniform(state.energy, generator))
+        state = _where((state.energy - trial.energy) / temperature > chance, trial, state)
+        if (r + 1) % settings.renewal == 0 or r + 1 == settings.rounds:
+            final = state._replace(energy=energy.evaluate(state.coords, settings.hard)[0])
+            archive = distinct(batch, _join(archive, final), settings.archive, settings.distinct)
+            state = _renewed(state, archive, settings, energy, cap)
+    return finish(batch, energy, archive.pose, settings)
+
+
+def random_poses(
+    batch: LigandBatch, boxes: Sequence[Box], poses: int, generator: Generator
+) -> Pose:
+    """Poses with centre uniform in the box, uniform orientation and torsions.
+
+    Args:
+        batch: L ligands.
+        boxes: one per ligand.
+        poses: P for each.
+        generator: one stream per ligand.
+    """
+    like = batch.reference.new_zeros(len(batch), poses, 3)
+    low = torch.as_tensor(np.stack([b.low for b in boxes])).to(like).unsqueeze(1)
+    size = torch.as_tensor(np.stack([b.size for b in boxes])).to(like).unsqueeze(1)
+    place = low + size * streams.uniform(like, generator)
+    rotation = so3.SO3().uniform(like.new_zeros(len(batch), poses, 3, 3), generator)
+    return Pose(place, rotation, _torsions(batch, poses, generator))
+
+
+def mutate(batch: LigandBatch, pose: Pose, generator: Generator) -> Pose:
+    """Change the place, the orientation, or one torsion of each pose, with equal chances.
+
+    Args:
+        batch: L ligands.
+        pose: `[L, P, ...]`.
+        generator: one stream per ligand.
+    """
+    size, poses, _ = pose.translation.shape
+    count = batch.torsion_mask.sum(-1)[:, None]
+    chosen = (streams.uniform(pose.translation[..., 0], generator) * (2 + count)).long()
+    shift = 2.0 * _in_ball(pose.translation, generator)
+    atoms = batch.atom_mask.sum(-1).to(shift.dtype)
+    gyration = (batch.reference.square().sum((-1, -2)) / atoms).sqrt().clamp(min=1.0)
+    turn = 2.0 * _in_ball(pose.translation, generator) / gyration[:, None, None]
+    angles = _torsions(batch, poses, generator)
+    places = torch.arange(angles.shape[-1], device=angles.device)
+    hit = chosen.unsqueeze(-1) == places + 2
+    step = torch.cat(
+        [
+            shift * (chosen == 0).unsqueeze(-1),
+            turn * (chosen == 1).unsqueeze(-1),
+            torch.where(hit, angles - pose.torsions, torch.zeros_like(angles)),
+        ],
+        dim=-1,
+    )
+    return retract(pose, step)
+
+
+def finish(
+    batch: LigandBatch, energy: VinaEnergy, pose: Pose, settings: SearchSettings = SearchSettings()
+) -> Found:
+    """Minimise poses to the end without soft core, drop duplicates, rank over all pairs.
+
+    Args:
+        batch: L ligands.
+        energy: of these ligands.
+        pose: `[L, P, ...]`, from any source.
+        settings: evaluations of the last minimisation, poses kept.
+    """
+    last = _state(minimize(batch, energy, pose, MinimizeSettings(settings.final, SCORE_CAP)))
+    score = energy.score(last.coords)
+    last = last._replace(energy=score.interaction + score.intramolecular)
+    kept = distinct(batch, last, min(settings.archive, last.energy.shape[1]), settings.distinct)
+    return Found(kept.pose, kept.coords, kept.energy, energy.score(kept.coords))
+
+
+class _State(NamedTuple):
+    """Poses `[L, P, ...]` with their coordinates and energy."""
+
+    translation: Tensor
+    rotation: Tensor
+    torsions: Tensor
+    energy: Tensor
+    coords: Tensor
+
+    @property
+    def pose(self) -> Pose:
+        return Pose(self.translation, self.rotation, self.torsions)
+
+
+def distinct(batch: LigandBatch, state: _State, most: int, rmsd: float) -> _State:
+    """The lowest poses no two of which are closer than an RMSD; energies infinite if too few.
+
+    Args:
+        batch: L ligands.
+        state: poses.
+        most: poses wanted.
+        rmsd: Å, over heavy atoms as they are numbered.
+    """
+    order = state.energy.argsort(dim=-1)[:, : 8 * most]
+    state = _pick(state, order)
+    weight = batch.atom_mask.to(state.coords.dtype)
+    flat = (state.coords * weight[:, None, :, None]).flatten(2)
+    # Relative to their mean the coordinates are small and float32 distances exact enough.
+    flat = flat - flat.mean(1, keepdim=True)
+    near = torch.cdist(flat, flat) < rmsd * weight.sum(-1)[:, None, None].sqrt()
+    free = torch.isfinite(state.energy)
+    picks = []
+    for _ in range(min(most, free.shape[1])):
+        first = torch.where(free, state.energy, inf).argmin(-1)
+        picks.append((first, free.any(-1)))
+        free = free & ~near[torch.arange(len(first)), first]
+    kept = _pick(state, torch.stack([first for first, _ in picks], dim=-1))
+    real = torch.stack([there for _, there in picks], dim=-1)
+    return kept._replace(energy=torch.where(real, kept.energy, inf))
+
+
+def _renewed(
+    state: _State, archive: _State, settings: SearchSettings, energy: VinaEnergy, cap: float
+) -> _State:
+    """The poorest chains replaced by the best of the archive, one copy each."""
+    count = min(int(settings.renewed * settings.chains), archive.energy.shape[1])
+    best = archive._replace(energy=energy.evaluate(archive.coords, cap)[0])
+    best = _State(*(x[:, :count] for x in best))
+    order = state.energy.argsort(dim=-1)
+    return _join(_pick(state, order[:, : order.shape[1] - count]), best)
+
+
+def _schedule(settings: SearchSettings, r: int) -> tuple[float, float]:
+    """Soft core and temperature of a round: geometric over the first half, then constant."""
+    done = min(1.0, 2 * r / max(1, settings.rounds))
+    cap = settings.soft * (settings.hard / settings.soft) ** done
+    return cap, settings.hot * (settings.temperature / settings.hot) ** done
+
+
+def _torsions(batch: LigandBatch, poses: int, generator: Generator) -> Tensor:
+    """Uniform angles `[L, P, T]`; padding of T changes no ligand's draws."""
+    size, turns = batch.torsion_mask.shape
+    draws = streams.uniform(batch.reference.new_zeros(size, turns, poses), generator)
+    angles = (2 * draws - 1) * torch.pi
+    return angles.transpose(1, 2) * batch.torsion_mask.unsqueeze(1)
+
+
+def _in_ball(like: Tensor, generator: Generator) -> Tensor:
+    """Uniform points of the unit ball in the shape of ``like`` `[L, P, 3]`."""
+    direction = torch.nn.functional.normalize(streams.normal(like, generator), dim=-1)
+    return direction * streams.uniform(like[..., :1], generator) ** (1 / 3)
+
+
+def _state(minimum: Minimum) -> _State:
+    return _State(*minimum.pose, minimum.energy, minimum.coords)
+
+
+def _join(first: _State, second: _State) -> _State:
+    return _State(*(torch.cat(pair, dim=1) for pair in zip(first, second, strict=True)))
+
+
+def _pick(state: _State, index: Tensor) -> _State:
+    """Poses ``index [L, K]``."""
+    return _State(*(_along(x, index) for x in state))
+
+
+def _take(pose: Pose, index: Tensor) -> Pose:
+    return Pose(*(_along(x, index) for x in pose))
+
+
+def _along(values: Tensor, index: Tensor) -> Tensor:
+    return values[torch.arange(len(index), device=index.device)[:, None], index]
+
+
+def _where(condition: Tensor, yes: _State, no: _State) -> _State:
+    return _State(*(choose(condition, a, b) for a, b in zip(yes, no, strict=True)))

@@ -1,0 +1,96 @@
+"""The best distinct poses of a ligand, ranked by energy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from protein.docking.molecules.ligand import Ligand
+from protein.docking.poses.metrics import symmetric_rmsd
+from protein.docking.search.monte_carlo import Found
+
+JUDGED = 24
+"""Poses of least energy among which those to report are chosen."""
+
+
+class PoseEnergies(NamedTuple):
+    """Energies of K poses, kcal/mol.
+
+    Attributes:
+        energy: interaction plus intramolecular `[K]`.
+        affinity: Vina's score `[K]`.
+        intramolecular: `[K]`.
+        terms: unweighted terms of the interaction `[K, 5]`.
+    """
+
+    energy: NDArray[np.float64]
+    affinity: NDArray[np.float64]
+    intramolecular: NDArray[np.float64]
+    terms: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Docked:
+    """Ranked poses of one ligand.
+
+    Attributes:
+        coords: `[K, N, 3]`, Å, best first.
+        energy: interaction plus intramolecular `[K]`, kcal/mol; the ranking without a ranker.
+        affinity: Vina's score `[K]`, kcal/mol.
+        intramolecular: `[K]`, kcal/mol.
+        terms: unweighted terms of the interaction `[K, 5]`.
+        confidence: P(RMSD < 2 Å) `[K]`, then the ranking; None without a ranker.
+    """
+
+    coords: NDArray[np.float64]
+    energy: NDArray[np.float64]
+    affinity: NDArray[np.float64]
+    intramolecular: NDArray[np.float64]
+    terms: NDArray[np.float64]
+    confidence: NDArray[np.float64] | None = None
+
+    def taken(self, places: Sequence[int]) -> "Docked":
+        """Some of the poses, in the order given."""
+        index = np.asarray(places, dtype=np.int64)
+        names = [f.name for f in fields(self) if getattr(self, f.name) is not None]
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
+
+    @property
+    def energies(self) -> PoseEnergies:
+        """What a ranker asks for."""
+        return PoseEnergies(self.energy, self.affinity, self.intramolecular, self.terms)
+
+
+def ranked(ligand: Ligand, found: Found, poses: int, distinct: float) -> Docked:
+    """The best distinct poses over all conformers, symmetric copies counted once.
+
+    Args:
+        ligand: the molecule.
+        found: poses `[L, K, ...]` of its L conformers.
+        poses: most to keep.
+        distinct: least RMSD between two of them, Å.
+    """
+    energy = found.energy.flatten()
+    coords = found.coords.flatten(0, 1)[:, : len(ligand)].double().numpy()
+    kept: list[int] = []
+    for i in energy.argsort().tolist():
+        if not torch.isfinite(energy[i]) or len(kept) == poses:
+            break
+        others = coords[kept]
+        if not kept or symmetric_rmsd(ligand, others, coords[i]).min() >= distinct:
+            kept.append(i)
+    score = found.score
+
+    def column(values: torch.Tensor) -> NDArray[np.float64]:
+        return values.flatten(0, 1)[kept].double().numpy()
+
+    return Docked(
+        coords[kept],
+        column(found.energy),
+        column(score.affinity),
+        column(score.intramolecular),
+        column(score.terms),
+    )

@@ -1,0 +1,179 @@
+"""A library shared by processes: the same files as from one, after a kill as well."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("Bio")
+
+from protein.docking.campaign.library import CampaignSettings, LibraryParts, dock_parts
+from protein.docking.campaign.output import RESULTS
+from protein.docking.pipeline.docker import EFFORTS, Docker, LibrarySettings
+from protein.docking.receptors.box import Box, box_around
+from protein.docking.receptors.receptor import Receptor
+from protein.docking.search.monte_carlo import SearchSettings
+from sciddiff.cli.campaign import Campaign
+from sciddiff.errors import InputError
+
+_TINY = SearchSettings(chains=8, rounds=1, evaluations=4, archive=8, final=10)
+_LIBRARY = ["Oc1ccccc1 phenol", "not_a_smiles bad", "CCO.CCN salt", "CC(=O)Nc1ccccc1 phenol",
+            "OC(=O)c1ccccc1 acid", "NCCc1ccccc1 amine"]  # fmt: skip
+
+_PROCESS = """
+import pickle, sys
+from pathlib import Path
+make = pickle.loads(Path(sys.argv[1]).read_bytes())
+from protein.docking.campaign.library import dock_parts
+from sciddiff.cli.campaign import Campaign
+if __name__ == "__main__":
+    dock_parts(make, Campaign.open(make.out, {}))
+"""
+
+
+class Maker:
+    """Makes the library in any process."""
+
+    def __init__(self, source: Path, out: Path, receptor: Receptor, box: Box) -> None:
+        self.source, self.out, self.receptor, self.box = source, out, receptor, box
+
+    def __call__(self) -> LibraryParts:
+        settings = CampaignSettings(batch=2, part=2)
+        return LibraryParts(str(self.source), self.docker, self.out, self.source, settings)
+
+    def docker(self) -> Docker:
+        EFFORTS["fast"] = _TINY
+        settings = LibrarySettings(poses=3, conformers=1, effort="fast")
+        return Docker(self.receptor, self.box, settings)
+
+
+@pytest.fixture
+def maker(tmp_path, conformer, imprint, monkeypatch):
+    """Maker of the library into some folder."""
+    monkeypatch.setitem(EFFORTS, "fast", _TINY)
+    source = tmp_path / "library.smi"
+    source.write_text("\n".join(_LIBRARY) + "\n")
+    box = box_around(conformer, 4.0)
+    return lambda name: Maker(source, tmp_path / name, imprint, box)
+
+
+def _content(folder: Path) -> dict[str, object]:
+    """Every file but the record, without times."""
+    found: dict[str, object] = {}
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        if file.name == RESULTS:
+            found[name] = [{**row, "seconds": ""} for row in csv.DictReader(file.open())]
+        elif file.suffix == ".json" and file.parent.name == "rows":
+            found[name] = [{**row, "seconds": ""} for row in json.loads(file.read_text())]
+        elif file.is_file() and file.name != "run.json":
+            found[name] = file.read_bytes()
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_processes_make_what_one_makes(maker):
+    one, two = maker("one"), maker("two")
+    rows = dock_parts(one, Campaign.open(one.out, {}))
+    assert [row.status for row in rows] == ["ok", "failed", "failed", "ok", "ok", "ok"]
+    told = []
+    dock_parts(two, Campaign.open(two.out, {}), 2, lambda *counts: told.append(counts))
+    assert _content(one.out) == _content(two.out)
+    assert sorted(told) == [(2, 0), (2, 1), (2, 1)]
+    record = json.loads((two.out / "run.json").read_text())
+    assert record["runs"][0]["made"] == 6 and set(record["done"]) == {"0", "1", "2"}
+    # Again: nothing is done.
+    stamps = [file.stat().st_mtime_ns for file in sorted((two.out / "poses").iterdir())]
+    assert len(dock_parts(two, Campaign.open(two.out, {}))) == 6
+    assert stamps == [file.stat().st_mtime_ns for file in sorted((two.out / "poses").iterdir())]
+
+
+def test_a_killed_campaign_goes_on(maker, monkeypatch):
+    one, two = maker("one"), maker("two")
+    dock_parts(one, Campaign.open(one.out, {}))
+    Campaign.open(two.out, {})
+    child = os.fork()
+    if child == 0:  # stops for good in the middle of the second part, its poses half written
+        do = LibraryParts._write
+
+        def hang(self, row, result):
+            if row.index == 3:
+                (two.out / "poses" / "phenol_2.sdf").write_text("half")
+                time.sleep(600)
+            return do(self, row, result)
+
+        LibraryParts._write = hang
+        dock_parts(two, Campaign.open(two.out, {}))
+        os._exit(0)
+    half = two.out / "poses" / "phenol_2.sdf"
+    end = time.monotonic() + 60
+    while not half.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert half.read_text() == "half" and not (two.out / RESULTS).exists()
+    done = (two.out / "rows" / "000000.json").stat().st_mtime_ns
+    dock_parts(two, Campaign.open(two.out, {}))
+    assert _content(one.out) == _content(two.out)
+    assert (two.out / "rows" / "000000.json").stat().st_mtime_ns == done
+
+
+def test_a_molecule_that_cannot_be_written_is_a_row(maker, monkeypatch):
+    from protein.docking.campaign import library as campaign
+
+    def explode(path, name, *rest):
+        if name == "acid":
+            raise RuntimeError("boom")
+        return write(path, name, *rest)
+
+    write = campaign.write_sdf
+    monkeypatch.setattr(campaign, "write_sdf", explode)
+    make = maker("out")
+    rows = dock_parts(make, Campaign.open(make.out, {}))
+    assert rows[4].status == "failed" and "boom" in rows[4].reason
+    assert [row.status for row in rows].count("ok") == 3
+
+
+def test_damaged_rows_are_named(maker):
+    make = maker("out")
+    dock_parts(make, Campaign.open(make.out, {}))
+    (make.out / "rows" / "000001.json").write_text("[{")
+    with pytest.raises(InputError, match="000001.json: is damaged"):
+        dock_parts(make, Campaign.open(make.out, {}))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_processes_of_torchrun_share_a_library(maker, tmp_path):
+    import pickle
+
+    one, two = maker("one"), maker("two")
+    dock_parts(one, Campaign.open(one.out, {}))
+    (tmp_path / "make.pickle").write_bytes(pickle.dumps(two))
+    script = tmp_path / "share.py"
+    script.write_text(_PROCESS)
+    root = Path(__file__).resolve().parents[4]
+    path = os.pathsep.join(
+        [str(root), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    )
+    # The environment that torchrun gives its processes, without its meeting over a network, which
+    # not every machine allows.
+    given = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    given |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    given |= {"MASTER_PORT": "29512", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "none"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(tmp_path / "make.pickle")],
+            env={**given, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    assert _content(one.out) == _content(two.out)

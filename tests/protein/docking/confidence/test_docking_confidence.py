@@ -1,0 +1,256 @@
+"""The ranker: what it may depend on, what it learns, its calibration, its files."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("Bio")
+
+from protein.docking.confidence.examples import read_examples
+from protein.docking.confidence.network import Committee, PoseRanker
+from protein.docking.confidence.pose_set import pack, pose_set
+from protein.docking.confidence.ranker import Ranker, find_ranker, load_ranker, save_ranker
+from protein.docking.confidence.training import (
+    Example,
+    Judged,
+    RankerSettings,
+    energy_weight,
+    fit,
+    folds,
+    judge,
+    platt,
+    summary,
+    train_ranker,
+)
+from protein.docking.energy.vina import VinaEnergy
+from protein.docking.molecules.ligand import ligand_from_mol
+from protein.docking.pipeline.dock import DockSettings, dock
+from protein.docking.receptors.box import box_around
+from protein.docking.search.monte_carlo import SearchSettings
+from protein.docking.search.ranking import PoseEnergies
+from sciddiff.cli.main import main
+from sciddiff.errors import InputError
+from sciddiff.manifolds import so3
+
+
+def _energies(drug, receptor, poses) -> PoseEnergies:
+    score = VinaEnergy.build([drug], [receptor]).score(torch.tensor(poses[None]).float())
+    return PoseEnergies(
+        (score.interaction + score.intramolecular)[0].numpy(),
+        score.affinity[0].numpy(),
+        score.intramolecular[0].numpy(),
+        score.terms[0].numpy(),
+    )
+
+
+@pytest.fixture
+def poses(conformer) -> np.ndarray:
+    """Six poses, ever farther from the mould they fit."""
+    rng = np.random.default_rng(0)
+    shifts = np.linspace(0, 2.5, 6)[:, None, None] * rng.normal(size=(6, 1, 3))
+    return conformer + shifts
+
+
+@pytest.fixture
+def net() -> PoseRanker:
+    torch.manual_seed(0)
+    return PoseRanker(16).eval()
+
+
+def test_the_judgement_does_not_depend_on_the_frame(drug, imprint, poses, net):
+    energies = _energies(drug, imprint, poses)
+    first = net(pack([pose_set(drug, imprint, poses, energies)]))[0]
+    turn = so3.exp_map(torch.tensor([0.3, -1.1, 0.7], dtype=torch.float64)).numpy()
+    shift = np.asarray([30.0, -8.0, 2.0])
+    moved = replace(imprint, coords=imprint.coords @ turn.T + shift)
+    second = net(pack([pose_set(drug, moved, poses @ turn.T + shift, energies)]))[0]
+    assert torch.allclose(first, second, atol=1e-3)
+    assert float(first.detach().std()) > 1e-3  # and it tells the poses apart
+
+
+def test_the_judgement_does_not_depend_on_the_numbering_of_atoms(drug, imprint, poses, net):
+    from rdkit.Chem import RenumberAtoms
+
+    order = np.random.default_rng(1).permutation(len(drug))
+    other = ligand_from_mol(RenumberAtoms(drug.mol, order.tolist()), "drug")
+    energies = _energies(drug, imprint, poses)
+    first = net(pack([pose_set(drug, imprint, poses, energies)]))[0]
+    second = net(pack([pose_set(other, imprint, poses[:, order], energies)]))[0]
+    assert torch.allclose(first, second, atol=1e-4)
+
+
+def test_packing_ligands_together_changes_nothing(drug, imprint, poses, net):
+    sets = [pose_set(drug, imprint, p, _energies(drug, imprint, p)) for p in (poses, poses[1:4])]
+    together = net(pack(sets))[0]
+    apart = torch.cat([net(pack([s]))[0] for s in sets])
+    assert torch.allclose(together, apart, atol=1e-5)
+
+
+def test_a_pose_that_touches_nothing_is_judged_all_the_same(drug, imprint, conformer, net):
+    far = conformer[None] + 500.0
+    energies = PoseEnergies(np.zeros(1), np.zeros(1), np.zeros(1), np.zeros((1, 5)))
+    assert torch.isfinite(net(pack([pose_set(drug, imprint, far, energies)]))[0]).all()
+
+
+def _examples(drug, mould, conformer, count: int) -> list[Example]:
+    made = []
+    for i in range(count):
+        receptor = mould(conformer, seed=i)
+        rng = np.random.default_rng(i)
+        moves = rng.normal(size=(10, 1, 3)) * np.where(np.arange(10) < 6, 3.0, 0.3)[:, None, None]
+        coords = conformer + moves
+        rmsd = torch.tensor(np.linalg.norm(moves[:, 0], axis=-1)).float()
+        # Of the energies the network is told nothing here: it must look at the contacts.
+        energies = PoseEnergies(np.zeros(10), np.zeros(10), np.zeros(10), np.zeros((10, 5)))
+        poses = pose_set(drug, receptor, coords, energies)
+        made.append(Example(str(i), poses, rmsd, torch.zeros(10, dtype=torch.bool), str(i)))
+    return made
+
+
+def test_it_learns_which_poses_fit_pockets_it_never_saw(drug, mould, conformer):
+    examples = _examples(drug, mould, conformer, 12)
+    settings = RankerSettings(width=16, epochs=18, folds=2)
+    ranker, scores = train_ranker(examples, settings)
+    assert scores["auroc"] > 0.9
+    assert scores["top1"] > 0.7 > scores["top1_energy"] + 0.3
+    assert len(ranker.net) == 2
+
+
+def test_the_weight_of_the_energy_is_the_one_that_orders_poses():
+    rng = np.random.default_rng(0)
+    judged = []
+    for _ in range(50):
+        logit, above = rng.normal(size=12), rng.exponential(size=12)
+        # Distances for which logit - 0.7 above is the answer, at half the scale.
+        rmsd = -0.25 * (logit - 0.7 * above)
+        judged.append(Judged(logit, rmsd - rmsd.min() + 0.5, above))
+    assert energy_weight(judged) == pytest.approx(0.7, abs=0.01)
+    blind = [replace(j, above=rng.exponential(size=12)) for j in judged]
+    assert energy_weight(blind) < 0.2
+    assert energy_weight([replace(j, rmsd=j.rmsd + 9) for j in judged]) == 0.0
+
+
+def test_training_depends_on_the_seed_alone(drug, mould, conformer):
+    examples = _examples(drug, mould, conformer, 4)
+    settings = RankerSettings(width=8, epochs=2)
+    torch.manual_seed(1)
+    first = fit(examples, settings).state_dict()
+    torch.manual_seed(2)
+    second = fit(examples, settings).state_dict()
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    other = fit(examples, replace(settings, seed=1)).state_dict()
+    assert not all(torch.equal(first[k], other[k]) for k in first)
+
+
+def test_helped_poses_are_never_judged(drug, mould, conformer, net):
+    (example,) = _examples(drug, mould, conformer, 1)
+    helped = example.helped.clone()
+    helped[:3] = True
+    assert len(judge(net, replace(example, helped=helped)).rmsd) == 7
+
+
+def test_clusters_are_never_split():
+    clusters = ["a"] * 7 + ["b"] * 5 + ["c"] * 2 + ["d", "e", "f"]
+    found = folds(clusters, 3)
+    for name in set(clusters):
+        assert len({int(f) for f, c in zip(found, clusters, strict=True) if c == name}) == 1
+    assert sorted(np.bincount(found).tolist()) == [5, 5, 7]
+
+
+def test_platt_finds_the_law_that_made_the_data():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=200_000) * 3
+    right = rng.random(200_000) < 1 / (1 + np.exp(-(0.5 * logits - 1.0)))
+    slope, shift = platt(logits, right)
+    assert slope == pytest.approx(0.5, abs=0.01) and shift == pytest.approx(-1.0, abs=0.02)
+    # Perfectly told apart, the slope stays finite.
+    assert np.isfinite(platt(np.asarray([-1.0, 1.0]), np.asarray([False, True]))).all()
+
+
+def test_summary_of_hand_made_judgements():
+    rmsd = np.asarray([5.0, 1.0, 6.0])
+    good = Judged(np.asarray([-2.0, 3.0, -2.0]), rmsd, np.zeros(3))
+    bad = Judged(np.asarray([0.0, -1.0, 1.0]), np.asarray([1.0, 7.0, 7.0]), np.zeros(3))
+    found = summary([good, bad], best_of=2)
+    assert found["top1"] == 0.5 and found["top1_energy"] == 0.5
+    assert found["best2"] == 1.0 and found["any"] == 1.0
+    # Of 2 right and 4 wrong poses, all but one pair are in order.
+    assert found["auroc"] == pytest.approx(7 / 8)
+
+
+def test_a_ranker_survives_its_files(tmp_path, drug, imprint, poses):
+    torch.manual_seed(0)
+    ranker = Ranker(Committee(2, 8).eval(), 0.4, 0.7, -0.2, {})
+    save_ranker(tmp_path / "model", ranker, {"width": 8}, metrics={"auroc": 0.8})
+    again = load_ranker(tmp_path / "model")
+    s = pose_set(drug, imprint, poses, _energies(drug, imprint, poses))
+    assert np.allclose(ranker.probabilities(s), again.probabilities(s))
+    assert again.meta["metrics"]["auroc"] == 0.8
+    meta = json.loads((tmp_path / "model" / "meta.json").read_text())
+    meta["kind"] = "other"
+    (tmp_path / "model" / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(InputError, match="not a ranker"):
+        load_ranker(tmp_path / "model")
+    assert find_ranker("none") is None
+
+
+def test_docking_orders_poses_by_confidence(drug, imprint, conformer):
+    torch.manual_seed(0)
+    ranker = Ranker(Committee(1, 8).eval(), 0.0, 1.0, 0.0, {})
+    settings = DockSettings(poses=3, conformers=1, search=SearchSettings(chains=16, rounds=2))
+    box = box_around(conformer)
+    plain = dock(drug, imprint, box, settings)
+    found = dock(drug, imprint, box, settings, ranker=ranker)
+    assert plain.confidence is None and found.confidence is not None
+    assert len(found.coords) == 3
+    assert (np.diff(found.confidence) <= 0).all()
+    assert (np.diff(plain.energy) >= 0).all()
+
+
+def _complex(folder, drug, conformer, receptor) -> None:
+    from rdkit.Chem import MolToMolBlock
+
+    folder.mkdir(parents=True)
+    (folder / "ligand.sdf").write_text(MolToMolBlock(drug.with_coords(conformer)) + "$$$$\n")
+    lines = [
+        f"ATOM  {i:5d}  CA  ALA A{i:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C"
+        for i, (x, y, z) in enumerate(receptor.coords, 1)
+    ]
+    (folder / "protein.pdb").write_text("\n".join([*lines, "END"]) + "\n")
+
+
+def test_from_complexes_to_a_ranker(tmp_path, drug, conformer, mould, monkeypatch, capsys):
+    for i in range(3):
+        _complex(tmp_path / "set" / f"c{i}", drug, conformer, mould(conformer, seed=i))
+    (tmp_path / "set" / "bad").mkdir()
+    (tmp_path / "set" / "bad" / "protein.pdb").write_text("END\n")
+    (tmp_path / "set" / "bad" / "ligand.sdf").write_text("nothing\n")
+    words = ["prepare", "ranker", str(tmp_path / "set"), "-o", str(tmp_path / "ex"),
+             "--chains", "16", "--rounds", "2", "--json"]  # fmt: skip
+    assert main(words) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert counts["made"] == 4 and counts["refused"] == 1
+    assert main(words) == 0  # nothing is made twice
+    assert json.loads(capsys.readouterr().out)["there"] == 4
+    examples = read_examples(tmp_path / "ex")
+    assert [e.name for e in examples] == ["c0", "c1", "c2"]
+    assert all(bool(e.helped.any()) and float(e.rmsd[e.helped].min()) < 1.5 for e in examples)
+    out = tmp_path / "model"
+    words = ["train-ranker", str(tmp_path / "ex"), "-o", str(out), "--epochs", "1", "--folds", "2",
+             "--width", "8", "--json"]  # fmt: skip
+    status = main(words)
+    told = capsys.readouterr()
+    if len({e.cluster for e in examples}) < 2:
+        assert status == 2 and "clusters" in told.err
+    else:
+        assert status == 0 and load_ranker(out).slope == pytest.approx(
+            json.loads((out / "meta.json").read_text())["calibration"]["slope"]
+        )
+
+
+def test_too_few_clusters_are_refused(drug, mould, conformer):
+    with pytest.raises(InputError, match="folds"):
+        train_ranker(_examples(drug, mould, conformer, 2), RankerSettings(folds=3))

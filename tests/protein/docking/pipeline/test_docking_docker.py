@@ -1,0 +1,211 @@
+"""Docking of libraries: proposals, packing, one bad molecule, resuming, the command line."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("e3nn")
+pytest.importorskip("torch_geometric")
+pytest.importorskip("Bio")
+
+from protein.docking.campaign.output import write_complex
+from protein.docking.diffusion.network import DockNetwork
+from protein.docking.diffusion.propose import ProposeSettings, find_proposer, propose
+from protein.docking.diffusion.templates import Site
+from protein.docking.domain import docking_path
+from protein.docking.energy.vina import VinaEnergy, grid_for
+from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.pipeline.docker import EFFORTS, Docker, LibrarySettings
+from protein.docking.poses.pose import LigandBatch, coordinates
+from protein.docking.receptors.box import box_around
+from protein.docking.receptors.receptor import Receptor, read_receptor
+from protein.docking.search.monte_carlo import SearchSettings
+from sciddiff.cli.main import main
+from sciddiff.denoiser import Denoiser
+from sciddiff.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def denoiser() -> Denoiser:
+    """An untrained network: proposals are random, laws hold all the same."""
+    torch.manual_seed(0)
+    net = DockNetwork("16x0e+8x1o+8x1e+4x0o", layers=1, hidden=16, cross=8, around=6)
+    return Denoiser(net, docking_path())
+
+
+@pytest.fixture(scope="module")
+def place(conformer, imprint):
+    """The mould of the drug and the box about it."""
+    return imprint, box_around(conformer, 4.0)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setitem(EFFORTS, "fast", SearchSettings(chains=16, rounds=2, final=20))
+
+
+def _conformers(ligand, seed=1):
+    return fresh_conformers(ligand, 2, seed)
+
+
+def test_proposals_depend_on_seed_and_number_alone(denoiser, drug, place):
+    receptor, box = place
+    other = ligand_from_smiles("Oc1ccccc1", "phenol")
+    settings = ProposeSettings(samples=4, steps=3)
+    sites = [Site(ligand, np.asarray(box.center)) for ligand in (drug, other)]
+    shapes = [_conformers(drug), _conformers(other)]
+    both = propose(denoiser, sites, receptor, shapes, None, settings, 5, [7, 8])
+    alone = propose(denoiser, sites[1:], receptor, shapes[1:], None, settings, 5, [8])
+    assert both.translation.shape == (4, 2, 3)
+    torch.testing.assert_close(both.translation[2:], alone.translation, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(both.rotation[2:], alone.rotation, rtol=1e-4, atol=1e-4)
+    again = propose(denoiser, sites[1:], receptor, shapes[1:], None, settings, 5, [9])
+    assert (again.translation - alone.translation).abs().max() > 0.1
+    assert (both.translation - torch.tensor(box.center)).norm(dim=-1).max() < 25.0
+
+
+def test_energy_guides_proposals(denoiser, drug, place):
+    receptor, box = place
+    shapes = _conformers(drug)
+    batch = LigandBatch.pack([drug.tree] * 2, list(shapes))
+    grid = grid_for([drug], receptor, box)
+    energy = VinaEnergy.build([drug] * 2, [receptor], grids=[grid])
+    sites = [Site(drug, np.asarray(box.center))]
+    found = []
+    for weight in (0.0, 2.0):
+        settings = ProposeSettings(samples=32, steps=8, guidance=weight)
+        pose = propose(denoiser, sites, receptor, [shapes], energy, settings, 0, [0])
+        found.append(energy.evaluate(coordinates(batch, pose), 2.0)[0].mean())
+    assert found[1] < found[0] - 3.0
+
+
+def test_one_bad_ligand_takes_nobody_along(drug, place, monkeypatch):
+    receptor, box = place
+    docker = Docker(receptor, box, LibrarySettings(poses=3, conformers=2, effort="fast"))
+    small = ligand_from_smiles("Oc1ccccc1", "phenol")
+    together = docker._dock
+
+    def explode(ligands, conformers, numbers):
+        if any(ligand.name == "phenol" for ligand in ligands):
+            raise RuntimeError("boom")
+        return together(ligands, conformers, numbers)
+
+    monkeypatch.setattr(docker, "_dock", explode)
+    good, bad = docker.dock([drug, small], [0, 1])
+    assert good.docked is not None and len(good.docked.coords) >= 1 and not good.error
+    assert bad.docked is None and "boom" in bad.error
+
+
+def test_settings_are_checked(place, denoiser):
+    with pytest.raises(InputError, match="effort"):
+        LibrarySettings(effort="huge")
+    with pytest.raises(InputError, match="model"):
+        Docker(*place, LibrarySettings(effort="none"))
+    with pytest.raises(InputError, match="guidance"):
+        ProposeSettings(guidance=-1.0)
+
+
+def test_proposals_alone_are_minimised(denoiser, drug, place):
+    settings = LibrarySettings(
+        conformers=2, effort="none", propose=ProposeSettings(samples=8, steps=2), poses=4
+    )
+    (result,) = Docker(*place, settings, denoiser).dock([drug], [0])
+    assert result.docked is not None
+    energy = result.docked.energy
+    assert (np.diff(energy) >= 0).all() and energy[0] < 0.0
+    assert (result.strain > -0.5).all()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, drug, conformer, imprint) -> Path:
+    """Receptor, reference and a library with good and bad records, as files."""
+    from rdkit.Chem import MolToMolBlock
+
+    root = tmp_path_factory.mktemp("files")
+    _write_receptor(root / "receptor.pdb", imprint)
+    (root / "ref.sdf").write_text(MolToMolBlock(drug.with_coords(conformer)) + "$$$$\n")
+    rows = ["Oc1ccccc1 phenol", "not_a_smiles bad", "CCO.CCN salt", "CC(=O)Nc1ccccc1 phenol"]
+    (root / "lib.smi").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def _write_receptor(path: Path, receptor: Receptor) -> None:
+    """Every atom of the mould as the CA of an alanine, so that a reader takes it as protein."""
+    lines = []
+    for i, (x, y, z) in enumerate(receptor.coords):
+        for atom, shift in (("N", -1.2), ("CA", 0.0), ("C", 1.2)):
+            lines.append(
+                f"ATOM  {3 * i + 1:5d}  {atom:<3s} ALA A{i + 1:4d}    {x:8.3f}{y + shift:8.3f}"
+                f"{z:8.3f}  1.00  0.00           {atom[0]}"
+            )
+    path.write_text("\n".join([*lines, "END"]) + "\n")
+
+
+def test_command_line(tmp_path, files, capsys):
+    out = tmp_path / "poses"
+    arguments = [
+        "dock", "-r", str(files / "receptor.pdb"), "-l", str(files / "lib.smi"),
+        "--autobox-ligand", str(files / "ref.sdf"), "-o", str(out), "--effort", "fast",
+        "--poses", "3", "--json",
+    ]  # fmt: skip
+    assert main(arguments) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ligands"], told["docked"], told["failed"]) == (4, 2, 2)
+    rows = list(csv.DictReader((out / "results.csv").open()))
+    assert [row["name"] for row in rows] == ["phenol", "bad", "salt", "phenol_2"]
+    assert [row["status"] for row in rows] == ["ok", "failed", "failed", "ok"]
+    assert "SMILES" in rows[1]["reason"] and "salt" in rows[2]["reason"]
+    assert rows[0]["stereo_kept"] == "yes" and float(rows[0]["strain"]) > -1.0
+    text = (out / rows[0]["file"]).read_text()
+    assert text.count("$$$$") == int(rows[0]["poses"]) and ">  <affinity>" in text
+    record = json.loads((out / "run.json").read_text())
+    assert record["request"]["effort"] == "fast" and record["runs"][0]["made"] == 4
+    stamp = (out / rows[0]["file"]).stat().st_mtime_ns
+    # Again: nothing is done twice. A lost row file: that part alone, to the same poses.
+    assert main(arguments) == 1
+    assert (out / rows[0]["file"]).stat().st_mtime_ns == stamp
+    (out / "results.csv").unlink()
+    (out / "rows" / "000000.json").unlink()
+    assert main(arguments) == 1
+    assert (out / rows[0]["file"]).read_text() == text
+    capsys.readouterr()
+    assert main([*arguments, "--seed", "3"]) == 2
+    assert "another command" in capsys.readouterr().err
+
+
+def test_command_line_refuses(tmp_path, files, capsys):
+    base = ["dock", "-r", str(files / "receptor.pdb"), "-l", "CCO.CCN", "-o", str(tmp_path / "o")]
+    assert main(base) == 2
+    assert "give one of" in capsys.readouterr().err
+    place = ["--autobox-ligand", str(files / "ref.sdf")]
+    assert main([*base, *place, "--pocket-residues", "A:1"]) == 2
+    assert main([*base, "--center", "900", "900", "900"]) == 2
+    assert "no atom" in capsys.readouterr().err
+    assert main([*base, *place, "--effort", "none"]) == 2
+    capsys.readouterr()
+    assert main([*base, *place]) == 2
+    assert "salt" in capsys.readouterr().err or not (tmp_path / "o" / "results.csv").exists()
+
+
+def test_complex_is_read_back(tmp_path, drug, conformer, files):
+    receptor = read_receptor(files / "receptor.pdb")
+    write_complex(tmp_path / "c.pdb", receptor, drug, conformer)
+    back = read_receptor(tmp_path / "c.pdb", keep=frozenset({"LIG"}))
+    assert len(back) == len(receptor) + len(drug)
+    np.testing.assert_allclose(back.coords[-len(drug) :], conformer, atol=1e-3)
+    assert back.residues[:3] == receptor.residues[:3]
+
+
+def test_the_network_is_found_by_name():
+    cpu = torch.device("cpu")
+    assert find_proposer(None, cpu) is None
+    with pytest.raises(InputError, match="no docking network"):
+        find_proposer("dock_ranker", cpu)
+    with pytest.raises(InputError, match="neither shipped"):
+        find_proposer("dock_lit", cpu)
+    found = find_proposer("dock_lite", cpu)
+    assert found is not None and isinstance(found.net, DockNetwork)

@@ -1,0 +1,48 @@
+"""Metrics: symmetric RMSD against brute force and spyrmsd, PoseBusters' verdicts, intervals."""
+
+import numpy as np
+import pytest
+
+from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.poses.metrics import bust, success_interval, symmetric_rmsd
+
+
+def test_a_flipped_ring_is_the_same_pose():
+    ligand = ligand_from_smiles("O=C([O-])c1ccc(C)cc1")
+    x = fresh_conformers(ligand, 1)[0]
+    for permutation in ligand.symmetries:
+        assert symmetric_rmsd(ligand, x[None, permutation], x)[0] < 1e-12
+    plain = np.sqrt(np.square(x[ligand.symmetries[-1]] - x).sum(-1).mean())
+    assert plain > 0.5
+
+
+def test_there_is_no_superposition():
+    ligand = ligand_from_smiles("CCO")
+    x = fresh_conformers(ligand, 1)[0]
+    assert symmetric_rmsd(ligand, x[None] + [3.0, 0, 4.0], x)[0] == pytest.approx(5.0)
+
+
+def test_agreement_with_rdkit(drug):
+    from rdkit.Chem import rdMolAlign
+
+    conformers = fresh_conformers(drug, 5, seed=1)
+    ours = symmetric_rmsd(drug, conformers, conformers[0])
+    for coords, value in zip(conformers, ours, strict=True):
+        theirs = rdMolAlign.CalcRMS(drug.with_coords(coords), drug.with_coords(conformers[0]))
+        assert value == pytest.approx(theirs, abs=1e-6)
+
+
+def test_posebusters(drug):
+    pytest.importorskip("posebusters")
+    good = fresh_conformers(drug, 1, seed=1)[0]
+    broken = good * 1.4
+    first, second = bust(drug, np.stack([good, broken]))
+    assert first.valid and not first.failed and len(first.checks) > 8
+    assert not second.valid and "bond_lengths" in second.failed
+
+
+def test_interval():
+    low, high = success_interval(18, 28)
+    assert (low, high) == (pytest.approx(0.458, abs=2e-3), pytest.approx(0.793, abs=2e-3))
+    assert success_interval(0, 0) == (0.0, 1.0)
+    assert success_interval(5, 5)[1] == pytest.approx(1.0)
