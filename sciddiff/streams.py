@@ -1,9 +1,19 @@
-r"""Random streams: every sample of a batch has its own.
+r"""Random streams: every sample of a batch has its own, and so has every purpose.
 
 `Streams` is a counter-based generator (Philox4x32-10, Salmon et al., *Parallel random numbers: as
-easy as 1, 2, 3*, 2011). A draw is a function of (seed, sample index, number of the draw, position
-of the element within its sample) and of nothing else. So neither the batch size, nor the order of
-samples, nor padding, nor the device, nor the number of machines changes a result.
+easy as 1, 2, 3*, 2011). A draw is a function of (seed, purpose, sample index, number of the draw,
+position of the element within its sample) and of nothing else. So neither the batch size, nor the
+order of samples, nor padding, nor the device, nor the number of machines changes a result.
+
+Three things keep numbers apart, and none of them asks the caller to pack integers by hand:
+
+* `Streams.purpose` names what numbers are for (``"probes"``, ``"proposals"``, ...). Streams
+  without a name draw the noise of samples; the counter of a named purpose has a bit set that
+  theirs never has, and its key is a 64-bit hash of the seed and the names.
+* `index_of` numbers a sample by two integers, for example a ligand and its conformer. The two fill
+  separate words of the counter, so that different pairs never meet.
+* `seed_of` derives a seed from a seed and any further names and numbers, for generators of other
+  libraries and for what is drawn once per batch, rank or file.
 
 Position within a sample is row-major: for a dense leaf ``[B, N, ...]`` it does not depend on the
 padded length N; a ragged row takes its position within its sample, so a sample gets the same
@@ -22,82 +32,88 @@ A plain ``torch.Generator`` is accepted wherever a `Streams` is, and gives one s
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections import deque
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.philox import double, double_array, philox, philox_array
 
 if TYPE_CHECKING:
     from sciddiff.state import Layout
 
-__all__ = ["Generator", "Streams", "normal", "philox", "uniform", "uniform_per_sample"]
+__all__ = [
+    "Generator",
+    "Streams",
+    "index_of",
+    "normal",
+    "seed_of",
+    "streams_of",
+    "uniform",
+    "uniform_per_sample",
+]
 
 _WORD = 0xFFFFFFFF
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-_WEYL = (0x9E3779B9, 0xBB67AE85)
-_ROUNDS = 10
 _AHEAD = 20  # draws of normals made at once
 _AHEAD_NUMBERS = 2**16  # and no more than will make this many numbers
+_KINDS = 16  # shapes whose draws are remembered; a ragged layout is a shape of its own
+_NAMED = 2**31  # the bit of the draw's word that is set for named purposes alone
 
-_Kind = tuple[torch.Size, torch.dtype, torch.device, "Layout | None"]
+# A weak reference: numbers made ahead must not keep a layout of a batch long gone alive.
+_Kind = tuple[torch.Size, torch.dtype, torch.device, "weakref.ref[Layout] | None"]
 
 
-def philox(counter: Tensor, key: tuple[int, int]) -> Tensor:
-    """Philox4x32-10: ten rounds of multiply and exchange on four 32-bit words.
+def seed_of(seed: int, *parts: int | str, bits: int = 64) -> int:
+    """A seed that depends on every part, and on their order and kind.
+
+    Use it wherever one seed must give several: it replaces sums and products of seeds and
+    numbers, which collide (``1 + 64`` and ``65 + 0``).
+
+    >>> seed_of(0, "conformers", 12) == seed_of(0, "conformers", 12)
+    True
+    >>> len({seed_of(0, 1, 2), seed_of(0, 2, 1), seed_of(0, 12), seed_of(0, "12"), seed_of(1)})
+    5
 
     Args:
-        counter: Words in [0, 2^32), int64 ``[4, ...]``.
-        key: Two words in [0, 2^32).
+        seed: The seed that the user gave, any integer.
+        parts: Names and numbers that tell this use from every other.
+        bits: Size of the result: 64 for `Streams`, NumPy and PyTorch; 31 for RDKit, which takes
+            positive 32-bit integers. Two of n seeds are equal with a chance of n^2 / 2^(bits + 1).
 
     Returns:
-        Random words in [0, 2^32), int64 ``[4, ...]``.
+        An integer in [0, 2^bits).
     """
-    ones = (1,) * (counter.ndim - 1)
-    multipliers = torch.tensor(_MULTIPLIERS, device=counter.device).view(2, *ones)
-    keys = torch.tensor(
-        [[(k + r * w) & _WORD for k, w in zip(key, _WEYL, strict=True)] for r in range(_ROUNDS)],
-        device=counter.device,
-    ).view(_ROUNDS, 2, *ones)
-    even, odd = counter[0::2], counter[1::2]
-    for round_key in keys:
-        # The product overflows the sign bit; its low 64 bits are right, and masks do the rest.
-        product = even * multipliers
-        high = ((product >> 32) & _WORD).flip(0)
-        even, odd = high ^ odd ^ round_key, (product & _WORD).flip(0)
-    return torch.stack([even[0], odd[0], even[1], odd[1]])
+    # Each part carries its kind and its length, so that no two lists of parts read alike.
+    told = [f"{type(part).__name__}:{len(str(part))}:{part}" for part in (int(seed), *parts)]
+    digest = hashlib.blake2b("/".join(told).encode(), digest_size=8, person=b"sciddiff").digest()
+    return int.from_bytes(digest, "little") >> (64 - bits)
 
 
-def _philox_array(
-    even: NDArray[np.uint64], odd: NDArray[np.uint64], key: tuple[int, int]
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """`philox` in NumPy: words 0 and 2, and words 1 and 3, uint64 ``[2, ...]`` each."""
-    word, half = np.array([_WORD], np.uint64), np.array([32], np.uint64)
-    ones = (1,) * (even.ndim - 1)
-    multipliers = np.array(_MULTIPLIERS, np.uint64).reshape(2, *ones)
-    keys = _key_schedule(*key).reshape(_ROUNDS, 2, *ones)
-    for round_key in keys:
-        product = even * multipliers
-        high = np.right_shift(product, half)
-        even = np.bitwise_xor(high[::-1], odd)
-        even ^= round_key
-        odd = np.bitwise_and(product, word, out=product)[::-1]
-    return even, odd
+def index_of(number: int, part: int = 0) -> int:
+    """The sample index of part ``part`` of item ``number``: different pairs give different ones.
 
+    Part 0 has the item's own number as its index.
 
-@lru_cache(maxsize=16)
-def _key_schedule(low: int, high: int) -> NDArray[np.uint64]:
-    """The keys of all rounds, uint64 ``[rounds, 2]``."""
-    keys = [[(k + r * w) & _WORD for k, w in zip((low, high), _WEYL, strict=True)]
-            for r in range(_ROUNDS)]  # fmt: skip
-    return np.array(keys, np.uint64)
+    >>> index_of(7), index_of(7, 1) == index_of(8, 0)
+    (7, False)
+
+    Args:
+        number: For example of a ligand in a library, in [0, 2^32).
+        part: For example of a conformer of that ligand, in [0, 2^31).
+
+    Raises:
+        InputError: A number is out of range.
+    """
+    if not (0 <= number < 2**32 and 0 <= part < 2**31):
+        raise InputError(f"sample index: ({number}, {part}) is not in [0, 2^32) by [0, 2^31)")
+    return number | part << 32
 
 
 @final
@@ -106,25 +122,54 @@ class Streams:
 
     Args:
         seed: Any integer in [0, 2^64).
-        indices: The global number of each sample, int64 ``[B]``.
+        indices: The global number of each sample, int64 ``[B]``; see `index_of`.
         draws: Draws made before; each call to `uniform` or `normal` makes one.
+        names: What the numbers are for; see `purpose`. Without a name they are the noise of
+            samples.
 
     Raises:
         InputError: The seed is out of range.
     """
 
-    def __init__(self, seed: int, indices: Tensor, draws: int = 0) -> None:
+    def __init__(
+        self, seed: int, indices: Tensor, draws: int = 0, names: tuple[str, ...] = ()
+    ) -> None:
         if not 0 <= seed < 2**64:
             raise InputError(f"seed: {seed} is not in [0, 2^64); choose another")
         self.seed = seed
         self.indices = indices.long()
         self.draws = draws
-        self._ahead: dict[_Kind, deque[tuple[int, Tensor]]] = {}
+        self.names = names
+        self._key = seed_of(seed, *names) if names else seed
+        self._purposes: dict[str, Streams] = {}
+        self._ahead: OrderedDict[_Kind, deque[tuple[int, Tensor]]] = OrderedDict()
 
     @classmethod
     def first(cls, seed: int, size: int) -> Streams:
         """Streams of the samples 0 to ``size - 1``."""
         return cls(seed, torch.arange(size))
+
+    def purpose(self, name: str) -> Streams:
+        """Streams of the same samples for another purpose, independent of these.
+
+        Asked for twice, a purpose goes on where it was: no number is drawn twice. Purposes nest.
+
+        >>> streams = Streams.first(0, 3)
+        >>> probes = streams.purpose("probes")
+        >>> bool((probes.normal(torch.empty(3, 2)) == streams.normal(torch.empty(3, 2))).any())
+        False
+
+        Args:
+            name: What the numbers are for, such as ``"churn"``, ``"probes"``, ``"proposals"``.
+
+        Raises:
+            InputError: The name is empty.
+        """
+        if not name:
+            raise InputError("purpose: the name is empty; say what the numbers are for")
+        if name not in self._purposes:
+            self._purposes[name] = Streams(self.seed, self.indices, 0, (*self.names, name))
+        return self._purposes[name]
 
     def select(self, positions: Tensor) -> Streams:
         """Streams of some of the samples, continuing at the same draw.
@@ -132,7 +177,16 @@ class Streams:
         Args:
             positions: Places in this batch, int64 ``[K]``.
         """
-        return Streams(self.seed, self.indices[positions.to(self.indices.device)], self.draws)
+        indices = self.indices[positions.to(self.indices.device)]
+        chosen = Streams(self.seed, indices, self.draws, self.names)
+        chosen._purposes = {n: one.select(positions) for n, one in self._purposes.items()}
+        return chosen
+
+    def to(self, device: torch.device | str) -> Streams:
+        """The same streams, with their indices on another device."""
+        moved = Streams(self.seed, self.indices.to(device), self.draws, self.names)
+        moved._purposes = {n: one.to(device) for n, one in self._purposes.items()}
+        return moved
 
     def _doubles(self, owner: Tensor, block: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Two doubles in (0, 1) for each pair of a sample index and a block number.
@@ -145,20 +199,21 @@ class Streams:
         Returns:
             Two tensors ``[count, groups, blocks]``.
         """
-        key = (self.seed & _WORD, self.seed >> 32)
+        key = (self._key & _WORD, self._key >> 32)
         shape = (count, len(owner), block.shape[1])
+        first = self.draws | (_NAMED if self.names else 0)
         if owner.device.type == "cpu":
             numbers, samples = block.numpy(), owner.numpy()
-            draws = np.arange(self.draws, self.draws + count)[:, None, None]
+            draws = np.arange(first, first + count)[:, None, None]
             even, odd = np.empty((2, *shape), np.uint64), np.empty((2, *shape), np.uint64)
             even[0], even[1] = numbers & _WORD, samples & _WORD
             odd[0], odd[1] = draws & _WORD, (samples >> 32) & _WORD
-            values = _double_array(*_philox_array(even, odd, key))
+            values = double_array(*philox_array(even, odd, key))
             return values[0], values[1]
-        draws = torch.arange(self.draws, self.draws + count, device=owner.device)[:, None, None]
+        draws = torch.arange(first, first + count, device=owner.device)[:, None, None]
         words = (block & _WORD, draws & _WORD, owner & _WORD, (owner >> 32) & _WORD)
         a, b, c, d = philox(torch.stack([word.expand(shape) for word in words]), key)
-        return _double(a, b), _double(c, d)
+        return double(a, b), double(c, d)
 
     def _pairs(
         self, like: Tensor, layout: Layout | None, count: int = 1
@@ -201,9 +256,13 @@ class Streams:
     def normal(self, like: Tensor, layout: Layout | None = None) -> Tensor:
         """Standard normal numbers in the shape and type of ``like``; advances the counter."""
         grouping = None if layout is None or layout.index is None else layout
-        kind = (like.shape, _float_dtype(like), like.device, grouping)
+        reference = None if grouping is None else weakref.ref(grouping)
+        kind = (like.shape, _float_dtype(like), like.device, reference)
         repeated = kind in self._ahead
         waiting = self._ahead.setdefault(kind, deque())
+        self._ahead.move_to_end(kind)
+        if len(self._ahead) > _KINDS:
+            self._ahead.popitem(last=False)
         while waiting and waiting[0][0] < self.draws:
             waiting.popleft()
         if not waiting or waiting[0][0] != self.draws:
@@ -225,6 +284,41 @@ class Streams:
 
 
 Generator = torch.Generator | Streams
+
+
+def streams_of(
+    seed: int | Generator,
+    size: int,
+    indices: Tensor | None = None,
+    device: torch.device | str = "cpu",
+) -> Generator:
+    """The random source of a batch, from whatever a caller gives as its seed.
+
+    Args:
+        seed: A seed; streams, which are used as they are and go on where they were; or one
+            generator for the whole batch.
+        size: Number of samples, B.
+        indices: Global number of each sample, int64 ``[B]``; default 0 to B - 1.
+        device: Where the numbers are made.
+
+    Raises:
+        InputError: The indices or the streams do not number the batch.
+    """
+    if isinstance(seed, torch.Generator):
+        return seed
+    if isinstance(seed, Streams):
+        if indices is not None:
+            raise InputError("indices: the streams given as seed have theirs; leave indices out")
+        if len(seed.indices) != size:
+            raise InputError(f"seed: streams of {len(seed.indices)} samples; the batch has {size}")
+        return seed
+    if indices is None:
+        indices = torch.arange(size)
+    if indices.shape != (size,):
+        raise InputError(
+            f"indices: shape {tuple(indices.shape)}; give one number per sample, [{size}]"
+        )
+    return Streams(seed, indices.to(device))
 
 
 def normal(like: Tensor, generator: Generator | None, layout: Layout | None = None) -> Tensor:
@@ -290,21 +384,6 @@ def _require(generator: torch.Generator | None) -> torch.Generator:
 
 def _float_dtype(like: Tensor) -> torch.dtype:
     return like.dtype if like.dtype.is_floating_point else torch.get_default_dtype()
-
-
-def _double(high: Tensor, low: Tensor) -> Tensor:
-    """53 random bits as a double in (0, 1), both ends excluded."""
-    bits = ((high >> 5) << 26) | (low >> 6)
-    return (bits.to(torch.float64) + 0.5) * 2.0**-53
-
-
-def _double_array(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> Tensor:
-    """`_double` of words in NumPy."""
-    bits = ((high >> np.uint64(5)) << np.uint64(26)) | (low >> np.uint64(6))
-    values = bits.astype(np.float64)
-    values += 0.5
-    values *= 2.0**-53
-    return torch.from_numpy(values)
 
 
 def _lay_out(pairs: Tensor, place: Tensor | None, like: Tensor) -> Sequence[Tensor]:

@@ -15,7 +15,7 @@ DOMAIN_LIBRARIES = {
 FLOORS = (
     ("errors",),
     ("files",),
-    ("state", "weights", "shipped", "calibration", "report"),
+    ("state", "weights", "shipped", "calibration", "report", "philox"),
     ("streams",),
     ("manifolds", "schedules"),
     ("noise", "times", "nn", "rescaling"),

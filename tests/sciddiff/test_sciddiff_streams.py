@@ -1,14 +1,18 @@
 """Streams: the published generator, and draws that depend on seed, sample and position alone."""
 
+import gc
+import itertools
 import math
+import weakref
 
 import pytest
 import torch
 
 from sciddiff import streams
 from sciddiff.errors import InputError
+from sciddiff.philox import philox, philox_array
 from sciddiff.state import Layout
-from sciddiff.streams import Streams, philox
+from sciddiff.streams import Streams, index_of, seed_of, streams_of
 
 # Known answers distributed with Random123 (Salmon et al.), file kat_vectors, philox4x32 10 rounds.
 KNOWN_ANSWERS = [
@@ -24,6 +28,12 @@ KNOWN_ANSWERS = [
         (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
     ),
 ]
+
+GOLDEN = [
+    [0.2297081605550599, 0.20041438525856892, 0.6326745268770009],
+    [-1.6175912715047027, 0.7189428830766539, 0.07671524163479797],
+]
+SEED = 13047364509157226947
 
 
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN_ANSWERS)
@@ -119,9 +129,130 @@ def test_a_draw_may_be_overwritten():
 def test_arrays_and_tensors_hold_the_same_words():
     counter = torch.randint(0, 2**32, (4, 3, 50), generator=torch.Generator().manual_seed(0))
     arrays = counter.numpy().astype("uint64")
-    even, odd = streams._philox_array(arrays[0::2], arrays[1::2], (1, 2**31))
+    even, odd = philox_array(arrays[0::2], arrays[1::2], (1, 2**31))
     rows = [torch.from_numpy(row.astype("int64")) for row in (even[0], odd[0], even[1], odd[1])]
     assert torch.equal(torch.stack(rows), philox(counter, (1, 2**31)))
+
+
+def test_samples_keep_the_numbers_they_have_had():
+    """Weights that ship give the same samples as long as these stand."""
+    drawn = Streams(7, torch.tensor([0, 5])).normal(torch.empty(2, 3, dtype=torch.float64))
+    expected = torch.tensor(GOLDEN, dtype=torch.float64)
+    torch.testing.assert_close(drawn, expected, rtol=1e-13, atol=0)
+
+
+def _counters(stream: Streams) -> set[tuple[int, ...]]:
+    """Key and counter of every block that a draw of one block takes."""
+    seen = []
+
+    def spy(even, odd, key):
+        even, odd = torch.from_numpy(even.astype("int64")), torch.from_numpy(odd.astype("int64"))
+        words = torch.stack([*even, *odd]).flatten(1)
+        seen.extend((*key, *column) for column in words.T.tolist())
+        return even.numpy().astype("uint64"), odd.numpy().astype("uint64")
+
+    original, streams.philox_array = streams.philox_array, spy
+    try:
+        stream.uniform(torch.empty(len(stream.indices), 1))
+    finally:
+        streams.philox_array = original
+    assert len(seen) == len(stream.indices)
+    return set(seen)
+
+
+def test_no_two_purposes_seeds_samples_or_draws_share_a_block():
+    names = ("churn", "probes", "proposals", "search", "noise", "a", "b")
+    nested = [("search", "churn"), ("churn", "search"), ("a", "b"), ("ab",)]
+    purposes = [(), *((name,) for name in names), *nested]
+    indices = torch.tensor([index_of(n, k) for n in (0, 1, 64, 65, 2**32 - 1) for k in range(70)])
+    grid = list(itertools.product((0, 1, 2**32, 2**64 - 1), purposes, (0, 1, 20)))
+    blocks = [_counters(Streams(seed, indices, draws, name)) for seed, name, draws in grid]
+    assert len(set().union(*blocks)) == len(grid) * len(indices)
+    # The bit that separates named purposes: no key can make them meet unnamed streams.
+    plain, named = set(), set()
+    for (_, name, _), part in zip(grid, blocks, strict=True):
+        (named if name else plain).update(block[2:] for block in part)
+    assert plain.isdisjoint(named)
+
+
+def test_purposes_are_uncorrelated():
+    like = torch.empty(2, 2000, dtype=torch.float64)
+    root = Streams.first(0, 2)
+    sources = [root, root.purpose("a"), root.purpose("b"), root.purpose("a").purpose("b")]
+    sources.append(Streams.first(seed_of(0, "a"), 2))
+    series = torch.cat([source.normal(like) for source in sources])
+    correlation = torch.corrcoef(series) - torch.eye(len(series), dtype=torch.float64)
+    assert correlation.abs().max() < 5 / math.sqrt(2000)
+
+
+def test_a_purpose_asked_for_twice_goes_on():
+    like, stream = torch.empty(3, 4), Streams.first(2, 3)
+    first, second = stream.purpose("churn").normal(like), stream.purpose("churn").normal(like)
+    assert not torch.equal(first, second)
+    again = Streams.first(2, 3)
+    again.normal(like)  # what one purpose draws does not move another
+    assert torch.equal(again.purpose("churn").normal(like), first)
+    part = again.select(torch.tensor([2, 0])).purpose("churn")
+    assert torch.equal(part.normal(torch.empty(2, 4)), second[[2, 0]])
+
+
+def test_a_purpose_does_not_depend_on_the_batch():
+    whole = Streams(7, torch.arange(6)).purpose("probes").uniform(torch.empty(6, 5))
+    some = Streams(7, torch.tensor([4, 1])).purpose("probes").uniform(torch.empty(2, 5))
+    assert torch.equal(some, whole[[4, 1]])
+
+
+def test_seeds_tell_all_parts_apart():
+    parts = (0, 1, 12, 2**64, -1, "", "a", "1", "a/b", "int:1:1")
+    ways = [w for n in range(4) for w in itertools.product(parts, repeat=n)]
+    for bits in (64, 31):
+        seeds = [seed_of(seed, *way, bits=bits) for seed in (0, 1) for way in ways]
+        assert all(0 <= seed < 2**bits for seed in seeds)
+        assert len(set(seeds)) == len(seeds)
+    assert seed_of(3, "conformers", 7) == SEED  # the same in every version and on every machine
+
+
+def test_sample_indices_of_pairs_never_meet():
+    numbers = [0, 1, 63, 64, 2**31, 2**32 - 1]
+    made = [index_of(n, k) for n in numbers for k in [*range(130), 2**31 - 1]]
+    assert len(set(made)) == len(made)
+    assert max(made) < 2**63  # they are int64
+    assert [index_of(n) for n in numbers] == numbers
+    with pytest.raises(InputError, match="sample index"):
+        index_of(2**32)
+
+
+def test_a_layout_is_not_kept_alive():
+    stream = Streams.first(0, 2)
+    layout = Layout(2, index=torch.tensor([0, 0, 1]))
+    for _ in range(3):
+        stream.normal(torch.empty(3, 2), layout)
+    gone = weakref.ref(layout)
+    del layout
+    gc.collect()
+    assert gone() is None
+    for rows in range(100):  # nor do numbers made ahead pile up
+        index = torch.zeros(rows + 1, dtype=torch.int64)
+        for _ in range(2):
+            stream.normal(torch.empty(rows + 1, 2), Layout(2, index=index))
+    assert len(stream._ahead) <= 16
+
+
+def test_a_seed_may_be_streams_already():
+    indices = torch.tensor([3, 1])
+    like = torch.empty(2, 4)
+    made = streams_of(5, 2, indices)
+    assert torch.equal(streams.normal(like, made), Streams(5, indices).normal(like))
+    assert streams_of(made, 2) is made
+    generator = torch.Generator()
+    assert streams_of(generator, 2) is generator
+    assert torch.equal(streams_of(5, 3).indices, torch.arange(3))
+    with pytest.raises(InputError, match="leave indices out"):
+        streams_of(made, 2, indices)
+    with pytest.raises(InputError, match="streams of 2 samples; the batch has 3"):
+        streams_of(made, 3)
+    with pytest.raises(InputError, match="one number per sample"):
+        streams_of(5, 3, indices)
 
 
 def test_select_continues_the_same_streams():
@@ -145,6 +276,8 @@ def test_a_plain_generator_is_accepted_and_the_global_one_never_used():
 def test_bad_input_is_named():
     with pytest.raises(InputError, match="generator: none given"):
         streams.normal(torch.empty(3), None)
+    with pytest.raises(InputError, match="purpose: the name is empty"):
+        Streams.first(0, 3).purpose("")
     with pytest.raises(InputError, match="seed: -1"):
         Streams.first(-1, 3)
     with pytest.raises(InputError, match="3 samples; the leaf has 4"):
