@@ -9,7 +9,9 @@ Domains register by entry point, so that a stranger's package is found exactly a
     mixture = "my_package:MixtureDomain"
 
 Nothing is imported until a domain is asked for.  A plug-in that fails to import is listed with
-its error and never hides the others.
+its error and never hides the others.  A package may say what it needs by a `sciddiff.extras.Needs`
+named ``NEEDS`` in the ``__init__`` of the package its domain is in; the list of domains is then
+made without importing that domain.
 """
 
 from __future__ import annotations
@@ -18,18 +20,29 @@ import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sciddiff.errors import InputError
+from sciddiff.errors import InputError, MissingExtra
+from sciddiff.extras import Needs
 
 if TYPE_CHECKING:
     from sciddiff.objectives import Objective
     from sciddiff.paths import ProductPath
     from sciddiff.state import Batch, State
 
-__all__ = ["GROUP", "Domain", "DomainEntry", "domain_names", "domains", "get_domain"]
+__all__ = [
+    "GROUP",
+    "Domain",
+    "DomainEntry",
+    "check_needs",
+    "domain_names",
+    "domains",
+    "get_domain",
+]
 
 GROUP = "sciddiff.domains"
 """Entry-point group in which packages announce their domains."""
@@ -158,7 +171,11 @@ def domain_names() -> list[str]:
 
 
 def domains() -> list[DomainEntry]:
-    """Try every registered domain and return what was found, usable or not, sorted by name."""
+    """Return every registered domain, usable or not, sorted by name.
+
+    A domain whose package says what it needs (``NEEDS``) is judged by what is installed; any
+    other is imported.
+    """
     listed: list[DomainEntry] = []
     owners: dict[str, str] = {}
     for entry in _entries():
@@ -167,7 +184,7 @@ def domains() -> list[DomainEntry]:
             error = f"the name is already taken by package {owners[entry.name]}; uninstall one"
         else:
             owners[entry.name] = package
-            error = _try(entry)
+            error = _fault(entry)
         listed.append(DomainEntry(entry.name, package, error))
     return listed
 
@@ -177,9 +194,11 @@ def get_domain(name: str) -> type[Domain]:
 
     Raises:
         InputError: No such name (the message lists those that exist), or its plug-in is broken.
+        MissingExtra: The domain needs packages that are not installed.
     """
     for entry in _entries():
         if entry.name == name:
+            check_needs(f"{entry.module}.{entry.attr}")
             error = _try(entry)
             if error is not None:
                 package = _package(entry)
@@ -204,11 +223,48 @@ def _package(entry: EntryPoint) -> str:
     return entry.dist.name if entry.dist is not None else entry.value.split(":")[0].split(".")[0]
 
 
+def check_needs(class_path: str) -> None:
+    """Refuse a domain whose package says that it needs what is not installed.
+
+    Args:
+        class_path: Module and class, such as ``protein.backbone.domain.BackboneDomain``.
+
+    Raises:
+        MissingExtra: It names every package that is missing.
+    """
+    needs = _needs(class_path.rpartition(".")[0])
+    if needs is not None:
+        MissingExtra.check(needs)
+
+
+def _needs(module: str) -> Needs | None:
+    """What the package around a module says that it needs; None if it says nothing."""
+    try:
+        found = getattr(import_module(module.rpartition(".")[0]), "NEEDS", None)
+        return found if isinstance(found, Needs) and find_spec(module) is not None else None
+    except (Exception, SystemExit):  # no package, or one that cannot be imported
+        return None
+
+
+def _fault(entry: EntryPoint) -> str | None:
+    """What is wrong with a plug-in, found without importing it where it says what it needs."""
+    needs = _needs(entry.module)
+    if needs is None:
+        return _try(entry)
+    try:
+        MissingExtra.check(needs)
+    except MissingExtra as error:
+        return str(error)
+    return None
+
+
 def _try(entry: EntryPoint) -> str | None:
     """Import a plug-in; return None or one line on what is wrong with it."""
     try:
         found = entry.load()
-    except Exception as error:  # a plug-in may fail in any way, and must not take others with it
+    except MissingExtra as error:
+        return str(error)
+    except (Exception, SystemExit) as error:  # it may fail in any way, and must harm no other
         text = " ".join(str(error).split())
         return f"{type(error).__name__}: {text}" if text else type(error).__name__
     if not (isinstance(found, type) and issubclass(found, Domain)):

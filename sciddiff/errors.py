@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import final
 
+from sciddiff.extras import Needs, remedy
+
 __all__ = ["InputError", "MissingExtra", "brief", "nearest", "reading"]
 
 _MOST_WORDS = 160
@@ -30,19 +32,37 @@ class InputError(ValueError):
 
 @final
 class MissingExtra(ImportError):  # noqa: N818 - names the state of the environment
-    """An optional package is not installed; the message names the command that installs it.
+    """Optional packages are not installed; the message names all of them and the remedy.
 
     Args:
-        package: The package that failed to import.
-        extra: The extra of this distribution that brings it.
+        package: The package that failed to import. Others of the same extras that are not
+            installed either are named after it.
+        extra: The extras that are needed.
+        distribution: Whose extras they are.
     """
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package}: not installed; run: pip install 'sciddiff[{extra}]'", name=package
-        )
+    def __init__(self, package: str, *extra: str, distribution: str = "sciddiff") -> None:
+        absent = [package, *Needs(extra, distribution=distribution).missing]
+        named = {name.lower(): name for name in reversed(absent)}
+        names = list(dict.fromkeys(named[name.lower()] for name in absent))
+        verb = "is" if len(names) == 1 else "are"
+        command = remedy(extra, distribution)
+        super().__init__(f"{', '.join(names)} {verb} not installed; run: {command}", name=package)
         self.package = package
-        self.extra = extra
+        self.extra = extra[0]
+
+    @classmethod
+    def check(cls, needs: Needs) -> None:
+        """Refuse to begin where a package is missing.
+
+        Args:
+            needs: The extras that are needed.
+
+        Raises:
+            MissingExtra: It names every package that is missing.
+        """
+        if needs.missing:
+            raise cls(needs.missing[0], *needs.extras, distribution=needs.distribution)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

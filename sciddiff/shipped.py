@@ -61,7 +61,7 @@ def shipped_models() -> list[Shipped]:
     for entry in sorted(entry_points(group=PRETRAINED), key=lambda e: (e.name, e.value)):
         try:
             module = entry.load()
-        except Exception:  # a plug-in may fail in any way, and must not take others with it
+        except (Exception, SystemExit):  # it may fail in any way, and must harm no other
             continue
         for root in map(Path, module.__path__):
             for meta in root.glob("*/meta.json"):

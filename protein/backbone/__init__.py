@@ -1,1 +1,10 @@
 """Protein backbone generation: network, domain, metrics and report."""
+
+from __future__ import annotations
+
+from sciddiff.extras import Needs
+
+__all__ = ["NEEDS"]
+
+NEEDS = Needs(("protein",), optional=("ipymolstar",))
+"""Optional packages that the domain and its verbs use."""

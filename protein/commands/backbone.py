@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from protein.backbone import NEEDS
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, pick_device
 from sciddiff.cli.output import emit
@@ -192,4 +193,5 @@ command = Command(
     "design protein backbones: new, around a motif, from a structure, symmetric",
     configure,
     run,
+    needs=NEEDS,
 )

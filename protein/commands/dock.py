@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from protein.docking import NEEDS
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, pick_device
 from sciddiff.cli.output import emit
@@ -395,4 +396,5 @@ command = Command(
     configure=configure,
     run=run,
     example="sciddiff dock -r receptor.pdb -l ligands.sdf --autobox-ligand crystal.sdf -o poses/",
+    needs=NEEDS,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from protein.docking import NEEDS
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_json, count
 from sciddiff.cli.output import as_table, emit
@@ -66,4 +67,5 @@ command = Command(
     configure=configure,
     run=run,
     example="sciddiff pockets receptor.pdb",
+    needs=NEEDS,
 )

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from protein.backbone import NEEDS
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_json, add_seed, count
 from sciddiff.cli.output import as_table, emit
@@ -176,4 +177,5 @@ command = Command(
     configure=configure,
     run=run,
     example="sciddiff prepare backbone structures/ -o data/backbones.npz",
+    needs=NEEDS,
 )

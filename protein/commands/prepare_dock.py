@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from protein.docking import NEEDS
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_json, add_seed, count
 from sciddiff.cli.output import as_table, emit
@@ -134,4 +135,5 @@ command = Command(
     configure=configure,
     run=run,
     example="sciddiff prepare dock complexes/ -o data/complexes.npz",
+    needs=NEEDS,
 )

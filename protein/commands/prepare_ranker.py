@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from protein.docking import NEEDS
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_json, add_seed, count
 from sciddiff.cli.output import emit
@@ -63,4 +64,5 @@ command = Command(
     configure=configure,
     run=run,
     example="sciddiff prepare ranker complexes/ -o data/ranker/",
+    needs=NEEDS,
 )

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from protein.docking import NEEDS
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_json, add_seed, count
 from sciddiff.cli.output import as_table, emit
@@ -152,4 +153,5 @@ command = Command(
     configure=configure,
     run=run,
     example="sciddiff score -r receptor.pdb -l poses.sdf --check -o scores.csv",
+    needs=NEEDS,
 )

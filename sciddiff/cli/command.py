@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sciddiff.extras import Needs
 from sciddiff.shipped import PRETRAINED
 
 __all__ = ["COMMANDS", "PREPARERS", "PRETRAINED", "REPORTERS", "Command", "Reporter"]
@@ -44,6 +45,8 @@ class Command:
         example: A command line shown at the end of ``--help``.
         open_ended: Options the parser does not know are not an error but collected, in order, in
             ``args.rest``.
+        needs: Optional packages without which the verb cannot work. Where one is missing, all
+            are named before the verb begins.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Command:
     run: Callable[[Namespace], int | None]
     example: str = ""
     open_ended: bool = False
+    needs: Needs | None = None
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, requires
 
 from sciddiff.errors import InputError, MissingExtra
+from sciddiff.extras import provider
 
 __all__ = ["FAILED", "debugging", "explain", "fail"]
 
@@ -79,27 +79,11 @@ def _system(error: OSError) -> str:
 
 
 def _missing_package(error: ImportError) -> str:
-    """Name the extra that brings a missing package, as this distribution's metadata has it."""
+    """Name the extra that brings a missing package, and all that it lacks."""
     name = (error.name or "").partition(".")[0]
     if not name or not isinstance(error, ModuleNotFoundError):
         return f"a package cannot be loaded ({error}); reinstall it with pip"
-    extra = _extra_of(name)
-    if extra is None:
+    found = provider(name)
+    if found is None:
         return f"the package {name} is missing; install it with pip"
-    return f"{name}: not installed; run: pip install 'sciddiff[{extra}]'"
-
-
-def _extra_of(module: str) -> str | None:
-    wanted = _DISTRIBUTIONS.get(module, module).lower().replace("_", "-")
-    try:
-        needed = requires("sciddiff") or []
-    except PackageNotFoundError:
-        return None
-    for line in needed:
-        name = line.split(";")[0].split("[")[0].strip().rstrip("<>=!~0123456789.,").lower()
-        if name.replace("_", "-") == wanted and "extra ==" in line:
-            return line.rpartition("extra ==")[2].strip(" '\"")
-    return None
-
-
-_DISTRIBUTIONS = {"Bio": "biopython"}
+    return str(MissingExtra(*found))

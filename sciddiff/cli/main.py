@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sciddiff.cli.failures import FAILED, debugging, explain, fail
-from sciddiff.cli.parsing import parse
+from sciddiff.cli.parsing import execute
 from sciddiff.cli.registry import core_verbs, load_core, load_user, nearest, user_verbs
 from sciddiff.errors import InputError
 
@@ -78,7 +78,7 @@ def _dispatch(words: list[str]) -> int | None:
     else:
         known = [*user_verbs(load=False), *core_verbs()]
         raise InputError(f"{name}: no such verb; {nearest(name, known)}")
-    return command.run(parse(command, words[1:]))
+    return execute(command, words[1:])
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from typing import NoReturn, final
 
 from sciddiff.cli.command import Command
 from sciddiff.cli.failures import fail
+from sciddiff.errors import MissingExtra
 
-__all__ = ["OneLineParser", "parse"]
+__all__ = ["OneLineParser", "execute", "parse"]
 
 
 @final
@@ -21,6 +22,22 @@ class OneLineParser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the error and end with status 2."""
         sys.exit(fail(f"{message}; see {self.prog} --help"))
+
+
+def execute(command: Command, words: Sequence[str]) -> int | None:
+    """Read the words after a verb and run it.
+
+    Returns:
+        The exit status; None means 0.
+
+    Raises:
+        MissingExtra: The verb needs packages that are not installed.
+        SystemExit: After ``--help`` (status 0) or a wrong option (status 2).
+    """
+    args = parse(command, words)
+    if command.needs is not None:
+        MissingExtra.check(command.needs)
+    return command.run(args)
 
 
 def parse(command: Command, words: Sequence[str]) -> Namespace:

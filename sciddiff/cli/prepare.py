@@ -7,7 +7,7 @@ from argparse import REMAINDER, ArgumentParser, Namespace
 from dataclasses import replace
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.parsing import parse
+from sciddiff.cli.parsing import execute
 from sciddiff.cli.registry import load_preparer, preparers
 
 __all__ = ["command"]
@@ -24,7 +24,7 @@ def _run(args: Namespace) -> int | None:
         sys.stdout.write("kinds:\n" + "\n".join(lines or ["  none is installed"]) + "\n")
         return 0
     chosen = load_preparer(args.kind)
-    return chosen.run(parse(replace(chosen, name=f"prepare {args.kind}"), args.rest))
+    return execute(replace(chosen, name=f"prepare {args.kind}"), args.rest)
 
 
 command = Command(

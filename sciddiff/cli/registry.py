@@ -103,7 +103,7 @@ def _entries(group: str) -> list[EntryPoint]:
 def _line(entry: EntryPoint, kind: type[Command | Reporter] = Command) -> str:
     try:
         found: Any = _load(entry, kind)
-    except Exception as error:  # a plug-in may fail in any way, and must not take others with it
+    except (Exception, SystemExit) as error:  # it may fail in any way, and must harm no other
         return f"(broken: {_reason(error)})"
     return found.command.help if kind is Reporter else found.help
 
@@ -114,7 +114,7 @@ def _find(group: str, name: str, what: str, kind: type[_Kind]) -> _Kind:
         raise InputError(f"{name}: no such {what}; {nearest(name, entries)}")
     try:
         return _load(entries[name], kind)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             f"{name}: the plug-in {entries[name].value} cannot be loaded ({_reason(error)}); "
             "reinstall or remove its package"
@@ -128,6 +128,6 @@ def _load(entry: EntryPoint, kind: type[_Kind]) -> _Kind:
     return found
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

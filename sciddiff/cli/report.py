@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sciddiff.cli.command import Command, Reporter
-from sciddiff.cli.parsing import parse
+from sciddiff.cli.parsing import execute
 from sciddiff.cli.registry import load_reporter, reporters
 from sciddiff.errors import InputError
 
@@ -32,7 +32,7 @@ def _run(args: Namespace) -> int | None:
         sys.stdout.write("pages of:\n" + "\n".join(lines or ["  none is installed"]) + "\n")
         return 0
     chosen = _reporter(words).command
-    return chosen.run(parse(replace(chosen, name="report"), words))
+    return execute(replace(chosen, name="report"), words)
 
 
 def _reporter(words: Sequence[str]) -> Reporter:

@@ -10,8 +10,20 @@ from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_device, add_json, count, pick_device
 from sciddiff.cli.output import emit
 from sciddiff.errors import InputError
+from sciddiff.settings import EMASettings, OptimSettings, TrainerSettings
 
-__all__ = ["command"]
+__all__ = ["EXPERIMENT", "command"]
+
+EXPERIMENT = {
+    "domain": "Domain",
+    "net": "torch.nn.Module",
+    "objective": "Objective | None",
+    "seed": "int",
+    "out": "str",
+    "init_from": "str | None",
+    "init_strict": "bool",
+}
+"""Keys of `sciddiff.config.Experiment` beside its groups: importing it would import torch."""
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -33,15 +45,10 @@ def _configure(parser: ArgumentParser) -> None:
 
 
 def _keys() -> list[str]:
-    from sciddiff.config import EMASettings, Experiment, OptimSettings, TrainerSettings
-
     groups = {"optim": OptimSettings, "ema": EMASettings, "trainer": TrainerSettings}
-    lines = []
-    for entry in fields(Experiment):
-        if entry.name in groups:
-            lines += [f"{entry.name}.{f.name} = {f.default}" for f in fields(groups[entry.name])]
-        elif entry.name != "plain":
-            lines.append(f"{entry.name}: {entry.type}")
+    lines = [f"{name}: {kind}" for name, kind in EXPERIMENT.items()]
+    for name, group in groups.items():
+        lines += [f"{name}.{f.name} = {f.default}" for f in fields(group)]
     return lines
 
 

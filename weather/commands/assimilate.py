@@ -12,6 +12,7 @@ from sciddiff.cli.options import add_device, add_json, add_seed, count, pick_dev
 from sciddiff.cli.output import as_table, emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
+from weather.forecast import NEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -238,4 +239,5 @@ command = Command(
     "condition the diffusion head on scattered observations: an ensemble of analyses",
     configure,
     run,
+    needs=NEEDS,
 )

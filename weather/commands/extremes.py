@@ -16,6 +16,7 @@ from sciddiff.cli.options import add_device, add_json, add_output, add_seed, cou
 from sciddiff.cli.output import as_table, emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
+from weather.forecast import NEEDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -320,4 +321,5 @@ command = Command(
     "the probability of rare weather, and what its members had in common",
     configure,
     run,
+    needs=NEEDS,
 )

@@ -14,6 +14,7 @@ from sciddiff.cli.options import add_device, add_json, add_seed, count, pick_dev
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
+from weather.forecast import NEEDS
 
 if TYPE_CHECKING:
     from weather.forecast.ensemble import EnsembleStore, Plan
@@ -331,4 +332,5 @@ command = Command(
     "forecast the weather: an ensemble from initial states",
     configure,
     run,
+    needs=NEEDS,
 )

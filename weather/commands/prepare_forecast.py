@@ -12,6 +12,7 @@ from sciddiff.cli.options import add_json
 from sciddiff.cli.output import as_table, emit, human_size
 from sciddiff.cli.progress import Progress, progress
 from sciddiff.errors import InputError
+from weather.forecast import NEEDS
 
 if TYPE_CHECKING:
     from weather.data.prepare import OnProgress, PrepareReport
@@ -221,4 +222,5 @@ command = Command(
     configure=configure,
     run=run,
     example="sciddiff prepare forecast era5/*.nc --grid gaussian-32x64 -o data.zarr",
+    needs=NEEDS,
 )

@@ -13,6 +13,7 @@ from sciddiff.cli.options import add_json, add_output, add_seed, count
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
+from weather.forecast import NEEDS
 
 if TYPE_CHECKING:
     from weather.verification.baselines import Climate
@@ -251,5 +252,6 @@ def _baselines(
 
 
 command = Command(
-    "verify", "score a forecast against what happened, beside baselines", configure, run
+    "verify", "score a forecast against what happened, beside baselines", configure, run,
+    needs=NEEDS,
 )

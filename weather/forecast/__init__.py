@@ -1,1 +1,10 @@
 """Ensemble forecasts: the domain a network is trained in, and the roll-out of its members."""
+
+from __future__ import annotations
+
+from sciddiff.extras import Needs
+
+__all__ = ["NEEDS"]
+
+NEEDS = Needs(("weather",), optional=("matplotlib", "scores", "scoringrules"))
+"""Optional packages that the domain and its verbs use."""

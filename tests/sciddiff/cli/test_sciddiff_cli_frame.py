@@ -52,20 +52,106 @@ def greeting(shell):
     return shell
 
 
-def test_help_lists_every_verb_without_torch(greeting):
+def _imported(shell, *words):
+    """Run a verb in a process of its own; what it printed, and the packages it imported."""
     code = (
-        "import sys; from sciddiff.cli.main import main; status = main(['--help']); "
-        "assert 'greeter' in sys.modules; print('torch' in sys.modules, file=sys.stderr); "
+        "import sys; from sciddiff.cli.main import main; status = main(sys.argv[1:])\n"
+        "print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)\n"
         "sys.exit(status)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env=greeting.environment(), capture_output=True, text=True
+        [sys.executable, "-c", code, *words],
+        env=shell.environment(),
+        capture_output=True,
+        text=True,
     )
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
+    return done.stdout, set(done.stderr.split())
+
+
+HEAVY = {"torch", "numpy", "scipy", "Bio", "torch_geometric", "xarray", "pytorch_lightning",
+         "jsonargparse", "rich"}  # fmt: skip
+
+
+def test_help_lists_every_verb_without_torch(greeting):
+    text, imported = _imported(greeting, "--help")
     for name in (*core_verbs(), "greet"):
-        assert f"  {name} " in done.stdout
-    assert "say something" in done.stdout
-    assert done.stderr.strip() == "False"
+        assert f"  {name} " in text
+    assert "say something" in text
+    assert "greeter" in imported and not imported & HEAVY
+
+
+@pytest.mark.parametrize("name", sorted(core_verbs()))
+def test_help_of_a_verb_imports_nothing_heavy(shell, name):
+    _, imported = _imported(shell, name, "--help")
+    assert not imported & HEAVY
+
+
+def test_domains_are_listed_without_importing_those_that_say_what_they_need(shell):
+    text, imported = _imported(shell, "domains", "--json")
+    found = {d["name"]: d["error"] for d in json.loads(text)["domains"]}
+    if "backbone" not in found:
+        pytest.skip("the package is not installed, so its entry points are not known")
+    assert found["backbone"] is None and found["dock"] is None
+    assert not imported & HEAVY
+    _, imported = _imported(shell, "models")
+    assert not imported & HEAVY
+
+
+def test_a_strangers_domain_may_say_what_it_needs(shell, fails):
+    entry = "[sciddiff.domains]\nrocks = rocks.domain:Rocks\n"
+    shell.install("rocks", entry)
+    metadata = shell.plugins / "rocks-1.0.dist-info" / "METADATA"
+    with metadata.open("a") as file:
+        file.write("Provides-Extra: hard\nRequires-Dist: no-such-granite>=2; extra == 'hard'\n")
+    (shell.plugins / "rocks").mkdir()
+    (shell.plugins / "rocks" / "__init__.py").write_text(
+        "from sciddiff.extras import Needs\nNEEDS = Needs(('hard',), distribution='rocks')\n"
+    )
+    (shell.plugins / "rocks" / "domain.py").write_text("import torch\nimport no_such_granite\n")
+    text, imported = _imported(shell, "domains", "--json")
+    found = {d["name"]: d["error"] for d in json.loads(text)["domains"]}
+    wanted = "no-such-granite is not installed; run: pip install 'rocks[hard]'"
+    assert found["rocks"] == wanted and "torch" not in imported
+    (shell.folder / "x").mkdir()
+    fails(shell("evaluate", "x", "--domain", "rocks"), wanted)
+
+
+def test_a_plug_in_that_ends_the_process_at_import_silences_nothing(shell, fails):
+    shell.install("quitter", GROUP + "quit = quitter:command\n", "raise SystemExit(0)")
+    shell.install("leaver", "[sciddiff.domains]\nleave = leaver:D\n", "raise SystemExit(0)")
+    assert "(broken: SystemExit: 0)" in shell("--help").stdout
+    found = json.loads(shell("domains", "--json").stdout)["domains"]
+    assert "SystemExit" in next(d["error"] for d in found if d["name"] == "leave")
+    fails(shell("quit"), "quitter:command cannot be loaded (SystemExit: 0)")
+
+
+def test_a_verb_names_all_that_is_missing_before_it_begins(shell, fails, monkeypatch):
+    verb = VERB.replace(
+        "example=", "needs=__import__('sciddiff.extras').extras.Needs(('protein',)), example="
+    )
+    shell.install("needy", GROUP + "need = needy:command\n", verb)
+    for module in ("Bio", "scipy", "tmtools"):
+        monkeypatch.setitem(sys.modules, module, None)
+    wanted = "biopython, scipy, tmtools are not installed; run: pip install 'sciddiff[protein]'"
+    fails(shell("need", "well"), wanted)
+    assert shell("need", "--help").returncode == 0
+    (shell.folder / "x").mkdir()
+    fails(shell("evaluate", "x", "--domain", "backbone"), wanted)
+    assert wanted in shell("domains").stdout
+
+
+def test_help_of_train_names_every_key_of_an_experiment(capsys):
+    from dataclasses import fields
+
+    from sciddiff.config import Experiment
+
+    main(["train", "--help"])
+    text = capsys.readouterr().out
+    for field in fields(Experiment):
+        if field.name != "plain":
+            assert f"\n  {field.name}" in text
+    assert "  optim.lr = 0.001" in text
 
 
 @pytest.mark.parametrize("name", sorted(core_verbs()))
