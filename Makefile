@@ -1,5 +1,6 @@
 # make demo   an environment, the package, six designed backbones and a report to open
 # make test   an environment with the development tools, and every test
+# make docs   the guides and the reference of the code as pages to open in a browser
 #
 # VENV names the environment to use or to make; an environment that has a torch build, CPU or
 # CUDA, keeps it. PYTHON names the interpreter to make it with.
@@ -22,7 +23,7 @@ HAS_TORCH := from importlib.metadata import version; \
 	v = tuple(int(p) for p in version("torch").split(".")[:2]); \
 	raise SystemExit(not (2, 6) <= v < (2, 14))
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types docs clean
 .DEFAULT_GOAL := demo
 
 demo: $(BIN)/.sciddiff-demo
@@ -38,6 +39,10 @@ lint: $(BIN)/.sciddiff-dev
 types: $(BIN)/.sciddiff-dev
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pyright --pythonpath $(BIN)/python
 
+docs: $(BIN)/.sciddiff-docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . build/docs
+	@echo "Open $(abspath build/docs)/index.html in a browser."
+
 $(BIN)/.sciddiff-demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[protein]'
 	@touch $@
@@ -45,6 +50,10 @@ $(BIN)/.sciddiff-demo: pyproject.toml | $(BIN)/python
 $(BIN)/.sciddiff-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[protein,docking,weather,dev]'
 	@touch $@ $(BIN)/.sciddiff-demo
+
+$(BIN)/.sciddiff-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -e '.[protein,docking,weather,docs]'
+	@touch $@
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3" >&2; exit 1; }

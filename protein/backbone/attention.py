@@ -1,18 +1,16 @@
 """Invariant point attention (IPA) over residue frames, and the pair update that goes with it.
 
 Every query and key carries points in its own residue's frame; they are compared after both are
-moved into the
-global frame, so the logits are unchanged by any rigid motion of the whole protein, while a mirror
-image gives
-different ones. Jumper et al. 2021, supplementary algorithms 22 and 23.
+moved into the global frame, so the logits are unchanged by any rigid motion of the whole protein,
+while a mirror image gives different ones. Jumper et al. 2021, supplementary algorithms 22 and 23.
 
-With q, k scalars, p points and b the pair bias, the logits are
+With q, k scalars, p points and b the pair bias, the logits are::
 
     w_L (q_i . k_j / sqrt(c) + b_ij) - w_L w_C gamma_h / 2 sum_p |T_i p_i - T_j p_j|^2,
 
-and |T_i p_i|^2 does not depend on j, so it drops out of the softmax: one matrix product of
-queries and keys that
-carry their points as extra channels gives the logits without an [N, N, P, 3] tensor.
+and ``|T_i p_i|^2`` does not depend on j, so it drops out of the softmax: one matrix product of
+queries and keys that carry their points as extra channels gives the logits without an
+``[N, N, P, 3]`` tensor.
 """
 
 from __future__ import annotations
@@ -69,8 +67,8 @@ class InvariantPointAttention(nn.Module):
             z: pair representation `[B, N, N, pair]`.
             rotations: frames `[B, N, 3, 3]`.
             translations: frame origins in nm `[B, N, 3]`.
-            pair_mask: 0 where j may be attended to, a large negative number elsewhere `[B, 1, 1,
-            N]`.
+            pair_mask: 0 where j may be attended to, a large negative number elsewhere,
+                `[B, 1, 1, N]`.
 
         Returns:
             Update of the node representation `[B, N, node]`.

@@ -2,15 +2,15 @@
 
 A contig is read from the N-terminus of the design. Its items are separated by ``,`` or ``/``:
 
-=============  =====================================================================
-``10-40``      10 to 40 designed residues
-``15``         exactly 15 designed residues
-``A25-45``     residues 25 to 45 of chain A of the motif file (``A25-A45`` too)
-``A25``        that residue alone
-``A52B-60``    from residue 52 with insertion code B
-``A-3-5``      from residue -3 to residue 5
+=============== =====================================================================
+``10-40``       10 to 40 designed residues
+``15``          exactly 15 designed residues
+``A25-45``      residues 25 to 45 of chain A of the motif file (``A25-A45`` too)
+``A25``         that residue alone
+``A52B-60``     from residue 52 with insertion code B
+``A-3-5``       from residue -3 to residue 5
 ``/0`` + space  the chain ends here and another begins
-=============  =====================================================================
+=============== =====================================================================
 
 Chain identifiers are letters, in the case the file has them. The language is that of RFdiffusion
 (Watson et al. 2023).

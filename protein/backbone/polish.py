@@ -3,7 +3,7 @@ one.
 
 A network places frames to within a few hundredths of an ångström; crystallographic bond lengths
 are ten times tighter. Each residue's N, CA, C stay rigid at ideal geometry, and the frames are
-moved by gradient descent on
+moved by gradient descent on::
 
     E = sum over junctions of z^2 (C-N length, both angles, omega)  +  overlaps
         + hydrogen bonds  +  k |moves|^2,

@@ -3,7 +3,7 @@ r"""What the forecast is told besides the weather: where on Earth, and when in t
 Eight fields, in the order of `FORCINGS`: three coordinates of the unit sphere, orography in km,
 land fraction, daily-mean insolation at the top of the atmosphere over 400 W m-2, and the cosine
 and sine of the day of the year. With solar constant :math:`S_0`, latitude :math:`\phi` and
-declination :math:`\delta = 23.441° \sin(2\pi (d - 80)/365)`, the insolation is
+declination :math:`\delta = 23.441^\circ \sin(2\pi (d - 80)/365)`, the insolation is
 
 .. math:: Q = \frac{S_0}{\pi}(h_0 \sin\phi \sin\delta + \cos\phi \cos\delta \sin h_0),
    \qquad \cos h_0 = -\tan\phi \tan\delta

@@ -9,10 +9,11 @@ array                 shape, type                    meaning
                       lon]
 ``time``              float64 [time]                 CF time, any calendar
 ``lat``, ``lon``      float64                        south to north; east from the first
-``channel`` and its   str, float64 [channel]         names; ``units standard_name long_name
-attributes                                           level vector positive``
-``mean std            float64 [channel]              over the globe and the training times
-tendency_std``
+``channel`` and its   str, float64 [channel]         names; ``units``, ``standard_name``,
+attributes                                           ``long_name``, ``level``, ``vector``,
+                                                     ``positive``
+``mean``, ``std``,    float64 [channel]              over the globe and the training times
+``tendency_std``
 ``moments``           float64 [time, channel, 4]     see `weather.data.statistics`
 ``digest``            uint8 [time, 32]               SHA-256 of every time's field
 ``observed``          uint8 [channel, lat, lon]      0 where a value was ever filled

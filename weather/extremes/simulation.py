@@ -9,7 +9,7 @@ drawn from a shifted law, :math:`z \sim \mathcal N(\mu, I)`, with the exact weig
 :math:`\mathcal N(z; 0, I) / \mathcal N(z; \mu, I) = e^{-\mu\cdot z + \mu\cdot\mu/2}`, for any
 :math:`\mu` that depends on the present alone. Here
 
-.. math:: \mu = k_n\,\nabla_z A_n(z)\big|_{z=0},
+.. math:: \mu = k_n\,\nabla_z A_n(z)|_{z=0},
 
 the gradient of the score after the step through the network. Were the index linear in the noise,
 that is the exponential tilt of strength k, the best there is for a normal index.

@@ -6,9 +6,9 @@ the polar and axial channels of atom n, and torsion k about the unit axis :math:
 
 .. math:: \dot t = \overline{f}, \qquad
     \omega = \overline{w} + \frac{\overline{r \times f'}}{\overline{r^2}}, \qquad
-    \dot\tau_k = \sum_c m_c \Big\{ e \cdot w_c,\;
+    \dot\tau_k = \sum_c m_c \left\{ e \cdot w_c,\;
         \frac{e \cdot \sum_\mathrm{branch} (x_n - b) \times f_{nc}}{\sum_\mathrm{branch}
-        \rho_n^2} \Big\} ,
+        \rho_n^2} \right\} ,
 
 where the weights m come from scalars. All are pseudoscalars or vectors of the right parity.
 """

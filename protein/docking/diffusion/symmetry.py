@@ -6,7 +6,7 @@ therefore moved to the image, under the automorphisms :math:`g` of the molecular
 closest to the data:
 
 .. math:: x_0 \to g^{-1} x_0, \qquad g = \arg\min_g\; d(R_0, R_1 Q_g)^2
-          + \textstyle\sum_k d(\tau_{0k}, \tau_{1k} + \delta_{gk})^2 .
+          + \sum_k d(\tau_{0k}, \tau_{1k} + \delta_{gk})^2 .
 
 The uniform law of rotations and torsions does not change when noise is taken up to symmetry, and
 up to symmetry is all that a network invariant to names can see. Used are the automorphisms that
