@@ -37,7 +37,8 @@ include_patterns = [
     "weather/pretrained/*/README.md",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-default_role = "py:obj"  # `Name` in a docstring links where the name is known, and is code elsewhere
+# A `Name` in a docstring links where the name is known, and is plain code elsewhere.
+default_role = "py:obj"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

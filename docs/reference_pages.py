@@ -1,7 +1,7 @@
 """Sphinx extension: writes one reference page for each room of the three packages.
 
-A room is a module or a subpackage directly under ``sciddiff``, ``protein`` or ``weather``. Its page
-documents what its ``__all__`` names, and then the modules inside it, less the names that the room
+A room is a module or a subpackage directly under ``sciddiff``, ``protein`` or ``weather``. Its
+page documents what its ``__all__`` names, and then the modules inside it, less the names that the room
 itself has already shown, so that every object appears once and under the name users import. The
 pages follow the code: nothing has to be listed by hand. Modules are found by reading their source,
 not by importing them.
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def write_pages(app: Sphinx) -> None:
-    """Write the pages into ``docs/reference/``, which git ignores; unchanged files are left alone."""
+    """Write the pages into ``docs/reference/``, which git ignores; leave equal files alone."""
     folder = Path(app.confdir) / "reference"
     folder.mkdir(exist_ok=True)
     wanted = {}
