@@ -1,10 +1,10 @@
 """Sphinx extension: writes one reference page for each room of the three packages.
 
 A room is a module or a subpackage directly under ``sciddiff``, ``protein`` or ``weather``. Its
-page documents what its ``__all__`` names, and then the modules inside it, less the names that the room
-itself has already shown, so that every object appears once and under the name users import. The
-pages follow the code: nothing has to be listed by hand. Modules are found by reading their source,
-not by importing them.
+page documents what its ``__all__`` names, and then the modules inside it, less the names that the
+room itself has already shown, so that every object appears once and under the name users import.
+The pages follow the code: nothing has to be listed by hand. Modules are found by reading their
+source, not by importing them.
 """
 
 from __future__ import annotations
