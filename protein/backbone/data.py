@@ -1,11 +1,11 @@
-"""Training batches of backbones: chains of an archive, cropped, labelled, cluster-balanced,
-bucketed.
+"""Training batches of backbones: chains of an archive, cropped, labelled, balanced by cluster, and
+bucketed by length.
 
 An epoch takes one chain of every sequence cluster. Chains longer than `max_length` give compact
-contiguous
-windows. A share of the samples is posed as motif scaffolding: a few segments are held at their
-data value and the
-rest travels from noise. The draw of every item depends on (seed, epoch, item) alone.
+contiguous windows. A share of the samples is posed as motif scaffolding: a few segments are held
+at their data value and the rest travels from noise. A share has two chains: chains cut in two, and
+crops of bound complexes (`protein.backbone.complexes`); in some of these one chain is held, as the
+target of a binder is. The draw of every item depends on (seed, epoch, item) alone.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from protein.backbone.complexes import SHORTEST, PairArchive, TwoChains, cut
 from protein.backbone.network import FOLDS, ROTATIONS, TRANSLATIONS
 from protein.structures.archive import ChainArchive
 from protein.structures.filters import expected_radius, radius_of_gyration
@@ -48,6 +50,10 @@ class BackboneDataSettings:
         budget: largest sum over a batch of the square of the padded length.
         motif_fraction: share of samples posed as motif scaffolding.
         max_rg_ratio: crops less compact than this multiple of 2.2 L^0.38 Å are drawn again.
+        cut_share: share of the chains that are cut into two chains, where they can be.
+        pairs: archive of bound complexes of two partners; empty for none.
+        pair_crops: crops of every complex an epoch takes.
+        target_share: share of the samples of two chains in which one chain is held, as a target.
     """
 
     archive: str = ""
@@ -60,10 +66,20 @@ class BackboneDataSettings:
     budget: float = 40000.0
     motif_fraction: float = 0.12
     max_rg_ratio: float = 1.25
+    cut_share: float = 0.0
+    pairs: str = ""
+    pair_crops: int = 4
+    target_share: float = 0.3
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.alpha_share <= 1.0:
-            raise InputError(f"data.alpha_share: {self.alpha_share} is not in [0, 1]")
+        for name in ("alpha_share", "cut_share", "target_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"data.{name}: {getattr(self, name)} is not in [0, 1]")
+        if self.pairs and self.max_length < 2 * SHORTEST:
+            raise InputError(
+                f"data.max_length: {self.max_length} has no room for two chains of {SHORTEST} "
+                "residues; raise it, or leave data.pairs out"
+            )
         short, long = self.crop_lengths
         if not 1 <= short <= long:
             raise InputError(
@@ -87,26 +103,59 @@ class BackboneData:
         chains = ChainArchive.open(Path(self.settings.archive))
         return chains.subset(split=self.split, min_length=self.settings.min_length)
 
+    @cached_property
+    def pairs(self) -> PairArchive | None:
+        """Bound complexes, which only training takes."""
+        if not self.settings.pairs or self.split != "train":
+            return None
+        return PairArchive(self.settings.pairs)
+
     def batches(self, epoch: int, seed: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Batches of one epoch in an order that depends on (seed, epoch) alone."""
         rng = np.random.default_rng([seed, epoch])
         chosen = _one_per_cluster(np.asarray(self.archive.cluster(30)), rng)
         chosen = chosen[self._kept(seed, epoch)[chosen]]
         windows = {int(i): self._window(int(i), seed, epoch) for i in chosen}
-        items = [i for i, (start, stop) in windows.items() if stop > start]
-        sizes = np.ones(len(self.archive), dtype=int)
-        for i in items:
-            sizes[i] = windows[i][1] - windows[i][0]
-        packed = Buckets(sizes.tolist(), self.settings.budget).batches(
-            epoch, seed, rank, world, items
+        sizes = {i: stop - start for i, (start, stop) in windows.items() if stop > start}
+        complexes = self._complexes(seed, epoch)
+        sizes |= {i: len(pair.chain) for i, pair in complexes.items()}
+        lengths = [sizes.get(i, 1) for i in range(max(sizes, default=0) + 1)]
+        packed = Buckets(lengths, self.settings.budget).batches(
+            epoch, seed, rank, world, list(sizes)
         )
         for group in packed:
-            yield self._collate(group, [windows[i] for i in group], seed, epoch)
+            samples = [
+                self._complex(i, complexes[i], seed, epoch)
+                if i in complexes
+                else self._chain(i, windows[i], seed, epoch)
+                for i in group
+            ]
+            yield _collate(samples)
+
+    def _complexes(self, seed: int, epoch: int) -> dict[int, TwoChains]:
+        """The crops of bound complexes of an epoch, numbered after the chains."""
+        pairs, found = self.pairs, dict[int, TwoChains]()
+        for k in range(0 if pairs is None else len(pairs) * self.settings.pair_crops):
+            item = len(self.archive) + k
+            rng = np.random.default_rng([seed, epoch, item, 1])
+            crop = pairs.crop(k % len(pairs), self.settings.max_length, rng) if pairs else None
+            if crop is not None:
+                found[item] = crop
+        return found
 
     @cached_property
     def _alpha(self) -> np.ndarray:
         """Which chains are all-alpha, bool `[chains]`."""
-        return np.array([fold_class(ss3) == FOLDS.index("alpha") for ss3 in self.archive.ss3])
+        return np.array([fold_class(ss3) == FOLDS.index("alpha") for ss3 in self._ss3])
+
+    @cached_property
+    def _ss3(self) -> list[str]:
+        # The archive decodes the strings of all chains whenever it is asked.
+        return self.archive.ss3
+
+    @cached_property
+    def _ids(self) -> list[str]:
+        return self.archive.ids
 
     def _kept(self, seed: int, epoch: int) -> np.ndarray:
         """Which chains this epoch may use, bool `[chains]`."""
@@ -132,23 +181,95 @@ class BackboneData:
                 return start, start + size
         return 0, 0
 
-    def _collate(
-        self, group: list[int], windows: list[tuple[int, int]], seed: int, epoch: int
-    ) -> Batch:
-        lengths = [stop - start for start, stop in windows]
-        coords = np.zeros((len(group), max(lengths), 4, 3), dtype=np.float32)
-        fixed = np.zeros(coords.shape[:2], dtype=bool)
-        folds = []
-        for row, (item, (start, stop)) in enumerate(zip(group, windows, strict=True)):
-            coords[row, : stop - start] = self.archive[item][start:stop]
-            folds.append(fold_class(self.archive.ss3[item][start:stop]))
-            rng = np.random.default_rng([seed, epoch, item, 2])
-            if rng.random() < self.settings.motif_fraction:
-                fixed[row] = _motif(stop - start, fixed.shape[1], rng)
-        ids = tuple(str(self.archive.ids[i]) for i in group)
-        return backbone_batch(
-            torch.from_numpy(coords), lengths, torch.tensor(folds), torch.from_numpy(fixed), ids
-        )
+    def _chain(
+        self, item: int, window: tuple[int, int], seed: int, epoch: int
+    ) -> _Sample:
+        """A window of a chain: as it is, with a motif held, or cut in two."""
+        rng = np.random.default_rng([seed, epoch, item, 2])
+        coords = self.archive[item][slice(*window)]
+        ss3 = self._ss3[item][slice(*window)]
+        fold, name = fold_class(ss3), self._ids[item]
+        fixed = np.zeros(len(coords), dtype=bool)
+        if rng.random() < self.settings.motif_fraction:
+            fixed = _motif(len(coords), len(coords), rng)
+        elif rng.random() < self.settings.cut_share:
+            halves = cut(coords, ss3, rng)
+            if halves is not None:
+                return self._two(halves, fold, name, rng)
+        return _Sample(coords, fold, fixed, name)
+
+    def _complex(self, item: int, pair: TwoChains, seed: int, epoch: int) -> _Sample:
+        """A crop of a bound complex. Its secondary structure is not known, so it has no class."""
+        rng = np.random.default_rng([seed, epoch, item, 2])
+        assert self.pairs is not None
+        name = self.pairs.ids[(item - len(self.archive)) % len(self.pairs)]
+        return self._two(pair, FOLDS.index("none"), name, rng)
+
+    def _two(self, pair: TwoChains, fold: int, name: str, rng: np.random.Generator) -> _Sample:
+        """Two chains that are both free, or of which one is a target that is held."""
+        fixed, origin = np.zeros(len(pair.chain), dtype=bool), None
+        if rng.random() < self.settings.target_share:
+            fixed = pair.chain == int(rng.integers(2))
+            origin = pair.coords[~fixed, 1].mean(0) + rng.normal(0.0, PLACING, 3)
+            origin = origin.astype(np.float32)
+        return _Sample(pair.coords, fold, fixed, name, pair.chain, pair.residue_index, origin)
+
+
+PLACING = 4.0
+"""Standard deviation (Å) of where the noise of a binder is centred, about its centre of mass: when
+sampling, the place is only known from the hotspots."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """One sample before it is padded.
+
+    Attributes:
+        coords: N, CA, C, O `[L, 4, 3]`, Å.
+        fold: index into `FOLDS`.
+        fixed: residues that are held `[L]`.
+        name: its name.
+        chain: chain of every residue `[L]`; None: one chain.
+        index: residue index `[L]`; None: from 0.
+        origin: where the noise is centred `[3]`, Å; None: the centre of what is held, or of all.
+    """
+
+    coords: NDArray[np.float32]
+    fold: int
+    fixed: NDArray[np.bool_]
+    name: str
+    chain: NDArray[np.int64] | None = None
+    index: NDArray[np.int64] | None = None
+    origin: NDArray[np.float32] | None = None
+
+
+def _collate(samples: list[_Sample]) -> Batch:
+    lengths = [len(s.coords) for s in samples]
+    size, longest = len(samples), max(lengths)
+    coords = np.zeros((size, longest, 4, 3), dtype=np.float32)
+    fixed = np.zeros((size, longest), dtype=bool)
+    chain = np.zeros((size, longest), dtype=np.int64)
+    index = np.tile(np.arange(longest), (size, 1))
+    origin = np.full((size, 3), np.nan, dtype=np.float32)
+    for row, s in enumerate(samples):
+        coords[row, : lengths[row]], fixed[row, : lengths[row]] = s.coords, s.fixed
+        if s.chain is not None and s.index is not None:
+            chain[row, : lengths[row]], index[row, : lengths[row]] = s.chain, s.index
+        if s.origin is not None:
+            origin[row] = s.origin
+    batch = backbone_batch(
+        torch.from_numpy(coords),
+        lengths,
+        torch.tensor([s.fold for s in samples]),
+        torch.from_numpy(fixed),
+        tuple(s.name for s in samples),
+        torch.from_numpy(origin),
+    )
+    if not chain.any():
+        return batch
+    return batch.with_cond(
+        chain_index=torch.from_numpy(chain), residue_index=torch.from_numpy(index)
+    )
 
 
 def backbone_batch(
@@ -157,12 +278,13 @@ def backbone_batch(
     folds: Tensor,
     fixed: Tensor | None = None,
     ids: tuple[str, ...] = (),
+    origin: Tensor | None = None,
 ) -> Batch:
     """A batch of frames from backbone atoms.
 
-    The origin is the centre of mass of the CA atoms, or of the fixed ones in samples that have
-    some: a motif's
-    place in the finished protein is not known beforehand.
+    The origin, about which the noise is drawn, is the centre of mass of the CA atoms, or of the
+    fixed ones in samples that have some: a motif's place in the finished protein is not known
+    beforehand.
 
     Args:
         coords: N, CA, C, ... in Å, padded `[B, N, >=3, 3]`.
@@ -170,6 +292,7 @@ def backbone_batch(
         folds: class of each sample, an index into `FOLDS`, `[B]`.
         fixed: residues held at their data value `[B, N]`.
         ids: names of the samples.
+        origin: another origin for samples with fixed residues `[B, 3]`, Å; NaN for the usual one.
     """
     n = coords.shape[1]
     mask = torch.arange(n) < torch.tensor(lengths)[:, None]
@@ -178,6 +301,8 @@ def backbone_batch(
     fixed = torch.zeros_like(mask) if fixed is None else fixed & mask
     anchor = torch.where(fixed.any(1, keepdim=True), fixed, mask).float()[..., None]
     centre = (ca * anchor).sum(1, keepdim=True) / anchor.sum(1, keepdim=True).clamp_min(1.0)
+    if origin is not None:
+        centre = torch.where(origin.isnan()[:, None], centre, origin[:, None])
     translations = (ca - centre) * NM * mask[..., None]
     layout = Layout(len(lengths), mask=mask, fixed=fixed)
     cond = {"fold": folds, "residue_index": torch.arange(n).expand(len(lengths), n).contiguous()}

@@ -38,6 +38,8 @@ LOSS_WEIGHTS = {
     "junctions": 0.05,
     "distances": 1.0,
     "overlaps": 0.2,
+    "contacts": 0.2,
+    "torsions": 1.0,
 }
 """Weights of the terms of the training loss; `neighbours` and later are those of
 `protein.backbone.losses`.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -206,10 +207,16 @@ def atom_overlaps(coords: Array) -> int:
     N and O may approach to 2.4 Å, since hydrogens, and so hydrogen bonds, are unknown.
     """
     first, second, gap = _close_pairs(coords.reshape(-1, 3), 2 * _RADII.max())
-    kind_a, kind_b = first % 4, second % 4
-    limit = _RADII[kind_a] + _RADII[kind_b] - _OVERLAP
-    limit = np.where(_POLAR[kind_a] & _POLAR[kind_b], _POLAR_CONTACT, limit)
+    limit = closest_approach().numpy()[first % 4, second % 4]
     return int(((second // 4 - first // 4 >= 2) & (gap < limit)).sum())
+
+
+@cache
+def closest_approach() -> torch.Tensor:
+    """Distance below which N, CA, C, O of one residue overlap those of another `[4, 4]`, Å."""
+    limit = _RADII[:, None] + _RADII[None, :] - _OVERLAP
+    polar = _POLAR[:, None] & _POLAR[None, :]
+    return torch.from_numpy(np.where(polar, _POLAR_CONTACT, limit))
 
 
 def _close_pairs(points: Array, radius: float) -> tuple[NDArray, NDArray, Array]:

@@ -5,8 +5,11 @@ import math
 import pytest
 import torch
 
+from protein.backbone.favoured import distance_to_favoured
 from protein.backbone.losses import geometry_losses
+from protein.backbone.metrics.geometry import atom_overlaps
 from protein.structures import geometry_constants as geo
+from protein.structures.frames import backbone_from_frames, frames_from_backbone
 from sciddiff.manifolds.so3 import exp_map
 
 NAMES = ("neighbours", "junctions", "distances")
@@ -116,6 +119,103 @@ def test_gradients_are_finite_at_the_data_and_for_coinciding_residues():
         leaves = {name: leaf.clone().requires_grad_() for name, leaf in predicted.items()}
         sum(value.sum() for value in _losses(leaves, x).values()).backward()
         assert all(torch.isfinite(leaf.grad).all() for leaf in leaves.values())
+
+
+def _two_strands(apart):
+    """Two straight chains of ten residues side by side, nm."""
+    x = 0.35 * torch.arange(10.0)
+    rows = [torch.stack([x, torch.full_like(x, y), torch.zeros_like(x)], -1) for y in (0, apart)]
+    eye = torch.eye(3).expand(1, 20, 3, 3)
+    return {"translations": torch.cat(rows)[None], "rotations": eye}
+
+
+def test_atoms_that_overlap_are_an_error_that_grows_as_they_come_closer():
+    index = (torch.arange(20) + 190 * (torch.arange(20) >= 10))[None]
+    target = _two_strands(1.2)
+    values = [
+        _losses(_two_strands(apart), target, index=index)["contacts"].item()
+        for apart in (1.2, 0.55, 0.4, 0.3, 0.2)
+    ]
+    assert values[0] == values[1] == 0.0
+    assert 0.0 < values[2] < values[3] < values[4]
+    # The count of the metrics agrees about where overlaps begin.
+    for apart, value in zip((1.2, 0.55, 0.3), (values[0], values[1], values[3]), strict=True):
+        placed = _two_strands(apart)
+        bonded = index.diff(append=index[:, -1:]) == 1
+        atoms = backbone_from_frames(
+            placed["rotations"], 10.0 * placed["translations"], bonded=bonded
+        )
+        between = atom_overlaps(atoms[0].double().numpy()) - 2 * atom_overlaps(
+            atoms[0, :10].double().numpy()
+        )
+        assert (between > 0) == (value > 0)
+
+
+def test_overlaps_between_chains_count_though_their_residue_numbers_agree():
+    """Residue numbers jump from chain to chain, so no residue is taken for a neighbour."""
+    target, close = _two_strands(1.2), _two_strands(0.3)
+    apart = (torch.arange(20) + 190 * (torch.arange(20) >= 10))[None]
+    alone = {name: leaf[:, :10] for name, leaf in close.items()}
+    one = _losses(alone, {name: leaf[:, :10] for name, leaf in target.items()})
+    assert one["contacts"].item() == 0.0
+    assert _losses(close, target, index=apart)["contacts"].item() > 0.1
+
+
+def test_torsions_outside_the_favoured_region_are_an_error_a_helix_is_none():
+    phi, psi = math.radians(-63.0), math.radians(-43.0)
+    values = []
+    for turn in (0.0, 40.0, 80.0, 120.0):
+        angles = torch.full((12, 2), 0.0)
+        angles[:, 0], angles[:, 1] = phi + math.radians(turn), psi
+        x = _chain_of(angles)
+        values.append(_losses(x, x)["torsions"].item())
+    assert values[0] == 0.0
+    assert values[0] < values[1] < values[2] and values[3] > values[1]
+    # Sixty of the last eighty degrees lie outside: about a radian.
+    assert 0.5 < values[2] < 1.4
+
+
+def test_the_distance_to_the_favoured_region_is_periodic_and_pulls_towards_it():
+    generator = torch.Generator().manual_seed(0)
+    phi, psi = (2.0 * torch.rand(2, 400, generator=generator) - 1.0) * math.pi
+    phi.requires_grad_()
+    psi.requires_grad_()
+    away = distance_to_favoured(phi, psi)
+    around = distance_to_favoured(phi + 2.0 * math.pi, psi - 2.0 * math.pi)
+    assert torch.allclose(away, around, atol=1e-4)
+    far = away.detach() > 0.35
+    assert 0.2 < far.float().mean() < 0.7
+    of_phi, of_psi = torch.autograd.grad(away.sum(), (phi, psi))
+    step = 0.05
+    nearer = distance_to_favoured(phi - step * of_phi, psi - step * of_psi)
+    assert (nearer < away)[far].float().mean() > 0.95
+
+
+def _chain_of(angles):
+    """Frames of a chain with these (phi, psi) and flat peptides, nm, built atom by atom."""
+    sites = list(torch.tensor([geo.LOCAL_N, geo.LOCAL_CA, geo.LOCAL_C], dtype=torch.float64))
+    for k in range(len(angles) - 1):
+        psi, phi = float(angles[k, 1]), float(angles[k + 1, 0])
+        for length, angle, torsion in (
+            (geo.C_N, geo.CA_C_N, psi),
+            (geo.N_CA, geo.C_N_CA, math.pi),
+            (geo.CA_C, geo.N_CA_C, phi),
+        ):
+            sites.append(_next_site(sites[-3:], length, angle, torsion))
+    atoms = torch.stack(sites).view(-1, 3, 3).float()
+    rotations, ca = frames_from_backbone(atoms)
+    return {"translations": 0.1 * ca[None], "rotations": rotations[None]}
+
+
+def _next_site(before, length, angle, torsion):
+    a, b, c = before
+    along = torch.nn.functional.normalize(c - b, dim=0)
+    across = torch.nn.functional.normalize(torch.linalg.cross(b - a, along), dim=0)
+    up = torch.linalg.cross(across, along)
+    return c + length * (
+        -math.cos(angle) * along
+        + math.sin(angle) * (math.cos(torsion) * up + math.sin(torsion) * across)
+    )
 
 
 def test_the_junction_error_is_in_units_of_a_fiftieth_of_a_nanometre():
