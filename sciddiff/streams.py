@@ -20,12 +20,9 @@ padded length N; a ragged row takes its position within its sample, so a sample 
 numbers dense or ragged. (A leaf whose *second* row dimension is padded, such as ``[B, N, N]``, is
 outside this guarantee.)
 
-Integers are computed in 64-bit arithmetic, with no loop over samples or elements, and are the same
-bits everywhere: in NumPy on the processor, where a call costs a fifth of a tensor operation and
-small draws are all calls, and in tensors elsewhere. For the same reason a small draw of normals
-that repeats an earlier one in shape makes those that follow it too, which a function of the number
-of the draw can. One block of four 32-bit words gives two doubles in (0, 1) of 53 bits,
-and two normals by Box--Muller in double precision, rounded to the requested type at the end.
+`sciddiff.philox` makes the numbers, with no loop over samples or elements. Small draws of normals
+that repeat an earlier one in shape are made together with those that follow, which a function of
+the number of the draw allows.
 
 A plain ``torch.Generator`` is accepted wherever a `Streams` is, and gives one stream per batch.
 """
@@ -36,15 +33,15 @@ import hashlib
 import math
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
-from sciddiff.philox import double, double_array, philox, philox_array
+from sciddiff.philox import Counter, normals, uniforms
 
 if TYPE_CHECKING:
     from sciddiff.state import Layout
@@ -60,14 +57,32 @@ __all__ = [
     "uniform_per_sample",
 ]
 
-_WORD = 0xFFFFFFFF
-_AHEAD = 20  # draws of normals made at once
+_AHEAD = 32  # draws of normals made at once, at most
 _AHEAD_NUMBERS = 2**16  # and no more than will make this many numbers
+_FREE_NUMBERS = 2**12  # so few take no longer than one: calls cost more than arithmetic
 _KINDS = 16  # shapes whose draws are remembered; a ragged layout is a shape of its own
 _NAMED = 2**31  # the bit of the draw's word that is set for named purposes alone
 
 # A weak reference: numbers made ahead must not keep a layout of a batch long gone alive.
-_Kind = tuple[torch.Size, torch.dtype, torch.device, "weakref.ref[Layout] | None"]
+_Kind = tuple["_Law", torch.Size, torch.dtype, torch.device, "weakref.ref[Layout] | None"]
+
+_Law = Callable[[Counter, int, torch.dtype], Tensor]
+"""From a counter of ``[rows, blocks]``, a key and a type to two numbers for each block."""
+
+
+@dataclass
+class _Ahead:
+    """Numbers of one kind that are made already.
+
+    Attributes:
+        last: Number of the last draw of this kind.
+        made: Draws made at once the last time.
+        waiting: Numbers of draws, and what they will give.
+    """
+
+    last: int
+    made: int = 0
+    waiting: deque[tuple[int, Tensor]] = field(default_factory=deque)
 
 
 def seed_of(seed: int, *parts: int | str, bits: int = 64) -> int:
@@ -142,7 +157,7 @@ class Streams:
         self.names = names
         self._key = seed_of(seed, *names) if names else seed
         self._purposes: dict[str, Streams] = {}
-        self._ahead: OrderedDict[_Kind, deque[tuple[int, Tensor]]] = OrderedDict()
+        self._ahead: OrderedDict[_Kind, _Ahead] = OrderedDict()
 
     @classmethod
     def first(cls, seed: int, size: int) -> Streams:
@@ -188,99 +203,84 @@ class Streams:
         moved._purposes = {n: one.to(device) for n, one in self._purposes.items()}
         return moved
 
-    def _doubles(self, owner: Tensor, block: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Two doubles in (0, 1) for each pair of a sample index and a block number.
+    def uniform(self, like: Tensor, layout: Layout | None = None) -> Tensor:
+        """Uniform numbers in (0, 1) in the shape and type of ``like``; advances the counter."""
+        return self._next(_uniforms, like, layout)
+
+    def normal(self, like: Tensor, layout: Layout | None = None) -> Tensor:
+        """Standard normal numbers in the shape and type of ``like``; advances the counter."""
+        return self._next(normals, like, layout)
+
+    def _next(self, law: _Law, like: Tensor, layout: Layout | None) -> Tensor:
+        """The next draw, perhaps made before."""
+        grouping = None if layout is None or layout.index is None else layout
+        reference = None if grouping is None else weakref.ref(grouping)
+        dtype, now = _float_dtype(like), self.draws
+        kind = (law, like.shape, dtype, like.device, reference)
+        ahead, stride = self._ahead.get(kind), 1
+        if ahead is None:
+            ahead = self._ahead[kind] = _Ahead(now)
+            if len(self._ahead) > _KINDS:
+                self._ahead.popitem(last=False)
+        else:
+            self._ahead.move_to_end(kind)
+            stride = max(now - ahead.last, 1)
+        if not ahead.waiting or ahead.waiting[0][0] != now:
+            # As far apart as the last two, since leaves take turns; and twice as many as the last
+            # time, so that few are wasted, or as many as cost no more than one. After a wrong
+            # guess, one alone.
+            size = max(like.numel(), 1)
+            more = max(2 * ahead.made, _FREE_NUMBERS // size) if ahead.made else 1
+            ahead.made = 1 if ahead.waiting else max(min(more, _AHEAD_NUMBERS // size, _AHEAD), 1)
+            numbers = range(now, now + ahead.made * stride, stride)
+            drawn = self._draw(law, like, dtype, grouping, numbers)
+            ahead.waiting = deque(zip(numbers, drawn.unbind(), strict=True))
+        ahead.last = now
+        self.draws += 1
+        return ahead.waiting.popleft()[1]
+
+    def _draw(
+        self,
+        law: _Law,
+        like: Tensor,
+        dtype: torch.dtype,
+        layout: Layout | None,
+        numbers: range,
+    ) -> Tensor:
+        """Draws of given numbers, ``[draws, *like.shape]``.
 
         Args:
-            owner: Sample indices, int64 ``[groups, 1]``.
-            block: Block numbers, int64 ``[groups or 1, blocks]``.
-            count: How many draws to make, from the present one.
-
-        Returns:
-            Two tensors ``[count, groups, blocks]``.
-        """
-        key = (self._key & _WORD, self._key >> 32)
-        shape = (count, len(owner), block.shape[1])
-        first = self.draws | (_NAMED if self.names else 0)
-        if owner.device.type == "cpu":
-            numbers, samples = block.numpy(), owner.numpy()
-            draws = np.arange(first, first + count)[:, None, None]
-            even, odd = np.empty((2, *shape), np.uint64), np.empty((2, *shape), np.uint64)
-            even[0], even[1] = numbers & _WORD, samples & _WORD
-            odd[0], odd[1] = draws & _WORD, (samples >> 32) & _WORD
-            values = double_array(*philox_array(even, odd, key))
-            return values[0], values[1]
-        draws = torch.arange(first, first + count, device=owner.device)[:, None, None]
-        words = (block & _WORD, draws & _WORD, owner & _WORD, (owner >> 32) & _WORD)
-        a, b, c, d = philox(torch.stack([word.expand(shape) for word in words]), key)
-        return double(a, b), double(c, d)
-
-    def _pairs(
-        self, like: Tensor, layout: Layout | None, count: int = 1
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Two doubles in (0, 1) for each block of two elements.
-
-        Args:
+            law: Of the numbers.
             like: The leaf to fill, ``[B, ...]`` or ragged ``[rows, ...]``.
+            dtype: Type of the numbers.
             layout: Grouping of the rows; None: dense.
-            count: How many draws to make, from the present one.
-
-        Returns:
-            Two tensors ``[count, groups, blocks]``, and where in the blocks of its group each
-            element stands, ``[groups, width]``; None: in order. A group is a sample (dense) or a
-            row (ragged).
+            numbers: Of the draws.
         """
         indices = self.indices.to(like.device)
         width = math.prod(like.shape[1:])
-        # Blocks from the one that holds the first element to the one that holds the last.
-        blocks = torch.arange(width // 2 + 1, device=like.device)
+        blocks = torch.arange((width + 1) // 2, device=like.device)[None]
         place = None
         if layout is None or layout.index is None:
             if like.shape[0] != len(indices):
                 raise InputError(f"streams: {len(indices)} samples; the leaf has {like.shape[0]}")
-            owner, blocks = indices[:, None], blocks[None]
+            owner = indices
         else:
-            owner, first = indices[layout.index][:, None], (layout.positions * width)[:, None]
-            blocks = first // 2 + blocks
-            place = first % 2 + torch.arange(width, device=like.device)
-        return *self._doubles(owner, blocks, count), place
-
-    def uniform(self, like: Tensor, layout: Layout | None = None) -> Tensor:
-        """Uniform numbers in (0, 1) in the shape and type of ``like``; advances the counter."""
-        first, second, place = self._pairs(like, layout)
-        self.draws += 1
-        (values,) = _lay_out(torch.stack([first, second], dim=-1), place, like)
-        # Rounding to a shorter type may reach 1; the largest number below it stays the largest.
-        return values.clamp(max=1.0 - torch.finfo(values.dtype).eps / 2)
-
-    def normal(self, like: Tensor, layout: Layout | None = None) -> Tensor:
-        """Standard normal numbers in the shape and type of ``like``; advances the counter."""
-        grouping = None if layout is None or layout.index is None else layout
-        reference = None if grouping is None else weakref.ref(grouping)
-        kind = (like.shape, _float_dtype(like), like.device, reference)
-        repeated = kind in self._ahead
-        waiting = self._ahead.setdefault(kind, deque())
-        self._ahead.move_to_end(kind)
-        if len(self._ahead) > _KINDS:
-            self._ahead.popitem(last=False)
-        while waiting and waiting[0][0] < self.draws:
-            waiting.popleft()
-        if not waiting or waiting[0][0] != self.draws:
-            most = _AHEAD_NUMBERS // max(like.numel(), 1)
-            count = max(1, min(_AHEAD, most)) if repeated else 1
-            drawn = self._normals(like, grouping, count)
-            waiting.clear()
-            waiting.extend(enumerate(drawn, start=self.draws))
-        self.draws += 1
-        return waiting.popleft()[1]
-
-    def _normals(self, like: Tensor, layout: Layout | None, count: int) -> Sequence[Tensor]:
-        """The next draws of normals, without advancing the counter."""
-        first, second, place = self._pairs(like, layout, count)
-        radius = first.log().mul_(-2.0).sqrt_()
-        angle = second.mul_(2.0 * math.pi)
-        pairs = torch.stack([angle.cos(), angle.sin()], dim=-1).mul_(radius[..., None])
-        return _lay_out(pairs, place, like)
+            # The row of a sample begins where the row before it ends, perhaps within a block.
+            owner, first = indices[layout.index], (layout.positions * width)[:, None]
+            blocks = (first // 2 + blocks).repeat(len(numbers), 1)
+            if width % 2:
+                place = first % 2 + torch.arange(width, device=like.device)
+        draws = torch.arange(numbers.start, numbers.stop, numbers.step, device=like.device)
+        draws |= _NAMED if self.names else 0
+        draws = draws.repeat_interleave(len(owner))[:, None]
+        owner = owner.repeat(len(numbers))[:, None]
+        values = law((blocks, draws, owner, owner >> 32), self._key, dtype)
+        values = values.view(len(numbers), -1, 2 * blocks.shape[1])
+        if place is None:
+            values = values[..., :width].contiguous()
+        else:
+            values = values.gather(2, place.expand(len(numbers), -1, -1))
+        return values.reshape(len(numbers), *like.shape)
 
 
 Generator = torch.Generator | Streams
@@ -386,11 +386,7 @@ def _float_dtype(like: Tensor) -> torch.dtype:
     return like.dtype if like.dtype.is_floating_point else torch.get_default_dtype()
 
 
-def _lay_out(pairs: Tensor, place: Tensor | None, like: Tensor) -> Sequence[Tensor]:
-    """Numbers of blocks ``[count, groups, blocks, 2]`` in element order, each like ``like``."""
-    values = pairs.flatten(2)
-    if place is None:
-        values = values[..., : math.prod(like.shape[1:])]
-    else:
-        values = values.gather(2, place.expand(len(values), -1, -1))
-    return values.to(_float_dtype(like)).reshape(len(values), *like.shape).unbind()
+def _uniforms(counter: Counter, key: int, dtype: torch.dtype) -> Tensor:
+    values = uniforms(counter, key).to(dtype)
+    # Rounding to a shorter type may reach 1; the largest number below it stays the largest.
+    return values.clamp_(max=1.0 - torch.finfo(dtype).eps / 2)
