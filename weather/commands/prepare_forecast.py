@@ -49,7 +49,15 @@ def _what(parser: argparse.ArgumentParser) -> None:
     add("--levels", default="", metavar="P,Q", help="pressure levels, hPa; default all")
     add("--period", default="", metavar="A:B", help="dates, both included: 1990:1999-06")
     add("--step", default="", metavar="24h", help="keep a field every so often; default all")
-    add("--member", type=int, metavar="N", help="ensemble member, where there are several")
+    add(
+        "--aggregate",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="NAME=HOW",
+        help="take the sum, mean, min or max over the step up to each time: tp=sum tas=mean",
+    )
+    add("--member", metavar="LABEL", help="ensemble member, where there are several")
     add(
         "--train-period",
         default="",
@@ -104,9 +112,16 @@ def _how(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="VAR=UNITS",
-        help="units of a variable, where its attribute is absent or wrong",
+        help="units of a variable, or level=hPa, where the attribute is absent or wrong",
     )
-    add("--any-values", action="store_true", help="do not judge units by the values")
+    add(
+        "--missing",
+        action="append",
+        default=[],
+        metavar="VAR=VALUE",
+        help="a number that stands for missing values, where the file does not say",
+    )
+    add("--any-values", action="store_true", help="take values that no atmosphere has")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -128,6 +143,8 @@ def run(args: argparse.Namespace) -> int:
             _teller(stack, show=not args.json),
         )
     emit(args, report.as_dict(), _text(report))
+    if report.faults:
+        raise InputError(report.faults[0])
     return 0
 
 
@@ -147,6 +164,7 @@ def _teller(stack: ExitStack, show: bool) -> OnProgress:
 
 
 def _settings(args: argparse.Namespace) -> ReaderSettings:
+    from weather.data.aggregate import parse_aggregate
     from weather.data.checks import parse_nan, parse_step
     from weather.data.reading import ReaderSettings
     from weather.data.times import Period
@@ -158,11 +176,13 @@ def _settings(args: argparse.Namespace) -> ReaderSettings:
         method=args.method,
         period=Period.parse(args.period) if args.period else None,
         step_hours=parse_step(args.step) if args.step else 0.0,
+        aggregate=parse_aggregate([word for words in args.aggregate for word in words]),
         gaps=args.gaps,
         duplicates=args.duplicates,
         nan=parse_nan(args.nan).rules,
         rename=_pairs(args.rename, "--rename", "sst_c=sst"),
         units=_pairs(args.units, "--units", "t2m=degC"),
+        missing=_values(args.missing),
         member=args.member,
         any_values=args.any_values,
     )
@@ -191,17 +211,33 @@ def _pairs(words: list[str], option: str, example: str) -> dict[str, str]:
     return pairs
 
 
+def _values(words: list[str]) -> dict[str, float]:
+    try:
+        return {n: float(v) for n, v in _pairs(words, "--missing", "t2m=-9999").items()}
+    except ValueError as error:
+        raise InputError(
+            f"--missing {' '.join(words)}: not a number; write --missing t2m=-9999"
+        ) from error
+
+
 def _text(report: PrepareReport) -> str:
     """The summary people read."""
     plan, reader = report.plan, report.reader
     header = ("variable", "its units", "channel", "units", "note")
     lines = [as_table(header, reader.matching.rows()), ""]
+    lines += [
+        f"periods  {m.channel.name}: {m.channel.cell_methods.removeprefix('time: ')} over "
+        f"{plan.period_hours:g} h up to each time"
+        for m in reader.matching.matches
+        if m.channel.cell_methods and plan.period_hours
+    ]
     first, last = report.as_dict()["first"], report.as_dict()["last"]
     lines.append(f"times    {len(plan.times)}, {first} to {last}, step {plan.step}")
     lines += [f"         {note}" for note in reader.selection.notes]
     source = "" if reader.regrid.identity else f", {plan.method} from {reader.regrid.source}"
     lines.append(f"grid     {plan.grid}{source}")
     if report.store is None:
+        lines += [f"fault    {fault}" for fault in report.faults]
         return "\n".join([*lines, "nothing written (--dry-run)"])
     s = report.store.statistics
     rows = [

@@ -72,6 +72,8 @@ class Channel:
         long_name: For people.
         vector: Component of a vector, which changes sign where a pole is crossed.
         positive: Never below zero.
+        cell_methods: How values were aggregated in time, as CF writes it; empty for values of an
+            instant.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Channel:
     long_name: str = ""
     vector: bool = False
     positive: bool = False
+    cell_methods: str = ""
 
     @classmethod
     def unknown(cls, name: str, units: str, long_name: str = "") -> Channel:
@@ -142,6 +145,12 @@ VARIABLES: Final[dict[str, Variable]] = {
                  "mx2t tmax 2m_temperature_max maximum_2m_temperature", low=180.0, high=335.0),
         _surface("tasmin", "K", "air_temperature", "smallest 2 m temperature",
                  "mn2t tmin 2m_temperature_min minimum_2m_temperature", low=180.0, high=330.0),
+        _surface("q2m", "kg kg-1", "specific_humidity", "2 m specific humidity",
+                 "q2 2q sh2 2sh huss qv2m shum2m 2m_specific_humidity", positive=True, low=0.0,
+                 high=0.04),
+        _surface("r2m", "%", "relative_humidity", "2 m relative humidity",
+                 "r2 2r hurs rh2 rh2m rhum2m 2m_relative_humidity", positive=True, low=0.0,
+                 high=160.0),
         _surface("d2m", "K", "dew_point_temperature", "2 m dew point",
                  "2d tdps 2m_dewpoint_temperature", low=170.0, high=310.0),
         _surface("skt", "K", "surface_temperature", "skin temperature",
@@ -200,6 +209,9 @@ def find_by_alias(name: str) -> tuple[Variable, float | None] | None:
     table = _aliases()
     if plain in table:
         return table[plain], None
+    if (match := re.fullmatch(r"([a-z0-9_ -]*?)[_ -]?(\d+)[_ ]?pa", plain)) is not None:
+        # Levels in pascal, written out: t_85000pa.
+        plain = f"{match[1]}{int(match[2]) / 100:g}"
     plain = re.sub(r"[_ ]?(hpa|mbar|mb)$", "", plain)
     digits = len(plain) - len(plain.rstrip("0123456789"))
     for count in range(min(digits, 4), 0, -1):  # o3500 is ozone at 500 hPa
@@ -236,7 +248,8 @@ def channel(variable: Variable, level_hPa: float | None = None) -> Channel:
         name, long_name = variable.name, variable.long_name
     else:
         name = f"{variable.name}{level_hPa:g}"
-        # u10 and v10 are the winds 10 m above the ground everywhere; those at 10 hPa make way.
+        # u10 is the wind 10 m above the ground everywhere, and q2 the humidity 2 m above it; those
+        # at 10 and 2 hPa are written u10hPa and q2hPa.
         name += "hPa" if name in _aliases() else ""
         long_name = f"{level_hPa:g} hPa {variable.long_name}"
     return Channel(

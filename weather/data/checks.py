@@ -1,8 +1,7 @@
 """What can be wrong with files, each told in one line with its remedy.
 
-Times: out of order (sorted, and said), repeated, with gaps. Units: values that cannot be what the
-units say, such as geopotential for height or Celsius for kelvin. Missing values: a policy for
-every channel, by default a refusal.
+Times: out of order (sorted, and said), repeated, with gaps. Missing values: a policy for every
+channel, by default a refusal. Values that cannot be are the business of `weather.data.plausible`.
 """
 
 from __future__ import annotations
@@ -15,20 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciddiff.errors import InputError
-from weather.data.channels import VARIABLES, Channel
-from weather.data.matching import Match
+from weather.data.aggregate import Windows
+from weather.data.channels import Channel
 from weather.data.times import Period, Step, TimeAxis, find_step, label, labels
-from weather.data.units import CONVERSIONS, Conversion
 
 __all__ = [
     "NanPolicy",
     "TimeSelection",
-    "check_units",
     "choose_times",
     "mask_fills",
     "parse_nan",
     "parse_step",
-    "standard_height",
 ]
 
 _FILL: Final = 1e30
@@ -45,12 +41,16 @@ class TimeSelection:
         times: Themselves `[T]`.
         step: Their distance.
         notes: What was done, for people.
+        own_hours: Usual distance of the times in the files; 0 for a single one.
+        windows: Times of the files in the period up to each time, where periods are wanted.
     """
 
     index: NDArray[np.int64]
     times: NDArray[Any]
     step: Step
     notes: tuple[str, ...]
+    own_hours: float = 0.0
+    windows: Windows | None = None
 
 
 def choose_times(
@@ -59,6 +59,7 @@ def choose_times(
     every_hours: float = 0.0,
     gaps: str = "refuse",
     duplicates: str = "refuse",
+    periods: bool = False,
 ) -> TimeSelection:
     """Sort, select and check the times of files.
 
@@ -68,6 +69,7 @@ def choose_times(
         every_hours: Keep every so many hours from the first on; 0 keeps all.
         gaps: ``refuse``, or ``keep``: windows will not cross them.
         duplicates: ``refuse``, or keep the ``first`` or ``last`` of equal times.
+        periods: Also find the times within `every_hours` up to each, for sums and means.
 
     Raises:
         InputError: Nothing is left, or gaps or duplicates are refused.
@@ -85,7 +87,11 @@ def choose_times(
                 f"--period {period}: the files hold {texts[index[0]]} to {texts[index[-1]]} only"
             )
         index = index[inside]
-    if every_hours:
+    own, windows = find_step(times[index]).hours, None
+    if periods:
+        every = every_hours or own
+        windows, index = Windows.ending_at(index, times, every)
+    elif every_hours:
         index = _thin(index, times, every_hours)
     chosen = times[index]
     step = find_step(chosen)
@@ -95,7 +101,7 @@ def choose_times(
         if gaps != "keep":
             raise InputError(message)
         notes.append(f"{_count(follows)}; windows will not cross them")
-    return TimeSelection(index.astype(np.int64), chosen, step, tuple(notes))
+    return TimeSelection(index.astype(np.int64), chosen, step, tuple(notes), own, windows)
 
 
 def _without_copies(
@@ -136,7 +142,7 @@ def _gap(times: NDArray[Any], follows: NDArray[np.bool_], step: Step) -> str:
     i = int((~follows).argmax())
     return (
         f"time: {_count(follows)} in steps of {step}, first between {label(times[i])} and "
-        f"{label(times[i + 1])}; add the files that lack, choose a --period without, or say "
+        f"{label(times[i + 1])}; add the missing files, choose a --period without gaps, or say "
         "--gaps keep"
     )
 
@@ -160,67 +166,6 @@ def parse_step(text: str) -> float:
     if hours <= 0:
         raise InputError(f"--step {text}: not positive; write --step 24h")
     return hours
-
-
-def standard_height(level_hPa: float) -> float:  # noqa: N803 - a unit keeps its letters
-    """Height of a pressure level in the ICAO standard atmosphere, m (isothermal above 11 km)."""
-    if level_hPa > 226.32:
-        return 44330.8 * (1.0 - (level_hPa / 1013.25) ** 0.190263)
-    return 11000.0 + 6341.6 * float(np.log(226.32 / level_hPa))
-
-
-def check_units(found: Match, raw_mean: float) -> None:
-    """Refuse a field whose mean cannot be in the units it is said to be in.
-
-    Args:
-        found: Its channel, source and conversion.
-        raw_mean: Mean of a field as it is in the file.
-
-    Raises:
-        InputError: No units, or others than the values suggest; names the ones that would do.
-    """
-    c, name = found.channel, found.source
-    if found.conversion is not None:
-        mean = found.conversion(np.asarray([raw_mean]))[0]
-        if not np.isfinite(mean) or _plausible(c, float(mean)):
-            return
-    fits = [unit for unit in _units_for(c.units) if _plausible(c, _to(unit, c, raw_mean))]
-    hint = f"say --units {name}='{fits[0]}'" if fits else f"say --units {name}=UNITS"
-    if found.conversion is None:
-        fit = f", which fits {' and '.join(fits)}" if fits else ""
-        said = found.units.strip()
-        what = f"units {said!r} do not become" if said else "no units to convert to"
-        raise InputError(
-            f"{name}: {what} {c.units} ({c.name}); its mean is {raw_mean:.4g}{fit}; {hint}"
-        )
-    if fits:
-        raise InputError(
-            f"{name}: a mean of {raw_mean:.4g} {found.units} is not plausible for {c.name}, "
-            f"{c.long_name}, but {fits[0]} would be; {hint}"
-        )
-    raise InputError(
-        f"{name}: a mean of {raw_mean:.4g} {found.units} is not plausible for {c.name}, "
-        f"{c.long_name}; correct it with --rename or --units, or say --any-values"
-    )
-
-
-def _units_for(units: str) -> list[str]:
-    return [units, *(source for source, target in CONVERSIONS if target == units)]
-
-
-def _to(unit: str, c: Channel, value: float) -> float:
-    how = CONVERSIONS.get((unit, c.units), Conversion())
-    return float(how(np.asarray([value]))[0])
-
-
-def _plausible(c: Channel, mean: float) -> bool:
-    variable = VARIABLES.get(c.variable)
-    if variable is None:
-        return True
-    if variable.name == "z" and c.level_hPa is not None:
-        expected = standard_height(c.level_hPa)
-        return abs(mean - expected) < max(600.0, 0.2 * expected)
-    return variable.low <= mean <= variable.high
 
 
 @final
@@ -302,8 +247,8 @@ def _missing_line(
     share = missing[n].mean()
     where = "everywhere" if missing[n].all() else f"first at {lat[i]:.4g}N {lon[j]:.4g}E"
     return (
-        f"{c.name}: {share:.2%} of the field is missing (NaN) at {label(times[n])}, {where}; say "
-        f"what to do: --nan {c.name}=fill (mean of the rest), min, a value, or drop"
+        f"{c.name}: {share:.2%} of the field is missing (NaN) at {label(times[n])}, "
+        f"{where}; say what to do: --nan {c.name}=fill (mean of the rest), min, a value, or drop"
     )
 
 
@@ -329,7 +274,21 @@ def parse_nan(words: Sequence[str]) -> NanPolicy:
     return NanPolicy(rules)
 
 
-def mask_fills(values: NDArray[Any]) -> NDArray[Any]:
-    """Turn infinities and fill values without their attribute into NaN."""
+def mask_fills(
+    values: NDArray[Any],
+    valid: tuple[float, float] | None = None,
+    missing: float | None = None,
+) -> NDArray[Any]:
+    """Turn infinities and fill values without their attribute into NaN.
+
+    Args:
+        values: Of one variable.
+        valid: Smallest and largest valid value that the file states.
+        missing: A value that the user says stands for missing ones.
+    """
     bad = ~(np.abs(values) < _FILL)
+    if valid is not None:
+        bad |= (values < valid[0]) | (values > valid[1])
+    if missing is not None:
+        bad |= np.isclose(values, missing, rtol=1e-6)
     return np.where(bad, np.nan, values) if bad.any() else values

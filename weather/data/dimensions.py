@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from sciddiff.errors import InputError
 from weather.data.channels import find_by_alias
+from weather.data.leads import at_valid_times
+from weather.data.levels import in_hpa, named_after_pressure
 from weather.data.units import normal_units
 
 if TYPE_CHECKING:
@@ -41,35 +43,36 @@ _STANDARD: Final = {
     "air_pressure": "level",
     "realization": MEMBER,
 }
-_LEADS: Final = (
-    "step",
-    "lead",
-    "lead_time",
-    "prediction_timedelta",
-    "forecast_period",
-    "leadtime",
-)
 
 
 def normalise(
-    dataset: xr.Dataset, path: str, member: int | None = None, wanted: Sequence[str] = ()
+    dataset: xr.Dataset,
+    path: str,
+    member: str | int | None = None,
+    wanted: Sequence[str] = (),
+    levels: str = "",
 ) -> xr.Dataset:
-    """Rename dimensions, choose a member, order the coordinates.
+    """Rename dimensions, choose a member, stamp valid times, order the coordinates.
+
+    A single level is a dimension of size one, so that it stays with its variables when files are
+    joined. Pressure levels come out in hPa.
 
     Args:
         dataset: As opened, times decoded.
         path: Its name, for messages.
         member: Label of the ensemble member to take.
         wanted: Variables whose grid decides where a file has several.
+        levels: Units of the levels as the user states them.
 
     Raises:
         InputError: The data set is not on latitudes and longitudes, or not over time.
     """
     _flat(dataset, path)
     dataset = _rename_horizontal(dataset, path, wanted)
+    dataset = at_valid_times(dataset, path)
     for role in ("time", "level", MEMBER):
         dataset = _rename(dataset, role)
-    dataset = _refuse_leads(dataset, path)
+    dataset = _level_axis(in_hpa(dataset, levels))
     dataset = _choose_member(dataset, path, member)
     dataset = _merge_expver(dataset)
     dataset = _with_time(dataset, path)
@@ -147,42 +150,60 @@ def _rename(dataset: xr.Dataset, role: str) -> xr.Dataset:
         found = [
             n for n in dataset.coords if not dataset[n].ndim and _role(str(n), dataset[n]) == role
         ]
-    if role == "time":
-        # cfgrib: the valid time is what a field is of, and follows from time and step.
-        found.sort(key=lambda n: n != "time")
     if not found or found[0] == role:
         return dataset
     if role in dataset.variables:
         dataset = dataset.drop_vars(role)
+    if role == "level" and found[0] in dataset.coords and "units" not in dataset[found[0]].attrs:
+        values = np.atleast_1d(dataset[found[0]].values)
+        if np.issubdtype(values.dtype, np.number):
+            units = named_after_pressure(str(found[0]), values)
+            dataset = dataset.assign_coords(
+                {found[0]: dataset[found[0]].assign_attrs(units=units)}
+            )
     return dataset.rename({found[0]: role})
 
 
-def _refuse_leads(dataset: xr.Dataset, path: str) -> xr.Dataset:
-    for name in dataset.dims:
-        if str(name).lower() in _LEADS and dataset.sizes[name] > 1:
-            raise InputError(
-                f"{path}: holds forecasts (dimension {name} of {dataset.sizes[name]}), not "
-                "analyses with one time axis; choose one lead before, or give analyses"
-            )
-    return dataset.squeeze([d for d in dataset.dims if str(d).lower() in _LEADS], drop=True)
+def _level_axis(dataset: xr.Dataset) -> xr.Dataset:
+    """Make a single level a dimension of the variables that have it."""
+    if "level" not in dataset.coords or dataset["level"].ndim:
+        return dataset
+    raised = {
+        name: field.expand_dims("level")
+        for name, field in dataset.data_vars.items()
+        if "lat" in field.dims and "lon" in field.dims
+    }
+    attrs, level = dict(dataset["level"].attrs), np.atleast_1d(dataset["level"].values)
+    dataset = dataset.drop_vars("level").assign(raised)
+    return dataset.assign_coords(level=("level", level, attrs))
 
 
-def _choose_member(dataset: xr.Dataset, path: str, member: int | None) -> xr.Dataset:
+def _choose_member(dataset: xr.Dataset, path: str, member: str | int | None) -> xr.Dataset:
+    """Take one member by its label, a number or a name such as ``r1i1p1f1``."""
     if MEMBER not in dataset.dims:
         return dataset
     size = dataset.sizes[MEMBER]
     if MEMBER not in dataset.coords:
         dataset = dataset.assign_coords({MEMBER: np.arange(size)})
-    labels = [int(n) for n in dataset[MEMBER].values]
+    labels = [_plain(n) for n in dataset[MEMBER].values]
+    there = labels[0] if size == 1 else f"{labels[0]} to {labels[-1]}"
     if size > 1 and member is None:
         raise InputError(
-            f"{path}: {size} ensemble members; choose one with --member N "
-            f"({labels[0]} to {labels[-1]})"
+            f"{path}: {size} ensemble members; choose one with --member LABEL ({there})"
         )
-    if member is not None and member not in labels:
-        raise InputError(f"{path}: has no member {member}; it has {labels[0]} to {labels[-1]}")
-    index = labels.index(member) if member is not None else 0
+    if member is not None and str(member) not in labels:
+        raise InputError(f"{path}: has no member {member}; it has {there}")
+    index = labels.index(str(member)) if member is not None else 0
     return dataset.isel({MEMBER: index}, drop=True)
+
+
+def _plain(label: Any) -> str:
+    """A member's label as a user writes it: 3 for 3.0, text without padding."""
+    if isinstance(label, bytes):
+        return label.decode(errors="replace").strip()
+    if isinstance(label, (int, np.integer)) or not isinstance(label, (float, np.floating)):
+        return str(label).strip()
+    return f"{label:g}"
 
 
 def _merge_expver(dataset: xr.Dataset) -> xr.Dataset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from weather.data.channels import (
     find_by_standard_name,
     parse_channel,
 )
-from weather.data.units import Conversion, conversion, normal_units
+from weather.data.levels import pressure_levels
+from weather.data.units import Conversion, conversion
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Left", "Match", "Matching", "match"]
 
 _LEVEL = re.compile(r"(?<![\d.])(\d{1,4}(?:\.\d+)?)\s*-?\s*(?:hPa|mbar|mb|millibars?)\b", re.I)
+_PASCAL = re.compile(r"(?<![\d.])(\d{3,6}(?:\.\d+)?)\s*-?\s*Pa\b", re.I)
 _HEIGHT = re.compile(r"(?<![\d.])(\d+)\s*-?\s*(?:m|metres?|meters?)\b(?!\s*\*?\*?\s*s)", re.I)
 
 
@@ -107,16 +109,17 @@ def match(
             by default everything known.
         levels: Pressure levels to take, hPa; by default all.
         rename: What a variable is, by its name in the files, where the name does not tell.
-        units: What units a variable is in, where its attribute is absent or wrong.
+        units: What units a variable is in, where its attribute is absent or wrong; those of the
+            levels go by the name ``level``.
 
     Raises:
         InputError: Nothing was recognised, or something asked for is missing.
     """
     rename, units = dict(rename or {}), dict(units or {})
     _known(dataset, rename, "--rename")
-    _known(dataset, units, "--units")
+    _known(dataset, {n: u for n, u in units.items() if n != "level"}, "--units")
     found: dict[str, Match] = {}
-    left: list[Left] = []
+    left = [Left(name, why) for name, why in dataset.attrs.get("left_out", {}).items()]
     # What is asked for by its name in the files comes before others of the same channel, such as
     # total_precipitation_24hr before total_precipitation_6hr.
     for name in sorted(dataset.data_vars, key=lambda name: str(name) not in variables):
@@ -161,15 +164,17 @@ def _match_one(
     variable, level = known
     if level_dim is None:
         return [_made(channel(variable, level), name, None, 0, said)]
-    values = _pressures(dataset[level_dim])
+    if not variable.upper:
+        count = field.sizes[level_dim]
+        if count > 1:
+            return Left(name, f"{variable.name} has no levels, the file has {count}")
+        return [_made(channel(variable), name, level_dim, 0, said)]
+    values = pressure_levels(dataset[level_dim], units.get("level", ""))
     if isinstance(values, str):
         return Left(name, values)
-    if not variable.upper:
-        if len(values) > 1:
-            return Left(name, f"{variable.name} has no levels, the file has {len(values)}")
-        return [_made(channel(variable), name, level_dim, 0, said)]
     return [
-        _made(channel(variable, value), name, level_dim, i, said) for i, value in enumerate(values)
+        _made(channel(variable, float(value)), name, level_dim, i, said)
+        for i, value in enumerate(values)
     ]
 
 
@@ -218,6 +223,10 @@ def _identify(
         near = _near_ground(variable, field)
         alias = (near or variable), None
     variable, level = alias
+    if level is not None and level_dim is None and _height(field) == level:
+        # A number in the name that is a height above the ground: t2 of some models, u50 of others.
+        near = _near_ground(variable, field)
+        return (near, None) if near else f"{level:g} m above the ground, not at {level:g} hPa"
     if not variable.upper or level is not None or level_dim is not None:
         return variable, level
     stated = _stated_level(field)
@@ -231,44 +240,36 @@ def _identify(
 
 def _stated_level(field: xr.DataArray) -> float | None:
     """Pressure level in hPa a variable's coordinates or attributes tell."""
-    if "level" in field.coords and not field["level"].ndim:
-        values = _pressures(field["level"])
-        return values[0] if not isinstance(values, str) else None
-    if "level" in field.attrs:
-        text = str(field.attrs["level"])
-        found = _LEVEL.search(text) or re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*", text)
-        return float(found[1]) if found else None
-    found = _LEVEL.search(str(field.attrs.get("long_name", "")))
-    return float(found[1]) if found else None
+    texts = [str(field.attrs.get(key, "")) for key in ("level", "long_name")]
+    for text in texts:
+        found, pascal = _LEVEL.search(text), _PASCAL.search(text)
+        if found or pascal:
+            return float(found[1]) if found else float(pascal[1]) / 100.0  # type: ignore[index]
+    bare = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*", texts[0])
+    if bare is None:
+        return None
+    level = float(bare[1])
+    return level / 100.0 if level > 2000.0 else level
 
 
 def _near_ground(variable: Variable, field: xr.DataArray) -> Variable | None:
     """The quantity 2 m or 10 m above the ground, where name or coordinates say so."""
-    found = _HEIGHT.search(str(field.attrs.get("long_name", "")))
-    height = float(found[1]) if found else None
-    for name in ("height", "heightAboveGround"):
-        if name in field.coords and not field[name].ndim:
-            height = float(field[name].values)
-    table = {("t", 2.0): "tas", ("u", 10.0): "u10", ("v", 10.0): "v10",
-             ("u", 100.0): "u100m", ("v", 100.0): "v100m"}  # fmt: skip
-    kind = {"tas": "t", "u10": "u", "v10": "v"}.get(variable.name, variable.name)
+    height = _height(field)
+    table = {("t", 2.0): "tas", ("u", 10.0): "u10", ("v", 10.0): "v10", ("q", 2.0): "q2m",
+             ("r", 2.0): "r2m", ("u", 100.0): "u100m", ("v", 100.0): "v100m"}  # fmt: skip
+    upper = {"tas": "t", "u10": "u", "v10": "v", "q2m": "q", "r2m": "r"}
+    kind = upper.get(variable.name, variable.name)
     name = table.get((kind, height)) if height is not None else None
     return VARIABLES[name] if name else None
 
 
-def _pressures(level: Any) -> list[float] | str:
-    """Levels in hPa, or why they are none."""
-    values = np.atleast_1d(np.asarray(level.values))
-    if not np.issubdtype(values.dtype, np.number):
-        return "its levels are not numbers"
-    units = normal_units(str(level.attrs.get("units", "")))
-    if units == "Pa" or (units == "1" and values.max() > 2000):
-        return [float(v) / 100.0 for v in values]
-    if units in ("hPa", "1"):
-        if units == "1" and (values.min() < 1 or not np.allclose(values, np.round(values))):
-            return "its levels have no units; give them hPa"
-        return [float(v) for v in values]
-    return f"its levels are in {level.attrs.get('units')}, not pressure"
+def _height(field: xr.DataArray) -> float | None:
+    """Height above the ground in m that coordinates or the long name tell."""
+    for name in ("height", "heightAboveGround"):
+        if name in field.coords and not field[name].ndim:
+            return float(field[name].values)
+    found = _HEIGHT.search(str(field.attrs.get("long_name", "")))
+    return float(found[1]) if found else None
 
 
 def _renamed(name: str) -> tuple[Variable, float | None] | None:

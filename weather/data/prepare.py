@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -29,12 +29,14 @@ class PrepareReport:
         plan: What the store holds.
         store: The store, or None after a dry run.
         resumed: Times an earlier, unfinished run had written.
+        faults: What a run would stop at, found by a dry run.
     """
 
     reader: Reader
     plan: Plan
     store: Store | None = None
     resumed: int = 0
+    faults: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for ``--json``."""
@@ -52,6 +54,8 @@ class PrepareReport:
             "step_months": plan.step.months,
             "notes": list(selection.notes),
         }
+        if self.faults:
+            found["faults"] = list(self.faults)
         if self.store is not None:
             statistics = self.store.statistics
             found |= {
@@ -82,7 +86,7 @@ def prepare_forecast(
         settings: What to take and how.
         training: Times the statistics are taken over; all by default.
         overwrite: Replace a store that is there.
-        dry_run: Stop before anything is written; faults of units are then left to the table.
+        dry_run: Stop before anything is written; faults are then listed in the report.
         tell: Progress.
 
     Raises:
@@ -95,15 +99,12 @@ def prepare_forecast(
         raise InputError(f"{out}: is also a file to read; choose another name")
     if out.suffix in (".nc", ".nc4", ".h5", ".grib"):
         raise InputError(f"{out}: a store is a Zarr folder; name it {out.with_suffix('.zarr')}")
-    reader = open_reader(paths, chosen, probe=not dry_run)
-    plan = plan_of(paths, reader, training or Period())
     if dry_run:
-        return PrepareReport(reader, plan)
+        return _rehearse(paths, chosen, training or Period())
+    reader = open_reader(paths, chosen)
+    plan = plan_of(paths, reader, training or Period())
     if not plan.training.mask(plan.times).any():
-        raise InputError(
-            f"--train-period {plan.training}: the store holds {label(plan.times[0])} to "
-            f"{label(plan.times[-1])}"
-        )
+        raise InputError(_outside(plan))
     writer = StoreWriter(out, plan, overwrite)
     resumed, total = writer.done, len(plan.times)
     tell(resumed, total)
@@ -112,6 +113,50 @@ def prepare_forecast(
         writer.write(fields, filled)
         tell(writer.done, total)
     return PrepareReport(reader, plan, writer.finish(), resumed)
+
+
+def _rehearse(
+    paths: Sequence[str | Path], settings: ReaderSettings, training: Period
+) -> PrepareReport:
+    """Go as far as the files allow, past faults of choice, times and values.
+
+    Raises:
+        InputError: The files cannot be opened, or hold no field.
+    """
+    faults: list[str] = []
+    lenient = (
+        {"gaps": "keep", "duplicates": "first"},
+        {"step_hours": 0.0, "aggregate": {}},
+        {"period": None},
+        {"grid": ""},
+        {"variables": (), "levels": (), "nan": {}},
+    )
+    chosen, reader = settings, None
+    for changes in ({}, *lenient):
+        chosen = replace(chosen, **changes)
+        try:
+            reader = open_reader(paths, chosen, probe=False)
+            break
+        except InputError as error:
+            if str(error) not in faults:
+                faults.append(str(error))
+    if reader is None:
+        raise InputError(faults[0])
+    plan = plan_of(paths, reader, training)
+    if not plan.training.mask(plan.times).any():
+        faults.append(_outside(plan))
+    try:
+        reader.probe()
+    except InputError as error:
+        faults.append(str(error))
+    return PrepareReport(reader, plan, faults=tuple(faults))
+
+
+def _outside(plan: Plan) -> str:
+    return (
+        f"--train-period {plan.training}: the store holds {label(plan.times[0])} to "
+        f"{label(plan.times[-1])}"
+    )
 
 
 def plan_of(paths: Sequence[str | Path], reader: Reader, training: Period) -> Plan:
@@ -127,4 +172,5 @@ def plan_of(paths: Sequence[str | Path], reader: Reader, training: Period) -> Pl
         "" if reader.regrid.identity else reader.regrid.method,
         training,
         policy,
+        0.0 if reader.selection.windows is None else reader.selection.windows.hours,
     )

@@ -10,20 +10,16 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from sciddiff.errors import InputError
-from weather.data.checks import (
-    NanPolicy,
-    TimeSelection,
-    check_units,
-    choose_times,
-    mask_fills,
-    parse_nan,
-)
+from sciddiff.errors import InputError, reading
+from weather.data.aggregate import METHODS, check_thinning, method_of, reduce
+from weather.data.checks import NanPolicy, TimeSelection, choose_times, mask_fills, parse_nan
+from weather.data.integrity import MISSING_CHUNKS
 from weather.data.matching import Match, Matching, match
 from weather.data.opening import open_files
+from weather.data.plausible import check_units, check_values
 from weather.data.rectangles import AnyGrid, Rectangle, grid_of
 from weather.data.regrid import Method, Regridder
-from weather.data.times import Period
+from weather.data.times import Period, label
 from weather.sphere.grids import Grid
 
 if TYPE_CHECKING:
@@ -46,11 +42,14 @@ class ReaderSettings:
         method: ``conservative`` or ``bilinear``.
         period: Times to take.
         step_hours: Keep a field every so many hours; 0 keeps all.
+        aggregate: Channels that are a ``sum``, ``mean``, ``min`` or ``max`` over the step.
         gaps: ``refuse`` or ``keep``.
         duplicates: ``refuse``, ``first`` or ``last``.
         nan: Rules for missing values by channel, such as ``{"sst": "fill"}``.
         rename: What a variable of the files is, where its name does not tell.
-        units: What units a variable is in, where its attribute is absent or wrong.
+        units: What units a variable is in, where its attribute is absent or wrong; those of the
+            levels go by the name ``level``.
+        missing: A value that stands for missing ones, by variable, where the files do not say.
         member: Label of the ensemble member to take.
         any_values: Do not judge units by the values.
     """
@@ -61,12 +60,14 @@ class ReaderSettings:
     method: Method = "conservative"
     period: Period | None = None
     step_hours: float = 0.0
+    aggregate: Mapping[str, str] = field(default_factory=dict)
     gaps: str = "refuse"
     duplicates: str = "refuse"
     nan: Mapping[str, str] = field(default_factory=dict)
     rename: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, str] = field(default_factory=dict)
-    member: int | None = None
+    missing: Mapping[str, float] = field(default_factory=dict)
+    member: str | int | None = None
     any_values: bool = False
 
 
@@ -81,6 +82,9 @@ class Reader:
         selection: Which times are read.
         regrid: From the grid of the files to the one wanted.
         policy: What to do about missing values.
+        aggregate: How channels are aggregated, by channel or variable.
+        missing: Values that stand for missing ones, by variable of the files.
+        any_values: Do not judge values.
     """
 
     dataset: xr.Dataset
@@ -88,6 +92,9 @@ class Reader:
     selection: TimeSelection
     regrid: Regridder
     policy: NanPolicy
+    aggregate: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, float] = field(default_factory=dict)
+    any_values: bool = False
 
     @property
     def grid(self) -> AnyGrid:
@@ -106,31 +113,32 @@ class Reader:
         matches, shape = self.matching.matches, self.grid.shape
         fields = np.empty((stop - start, len(matches), *shape), dtype=np.float32)
         filled = np.zeros(fields.shape, dtype=bool)
-        for source, places in self._by_source().items():
-            for a, b in self._pieces(start, stop, len(places)):
-                values = self._values(source, [matches[k] for k in places], a, b)
+        for (source, method), places in self._together().items():
+            members = [matches[k] for k in places]
+            for a, b in self._pieces(start, stop, len(members), method):
+                values = self._values(source, members, method, a, b)
                 for layer, k in enumerate(places):
                     out = self._channel(matches[k], values[:, layer], a, b)
                     fields[a - start : b - start, k], filled[a - start : b - start, k] = out
         return fields, filled
 
-    def probe(self, any_values: bool = False) -> None:
+    def probe(self) -> None:
         """Judge units by a first look, and find missing values at the ends and the middle.
 
         Raises:
             InputError: Units or values are not what they should be.
         """
         matches, last = self.matching.matches, len(self.selection.times) - 1
-        for source, places in self._by_source().items():
+        for (source, _), places in self._together().items():
             members = [matches[k] for k in places]
-            raw = self._values(source, members, 0, 1, convert=False)[0]
+            raw = self._raw(source, members, self.selection.index[:1])[0]
             w = self.regrid.source.weights[:, None]
             for layer, m in zip(raw, members, strict=True):
                 valid = np.where(np.isnan(layer), 0.0, w)
                 mean = float((np.nan_to_num(layer) * valid).sum() / max(valid.sum(), 1e-30))
                 if not valid.any():
                     mean = float("nan")
-                if m.conversion is None or not any_values:
+                if m.conversion is None or not self.any_values:
                     check_units(m, mean)
         for place in sorted({0, last // 2, last}):
             self.block(place, place + 1)
@@ -150,35 +158,62 @@ class Reader:
         return self.policy.apply(m.channel, out, grid.weights, times, grid.lat, grid.lon)
 
     def _values(
-        self, source: str, members: Sequence[Match], a: int, b: int, convert: bool = True
+        self, source: str, members: Sequence[Match], method: str, a: int, b: int
     ) -> NDArray[Any]:
-        """Values of one variable at the levels of some channels `[n, L, h, w]`."""
+        """Values of one variable for some channels, judged and aggregated `[n, L, h, w]`."""
+        windows = self.selection.windows
         index = self.selection.index[a:b]
+        if windows is not None and method:
+            index = windows.index[a:b].ravel()
+        raw = self._raw(source, members, index)
+        layers = [(m.conversion or _never(m))(raw[:, k]) for k, m in enumerate(members)]
+        grid = self.regrid.source
+        if not self.any_values:
+            times = self.dataset["time"].values[index]
+            for m, layer in zip(members, layers, strict=True):
+                check_values(m, layer, grid.weights, times, grid.lat, grid.lon)
+        values = np.stack(layers, 1)
+        if method:
+            values = reduce(values.reshape(b - a, -1, *values.shape[1:]), method)
+        return values
+
+    def _raw(
+        self, source: str, members: Sequence[Match], index: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        """Values of one variable as in the files, NaN where missing `[n, L, h, w]`."""
         steps = np.diff(index)
         chosen: Any = slice(index[0], index[-1] + 1) if (steps == 1).all() else index
         field = self.dataset[source].isel(time=chosen)
         level = members[0].level_dim
-        if level is None:
-            values = field.transpose("time", "lat", "lon").values[:, None]
-        else:
-            field = field.isel({level: [m.level for m in members]})
-            values = field.transpose("time", level, "lat", "lon").values
-        values = mask_fills(values)
-        if not convert:
-            return values
-        layers = [(m.conversion or _never(m))(values[:, k]) for k, m in enumerate(members)]
-        return np.stack(layers, 1)
+        first = label(self.selection.times[0])
+        with reading(f"{self._name}: {source}", remedy=f"is the file whole after {first}?"):
+            if level is None:
+                values = field.transpose("time", "lat", "lon").values[:, None]
+            else:
+                field = field.isel({level: [m.level for m in members]})
+                values = field.transpose("time", level, "lat", "lon").values
+        valid = self.dataset[source].attrs.get("valid_range")
+        return mask_fills(values, valid, self.missing.get(source))
 
-    def _by_source(self) -> dict[str, list[int]]:
-        """Channels of each variable of the files: its levels are read together."""
-        groups: dict[str, list[int]] = {}
+    @property
+    def _name(self) -> str:
+        """Of the files, for messages."""
+        return str(self.dataset.encoding.get("source", "FILES"))
+
+    def _together(self) -> dict[tuple[str, str], list[int]]:
+        """Channels by variable of the files and aggregation: their levels are read together."""
+        groups: dict[tuple[str, str], list[int]] = {}
         for k, m in enumerate(self.matching.matches):
-            groups.setdefault(m.source, []).append(k)
+            method = method_of(m.channel, self.aggregate) if self.selection.windows else ""
+            groups.setdefault((m.source, method), []).append(k)
         return groups
 
-    def _pieces(self, start: int, stop: int, levels: int) -> list[tuple[int, int]]:
+    def _pieces(self, start: int, stop: int, levels: int, method: str) -> list[tuple[int, int]]:
         """Ranges of times whose source fields fit in a block of memory."""
         one = levels * self.regrid.source.height * self.regrid.source.width * 8
+        windows = self.selection.windows
+        if windows is not None and method:
+            one *= windows.index.shape[1]
         n = max(1, _BLOCK_BYTES // one)
         return [(a, min(a + n, stop)) for a in range(start, stop, n)]
 
@@ -192,28 +227,83 @@ def open_reader(
         InputError: Anything wrong with files or settings, in one line.
         MissingExtra: A package for the format is absent.
     """
-    dataset = open_files(paths, settings.member, settings.variables)
-    matching = _without_dropped(_match(dataset, settings), settings)
+    dataset = open_files(
+        paths, settings.member, settings.variables, settings.units.get("level", "")
+    )
+    dataset.encoding.setdefault("source", str(paths[0]) if len(paths) == 1 else "FILES")
+    matching = _aggregated(_without_dropped(_match(dataset, settings), settings), settings)
+    selection = _select(dataset, settings)
+    stated = {str(n): str(v.attrs.get("cell_methods", "")) for n, v in dataset.data_vars.items()}
+    if settings.step_hours:
+        check_thinning(
+            matching.matches, settings.aggregate, stated, selection.own_hours, settings.step_hours
+        )
+    selection = _note_missing_chunks(dataset, matching, selection)
+    source = grid_of(dataset["lat"].values, dataset["lon"].values)
+    target = Grid.parse(settings.grid) if settings.grid else source
+    _check_target(source, target)
+    regrid = Regridder(source, target, settings.method)
+    rules = [f"{name}={rule}" for name, rule in settings.nan.items()]
+    reader = Reader(
+        dataset, matching, selection, regrid, parse_nan(rules), settings.aggregate,
+        settings.missing, settings.any_values,
+    )  # fmt: skip
+    if probe:
+        reader.probe()
+    return reader
+
+
+def _select(dataset: xr.Dataset, settings: ReaderSettings) -> TimeSelection:
+    """Times to read, with a note on those that not all variables have."""
     selection = choose_times(
         dataset["time"].values,
         settings.period,
         settings.step_hours,
         settings.gaps,
         settings.duplicates,
+        periods=bool(settings.aggregate),
     )
     left_out = dataset.attrs.get("times_left_out", 0)
     if left_out:
         note = f"{left_out} times that not all files hold were left out"
         selection = replace(selection, notes=(*selection.notes, note))
-    source = grid_of(dataset["lat"].values, dataset["lon"].values)
-    target = Grid.parse(settings.grid) if settings.grid else source
-    _check_target(source, target)
-    regrid = Regridder(source, target, settings.method)
-    rules = [f"{name}={rule}" for name, rule in settings.nan.items()]
-    reader = Reader(dataset, matching, selection, regrid, parse_nan(rules))
-    if probe:
-        reader.probe(settings.any_values)
-    return reader
+    return selection
+
+
+def _note_missing_chunks(
+    dataset: xr.Dataset, matching: Matching, selection: TimeSelection
+) -> TimeSelection:
+    """Refuse a store that lacks chunks, unless a chunk of zeros may be weather: no rain."""
+    for m in matching.matches:
+        lacking = dataset[m.source].attrs.get(MISSING_CHUNKS)
+        if lacking is None:
+            continue
+        if not m.channel.positive:
+            raise InputError(
+                f"{m.source}: the store lacks {lacking}; copy it again, or declare the value as "
+                f"missing with --missing {m.source}=0"
+            )
+        note = f"{m.source}: the store lacks {lacking}"
+        selection = replace(selection, notes=(*dict.fromkeys((*selection.notes, note)),))
+    return selection
+
+
+def _aggregated(matching: Matching, settings: ReaderSettings) -> Matching:
+    """Say in the channels how they are aggregated."""
+    names = {m.channel.name for m in matching.matches} | {"all"}
+    names |= {m.channel.variable for m in matching.matches}
+    for name in settings.aggregate:
+        if name not in names:
+            raise InputError(
+                f"--aggregate {name}: not among the channels "
+                f"({', '.join(m.channel.name for m in matching.matches)})"
+            )
+    matches = []
+    for m in matching.matches:
+        method = method_of(m.channel, settings.aggregate)
+        cell = METHODS[method] if method else m.channel.cell_methods
+        matches.append(replace(m, channel=replace(m.channel, cell_methods=cell)))
+    return replace(matching, matches=tuple(matches))
 
 
 def read_fields(

@@ -47,8 +47,10 @@ class Rectangle:
             raise InputError("grid: latitudes or longitudes are not ascending; sort them")
         step = np.diff(self.lon).mean() if len(self.lon) > 1 else 360.0
         self.wraps = bool(abs(self.lon[-1] + step - self.lon[0] - 360.0) < 0.1 * step)
-        rows = np.diff(self.lat).max() if len(self.lat) > 1 else 180.0
-        self.reaches = bool(90.0 + min(self.lat[0], -self.lat[-1]) <= 1.01 * rows)
+        # One hemisphere must not pass as the globe: each end is judged by the rows next to it.
+        ends = np.diff(self.lat)[[0, -1]] if len(self.lat) > 1 else np.asarray([180.0, 180.0])
+        short = np.asarray([90.0 + self.lat[0], 90.0 - self.lat[-1]])
+        self.reaches = bool((short <= 1.01 * ends).all())
 
     def __str__(self) -> str:
         extent = "global" if self.is_global else self.kind

@@ -16,12 +16,18 @@ attributes                                           ``long_name``, ``level``, `
 ``tendency_std``
 ``moments``           float64 [time, channel, 4]     see `weather.data.statistics`
 ``digest``            uint8 [time, 32]               SHA-256 of every time's field
+``time_bnds``         float64 [time, 2]              the period that channels with ``cell_methods``
+                                                     are a sum or a mean over
 ``observed``          uint8 [channel, lat, lon]      0 where a value was ever filled
 ===================== ============================== ===========================================
 
 Chunks are written in order, the digest last, so that a killed writer leaves a prefix from which
 the next one goes on. Files are replaced atomically; a store is complete when its attribute
 ``status`` says so.
+
+A chunk that is lost reads as numbers like any others. So every field is compared with its digest
+when it is first read, the digests with the fingerprint, and the small arrays with the attribute
+``sums``.
 """
 
 from __future__ import annotations
@@ -36,8 +42,9 @@ from typing import TYPE_CHECKING, Any, cast, final
 import numpy as np
 from numpy.typing import NDArray
 
-from sciddiff.errors import InputError, MissingExtra
+from sciddiff.errors import InputError, MissingExtra, reading
 from weather.data.channels import Channel
+from weather.data.digests import array_sum, field_digest, fingerprint_of
 from weather.data.rectangles import AnyGrid, Rectangle
 from weather.data.statistics import Statistics, combine
 from weather.data.times import Period, Step, TimeAxis, as_times, label
@@ -59,6 +66,8 @@ __all__ = [
 
 FORMAT = "sciddiff-fields-1"
 """Value of the attribute ``format``."""
+
+_REMEDY = "copy it again, or make it anew with sciddiff prepare forecast"
 
 
 @final
@@ -86,6 +95,7 @@ class Store:
                 "or with --overwrite to begin anew"
             )
         self.attributes: Mapping[str, Any] = attributes
+        self._sound = np.zeros(0, dtype=bool)
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}: {len(self)} times, {self.names}, {self.grid})"
@@ -95,12 +105,51 @@ class Store:
 
     def __getstate__(self) -> dict[str, Any]:
         """A reader of another process opens the files itself."""
-        return {"path": self.path, "attributes": self.attributes}
+        return {"path": self.path, "attributes": self.attributes, "_sound": np.zeros(0, bool)}
 
     @cached_property
     def group(self) -> zarr.Group:
         """The Zarr group."""
-        return open_group(self.path)
+        with reading(self.path, "a prepared store", _REMEDY):
+            return open_group(self.path)
+
+    def array(self, name: str) -> NDArray[Any]:
+        """All of an array other than the fields, compared with its sum.
+
+        Raises:
+            InputError: It cannot be read, or is not what was written.
+        """
+        with reading(f"{self.path}/{name}", remedy=_REMEDY):
+            values = read_array(self.group, name)
+        wanted = self.attributes.get("sums", {}).get(name)
+        if wanted is not None and array_sum(values) != wanted:
+            raise InputError(f"{self.path}: array {name} is damaged; {_REMEDY}")
+        return values
+
+    @cached_property
+    def _digests(self) -> NDArray[np.uint8]:
+        """SHA-256 of every field `[T, 32]`, compared with the fingerprint."""
+        digests = self.array("digest")
+        if fingerprint_of(self.channels, self.grid, self.axis, digests) != self.fingerprint:
+            raise InputError(
+                f"{self.path}: digests, times or channels are not those of its fingerprint; "
+                f"{_REMEDY}"
+            )
+        return digests
+
+    def _check(self, start: int, fields: NDArray[np.float32]) -> None:
+        """Compare fields with their digests, each once for every store that is opened."""
+        if not len(self._sound):
+            self._sound = np.zeros(len(self), dtype=bool)
+        for i, field in enumerate(fields, start=start):
+            if self._sound[i]:
+                continue
+            if not np.array_equal(field_digest(field), self._digests[i]):
+                raise InputError(
+                    f"{self.path}: the fields of {label(self.times[i])} are damaged or missing; "
+                    f"{_REMEDY}"
+                )
+            self._sound[i] = True
 
     @cached_property
     def channels(self) -> tuple[Channel, ...]:
@@ -118,14 +167,15 @@ class Store:
         text = str(self.attributes["grid"])
         if not text.startswith(Rectangle.kind):
             return Grid.parse(text)
-        return Rectangle(read_array(self.group, "lat"), read_array(self.group, "lon"))
+        return Rectangle(self.array("lat"), self.array("lon"))
 
     @cached_property
     def axis(self) -> TimeAxis:
         """Times as hours."""
-        array = self.group["time"]
+        with reading(self.path, "a prepared store", _REMEDY):
+            array = self.group["time"]
         return TimeAxis(
-            read_array(self.group, "time"), str(array.attrs["units"]), str(array.attrs["calendar"])
+            self.array("time"), str(array.attrs["units"]), str(array.attrs["calendar"])
         )
 
     @cached_property
@@ -162,7 +212,7 @@ class Store:
     def statistics(self) -> Statistics:
         """Over the training period the store was prepared with (all times by default)."""
         return Statistics(
-            self.names, *(read_array(self.group, n) for n in ("mean", "std", "tendency_std"))
+            self.names, *(self.array(name) for name in ("mean", "std", "tendency_std"))
         )
 
     def statistics_over(self, period: Period) -> Statistics:
@@ -173,14 +223,12 @@ class Store:
         """
         use = np.zeros(len(self), dtype=bool)
         use[slice(*self.range_of(period))] = True
-        return combine(self.names, read_array(self.group, "moments"), use, followers(self))
+        return combine(self.names, self.array("moments"), use, followers(self))
 
     @cached_property
     def observed(self) -> NDArray[np.bool_] | None:
         """Where no value was ever filled `[C, H, W]`; None if nothing was."""
-        return (
-            read_array(self.group, "observed").astype(bool) if "observed" in self.group else None
-        )
+        return self.array("observed").astype(bool) if "observed" in self.group else None
 
     @property
     def nbytes(self) -> int:
@@ -196,11 +244,14 @@ class Store:
         """Fields of times [start, stop) in physical units `[T, C, H, W]`.
 
         Raises:
-            InputError: Outside the store.
+            InputError: Outside the store, or the fields are damaged.
         """
         if not 0 <= start < stop <= len(self):
             raise InputError(f"{self.path}: holds times 0 to {len(self)}, not {start} to {stop}")
-        return np.asarray(self._fields[start:stop], dtype=np.float32)
+        with reading(f"{self.path}/fields", remedy=_REMEDY):
+            fields = np.asarray(self._fields[start:stop], dtype=np.float32)
+        self._check(start, fields)
+        return fields
 
     def nearest(self, time: Any) -> int:
         """Index of the time nearest to a date.
@@ -251,7 +302,8 @@ class Store:
 
     @cached_property
     def _fields(self) -> Any:
-        return self.group["fields"]
+        with reading(self.path, "a prepared store", _REMEDY):
+            return self.group["fields"]
 
     def _hours(self, text: str) -> float:
         padded = text.replace(" ", "T")

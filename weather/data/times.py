@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final, final
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
     "find_step",
     "label",
     "labels",
+    "snap",
 ]
 
 EVERYDAY: Final = ("standard", "gregorian", "proleptic_gregorian")
@@ -32,10 +34,20 @@ _CUMULATIVE: Final = np.asarray([0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 30
 
 
 def as_times(values: Any) -> NDArray[Any]:
-    """Dates as `datetime64[s]` or, in another calendar, as an array of `cftime` dates `[T]`."""
+    """Dates as `datetime64[s]` or, in another calendar, as an array of `cftime` dates `[T]`.
+
+    Rounded to the nearest second: days counted as fractions are seldom whole seconds exactly.
+
+    >>> as_times(np.datetime64("2001-01-01T05:59:59.999"))
+    array(['2001-01-01T06:00:00'], dtype='datetime64[s]')
+    """
     array = np.atleast_1d(np.asarray(values))
     if np.issubdtype(array.dtype, np.datetime64):
+        if np.datetime_data(array.dtype)[0] in ("ms", "us", "ns"):
+            array = array + np.timedelta64(500, "ms")
         return array.astype("datetime64[s]")
+    if len(array) and hasattr(array[0], "calendar"):
+        array = _whole_seconds(array)
     if len(array) and getattr(array[0], "calendar", "") in EVERYDAY:
         return np.asarray([np.datetime64(label(t), "s") for t in array])
     if len(array) and not hasattr(array[0], "calendar"):
@@ -44,6 +56,42 @@ def as_times(values: Any) -> NDArray[Any]:
             "'hours since 2000-01-01'"
         )
     return array
+
+
+def _whole_seconds(dates: NDArray[Any]) -> NDArray[Any]:
+    """`cftime` dates at the nearest second `[T]`."""
+    if not any(date.microsecond for date in dates):
+        return dates
+    rounded = np.empty(len(dates), dtype=object)
+    for i, date in enumerate(dates):
+        up = timedelta(seconds=1) if date.microsecond >= 500_000 else timedelta()
+        rounded[i] = date - timedelta(microseconds=date.microsecond) + up
+    return rounded
+
+
+def snap(times: NDArray[Any], tolerance: float) -> NDArray[Any]:
+    """Move times that are known to `tolerance` seconds only to the hours or minutes they mean.
+
+    Days since 1900 in single precision are known to 5 minutes: hourly fields then seem to come at
+    irregular times. Times stay as they are where no whole hour, nor whole minute, is near all of
+    them.
+
+    Args:
+        times: As `as_times` gives them `[T]`.
+        tolerance: Their uncertainty, s.
+    """
+    axis = TimeAxis.encode(times)
+    hour, minute, second = (int(part) for part in labels(times[:1])[0][11:].split(":"))
+    seconds = axis.hours * 3600.0 + 3600.0 * hour + 60.0 * minute + second
+    for unit in (3600.0, 60.0):
+        shift = np.round(seconds / unit) * unit - seconds
+        if tolerance < unit / 2 and np.abs(shift).max() <= tolerance:
+            if times.dtype.kind == "M":
+                return times + np.round(shift).astype(np.int64).astype("timedelta64[s]")
+            moved = np.empty(len(times), dtype=object)
+            moved[:] = [t + timedelta(seconds=round(s)) for t, s in zip(times, shift, strict=True)]
+            return moved
+    return times
 
 
 def calendar_of(times: NDArray[Any]) -> str:

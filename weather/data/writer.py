@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sciddiff.errors import InputError
 from weather.data.channels import Channel
+from weather.data.digests import SUMMED, array_sum, field_digest, fingerprint_of
 from weather.data.rectangles import AnyGrid
 from weather.data.statistics import MOMENTS, combine, moments
 from weather.data.store import (
@@ -50,6 +51,8 @@ class Plan:
         method: How fields were regridded, or empty.
         training: Times the statistics are taken over.
         nan_policy: What was done about missing values, by channel.
+        period_hours: Length of the periods that end at the times, where a channel is a sum or a
+            mean over them; else 0.
     """
 
     channels: tuple[Channel, ...]
@@ -60,6 +63,7 @@ class Plan:
     method: str = ""
     training: Period = field(default_factory=Period)
     nan_policy: Mapping[str, str] = field(default_factory=dict)
+    period_hours: float = 0.0
 
     @property
     def chunk(self) -> int:
@@ -130,7 +134,7 @@ class StoreWriter:
         if filled is not None and filled.any():
             self._mark(filled)
         table = moments(fields, self._last, self.plan.grid.weights)
-        digests = np.stack([_hash(x) for x in fields])
+        digests = np.stack([field_digest(x) for x in fields])
         # The digest last: a time that has one has everything else.
         for name, values in zip(_BY_TIME, (fields, table, digests), strict=True):
             self._arrays[name][start:stop] = values
@@ -151,7 +155,10 @@ class StoreWriter:
         attributes.pop("key")
         attributes.update(
             status="complete",
-            fingerprint=_fingerprint(plan, read_array(group, "digest")),
+            fingerprint=fingerprint_of(
+                plan.channels, plan.grid, TimeAxis.encode(plan.times), read_array(group, "digest")
+            ),
+            sums={n: array_sum(read_array(group, n)) for n in SUMMED if n in group},
             nan_policy=dict(plan.nan_policy),
             training_period=str(plan.training),
         )
@@ -228,13 +235,17 @@ def _coordinates(group: zarr.Group, plan: Plan) -> None:
     time.attrs.update(
         {"units": axis.units, "calendar": axis.calendar, "standard_name": "time", "axis": "T"}
     )
+    if plan.period_hours:
+        bounds = np.stack([axis.hours - plan.period_hours, axis.hours], 1)
+        _put(group, "time_bnds", bounds, ("time", "bnds"))
+        time.attrs["bounds"] = "time_bnds"
     lat = _put(group, "lat", plan.grid.lat, ("lat",))
     lat.attrs.update({"units": "degrees_north", "standard_name": "latitude", "axis": "Y"})
     lon = _put(group, "lon", plan.grid.lon, ("lon",))
     lon.attrs.update({"units": "degrees_east", "standard_name": "longitude", "axis": "X"})
     channels, dims = plan.channels, ("channel",)
     _put(group, "channel", np.asarray([c.name for c in channels]), dims)
-    for name in ("units", "standard_name", "long_name"):
+    for name in ("units", "standard_name", "long_name", "cell_methods"):
         # At least one character: an array of empty strings has no width.
         text = np.asarray([getattr(c, name) or " " for c in channels])
         _put(group, name, text, dims)
@@ -267,18 +278,6 @@ def _consolidate(path: Path) -> None:
     import zarr
 
     zarr.consolidate_metadata(str(path), zarr_format=2)
-
-
-def _fingerprint(plan: Plan, digests: NDArray[np.uint8]) -> str:
-    axis = TimeAxis.encode(plan.times)
-    names = [[c.name, c.units] for c in plan.channels]
-    head = [names, str(plan.grid), axis.units, axis.calendar, axis.hours.tolist()]
-    return hashlib.sha256(json.dumps(head).encode() + digests.tobytes()).hexdigest()
-
-
-def _hash(fields: NDArray[np.float32]) -> NDArray[np.uint8]:
-    data = np.ascontiguousarray(fields, dtype="<f4").tobytes()
-    return np.frombuffer(hashlib.sha256(data).digest(), dtype=np.uint8)
 
 
 def _digest(value: Any) -> str:

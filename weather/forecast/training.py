@@ -20,7 +20,7 @@ from weather.data.forcings import Forcings
 from weather.data.samples import Samples, Windows
 from weather.data.seasons import fit_seasons
 from weather.data.statistics import Statistics
-from weather.data.store import Store, followers, read_array
+from weather.data.store import Store, followers
 from weather.data.times import Period, day_of_year, label
 from weather.forecast.advance import FIELDS, LATER, SCALE
 from weather.forecast.spec import ForecastSpec
@@ -146,7 +146,7 @@ class ForecastData:
         """Seasons of the area means over the training period; none if it is short of a year."""
         store = self.store
         used = len(store) - self._held_out
-        means = read_array(store.group, "moments")[:used, store.select(names), 0]
+        means = store.array("moments")[:used, store.select(names), 0]
         found = fit_seasons(means, day_of_year(store.times[:used]), followers(store)[:used])
         return () if found is None else tuple(tuple(row) for row in found.tolist())
 

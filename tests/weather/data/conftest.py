@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from weather.data.channels import parse_channel
-from weather.data.checks import standard_height
+from weather.data.plausible import standard_height
 from weather.data.store import Store
 from weather.data.times import find_step
 from weather.data.writer import Plan, StoreWriter

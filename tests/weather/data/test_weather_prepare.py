@@ -34,12 +34,15 @@ def era(make_dataset, tmp_path: Path):
 
 def test_from_file_to_store(era, capsys: pytest.CaptureFixture):
     ds, path, out = era
-    words = ("--grid", "gaussian-8x16", "--variables", "z500,tp,t", "--step", "2d", "--json")
+    words = ("--grid", "gaussian-8x16", "--variables", "z500,tas,t", "--step", "2d", "--json")
+    ds["t2m"] = ds.t.isel(level=1, drop=True)
+    ds.to_netcdf(path.with_name("b.nc"))
+    path = path.with_name("b.nc")
     assert _run(path, "-o", out, *words) == 0
     printed = json.loads(capsys.readouterr().out)
     store = Store(out)
     assert printed["fingerprint"] == store.fingerprint
-    assert store.names == ("z500", "tp", "t500", "t850")
+    assert store.names == ("z500", "tas", "t500", "t850")
     assert store.step_hours == 48 and len(store) == 20
     assert printed["mean"] == store.statistics.mean.tolist()
     assert printed["matching"][0] == {
@@ -73,8 +76,9 @@ def test_dry_run_writes_nothing(era, capsys: pytest.CaptureFixture):
     _, path, out = era
     assert _run(path, "--dry-run") == 0
     assert "nothing written" in capsys.readouterr().out
-    assert _run(path, "--dry-run", "-o", out, "--units", "t=bananas") == 0
-    assert "units unknown" in capsys.readouterr().out
+    assert _run(path, "--dry-run", "-o", out, "--units", "t=bananas") == 2
+    printed = capsys.readouterr()
+    assert "units unknown" in printed.out and "t: units 'bananas' do not become K" in printed.err
     assert not out.exists()
 
 
@@ -151,7 +155,10 @@ BAD = [
     ("", ("--train-period", "1990:1991"), "--train-period 1990/1991: the store holds", None),
     ("", ("--step", "6h"), "a field every 24 h only", None),
     ("", ("--nan", "mslp"), "--nan mslp: write NAME=refuse", None),
-    ("", ("--member", "x"), "argument --member: invalid int value", None),
+    ("", ("--step", "48h"), "say --aggregate tp=sum", ("--step", "48h", "--aggregate", "tp=sum")),
+    ("", ("--aggregate", "tp"), "--aggregate tp: write NAME=METHOD with sum, mean", None),
+    ("", ("--aggregate", "sst=mean"), "--aggregate sst: not among the channels", None),
+    ("", ("--missing", "msl=none"), "--missing msl=none: not a number", None),
     ("", ("--units", "t"), "--units t: not of the form VAR=VALUE", None),
     ("", ("--levels", "low"), "--levels low: not numbers", None),
 ]  # fmt: skip
@@ -207,7 +214,7 @@ TWO = Period("2001", "2002")
 REAL = [
     ("era5_global_1deg_7days_2026", {}, "6 gaps in steps of 7 h"),
     ("era5_global_1deg_7days_2026", {"gaps": "keep", "grid": "gaussian-32x64"}, "gaussian-32x64"),
-    ("era5_eda_10members_3deg_20170101", {}, r"choose one with --member N \(0 to 9\)"),
+    ("era5_eda_10members_3deg_20170101", {}, r"choose one with --member LABEL \(0 to 9\)"),
     ("era5_eda_10members_3deg_20170101", {"member": 3}, "regular-61x120"),
     ("era5_tl31_1959-01-02T00_37levels", {"levels": (500.0,)}, "gaussian-32x64"),
     ("eraint_uvz_jan_jul_1p5deg", {}, "months of a climatology"),
@@ -255,9 +262,9 @@ def test_memory_does_not_grow_with_the_archive(era, monkeypatch: pytest.MonkeyPa
     sizes: list[int] = []
     plain = reading.mask_fills
 
-    def watching(values: np.ndarray) -> np.ndarray:
+    def watching(values: np.ndarray, *more: object) -> np.ndarray:
         sizes.append(len(values))
-        return plain(values)
+        return plain(values, *more)
 
     monkeypatch.setattr(reading, "mask_fills", watching)
     prepare_forecast([path], out)
