@@ -6,12 +6,32 @@ or C is missing is not in the chain, so gaps show in ``residue_numbers`` and in 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from protein.structures import geometry_constants as geo
 from sciddiff.errors import InputError
+
+
+class SideAtom(NamedTuple):
+    """An atom of a side chain.
+
+    Attributes:
+        name: atom name.
+        element: its symbol, upper case.
+        position: x, y, z in Å.
+    """
+
+    name: str
+    element: str
+    position: tuple[float, float, float]
+
+    def moved(self, shift: ArrayLike) -> "SideAtom":
+        """The atom moved by a vector `[3]`, Å."""
+        x, y, z = (float(value) for value in np.add(self.position, shift))
+        return self._replace(position=(x, y, z))
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +47,7 @@ class Backbone:
         mask: residues to use `[L]`, bool; all true from a file.
         built_o: true where O was absent and rebuilt from geometry `[L]`, bool.
         name: where the chain comes from, for messages and tables.
+        side_chains: atoms of each residue's side chain, length L; empty where none were read.
     """
 
     coords: NDArray[np.float32]
@@ -37,6 +58,7 @@ class Backbone:
     mask: NDArray[np.bool_] = field(default=None)  # type: ignore[assignment]
     built_o: NDArray[np.bool_] = field(default=None)  # type: ignore[assignment]
     name: str = ""
+    side_chains: tuple[tuple[SideAtom, ...], ...] = ()
 
     def __post_init__(self) -> None:
         """Check shapes and finiteness, and fill what was left out."""
@@ -63,6 +85,9 @@ class Backbone:
             if len(getattr(self, key)) != length:
                 got = len(getattr(self, key))
                 raise InputError(f"{label}: {key} has {got} entries for {length} residues")
+        if len(self.side_chains) not in (0, length):
+            got = len(self.side_chains)
+            raise InputError(f"{label}: side_chains has {got} entries for {length} residues")
 
     def __len__(self) -> int:
         """Number of residues."""
@@ -130,17 +155,28 @@ class Backbone:
         )
 
     def number_ranges(self, limit: int = 12) -> str:
-        """Residue numbers present, as people write them: ``1-40,45-120``.
+        """Residue numbers present, as people write them: ``1-40,45-52B (with 52A, 52B)``.
 
         Args:
-            limit: ranges to spell out before ``...``.
+            limit: ranges, and insertion codes, to spell out before ``...``.
         """
         if not len(self):
             return ""
+        labels = [
+            f"{n}{c}" for n, c in zip(self.residue_numbers, self.insertion_codes, strict=True)
+        ]
         cuts = np.flatnonzero(~np.isin(np.diff(self.residue_numbers), (0, 1))) + 1
-        parts = np.split(self.residue_numbers, cuts)
-        words = [f"{p[0]}-{p[-1]}" if len(p) > 1 else f"{p[0]}" for p in parts[:limit]]
-        return ",".join(words) + (",..." if len(parts) > limit else "")
+        parts = np.split(np.arange(len(self)), cuts)
+        words = [
+            f"{labels[p[0]]}-{labels[p[-1]]}" if len(p) > 1 else labels[p[0]]
+            for p in parts[:limit]
+        ]
+        inserted = [name for name, code in zip(labels, self.insertion_codes, strict=True) if code]
+        text = ",".join(words) + (",..." if len(parts) > limit else "")
+        if not inserted:
+            return text
+        more = ", ..." if len(inserted) > limit else ""
+        return f"{text} (with {', '.join(inserted[:limit])}{more})"
 
     def select(self, index: slice | Sequence[int] | NDArray[np.integer]) -> "Backbone":
         """Part of the chain, numbering kept.
@@ -157,6 +193,7 @@ class Backbone:
             insertion_codes=tuple(self.insertion_codes[i] for i in chosen),
             mask=self.mask[chosen],
             built_o=self.built_o[chosen],
+            side_chains=tuple(self.side_chains[i] for i in chosen) if self.side_chains else (),
         )
 
 
@@ -170,7 +207,9 @@ class Structure:
         source: path of the file.
         notes: sentences on what was mapped, rebuilt, dropped or ignored.
         counts: the same as numbers (``waters``, ``ligands``, ``nucleic``, ``modified``,
-            ``dropped_residues``, ``built_o``, ``altlocs``, ``models``).
+            ``dropped_residues``, ``built_o``, ``altlocs``, ``models``, ``split_chains``,
+            ``elements_inferred``, ...).
+        others: what the file holds beside the chains, by label: ``{"A301": "a ligand (HEM)"}``.
     """
 
     chains: tuple[Backbone, ...]
@@ -178,6 +217,7 @@ class Structure:
     source: str = ""
     notes: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)
 
     def chain(self, chain_id: str) -> Backbone:
         """The chain of that identifier.
@@ -189,4 +229,10 @@ class Structure:
             if chain.chain_id == chain_id:
                 return chain
         have = ", ".join(chain.chain_id for chain in self.chains)
-        raise InputError(f"{self.source}: no protein chain {chain_id!r}; it has {have}")
+        beside = [
+            what
+            for label, what in self.others.items()
+            if label.startswith(chain_id) and label[len(chain_id) :].lstrip("-")[:1].isdigit()
+        ]
+        holds = f" (chain {chain_id} holds {beside[0]})" if beside else ""
+        raise InputError(f"{self.source}: no protein chain {chain_id!r}{holds}; it has {have}")

@@ -1,17 +1,26 @@
-"""Bytes of a file to Biopython's structure tree, with errors a user can act on."""
+"""Bytes of a file to Biopython's structure tree, with errors a user can act on.
 
-import gzip
-import io
-import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+The atoms are read into an ``AtomTable`` first, where what files do wrong is mended and counted;
+the tree is then built from it and loses nothing.
+"""
+
+import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from protein.structures.atom_table import AtomTable, mended
+from protein.structures.files import read_text
+from protein.structures.mmcif_columns import mmcif_atoms
+from protein.structures.pdb_columns import pdb_atoms, pdb_resolution
+from protein.structures.residues import WATERS
 from sciddiff.errors import InputError, MissingExtra
 
 if TYPE_CHECKING:
     from Bio.PDB.Structure import Structure as BioStructure
+    from Bio.PDB.StructureBuilder import StructureBuilder
 
 STRUCTURE_SUFFIXES: tuple[str, ...] = (
     ".pdb",
@@ -25,9 +34,8 @@ STRUCTURE_SUFFIXES: tuple[str, ...] = (
     ".cif.gz",
     ".mmcif.gz",
 )
-"""Names by which a folder's structure files are recognised."""
+"""Names by which a folder's structure files are recognised, in any case of the letters."""
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _PDB_RECORDS = ("HEADER", "TITLE ", "ATOM  ", "HETATM", "MODEL ", "REMARK", "CRYST1", "COMPND")
 
 
@@ -38,10 +46,14 @@ class ParsedFile:
     Attributes:
         structure: Biopython's tree of models, chains, residues and atoms.
         resolution: Å, None when the file does not say.
+        notes: sentences on what was mended: elements, chains that were split or named, doubles.
+        counts: the same as numbers.
     """
 
     structure: "BioStructure"
     resolution: float | None
+    notes: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 def parse_file(file: Path) -> ParsedFile:
@@ -51,11 +63,25 @@ def parse_file(file: Path) -> ParsedFile:
         file: path; the content decides the format.
 
     Raises:
-        InputError: unreadable, not a structure, corrupt or empty.
+        InputError: unreadable, not a structure, corrupt, empty, or larger than the limit.
         MissingExtra: Biopython is not installed.
     """
-    text = _read_text(file)
+    table, resolution = read_atoms(file)
+    return ParsedFile(_tree(table, file.name), resolution, table.notes, table.counts)
+
+
+def read_atoms(file: Path) -> tuple[AtomTable, float | None]:
+    """The mended atoms of a PDB or mmCIF file, and its resolution in Å or None.
+
+    Args:
+        file: path; the content decides the format.
+
+    Raises:
+        InputError: as ``parse_file``.
+    """
+    text = read_text(file, "PDB or mmCIF")
     kind = _format_of(text)
+    source = str(file)
     if kind == "mmcif" and "_atom_site." not in text:
         raise InputError(f"{file}: mmCIF without _atom_site; give a file with coordinates")
     if kind is None:
@@ -63,57 +89,75 @@ def parse_file(file: Path) -> ParsedFile:
             f"{file}: neither PDB nor mmCIF; give a .pdb or .cif file (optionally .gz), "
             "converting other formats first"
         )
+    if kind == "pdb":
+        table, resolution = pdb_atoms(text, source), pdb_resolution(text)
+    else:
+        table, resolution = mmcif_atoms(text, source)
+    if not len(table):
+        raise InputError(f"{file}: holds no atoms; give a file with ATOM records")
     try:
-        from Bio.PDB.MMCIFParser import MMCIFParser
-        from Bio.PDB.PDBParser import PDBParser
+        return mended(table, source), _angstroms(resolution)
     except ImportError as error:
         raise MissingExtra("biopython", "protein") from error
-    parser = PDBParser(QUIET=True) if kind == "pdb" else MMCIFParser(QUIET=True)
-    try:
-        structure = parser.get_structure(file.name, io.StringIO(text))
-        empty = structure is None or not any(True for _ in structure.get_atoms())
-    except Exception as error:  # Biopython fails on bad files in any of a dozen ways
-        detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(
-            f"{file}: corrupt {kind.upper()} ({detail}); repair it or download it again"
-        ) from error
-    if structure is None or empty:
-        raise InputError(f"{file}: holds no atoms; give a file with ATOM records")
-    return ParsedFile(structure, _resolution(getattr(structure, "header", {})))
 
 
-def _read_text(file: Path) -> str:
-    """Whole text of a file, unzipped if need be."""
-    if file.is_dir():
-        raise InputError(f"{file}: is a folder; give one structure file")
-    try:
-        data = file.read_bytes()
-    except FileNotFoundError as error:
-        raise InputError(f"{file}: no such file; check the path") from error
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}); check its rights") from error
-    if data[:2] == _GZIP_MAGIC:
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{file}: damaged gzip ({error}); download it again") from error
-    if not data.strip():
-        raise InputError(f"{file}: is empty; download it again")
-    if b"\0" in data[:4096]:
-        raise InputError(f"{file}: is binary, neither PDB nor mmCIF; convert it first")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+def is_structure_file(path: Path) -> bool:
+    """Whether a file's name is one of a structure: ``x.pdb``, ``X.CIF.GZ``."""
+    return path.name.lower().endswith(STRUCTURE_SUFFIXES)
 
 
-def _resolution(header: Mapping[str, object]) -> float | None:
+def _tree(table: AtomTable, name: str) -> "BioStructure":
+    """Biopython's tree; alternate locations and point mutations become its disordered entries."""
+    from Bio.PDB.PDBExceptions import PDBConstructionWarning
+    from Bio.PDB.StructureBuilder import StructureBuilder
+
+    builder = StructureBuilder()
+    builder.init_structure(name)
+    with warnings.catch_warnings():
+        # A residue whose atoms are not all in one place of the file is meant, and counted.
+        warnings.simplefilter("ignore", PDBConstructionWarning)
+        _fill(builder, table)
+    structure = builder.get_structure()
+    if structure is None:  # pragma: no cover - it was begun above
+        raise InputError(f"{name}: holds no atoms; give a file with ATOM records")
+    return structure
+
+
+def _fill(builder: "StructureBuilder", table: AtomTable) -> None:
+    """Hand every atom to Biopython, in file order."""
+    builder.init_seg(" ")
+    model = chain = residue = None
+    hetero, models = table.hetero.tolist(), table.model.tolist()
+    numbers, coords = table.numbers.tolist(), table.coords.astype(np.float32)
+    for row, atom in enumerate(table.names):
+        if models[row] != model:
+            model, chain, residue = models[row], None, None
+            builder.init_model(model, model + 1)
+        if table.chains[row] != chain:
+            chain, residue = table.chains[row], None
+            builder.init_chain(chain)
+        resname = table.resnames[row]
+        flag = ("W" if resname in WATERS else "H") if hetero[row] else " "
+        key = (flag, numbers[row], table.codes[row], resname)
+        if key != residue:
+            residue = key
+            builder.init_residue(resname, flag, numbers[row], table.codes[row] or " ")
+        builder.init_atom(
+            atom,
+            coords[row],
+            table.b_factors[row],
+            table.occupancies[row],
+            table.altlocs[row] or " ",
+            f" {atom:<3s}" if len(atom) < 4 else atom,
+            row + 1,
+            table.elements[row] or "X",
+        )
+
+
+def _angstroms(text: str | None) -> float | None:
     """Å; None when absent or no resolution (NMR files say 0 or nothing)."""
-    value = header.get("resolution")
-    if not isinstance(value, (int, float, str)):
-        return None
     try:
-        number = float(value)
+        number = float(text or "")
     except ValueError:
         return None
     return number if 0.0 < number < 100.0 else None

@@ -8,21 +8,21 @@ Rules, each reported in ``Structure.notes``:
   name belongs to the chain, as X, when a peptide bond ties it to a neighbour;
 - *missing atoms*: a residue without N, CA or C, or with these at impossible distances, is
   dropped; a missing O is rebuilt in the peptide plane;
-- *insertion codes, numbering and chain identifiers* are the author's;
+- *insertion codes, numbering and chain identifiers* are the author's; a chain without a name is
+  given one, and a chain whose numbering starts again is read as several;
 - waters, ligands and nucleic acids are counted and left out.
 """
 
 import os
 from collections import Counter, defaultdict
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
-from string import ascii_lowercase, ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protein.structures.chain import Backbone, Structure
+from protein.structures.chain import Backbone, SideAtom, Structure
 from protein.structures.parse import parse_file
 from protein.structures.residues import WATERS, is_nucleotide, is_standard, parent_letter
 from sciddiff.errors import InputError
@@ -32,19 +32,23 @@ if TYPE_CHECKING:
     from Bio.PDB.Residue import Residue
 
 _BACKBONE = ("N", "CA", "C", "O")
+_OXYGENS = ("OT1", "O1", "OXT")  # what a carboxyl end may call its oxygen
 # Outside these N–CA and CA–C distances (Å) the atoms cannot be a residue and its frame is noise.
 _SANE_BOND = (0.9, 2.2)
 # A residue of unknown name is part of the chain below this C–N distance, Å.
 _TIE = 2.0
 
 
-def read_structure(path: str | os.PathLike[str], model: int = 0) -> Structure:
+def read_structure(
+    path: str | os.PathLike[str], model: int = 0, *, side_chains: bool = False
+) -> Structure:
     """Backbones of every protein chain in a structure file.
 
     Args:
         path: ``.pdb``, ``.ent``, ``.cif`` or ``.mmcif``, optionally ``.gz``; the content, not
             the suffix, decides how it is read.
         model: which model, counted from 0 in file order (NMR ensembles have many).
+        side_chains: keep the heavy atoms of the side chains too.
 
     Returns:
         The chains in file order, with resolution, notes and counts.
@@ -60,31 +64,51 @@ def read_structure(path: str | os.PathLike[str], model: int = 0) -> Structure:
         raise InputError(
             f"{file}: no model {model}; it has {len(models)}, numbered 0 to {len(models) - 1}"
         )
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter(parsed.counts)
     if len(models) > 1:
         counts["models"] = len(models)
-    chains = [_read_chain(chain, file, counts) for chain in models[model]]
-    kept = _name_blank_chains([chain for chain in chains if chain is not None])
+    others: dict[str, str] = {}
+    chains = [_read_chain(chain, file, counts, others, side_chains) for chain in models[model]]
+    kept = [chain for chain in chains if chain is not None]
     if not kept:
         raise InputError(f"{file}: {_why_nothing(counts)}")
     return Structure(
         chains=tuple(kept),
         resolution=parsed.resolution,
         source=str(file),
-        notes=_notes(counts, model),
+        notes=(*parsed.notes, *_notes(counts, model)),
         counts={key: value for key, value in counts.items() if value},
+        others=others,
     )
 
 
-def _read_chain(chain: "Chain", file: Path, counts: Counter[str]) -> Backbone | None:
-    """Backbone of one Biopython chain; None when it holds no complete residue."""
-    candidates = [found for entry in chain if (found := _classify(entry, counts)) is not None]
+def _read_chain(
+    chain: "Chain", file: Path, counts: Counter[str], others: dict[str, str], side: bool
+) -> Backbone | None:
+    """Backbone of one Biopython chain; None when it holds no complete residue.
+
+    What is left out is counted, and named in ``others``.
+    """
+
+    def label(residue: "Residue") -> str:
+        return f"{chain.id.strip()}{residue.id[1]}{residue.id[2].strip()}"
+
+    candidates = []
+    for entry in chain:
+        found = _classify(entry, counts)
+        if isinstance(found, str):
+            others[label(entry)] = f"{found} ({entry.get_resname().strip()})"
+        else:
+            candidates.append(found)
     keep = _tied_or_known([(atoms, known) for _, _, atoms, known in candidates])
     counts["ligands"] += int((~keep).sum())
-    rows, letters, ids = [], [], []
+    for i in np.flatnonzero(~keep):
+        others[label(candidates[i][0])] = f"a ligand ({candidates[i][0].get_resname().strip()})"
+    rows, letters, ids, sides = [], [], [], []
     for residue, letter, atoms, _ in (candidates[i] for i in np.flatnonzero(keep)):
         name = residue.get_resname().strip().upper()
         if not _is_sane(atoms):
+            others[label(residue)] = f"a residue without a complete N, CA and C ({name})"
             counts["ca_only"] += int(np.isfinite(atoms[1]).all() and np.isnan(atoms[[0, 2]]).all())
             counts["dropped_residues"] += 1
             continue
@@ -92,6 +116,8 @@ def _read_chain(chain: "Chain", file: Path, counts: Counter[str]) -> Backbone | 
         rows.append(atoms)
         letters.append(letter)
         ids.append((residue.id[1], residue.id[2].strip()))
+        if side:
+            sides.append(_side_chain(residue))
     if not rows:
         return None
     coords = np.stack(rows)
@@ -107,13 +133,14 @@ def _read_chain(chain: "Chain", file: Path, counts: Counter[str]) -> Backbone | 
         insertion_codes=tuple(code for _, code in ids),
         built_o=np.asarray(missing_o),
         name=file.name,
+        side_chains=tuple(sides),
     )
 
 
 def _classify(
     entry: Any, counts: Counter[str]
-) -> tuple["Residue", str, NDArray[np.float64], bool] | None:
-    """Residue, letter, atoms `[4, 3]` (NaN where absent), known name; None if no candidate.
+) -> tuple["Residue", str, NDArray[np.float64], bool] | str:
+    """Residue, letter, atoms `[4, 3]` (NaN where absent), known name; or what else it is.
 
     A name is known when it is an amino acid, or a modified one, of the polymer; others count
     only if bonded to the chain.
@@ -122,16 +149,16 @@ def _classify(
     name, hetero = residue.get_resname().strip().upper(), residue.id[0]
     if name in WATERS or hetero == "W":
         counts["waters"] += 1
-        return None
+        return "a water"
     letter = parent_letter(name)
     if letter is None and is_nucleotide(name):
         counts["nucleic"] += 1
-        return None
+        return "a nucleotide"
     present = len({"N", "CA", "C"} & set(residue.child_dict))
     # CA alone may also be calcium: an unknown or free-standing residue needs its backbone.
     if present < (3 if letter is None else 1 if hetero != " " else 0):
         counts["ligands"] += 1
-        return None
+        return "a ligand or ion"
     # Free amino acids are deposited as HETATM under their usual names; modified residues of a
     # chain are HETATM under names of their own.
     free_standing = hetero != " " and is_standard(name)
@@ -155,9 +182,28 @@ def _one_residue(entry: Any, counts: Counter[str]) -> "Residue":
 
 def _backbone_atoms(residue: "Residue", counts: Counter[str]) -> NDArray[np.float64]:
     """N, CA, C, O `[4, 3]` of one conformer, NaN where absent."""
+    choices, best, several = _conformer(residue, (*_BACKBONE, *_OXYGENS))
+    counts["altlocs"] += int(several)
+    atoms = np.full((4, 3), np.nan)
+    for row, name in enumerate(_BACKBONE):
+        # A chain end may call its oxygen OT1 (force fields) or have only OXT.
+        names = (name,) if name != "O" else ("O", *_OXYGENS)
+        for found in (choices[n] for n in names if n in choices):
+            atom = found.get(best) or found.get("") or max(found.values(), key=_occupancy)
+            atoms[row] = atom.get_coord()
+            break
+    return atoms
+
+
+def _conformer(
+    residue: "Residue", names: Iterable[str]
+) -> tuple[dict[str, dict[str, Any]], str, bool]:
+    """Locations of the atoms of these names; the letter of the fullest backbone; whether there
+    are several.
+    """
     choices = {
         name: dict(_locations(residue.child_dict[name]))
-        for name in (*_BACKBONE, "OXT", "OT1", "O1")
+        for name in names
         if name in residue.child_dict
     }
     totals: defaultdict[str, float] = defaultdict(float)
@@ -166,16 +212,30 @@ def _backbone_atoms(residue: "Residue", counts: Counter[str]) -> NDArray[np.floa
             totals[letter] += _occupancy(atom) if letter else 0.0
     letters = [letter for letter in totals if letter]
     best = min(letters, key=lambda letter: (-totals[letter], letter)) if letters else ""
-    counts["altlocs"] += int(len(letters) > 1)
-    atoms = np.full((4, 3), np.nan)
-    for row, name in enumerate(_BACKBONE):
-        # A chain end may call its oxygen OT1 (force fields) or have only OXT.
-        names = (name,) if name != "O" else ("O", "OT1", "O1", "OXT")
-        for found in (choices[n] for n in names if n in choices):
-            atom = found.get(best) or found.get("") or max(found.values(), key=_occupancy)
-            atoms[row] = atom.get_coord()
-            break
-    return atoms
+    return choices, best, len(letters) > 1
+
+
+def _side_chain(residue: "Residue") -> tuple[SideAtom, ...]:
+    """Heavy side-chain atoms of a standard residue, of the conformer its backbone has.
+
+    Selenomethionine is written as methionine; other modified residues, which would not fit the
+    name of their parent, have none.
+    """
+    name = residue.get_resname().strip().upper()
+    if not is_standard(name) and name != "MSE":
+        return ()
+    choices, best, _ = _conformer(residue, list(residue.child_dict))
+    atoms = []
+    for atom_name, found in choices.items():
+        atom = found.get(best) or found.get("") or max(found.values(), key=_occupancy)
+        element = str(atom.element).upper()
+        if element in ("H", "D") or atom_name in (*_BACKBONE, *_OXYGENS):
+            continue
+        if name == "MSE" and atom_name == "SE":
+            atom_name, element = "SD", "S"
+        x, y, z = (round(float(value), 3) for value in atom.get_coord())
+        atoms.append(SideAtom(atom_name, element, (x, y, z)))
+    return tuple(atoms)
 
 
 def _locations(atom: Any) -> list[tuple[str, Any]]:
@@ -221,14 +281,6 @@ def _rebuilt_oxygens(coords: NDArray[np.float64]) -> NDArray[np.float64]:
     joined = torch.zeros(len(coords), dtype=torch.bool)
     joined[:-1] = (ncac[1:, 0] - ncac[:-1, 2]).norm(dim=-1) < _TIE
     return oxygen_positions(ncac, joined).numpy()
-
-
-def _name_blank_chains(chains: list[Backbone]) -> list[Backbone]:
-    """Give a chain without identifier the first free letter, so that it can be named."""
-    taken = {chain.chain_id for chain in chains}
-    letters = (*ascii_uppercase, *ascii_lowercase, "_")
-    free = next(letter for letter in letters if letter not in taken)
-    return [c if c.chain_id else replace(c, chain_id=free) for c in chains]
 
 
 def _why_nothing(counts: Counter[str]) -> str:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protein.structures.chain import Backbone
+from protein.structures.chain import Backbone, SideAtom
 from protein.structures.read import read_structure
 from protein.structures.torsions import backbone_from_torsions
-from protein.structures.write import write_mmcif, write_pdb, write_structure
+from protein.structures.write import write_mmcif, write_models, write_pdb, write_structure
 from sciddiff.errors import InputError
 
 SUFFIXES = ("pdb", "cif", "pdb.gz", "cif.gz")
@@ -63,22 +63,71 @@ def test_any_chain_round_trips(tmp_path_factory, seed, length, start, suffix, na
     same(chain, read_structure(path).chains[0])
 
 
-def test_mmcif_takes_what_pdb_cannot(chain, tmp_path) -> None:
+def test_pdb_says_what_it_cannot_hold_and_mmcif_holds_it(chain, tmp_path) -> None:
     wide = replace(
         chain,
         chain_id="AB12",
         residue_numbers=chain.residue_numbers + 123456,
-        coords=chain.coords + np.float32(2000),
+        coords=chain.coords + np.float32([2000, 0, -5_000]),
     )
-    with pytest.raises(InputError, match="PDB cannot hold chain names.*write mmCIF"):
-        write_pdb(tmp_path / "x.pdb", wide)
-    with pytest.raises(InputError, match="residue numbers beyond 9999"):
-        write_pdb(tmp_path / "x.pdb", replace(wide, chain_id="A"))
-    with pytest.raises(InputError, match="two chains of the same name"):
-        write_pdb(tmp_path / "x.pdb", [chain, chain])
-    write_mmcif(tmp_path / "x.cif", wide)
+    short = replace(chain, chain_id="A")
+    write_mmcif(tmp_path / "x.cif", [wide, short])
     same(wide, read_structure(tmp_path / "x.cif").chains[0])
-    assert not (tmp_path / "x.pdb").exists()
+    changes = write_pdb(tmp_path / "x.pdb", [short, wide, short])
+    assert changes.chains == (("AB12", "B"), ("A", "C"))
+    first, second, third = read_structure(tmp_path / "x.pdb").chains
+    assert [c.chain_id for c in (first, second, third)] == ["A", "B", "C"]
+    assert second.residue_numbers.tolist() == list(range(1, 21))
+    np.testing.assert_allclose(second.coords - first.coords, wide.coords - short.coords, atol=4e-3)
+    text = (tmp_path / "x.pdb").read_text()
+    assert "REMARK  99 chain AB12 is called B here\n" in text
+    assert "REMARK  99 residues 1-20 of chain B are AB12123457 to AB12123476\n" in text
+    assert "REMARK  99 all atoms are moved: add (" in text
+    assert (
+        not write_pdb(tmp_path / "y.pdb", short)
+        and "REMARK" not in (tmp_path / "y.pdb").read_text()
+    )
+
+
+def test_coordinates_that_fit_eight_columns_stay(chain, tmp_path) -> None:
+    far = replace(chain, coords=chain.coords + np.float32([5000, -900, 0]))
+    assert not write_pdb(tmp_path / "x.pdb", far)
+    same(far, read_structure(tmp_path / "x.pdb").chains[0])
+
+
+def test_more_atoms_than_serial_numbers(chain, tmp_path) -> None:
+    many = [
+        replace(chain.select([i % 20 for i in range(900)]), chain_id=name,
+                residue_numbers=np.arange(1, 901),
+                coords=chain.coords[[i % 20 for i in range(900)]]
+                + np.arange(900, dtype=np.float32)[:, None, None])
+        for name in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcd"
+    ]  # fmt: skip
+    write_pdb(tmp_path / "x.pdb", many)
+    lines = (tmp_path / "x.pdb").read_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines if line.startswith("ATOM")][-1][6:11] == "A0671"
+    assert [len(c) for c in read_structure(tmp_path / "x.pdb").chains] == [900] * 30
+
+
+def test_side_chains_are_read_on_request_and_written(chain, tmp_path) -> None:
+    side = tuple((SideAtom("CB", "C", (float(i), 1.0, 2.0)),) for i in range(20))
+    both = replace(chain, side_chains=side)
+    for suffix in SUFFIXES:
+        write_structure(tmp_path / f"x.{suffix}", both)
+        assert read_structure(tmp_path / f"x.{suffix}").chains[0].side_chains == ()
+        again = read_structure(tmp_path / f"x.{suffix}", side_chains=True).chains[0]
+        assert again.side_chains == side
+        assert again.select([3]).side_chains == (side[3],)
+
+
+def test_models_of_a_trajectory(chain, tmp_path) -> None:
+    moved = [replace(chain, coords=chain.coords + np.float32(step)) for step in range(3)]
+    write_models(tmp_path / "x.cif", moved)
+    for step in range(3):
+        same(moved[step], read_structure(tmp_path / "x.cif", step).chains[0])
+    with pytest.raises(InputError, match="models have different residues"):
+        write_models(tmp_path / "x.cif", [chain, chain.select([0])])
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES[:2])
