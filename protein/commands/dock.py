@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from protein.docking import NEEDS
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, pick_device
-from sciddiff.cli.output import emit
+from sciddiff.cli.output import emit, remark
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
 
@@ -128,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
     from sciddiff.cli.parts import world
 
     receptor = read_receptor(args.receptor, _kept(args))
+    remark(args.receptor, receptor.notes)
     sites = _sites(args, receptor)
     boxes = [site.box for site in sites] if args.blind else [_box(args, receptor)]
     settings = _settings(args)

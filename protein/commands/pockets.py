@@ -8,7 +8,7 @@ from pathlib import Path
 from protein.docking import NEEDS
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_json, count
-from sciddiff.cli.output import as_table, emit
+from sciddiff.cli.output import as_table, emit, remark
 
 _EXAMPLES = """examples:
   sciddiff pockets receptor.pdb
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
     keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
     receptor = read_receptor(args.receptor, keep)
+    remark(args.receptor, receptor.notes)
     sites = find_pockets(receptor, args.sites)
     rows = []
     for site in sites:

@@ -12,7 +12,7 @@ from typing import Any
 from protein.docking import NEEDS
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_json, add_seed, count
-from sciddiff.cli.output import as_table, emit
+from sciddiff.cli.output import as_table, emit, remark
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
 
@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
     receptor = read_receptor(args.receptor, keep)
+    remark(args.receptor, receptor.notes)
     settings = ScoreSettings(args.minimize, check=args.check, seed=args.seed)
     ranker = find_ranker(args.ranker)
     rows: list[dict[str, str]] = []

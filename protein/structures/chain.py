@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from protein.structures import geometry_constants as geo
 from sciddiff.errors import InputError
@@ -27,11 +27,6 @@ class SideAtom(NamedTuple):
     name: str
     element: str
     position: tuple[float, float, float]
-
-    def moved(self, shift: ArrayLike) -> "SideAtom":
-        """The atom moved by a vector `[3]`, Å."""
-        x, y, z = (float(value) for value in np.add(self.position, shift))
-        return self._replace(position=(x, y, z))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from protein.structures.atom_table import AtomTable, mended
-from protein.structures.files import read_text
 from protein.structures.mmcif_columns import mmcif_atoms
 from protein.structures.pdb_columns import pdb_atoms, pdb_resolution
 from protein.structures.residues import WATERS
 from sciddiff.errors import InputError, MissingExtra
+from sciddiff.files import read_bytes
 
 if TYPE_CHECKING:
     from Bio.PDB.Structure import Structure as BioStructure
@@ -79,7 +79,7 @@ def read_atoms(file: Path) -> tuple[AtomTable, float | None]:
     Raises:
         InputError: as ``parse_file``.
     """
-    text = read_text(file, "PDB or mmCIF")
+    text = _text(file)
     kind = _format_of(text)
     source = str(file)
     if kind == "mmcif" and "_atom_site." not in text:
@@ -99,6 +99,19 @@ def read_atoms(file: Path) -> tuple[AtomTable, float | None]:
         return mended(table, source), _angstroms(resolution)
     except ImportError as error:
         raise MissingExtra("biopython", "protein") from error
+
+
+def _text(file: Path) -> str:
+    """Content of a text file; Latin-1 where it is not UTF-8, as old headers are."""
+    data = read_bytes(file, "a PDB or mmCIF file")
+    if not data.strip():
+        raise InputError(f"{file}: is empty; download it again")
+    if b"\0" in data[:4096]:
+        raise InputError(f"{file}: is binary, neither PDB nor mmCIF; convert it first")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def is_structure_file(path: Path) -> bool:

@@ -4,7 +4,7 @@ Chain identifiers, residue numbers and insertion codes are kept, so that a file 
 again differs only in what the reader left out. Coordinates carry three decimals in both formats.
 The mmCIF has the categories viewers and Biopython look for: ``_entity``, ``_entity_poly``,
 ``_entity_poly_seq``, ``_struct_asym`` and ``_atom_site`` with author and label fields. What PDB
-cannot hold is renamed, renumbered or moved, and said (``protein.structures.pdb_text``).
+cannot hold is renamed or renumbered, and said (``protein.structures.pdb_text``).
 """
 
 import gzip
@@ -42,7 +42,7 @@ def write_pdb(
         title: text of the TITLE record.
 
     Returns:
-        What was renamed, renumbered or moved because PDB could not hold it; false if nothing was.
+        What was renamed or renumbered because PDB could not hold it; false if nothing was.
 
     Raises:
         InputError: more chains than PDB has letters for, or the file cannot be written.

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["as_table", "emit", "human_size"]
+__all__ = ["as_table", "emit", "human_size", "remark"]
 
 
 def emit(args: Namespace, data: Mapping[str, Any], text: str) -> None:
@@ -17,6 +17,17 @@ def emit(args: Namespace, data: Mapping[str, Any], text: str) -> None:
     if getattr(args, "json", False):
         text = json.dumps(data, indent=2, default=_plain, allow_nan=True)
     sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def remark(source: object, notes: Sequence[str]) -> None:
+    """Print what was noticed about an input, one line each, where it disturbs no output.
+
+    Args:
+        source: What it is about, such as a file.
+        notes: Sentences.
+    """
+    for note in notes:
+        sys.stderr.write(f"note: {source}: {note}\n")
 
 
 def as_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

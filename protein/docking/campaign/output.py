@@ -2,6 +2,7 @@
 
 import csv
 import io
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from protein.docking.poses.metrics import Verdict
 from protein.docking.receptors.receptor import Receptor
 from protein.docking.search.ranking import Docked
 from protein.structures.atomic import replacing
+from protein.structures.pdb_records import atom_record, fit_residues
 
 RESULTS = "results.csv"
 """Table with one row per input."""
@@ -164,24 +166,19 @@ def write_complex(
         ligand: the molecule.
         coords: `[N, 3]`, Å.
     """
+    residues = [_residue(label) for label in receptor.residues]
+    written = fit_residues(residues, reserved="z")
     lines = []
     rows = zip(
-        receptor.elements, receptor.atoms, receptor.resnames, receptor.residues,
+        receptor.elements, receptor.atoms, receptor.resnames, residues,
         receptor.coords.tolist(), strict=True,
     )  # fmt: skip
-    for serial, (element, atom, resname, label, xyz) in enumerate(rows, 1):
-        chain, _, number = label.partition(":")
-        code = number[-1:] if number[-1:].isalpha() else ""
-        digits = number.removesuffix(code) if code else number
-        lines.append(
-            _pdb_line("ATOM", serial, atom, element, resname, chain[:1], digits, code, xyz)
-        )
+    for serial, (element, atom, resname, residue, xyz) in enumerate(rows, 1):
+        lines.append(atom_record("ATOM", serial, atom, element, resname, written[residue], xyz))
     for k, (atom, xyz) in enumerate(zip(ligand.mol.GetAtoms(), coords.tolist(), strict=True), 1):
-        symbol = atom.GetSymbol()
-        lines.append(
-            _pdb_line("HETATM", len(lines) + 1, f"{symbol}{k}"[:4], symbol, "LIG", "z", "1", "",
-                      xyz)
-        )  # fmt: skip
+        symbol, place = atom.GetSymbol(), ("z", 1, "")
+        name = f"{symbol}{k}"[:4]
+        lines.append(atom_record("HETATM", len(lines) + 1, name, symbol, "LIG", place, xyz))
     with replacing(path) as out:
         out.write(("\n".join([*lines, "END"]) + "\n").encode())
 
@@ -215,15 +212,8 @@ def _tags(k: int, docked: Docked, strain: NDArray[np.float64]) -> dict[str, str]
     }
 
 
-def _pdb_line(
-    record: str, serial: int, atom: str, element: str, resname: str, chain: str, number: str,
-    code: str, xyz: Sequence[float],
-) -> str:  # fmt: skip
-    # Names of one-letter elements start in the second column of their field.
-    name = f" {atom:<3s}" if len(element) == 1 and len(atom) < 4 else f"{atom:<4s}"
-    x, y, z = xyz
-    return (
-        f"{record:<6s}{serial % 100000:5d} {name:4s} {resname[:3]:>3s} {chain or ' ':1s}"
-        f"{number[-4:]:>4s}{code:1s}   {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          "
-        f"{element.upper():>2s}"
-    )
+def _residue(label: str) -> tuple[str, int, str]:
+    """Chain, number and insertion code of a label such as ``A:52B``."""
+    chain, _, number = label.rpartition(":")
+    digits = number.rstrip(string.ascii_letters)
+    return chain, int(digits), number[len(digits) :]

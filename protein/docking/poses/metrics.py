@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein.docking.molecules.ligand import Ligand, quietly
-from sciddiff.errors import InputError, MissingExtra
+from sciddiff.errors import MissingExtra
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -124,29 +124,24 @@ def _reopen_log() -> None:
 def pdb_file(receptor: Path) -> Iterator[Path]:
     """A receptor as the plain PDB file that PoseBusters reads; a copy where it is another format.
 
+    Chains and residues that PDB has no names for are renamed in the copy.
+
     Args:
         receptor: PDB or mmCIF, also gzipped.
 
     Raises:
-        InputError: it does not fit the PDB format.
+        InputError: it cannot be read.
     """
     if receptor.suffix.lower() == ".pdb":
         yield receptor
         return
-    from Bio.PDB.PDBIO import PDBIO
-
-    from protein.structures.parse import parse_file
+    from protein.structures.parse import read_atoms
+    from protein.structures.pdb_text import table_lines
 
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "receptor.pdb"
-        writer = PDBIO()
-        writer.set_structure(parse_file(receptor).structure)
-        try:
-            writer.save(str(copy))
-        except Exception as error:  # noqa: BLE001 - long chain names, too many atoms
-            raise InputError(
-                f"{receptor}: cannot be written as PDB for PoseBusters ({error}); give a PDB file"
-            ) from error
+        table, _ = read_atoms(receptor)
+        copy.write_text("".join(table_lines(table)), encoding="ascii", errors="replace")
         yield copy
 
 

@@ -2,7 +2,7 @@
 
 What of a file is kept, each reported in ``Receptor.notes``:
 
-- *model* 0 of several; *hydrogens* and *waters* are dropped;
+- *model* 0 of several; *hydrogens* are dropped, and *waters* unless named in ``keep``;
 - *alternate locations*: per residue one conformer, that of highest total occupancy, then the
   first letter;
 - *protein and nucleic acid* are kept, modified residues as they are;
@@ -67,6 +67,9 @@ _ROLES = {
     "GLH": {"OE2": "B"},
 }
 _ALIASES = {"HSD": "HID", "HSE": "HIE", "HSP": "HIP"}
+# Shares of a receptor's atoms and standard residues beyond which it is refused; of fewer residues
+# than _FEW a share says nothing.
+_MOST_UNTYPED, _MOST_INCOMPLETE, _FEW = 0.1, 0.5, 5
 _SIDE_ATOMS = dict(
     zip("ARNDCQEGHILKMFPSTWYV", (1, 7, 4, 4, 2, 5, 5, 0, 6, 4, 4, 5, 4, 7, 3, 2, 3, 10, 8, 3),
         strict=True)
@@ -162,10 +165,11 @@ def read_receptor(
         drop: names of groups to drop, cofactors included (when one of them is the ligand).
 
     Raises:
-        InputError: the file cannot be read or holds no protein.
+        InputError: the file cannot be read, holds no protein, or much of the protein is absent.
     """
     file = Path(path)
-    models = list(parse_file(file).structure)
+    parsed = parse_file(file)
+    models = list(parsed.structure)
     counts: Counter[str] = Counter()
     counts["models"] = len(models) - 1
     dropped: Counter[str] = Counter()
@@ -180,6 +184,7 @@ def read_receptor(
                 continue
             label = f"{chain.id.strip()}:{residue.id[1]}{residue.id[2].strip()}"
             found = _atoms(residue, counts)
+            counts["standard"] += int(is_standard(name))
             counts["incomplete"] += _incomplete(name, found)
             rows += [(element, atom, name, label, xyz) for atom, element, xyz in found]
     if not counts["protein"]:
@@ -190,8 +195,29 @@ def read_receptor(
     types = receptor_types(list(elements), list(atoms), list(resnames), xyz)
     known = types >= 0
     counts["untyped"] = int((~known).sum())
+    _check_whole(file, counts, len(rows))
     receptor = Receptor(xyz, types, elements, atoms, resnames, residues, file.name)
-    return replace(receptor.select(known), notes=_notes(counts, dropped))
+    notes = (*parsed.notes, *_notes(counts, dropped))
+    return replace(receptor.select(known), notes=notes)
+
+
+def _check_whole(file: Path, counts: Counter[str], atoms: int) -> None:
+    """Refuse a receptor of which too much is absent for an energy to mean anything.
+
+    Raises:
+        InputError: many atoms are of no known element, or many residues lack atoms.
+    """
+    if counts["untyped"] > _MOST_UNTYPED * atoms:
+        raise InputError(
+            f"{file}: {counts['untyped']} of {atoms} atoms are of an element without an energy; "
+            "check its element columns, or prepare the receptor again"
+        )
+    few = counts["standard"] < _FEW
+    if not few and counts["incomplete"] > _MOST_INCOMPLETE * counts["standard"]:
+        raise InputError(
+            f"{file}: {counts['incomplete']} of {counts['standard']} residues lack atoms; "
+            "rebuild their side chains first (for example with PDBFixer)"
+        )
 
 
 def box_of_residues(receptor: Receptor, names: str, padding: float = 4.0) -> Box:
@@ -288,8 +314,8 @@ def _kept(
     if name in drop:
         return False
     if name in WATERS:
-        counts["waters"] += 1
-        return False
+        counts["kept_waters" if name in keep else "waters"] += 1
+        return name in keep
     backbone = {"N", "CA", "C"} <= set(residue.child_dict)
     polymer = residue.id[0] == " "
     if parent_letter(name) is not None or name == "UNK" or (backbone and polymer):
@@ -372,6 +398,7 @@ def _notes(counts: Counter[str], dropped: Counter[str]) -> tuple[str, ...]:
         "nucleic": f"{counts['nucleic']} nucleotides kept",
         "metals": f"{counts['metals']} metal ions kept",
         "cofactors": f"{counts['cofactors']} cofactors kept",
+        "kept_waters": f"{counts['kept_waters']} waters kept",
         "waters": f"{counts['waters']} waters dropped",
         "untyped": f"{counts['untyped']} atoms of unknown element dropped",
     }

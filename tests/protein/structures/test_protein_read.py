@@ -233,7 +233,7 @@ def test_resolution(tmp_path) -> None:
         (b"data_x\n_cell.length_a 1\n", "mmCIF without _atom_site"),
         (b"HEADER    NOTHING\nEND\n", "holds no atoms"),
         (b"data_x\nloop_\n_atom_site.id\n_atom_site.Cartn_x\n1 2 3\n", "corrupt mmCIF"),
-        (gzip.compress(b"HEADER" * 50, mtime=0)[:20], "damaged gzip"),
+        (gzip.compress(b"HEADER" * 50, mtime=0)[:20], "not a gzip file"),
         (residue("ALA", 1).replace("5.000", "*****").encode(), "corrupt PDB"),
         ("".join(residue("ALA", i, "CA") for i in range(9)).encode(), "only CA atoms .9 res"),
         ("".join(atom("P", "DG", i) for i in range(4)).encode(), "nucleic acid only .4 nuc"),

@@ -78,11 +78,13 @@ def test_pdb_says_what_it_cannot_hold_and_mmcif_holds_it(chain, tmp_path) -> Non
     first, second, third = read_structure(tmp_path / "x.pdb").chains
     assert [c.chain_id for c in (first, second, third)] == ["A", "B", "C"]
     assert second.residue_numbers.tolist() == list(range(1, 21))
-    np.testing.assert_allclose(second.coords - first.coords, wide.coords - short.coords, atol=4e-3)
+    # Below -999.999 the columns hold two decimals.
+    np.testing.assert_allclose(second.coords, wide.coords, atol=6e-3)
+    assert first.residue_numbers.tolist() == third.residue_numbers.tolist()
     text = (tmp_path / "x.pdb").read_text()
     assert "REMARK  99 chain AB12 is called B here\n" in text
     assert "REMARK  99 residues 1-20 of chain B are AB12123457 to AB12123476\n" in text
-    assert "REMARK  99 all atoms are moved: add (" in text
+    assert max(map(len, text.splitlines())) <= 80
     assert (
         not write_pdb(tmp_path / "y.pdb", short)
         and "REMARK" not in (tmp_path / "y.pdb").read_text()

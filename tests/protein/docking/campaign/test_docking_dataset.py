@@ -38,7 +38,7 @@ def complexes(tmp_path, mould) -> Path:
         for k, (x, y, z) in enumerate(mould(crystal, i).coords):
             for atom, shift in (("N", -1.2), ("CA", 0.0), ("C", 1.2)):
                 lines.append(
-                    f"ATOM  {3 * k + 1:5d}  {atom:<3s} ALA A{k + 1:4d}    {x:8.3f}"
+                    f"ATOM  {3 * k + 1:5d}  {atom:<3s} UNK A{k + 1:4d}    {x:8.3f}"
                     f"{y + shift:8.3f}{z:8.3f}  1.00  0.00           {atom[0]}"
                 )
         name_of_file = "protein.pdb" if i else "receptor.pdb"

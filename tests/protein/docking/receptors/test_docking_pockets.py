@@ -177,7 +177,7 @@ def protein_file(tmp_path_factory, carved):
     for i, (x, y, z) in enumerate(carved.coords):
         atom = ("N", "CA", "C")[i % 3]
         lines.append(
-            f"ATOM  {i + 1:5d}  {atom:<3s} LEU A{i // 3 + 1:4d}    {x:8.3f}{y:8.3f}{z:8.3f}"
+            f"ATOM  {i + 1:5d}  {atom:<3s} UNK A{i // 3 + 1:4d}    {x:8.3f}{y:8.3f}{z:8.3f}"
             f"  1.00  0.00           {atom[0]}"
         )
     path = tmp_path_factory.mktemp("blind") / "receptor.pdb"

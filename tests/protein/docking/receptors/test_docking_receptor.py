@@ -109,3 +109,39 @@ def test_every_receptor_of_the_set_is_typed(complexes):
         receptor = read_receptor(folder / "protein.pdb")
         assert len(receptor) > 500 and (receptor.types >= 0).all()
         assert not any("unknown element" in note for note in receptor.notes)
+
+
+def test_waters_are_kept_by_name_alone(pdb):
+    water = line("HETATM", 13, "O", " ", "HOH", "A", 201, (20.0, 0.0, 0.0), "O")
+    path = pdb(line("ATOM", 10, "OG", " ", "SER", "A", 7, (3.4, -0.8, 1.2), "O"), water)
+    assert types(read_receptor(path, frozenset({"HOH"})))["HOH", "O"] == "O_DA"
+    assert "1 waters kept" in read_receptor(path, frozenset({"HOH"})).notes
+    assert "1 waters dropped" in read_receptor(path, frozenset({"*"})).notes
+
+
+def test_a_receptor_that_is_mostly_absent_is_refused(pdb):
+    bare = [
+        line("ATOM", 4 * n + i, a, " ", "SER", "A", 10 + n, (x + 5.0 * n, y, z), e)
+        for n in range(9)
+        for i, (a, (x, y, z), e) in enumerate(SERINE[:4])
+    ]
+    with pytest.raises(InputError, match="10 of 10 residues lack atoms; rebuild their side"):
+        read_receptor(pdb(*bare))
+    oxygen = line("ATOM", 10, "OG", " ", "SER", "A", 7, (3.4, -0.8, 1.2), "O")
+    odd = [
+        line("HETATM", 20 + i, f"X{i}", " ", "UNX", "A", 300 + i, (30.0, 3.0 * i, 0.0), "XX")
+        for i in range(3)
+    ]
+    with pytest.raises(InputError, match="3 of 9 atoms are of an element without an energy"):
+        read_receptor(pdb(oxygen, *odd), frozenset({"UNX"}))
+
+
+def test_a_receptor_whose_numbers_start_again_is_whole(pdb):
+    oxygen = line("ATOM", 10, "OG", " ", "SER", "A", 7, (3.4, -0.8, 1.2), "O")
+    moved = [
+        line("ATOM", i + 30, a, " ", "SER", "A", 7, (x + 15.0, y, z), e)
+        for i, (a, (x, y, z), e) in enumerate([*SERINE, ("OG", (3.4, -0.8, 1.2), "O")])
+    ]
+    receptor = read_receptor(pdb(oxygen, "TER", *moved))
+    assert len(receptor) == 12 and sorted(set(receptor.residues)) == ["A:7", "B:7"]
+    assert any("start again" in note for note in receptor.notes)
