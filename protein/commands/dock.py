@@ -133,8 +133,7 @@ def run(args: argparse.Namespace) -> int:
     boxes = [site.box for site in sites] if args.blind else [_box(args, receptor)]
     settings = _settings(args)
     docker = _docker(args, receptor, boxes, settings)
-    request = _request(args, boxes, settings)
-    campaign = Campaign.open(args.out, request, args.command_line)
+    campaign = Campaign.open(args.out, _request(args, boxes, settings), args.command_line)
     campaign.facts |= {"receptor": list(receptor.notes), **machine_facts(), **campaign.facts}
     if sites:
         campaign.facts["sites"] = [site.as_dict() for site in sites]

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from protein.structures.alternates import locations, occupancy
 from protein.structures.chain import Backbone, SideAtom, Structure
 from protein.structures.parse import parse_file
 from protein.structures.residues import WATERS, is_nucleotide, is_standard, parent_letter
@@ -173,8 +174,8 @@ def _one_residue(entry: Any, counts: Counter[str]) -> "Residue":
     counts["altlocs"] += 1
 
     def rank(residue: "Residue") -> tuple[float, str]:
-        pairs = [pair for atom in residue.get_unpacked_list() for pair in _locations(atom)]
-        total = sum(_occupancy(atom) for _, atom in pairs) / max(len(pairs), 1)
+        pairs = [pair for atom in residue.get_unpacked_list() for pair in locations(atom).items()]
+        total = sum(occupancy(atom) for _, atom in pairs) / max(len(pairs), 1)
         return -total, min((letter for letter, _ in pairs), default="~")
 
     return min(entry.disordered_get_list(), key=rank)
@@ -189,7 +190,7 @@ def _backbone_atoms(residue: "Residue", counts: Counter[str]) -> NDArray[np.floa
         # A chain end may call its oxygen OT1 (force fields) or have only OXT.
         names = (name,) if name != "O" else ("O", *_OXYGENS)
         for found in (choices[n] for n in names if n in choices):
-            atom = found.get(best) or found.get("") or max(found.values(), key=_occupancy)
+            atom = found.get(best) or found.get("") or max(found.values(), key=occupancy)
             atoms[row] = atom.get_coord()
             break
     return atoms
@@ -202,14 +203,14 @@ def _conformer(
     are several.
     """
     choices = {
-        name: dict(_locations(residue.child_dict[name]))
+        name: locations(residue.child_dict[name])
         for name in names
         if name in residue.child_dict
     }
     totals: defaultdict[str, float] = defaultdict(float)
     for name in _BACKBONE:
         for letter, atom in choices.get(name, {}).items():
-            totals[letter] += _occupancy(atom) if letter else 0.0
+            totals[letter] += occupancy(atom) if letter else 0.0
     letters = [letter for letter in totals if letter]
     best = min(letters, key=lambda letter: (-totals[letter], letter)) if letters else ""
     return choices, best, len(letters) > 1
@@ -227,7 +228,7 @@ def _side_chain(residue: "Residue") -> tuple[SideAtom, ...]:
     choices, best, _ = _conformer(residue, list(residue.child_dict))
     atoms = []
     for atom_name, found in choices.items():
-        atom = found.get(best) or found.get("") or max(found.values(), key=_occupancy)
+        atom = found.get(best) or found.get("") or max(found.values(), key=occupancy)
         element = str(atom.element).upper()
         if element in ("H", "D") or atom_name in (*_BACKBONE, *_OXYGENS):
             continue
@@ -236,18 +237,6 @@ def _side_chain(residue: "Residue") -> tuple[SideAtom, ...]:
         x, y, z = (round(float(value), 3) for value in atom.get_coord())
         atoms.append(SideAtom(atom_name, element, (x, y, z)))
     return tuple(atoms)
-
-
-def _locations(atom: Any) -> list[tuple[str, Any]]:
-    """Alternate locations of an atom as (letter, atom); the letter is empty without any."""
-    if atom.is_disordered() == 2:
-        return [(key.strip(), atom.disordered_get(key)) for key in atom.disordered_get_id_list()]
-    return [(atom.get_altloc().strip(), atom)]
-
-
-def _occupancy(atom: Any) -> float:
-    occupancy = atom.get_occupancy()
-    return 1.0 if occupancy is None else float(occupancy)
 
 
 def _is_sane(atoms: NDArray[np.float64]) -> bool:

@@ -33,6 +33,7 @@ from protein.docking.molecules.atom_types import (
     polar_type,
 )
 from protein.docking.receptors.box import Box, box_around
+from protein.structures.alternates import locations, occupancy
 from protein.structures.parse import parse_file
 from protein.structures.residues import WATERS, is_nucleotide, is_standard, parent_letter
 from sciddiff.errors import InputError
@@ -344,7 +345,7 @@ def _one_residue(entry: Any, counts: Counter[str]) -> "Residue":
     counts["altlocs"] += 1
     return max(
         entry.disordered_get_list(),
-        key=lambda r: (sum(_occupancy(a) for a in r.get_unpacked_list()), r.get_resname()),
+        key=lambda r: (sum(occupancy(a) for a in r.get_unpacked_list()), r.get_resname()),
     )
 
 
@@ -353,31 +354,20 @@ def _atoms(residue: "Residue", counts: Counter[str]) -> list[tuple[str, str, NDA
     choices: list[dict[str, Any]] = []
     totals: defaultdict[str, float] = defaultdict(float)
     for atom in residue:
-        options = _locations(atom)
+        options = locations(atom)
         choices.append(options)
         for letter, option in options.items():
             if letter:
-                totals[letter] += _occupancy(option)
+                totals[letter] += occupancy(option)
     best = min(totals, key=lambda letter: (-totals[letter], letter), default="")
     counts["altlocs"] += int(len(totals) > 1)
     found = []
     for options in choices:
-        atom = options.get(best) or options.get("") or max(options.values(), key=_occupancy)
+        atom = options.get(best) or options.get("") or max(options.values(), key=occupancy)
         element = (atom.element or "").strip().upper()
         if element not in ("H", "D"):
             found.append((atom.get_name().strip(), element, np.asarray(atom.get_coord(), float)))
     return found
-
-
-def _locations(atom: Any) -> dict[str, Any]:
-    if atom.is_disordered() == 2:
-        return {key.strip(): atom.disordered_get(key) for key in atom.disordered_get_id_list()}
-    return {atom.get_altloc().strip(): atom}
-
-
-def _occupancy(atom: Any) -> float:
-    occupancy = atom.get_occupancy()
-    return 1.0 if occupancy is None else float(occupancy)
 
 
 def _incomplete(name: str, atoms: list[tuple[str, str, NDArray[np.float64]]]) -> int:
