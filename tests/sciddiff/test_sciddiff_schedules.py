@@ -13,6 +13,7 @@ from sciddiff.schedules import (
     VP,
     Cosine,
     ExponentialKappa,
+    Kappa,
     Linear,
     LinearKappa,
     Logarithmic,
@@ -49,6 +50,47 @@ def test_rates_are_derivatives(schedule):
         central = (function(INSIDE + h) - function(INSIDE - h)) / (2 * h)
         torch.testing.assert_close(rate, central, rtol=1e-5, atol=1e-7)
     assert (rates.wronskian > 0).all()
+
+
+@pytest.mark.parametrize("schedule", [*SCHEDULES, Polynomial(0.5), EDM(rho=3)], ids=repr)
+def test_formulas_are_the_automatic_derivatives(schedule):
+    """Tensors, plain numbers, and what a schedule without formulas would get."""
+    closed, derived = schedule.rates(INSIDE), Schedule.rates(schedule, INSIDE)
+    for mine, automatic in zip(closed, derived, strict=True):
+        assert mine.dtype == torch.float64
+        assert mine.shape == INSIDE.shape
+        torch.testing.assert_close(mine, automatic, rtol=1e-12, atol=1e-13)
+    numbers = [schedule.at(t) for t in INSIDE.tolist()]
+    for k, mine in enumerate(closed):
+        column = torch.tensor([row[k] for row in numbers], dtype=torch.float64)
+        torch.testing.assert_close(column, mine, rtol=1e-12, atol=1e-13)
+    assert all(isinstance(value, float) for value in numbers[0])
+
+
+@pytest.mark.parametrize("schedule", [*SCHEDULES, Polynomial(0.5)], ids=repr)
+@pytest.mark.parametrize("t", [0.0, 1.0])
+def test_numbers_at_the_ends_are_those_of_tensors(schedule, t):
+    tensors = schedule.rates(torch.tensor(t, dtype=torch.float64))
+    assert schedule.at(t) == pytest.approx([float(value) for value in tensors], rel=1e-12)
+
+
+def test_a_schedule_without_formulas_is_differentiated():
+    class Squared(Schedule):
+        def alpha(self, t):
+            return t**2
+
+        def sigma(self, t):
+            return 1.0 - t
+
+    assert Squared().at(0.5) == pytest.approx((0.25, 0.5, 1.0, -1.0))
+
+
+@pytest.mark.parametrize("kappa", [LinearKappa(), ExponentialKappa(), ExponentialKappa(2.0)])
+def test_kappa_in_formulas_and_by_derivative(kappa):
+    closed, derived = kappa.rate(INSIDE), Kappa.rate(kappa, INSIDE)
+    torch.testing.assert_close(torch.stack(closed), torch.stack(derived), rtol=1e-11, atol=0)
+    numbers = torch.tensor([kappa.at(t) for t in INSIDE.tolist()], dtype=torch.float64).T
+    torch.testing.assert_close(numbers, torch.stack(closed), rtol=1e-13, atol=0)
 
 
 def test_closed_forms():
