@@ -272,10 +272,11 @@ class Streams:
                 place = first % 2 + torch.arange(width, device=like.device)
         draws = torch.arange(numbers.start, numbers.stop, numbers.step, device=like.device)
         draws |= _NAMED if self.names else 0
-        draws = draws.repeat_interleave(len(owner))[:, None]
+        rows = len(owner)
+        draws = draws.repeat_interleave(rows)[:, None]
         owner = owner.repeat(len(numbers))[:, None]
         values = law((blocks, draws, owner, owner >> 32), self._key, dtype)
-        values = values.view(len(numbers), -1, 2 * blocks.shape[1])
+        values = values.view(len(numbers), rows, 2 * blocks.shape[1])
         if place is None:
             values = values[..., :width].contiguous()
         else:

@@ -302,3 +302,13 @@ def test_bad_input_is_named():
         Streams.first(-1, 3)
     with pytest.raises(InputError, match="3 samples; the leaf has 4"):
         Streams.first(0, 3).normal(torch.empty(4, 2))
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (3, 0, 5), (3, 4, 0)])
+def test_a_leaf_without_entries_draws_none(shape):
+    """The torsions of a rigid ligand, for example; the next draw is what it would have been."""
+    empty, whole = Streams(0, torch.arange(3)), Streams(0, torch.arange(3))
+    assert streams.uniform(torch.zeros(shape), empty).shape == shape
+    streams.uniform(torch.zeros(3, 2), whole)
+    after = [streams.normal(torch.zeros(3, 2), one) for one in (empty, whole)]
+    assert torch.equal(*after)
