@@ -26,21 +26,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.docking_physics import FIELDS, measured, print_table
 from protein.docking.confidence.ranker import Ranker, find_ranker
-from protein.docking.diffusion.propose import ProposeSettings
+from protein.docking.diffusion.settings import ProposeSettings
 from protein.docking.energy.vina import VinaEnergy, grid_for
 from protein.docking.molecules.files import read_ligand
 from protein.docking.molecules.ligand import Ligand, fresh_conformers
-from protein.docking.pipeline.dock import chosen
-from protein.docking.pipeline.docker import Docker, LibrarySettings
+from protein.docking.pipeline.docker import Docker, chosen
+from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.pose import LigandBatch
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.receptor import Receptor, read_receptor
+from protein.docking.search.draws import streams
 from protein.docking.search.monte_carlo import SearchSettings, finish, random_poses
 from protein.docking.search.ranking import JUDGED, Docked, ranked
 from protein.pretrained import find_model
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
-from sciddiff.streams import Streams
 
 ARMS = ("random", "network", "network_energy", "network_energy_confidence", "fifty_steps",
         "search", "search_confidence", "all")  # fmt: skip
@@ -115,7 +115,7 @@ def _dock(ligand: Ligand, receptor: Receptor, box: Box, arm: str, args: argparse
         draws = replace(draws, steps=50)
     elif arm == "network":
         draws = replace(draws, guidance=0.0)
-    settings = LibrarySettings(
+    settings = DockSettings(
         effort="normal" if arm in ("search", "search_confidence", "all") else "none",
         propose=draws,
         minimize=arm != "network",
@@ -132,15 +132,15 @@ def _dock(ligand: Ligand, receptor: Receptor, box: Box, arm: str, args: argparse
 
 def _random(ligand: Ligand, receptor: Receptor, box: Box, samples: int) -> Docked:
     """The best of random poses after minimisation, by energy."""
-    conformers = fresh_conformers(ligand, LibrarySettings().conformers, 1)
+    conformers = fresh_conformers(ligand, DockSettings().conformers, 1)
     near, count = receptor.near(box), len(conformers)
     batch = LigandBatch.pack([ligand.tree] * count, list(conformers))
     energy = VinaEnergy.build([ligand] * count, [near], grids=[grid_for([ligand], near, box)])
-    generator = Streams(0, torch.arange(count))
+    generator = streams(0, "search", [0], [count])
     pose = random_poses(batch, [box] * count, -(-samples // count), generator)
     found = finish(batch, energy, pose)
     docked = ranked(ligand, found, JUDGED, SearchSettings().distinct)
-    return chosen(ligand, near, docked, None, LibrarySettings().poses)
+    return chosen(ligand, near, docked, None, DockSettings().poses)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ from protein.docking.confidence.ranker import find_ranker
 from protein.docking.energy.compiled import SWITCH
 from protein.docking.molecules.files import read_ligand
 from protein.docking.molecules.ligand import Ligand, ligand_from_smiles
-from protein.docking.pipeline.docker import Docker, LibrarySettings
+from protein.docking.pipeline.docker import Docker
+from protein.docking.pipeline.settings import DockSettings
 from protein.docking.receptors.box import box_around
 from protein.docking.receptors.receptor import read_receptor
 from sciddiff.cli.campaign import Campaign
@@ -57,7 +58,7 @@ def main() -> None:
     smiles = [smiles[i % len(smiles)] for i in range(args.n)]
     receptor = read_receptor(receptor_file)
     box = box_around(read_ligand(crystal).require_coords())
-    docker = Docker(receptor, box, LibrarySettings(effort=args.effort), ranker=find_ranker())
+    docker = Docker(receptor, box, DockSettings(effort=args.effort), ranker=find_ranker())
     docker.dock(*_some(smiles, 2))  # compiles, where nothing is kept yet
     for name, switch in (("compiled", "1"), ("tensors", "0")):
         os.environ[SWITCH] = switch

@@ -34,12 +34,13 @@ from protein.docking.confidence.ranker import find_ranker
 from protein.docking.diffusion.propose import find_proposer
 from protein.docking.molecules.files import read_ligand
 from protein.docking.molecules.ligand import Ligand, LigandSettings, fresh_conformers
-from protein.docking.pipeline.dock import DockSettings, dock
-from protein.docking.pipeline.docker import Docker, LibrarySettings
+from protein.docking.pipeline.docker import Docker
+from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.metrics import bust, success_interval, symmetric_rmsd
-from protein.docking.receptors.box import box_around
+from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.pockets import find_pockets
 from protein.docking.receptors.receptor import Receptor, read_receptor
+from protein.docking.search.draws import number_of
 from protein.docking.search.monte_carlo import SearchSettings
 from protein.docking.search.ranking import Docked
 from sciddiff.calibration import auroc, brier, expected_calibration_error
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--sites", type=int, default=5, help="of the pocket finder")
     parser.add_argument("--effort", default="normal", help="of the blind search")
     parser.add_argument("--ranker", help="order by confidence: a model folder, or shipped weights")
-    parser.add_argument("--model", help="network that draws poses, with --blind")
+    parser.add_argument("--model", help="network that draws poses")
     parser.add_argument("--macrocycles", action="store_true", help="dock them with rigid rings")
     parser.add_argument("-o", "--out", type=Path)
     args = parser.parse_args()
@@ -107,16 +108,9 @@ def _row(args: argparse.Namespace, name: str) -> dict[str, object]:
             conformer = fresh_conformers(ligand, 1, args.seed)[0]
             reference = VinaReference(receptor.near(box, 12.0), box, seed=args.seed + 1)
             coords, energies = reference.dock(ligand, conformer, args.exhaustiveness)
-        elif args.blind:
-            docked = _blind(args, ligand, receptor)
-            sure, coords, energies = docked.confidence, docked.coords, docked.affinity
         else:
-            search = SearchSettings(chains=args.chains, rounds=args.rounds)
-            settings = DockSettings(seed=args.seed, conformers=args.conformers, search=search)
-            ranker = find_ranker(args.ranker or "none")
-            docked = dock(ligand, receptor, box, settings, ranker=ranker)
-            sure = docked.confidence
-            coords, energies = docked.coords, docked.affinity
+            docked = _docked(args, name, ligand, receptor, box)
+            sure, coords, energies = docked.confidence, docked.coords, docked.affinity
         cpu = time.process_time() - start
     except (InputError, ValueError, RuntimeError) as error:
         return {"id": name, "status": "failed", "reason": " ".join(str(error).split())}
@@ -144,12 +138,18 @@ def measured(
     }  # fmt: skip
 
 
-def _blind(args: argparse.Namespace, ligand: Ligand, receptor: Receptor) -> Docked:
-    boxes = [site.box for site in find_pockets(receptor, args.sites)]
-    settings = LibrarySettings(conformers=args.conformers, effort=args.effort, seed=args.seed)
-    ranker = find_ranker(args.ranker or "none")
+def _docked(
+    args: argparse.Namespace, name: str, ligand: Ligand, receptor: Receptor, box: Box
+) -> Docked:
+    """Poses of `sciddiff dock --dataset`, draw for draw."""
+    search: str | SearchSettings = SearchSettings(chains=args.chains, rounds=args.rounds)
+    boxes = [site.box for site in find_pockets(receptor, args.sites)] if args.blind else [box]
+    settings = DockSettings(
+        conformers=args.conformers, effort=args.effort if args.blind else search, seed=args.seed
+    )
     denoiser = find_proposer(args.model, torch.device("cpu"))
-    (result,) = Docker(receptor, boxes, settings, denoiser, ranker).dock([ligand], [0])
+    docker = Docker(receptor, boxes, settings, denoiser, find_ranker(args.ranker or "none"))
+    (result,) = docker.dock([ligand], [number_of(name)])
     if result.docked is None:
         raise InputError(result.error)
     return result.docked

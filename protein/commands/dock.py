@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from protein.docking.campaign.library import CampaignSettings, LibraryParts
     from protein.docking.campaign.output import Row
-    from protein.docking.pipeline.docker import Docker, LibrarySettings
+    from protein.docking.pipeline.docker import Docker
+    from protein.docking.pipeline.settings import DockSettings
     from protein.docking.receptors.box import Box
     from protein.docking.receptors.pockets import BindingSite
     from protein.docking.receptors.receptor import Receptor
@@ -159,7 +160,7 @@ class _Library:
         self,
         args: argparse.Namespace,
         boxes: Sequence[Box],
-        settings: LibrarySettings,
+        settings: DockSettings,
         portions: CampaignSettings,
         docker: Docker | None = None,
     ) -> None:
@@ -312,11 +313,11 @@ def _box(args: argparse.Namespace, receptor: Receptor) -> Box:
     return box
 
 
-def _settings(args: argparse.Namespace) -> LibrarySettings:
-    from protein.docking.diffusion.propose import ProposeSettings
-    from protein.docking.pipeline.docker import LibrarySettings
+def _settings(args: argparse.Namespace) -> DockSettings:
+    from protein.docking.diffusion.settings import ProposeSettings
+    from protein.docking.pipeline.settings import DockSettings
 
-    return LibrarySettings(
+    return DockSettings(
         poses=args.poses,
         effort=args.effort,
         propose=ProposeSettings(args.samples, args.steps, guidance=args.guidance),
@@ -326,13 +327,13 @@ def _settings(args: argparse.Namespace) -> LibrarySettings:
 
 
 def _docker(
-    args: argparse.Namespace, receptor: Receptor, boxes: Sequence[Box], settings: LibrarySettings
+    args: argparse.Namespace, receptor: Receptor, boxes: Sequence[Box], settings: DockSettings
 ) -> Docker:
     return _docker_maker(args, settings)(receptor, boxes)
 
 
 def _docker_maker(
-    args: argparse.Namespace, settings: LibrarySettings
+    args: argparse.Namespace, settings: DockSettings
 ) -> Callable[[Receptor, Box | Sequence[Box]], Docker]:
     """Makes receptors ready; the network is read once."""
     import torch
@@ -363,7 +364,7 @@ def _device(args: argparse.Namespace) -> torch.device:
 
 
 def _request(
-    args: argparse.Namespace, boxes: Sequence[Box], settings: LibrarySettings
+    args: argparse.Namespace, boxes: Sequence[Box], settings: DockSettings
 ) -> dict[str, Any]:
     """What decides every pose."""
     from dataclasses import asdict
@@ -376,7 +377,7 @@ def _request(
     }
 
 
-def _plain_request(args: argparse.Namespace, settings: LibrarySettings) -> dict[str, Any]:
+def _plain_request(args: argparse.Namespace, settings: DockSettings) -> dict[str, Any]:
     """Of what decides every pose, what is no molecule and no place."""
     from dataclasses import asdict
 

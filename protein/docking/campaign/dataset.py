@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +40,7 @@ from protein.docking.pipeline.docker import Docker, Result
 from protein.docking.poses.metrics import Verdict, bust, pdb_file
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.receptor import Receptor, read_receptor
+from protein.docking.search.draws import number_of
 from protein.structures.atomic import replacing
 from sciddiff.cli.campaign import Campaign
 from sciddiff.errors import InputError, MissingExtra
@@ -186,7 +186,7 @@ class _Writer:
         crystal = ligand.require_coords()
         receptor = without_ligand(read_receptor(source.receptor, self.settings.keep), crystal)
         docker = self.make(receptor, box_around(crystal, self.settings.margin))
-        (result,) = docker.dock([ligand], [zlib.crc32(name.encode()) >> 4])
+        (result,) = docker.dock([ligand], [number_of(name)])
         if result.docked is None or len(result.docked.coords) == 0:
             return failed_row(part, name, result.error or "no pose was found")
         return self._write(part, name, ligand, receptor, result, source.receptor)

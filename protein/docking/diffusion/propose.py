@@ -22,10 +22,12 @@ from protein.docking.diffusion.network import (
     DockNetwork,
     padded_pose,
 )
+from protein.docking.diffusion.settings import ProposeSettings
 from protein.docking.diffusion.templates import Site, posed_ligands, site_batch
 from protein.docking.energy.vina import VinaEnergy
-from protein.docking.poses.pose import LigandBatch, Pose, coordinates
+from protein.docking.poses.pose import LigandBatch, Pose, coordinates, map_tensors
 from protein.docking.receptors.receptor import Receptor
+from protein.docking.search.draws import streams
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 from sciddiff.grids import uniform
@@ -38,36 +40,6 @@ from sciddiff.state import Batch, State
 _LEVERS = {TRANSLATION: 1.0, ROTATION: 9.0, TORSIONS: 4.0}
 _LONGEST = 4.0
 _SOFT = 2.0
-
-
-@dataclass(frozen=True)
-class ProposeSettings:
-    """How poses are drawn.
-
-    Attributes:
-        samples: poses per ligand, shared out among its conformers.
-        steps: of the sampler.
-        noise: fresh noise on the way, 0 (none) to 1.
-        guidance: strength of the energy's pull, 0 for none.
-        temperature: scale of the noise that places start from.
-    """
-
-    samples: int = 32
-    steps: int = 10
-    noise: float = 0.5
-    guidance: float = 1.0
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.samples < 0 or self.steps < 1:
-            raise InputError(
-                f"samples {self.samples}, steps {self.steps}: give at least 0 and 1"
-            )
-        if self.guidance < 0 or not 0.0 <= self.noise <= 1.0:
-            raise InputError(
-                f"guidance {self.guidance:g}, noise {self.noise:g}: give guidance >= 0 and noise "
-                "between 0 and 1"
-            )
 
 
 def find_proposer(name: str | None, device: torch.device) -> Denoiser | None:
@@ -133,25 +105,20 @@ def propose(
         guided = Energy(
             pull, weight=settings.guidance, variance=lambda t: 0.1 * t**2, interval=(0.4, 1.0)
         )(denoiser)
-    indices = [
-        number * 4096 + k for number, c in zip(numbers, copies, strict=True) for k in range(len(c))
-    ]
+    draws = streams(seed, "proposals", numbers, [len(c) for c in copies])
     result = sample(
         guided,
         batch,
         Ancestral(eta=settings.noise),
         uniform(settings.steps),
-        seed,
-        indices=torch.tensor(indices),
+        draws.seed,
+        indices=draws.indices,
         prior_scale={TRANSLATION: settings.temperature},
     )
     pose = padded_pose(result.x, posed_ligands(batch))
-    rows = len(indices) // each
-    return Pose(
-        (pose.translation.squeeze(1) + centers).view(rows, each, 3).cpu(),
-        pose.rotation.view(rows, each, 3, 3).cpu(),
-        pose.torsions.view(rows, each, -1).cpu(),
-    )
+    pose = pose._replace(translation=pose.translation + centers.unsqueeze(1))
+    home = "cpu" if energy is None else energy.types.device
+    return map_tensors(lambda x: x.squeeze(1).unflatten(0, (-1, each)).to(home), pose)
 
 
 @dataclass(frozen=True, eq=False)

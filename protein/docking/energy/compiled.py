@@ -9,7 +9,7 @@ seconds; the code is kept for later processes.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.util import find_spec
@@ -44,7 +44,7 @@ def ready(*tensors: Tensor) -> bool:
 def minimize(
     batch: LigandBatch, grids: "GridSet", pairs: "IntraPairs", pose: Pose, evaluations: int,
     cap: float, limits: Tensor,
-) -> tuple[Pose, Tensor, Tensor, Tensor]:  # fmt: skip
+) -> tuple[Pose, Tensor, Tensor]:  # fmt: skip
     """Minimise poses, as ``protein.docking.search.minimize`` does.
 
     Args:
@@ -57,25 +57,21 @@ def minimize(
         limits: largest change of each coordinate in a step `[6 + T]`.
 
     Returns:
-        Poses, coordinates `[L, P, N, 3]`, energies `[L, P]`, gradients `[L, P, 6 + T]`.
+        Poses, coordinates `[L, P, N, 3]`, energies `[L, P]`.
     """
-    from protein.docking.energy import kernels, leaf_kernels
+    from protein.docking.energy import kernels
 
     at, turn, twist = (x.detach().contiguous().clone() for x in pose)
     size, poses, _ = at.shape
     x = at.new_zeros(size, poses, batch.reference.shape[1], 3)
     value = at.new_zeros(size, poses)
-    slope = at.new_zeros(size, poses, batch.dofs)
-    out = [t.numpy() for t in (at, turn, twist, x, value, slope)]
-    ligands, metric = _ligands(batch), np.ones((size, batch.dofs))
-    reference, start, axis, *_, atoms, turns = ligands
-    leaf_kernels.metrics(reference, start, axis, batch.moved.numpy(), atoms, turns, metric)
+    out = [t.numpy() for t in (at, turn, twist, x, value)]
     given = (
-        evaluations, float(cap), ligands, _grids(grids), _pairs(pairs), metric,
+        evaluations, float(cap), batch.arrays, grids.arrays, pairs.arrays, batch.metric.numpy(),
         limits.double().numpy(),
     )  # fmt: skip
     _share(size * poses, lambda begin, end: kernels.minimize(begin, end, *given, *out))
-    return Pose(at, turn, twist), x, value, slope
+    return Pose(at, turn, twist), x, value
 
 
 def evaluate(
@@ -93,9 +89,8 @@ def evaluate(
 
     size, poses, _, _ = coords.shape
     energy, gradient = coords.new_zeros(size, poses), torch.zeros_like(coords)
-    atoms = grids.real.sum(-1).long().numpy()
     given = (
-        coords.detach().contiguous().numpy(), atoms, float(cap), _grids(grids), _pairs(pairs),
+        coords.detach().contiguous().numpy(), grids.atoms, float(cap), grids.arrays, pairs.arrays,
     )  # fmt: skip
     out = (energy.numpy(), gradient.numpy())
     _share(size * poses, lambda begin, end: kernels.evaluate(begin, end, *given, *out))
@@ -155,29 +150,3 @@ def _share(count: int, work: Callable[[int, int], None]) -> None:
     edges = np.linspace(0, count, 4 * threads + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, edges[:-1].tolist(), edges[1:].tolist()))
-
-
-def _ligands(batch: LigandBatch) -> Sequence[NDArray[Any]]:
-    x = batch.reference
-    ligands = torch.arange(len(x))[:, None]
-    start, end = x[ligands, batch.bonds[..., 0]], x[ligands, batch.bonds[..., 1]]
-    axis = torch.nn.functional.normalize((end - start).double(), dim=-1, eps=1e-6)
-    return (
-        x.double().numpy(), start.double().numpy(), axis.numpy(), batch.bonds.numpy(),
-        batch.fragment.numpy(), batch.parent.numpy(), batch.atom_mask.sum(-1).numpy(),
-        batch.torsion_mask.sum(-1).numpy(),
-    )  # fmt: skip
-
-
-def _grids(grids: "GridSet") -> Sequence[NDArray[Any]]:
-    return (
-        grids.values.numpy(), grids.base.numpy(), grids.shape.numpy(),
-        grids.origin.double().numpy(), grids.spacing.double().numpy(), grids.channel.numpy(),
-    )  # fmt: skip
-
-
-def _pairs(pairs: "IntraPairs") -> Sequence[NDArray[Any]]:
-    return (
-        pairs.first.numpy(), pairs.second.numpy(), (pairs.kind * pairs.table.shape[1]).numpy(),
-        pairs.count.numpy(), pairs.table.flatten().numpy(),
-    )  # fmt: skip

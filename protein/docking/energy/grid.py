@@ -11,9 +11,12 @@ pairs by some tenths of a kcal/mol, so that final poses are scored over all pair
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.docking.energy.terms import (
@@ -76,8 +79,8 @@ def make_grid(
         InputError: no receptor atom is near the box, or the grid would be too large.
     """
     near = receptor.near(box, CUTOFF)
-    points = [max(3, int(np.ceil(edge / spacing)) + 1) for edge in box.size]
-    if np.prod(points) * len(types) > _LARGEST:
+    points = _points(box, spacing)
+    if not fits(box, len(types), spacing):
         raise InputError(
             f"box: a grid of {' x '.join(map(str, points))} points is too large; use a smaller "
             "box or a wider spacing"
@@ -104,6 +107,21 @@ def make_grid(
         corner = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         values[corner] = summed.view(*block.shape[:3], -1)
     return Grid(_unbiased(values), origin.to(device), spacing, tuple(types))
+
+
+def fits(box: Box, channels: int, spacing: float = 0.375) -> bool:
+    """Whether a grid of so many channels is small enough to be made.
+
+    Args:
+        box: where ligand atoms may be.
+        channels: atom types.
+        spacing: Å between points.
+    """
+    return int(np.prod(_points(box, spacing))) * channels <= _LARGEST
+
+
+def _points(box: Box, spacing: float) -> list[int]:
+    return [max(3, int(np.ceil(edge / spacing)) + 1) for edge in box.size]
 
 
 def _unbiased(values: Tensor) -> Tensor:
@@ -188,6 +206,19 @@ class GridSet:
             channel.clamp(min=0).to(device),
             (types >= 0).float().to(device),
         )
+
+    @cached_property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """What compiled loops read: values, first value, shape, origin, spacing, channels."""
+        return (
+            self.values.numpy(), self.base.numpy(), self.shape.numpy(),
+            self.origin.double().numpy(), self.spacing.double().numpy(), self.channel.numpy(),
+        )  # fmt: skip
+
+    @cached_property
+    def atoms(self) -> NDArray[np.int64]:
+        """Atoms of each ligand `[L]`."""
+        return self.real.sum(-1).long().numpy()
 
     def to(self, device: torch.device | str) -> "GridSet":
         """The grids on another device."""

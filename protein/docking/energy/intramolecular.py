@@ -9,7 +9,8 @@ exponential is taken, and the gradient is that of the interpolated energy.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,31 +56,38 @@ class IntraPairs:
     def pack(
         cls,
         ligands: Sequence[Ligand],
-        types: Sequence[NDArray[np.int64]],
         weights: VinaWeights = VINA,
     ) -> "IntraPairs":
         """Pairs of some ligands.
 
         Args:
             ligands: the molecules.
-            types: their atom types.
             weights: of the terms.
         """
-        found = [interacting_pairs(ligand) for ligand in ligands]
+        found = [ligand.interacting_pairs for ligand in ligands]
         most = max(len(pairs) for pairs in found)
         incidence = np.zeros((len(ligands), most, max(map(len, ligands))), dtype=np.float32)
         ends = np.zeros((2, len(ligands), most), dtype=np.int64)
         kind = np.full((len(ligands), most), len(TYPES) ** 2, dtype=np.int64)
-        for i, (pairs, type_) in enumerate(zip(found, types, strict=True)):
+        for i, (ligand, pairs) in enumerate(zip(ligands, found, strict=True)):
             rows = np.arange(len(pairs))
             incidence[i, rows, pairs[:, 0]] = 1.0
             incidence[i, rows, pairs[:, 1]] = -1.0
             ends[:, i, : len(pairs)] = pairs.T
-            kind[i, : len(pairs)] = type_[pairs[:, 0]] * len(TYPES) + type_[pairs[:, 1]]
+            first, second = ligand.types[pairs].T
+            kind[i, : len(pairs)] = first * len(TYPES) + second
         count = torch.tensor([len(pairs) for pairs in found])
-        first, second = torch.from_numpy(ends)
+        starts, stops = torch.from_numpy(ends)
         kinds = torch.from_numpy(kind)
-        return cls(torch.from_numpy(incidence), first, second, count, kinds, _table(weights))
+        return cls(torch.from_numpy(incidence), starts, stops, count, kinds, _table(weights))
+
+    @cached_property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """What compiled loops read: both ends, row of the table and number of pairs, table."""
+        return (
+            self.first.numpy(), self.second.numpy(), (self.kind * self.table.shape[1]).numpy(),
+            self.count.numpy(), self.table.flatten().numpy(),
+        )  # fmt: skip
 
     def to(self, device: torch.device | str) -> "IntraPairs":
         """The pairs on another device."""
@@ -116,18 +124,6 @@ class IntraPairs:
         gradient = incidence.transpose(1, 2) @ pulls
         gradient = gradient.view(size, atoms, 3, poses).permute(0, 3, 1, 2)
         return soft_cap(energy, cap).sum(1), gradient
-
-
-def interacting_pairs(ligand: Ligand) -> NDArray[np.int64]:
-    """Pairs i < j of a ligand that count `[K, 2]`.
-
-    Args:
-        ligand: the molecule.
-    """
-    from rdkit.Chem import GetDistanceMatrix
-
-    far = np.asarray(GetDistanceMatrix(ligand.mol)) > 3.5
-    return np.argwhere(np.triu(far & ~ligand.tree.rigid_pairs(), k=1)).astype(np.int64)
 
 
 @lru_cache(maxsize=4)

@@ -296,12 +296,12 @@ def update(
 def minimize(
     begin: int, end: int, evaluations: int, cap: float,
     ligand: Any, grid: Any, pairs: Any, metric: Any, limits: Any,
-    translation: Any, rotation: Any, torsions: Any, coords: Any, energy: Any, gradient: Any,
+    translation: Any, rotation: Any, torsions: Any, coords: Any, energy: Any,
 ) -> None:  # fmt: skip
     """Minimise the poses `begin` to `end` of all ligands together, numbered ligand by ligand.
 
     Poses are read from and written to `translation [L, P, 3]`, `rotation [L, P, 3, 3]` and
-    `torsions [L, P, T]`; coordinates, energy and gradient are written.
+    `torsions [L, P, T]`; coordinates and energy are written.
     """
     reference, start, axis, bonds, fragment, parent, atoms, turns_of = ligand
     values, base, shape, origin, spacing, channel = grid
@@ -363,7 +363,6 @@ def minimize(
                 alpha, fresh, stuck = 1.0, True, True
         translation[m, p], rotation[m, p], torsions[m, p, :turns] = at, turn, twist[:turns]
         coords[m, p, n:] = at
-        gradient[m, p, :size] = slope_now[:size]
         energy[m, p] = now
 
 

@@ -1,4 +1,4 @@
-"""Compiled loops that call no other: energies over all pairs, metrics of ligands.
+"""Compiled loops that call no other: energies over all pairs.
 
 As `protein.docking.energy.kernels`, which says more; `compile_loop` is what compiles both.
 """
@@ -24,33 +24,6 @@ def compile_loop(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - Numba's
         return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # no folder to keep compiled code in: compile in every process
         return numba.njit(nogil=True, error_model="numpy")(function)
-
-
-@compile_loop
-def metrics(
-    reference: Any, start: Any, axis: Any, moved: Any, atoms: Any, turns: Any, out: Any
-) -> None:
-    """Mean squared displacement by a unit of each coordinate, `out [L, 6 + T]`, Å²."""
-    for m in range(len(out)):
-        n = atoms[m]
-        square = 0.0
-        for k in range(n):
-            for i in range(3):
-                square += reference[m, k, i] ** 2
-        for i in range(3):
-            out[m, i] = 1.0
-            out[m, 3 + i] = max(2.0 / 3.0 * square / n, 0.5)
-        for t in range(turns[m]):
-            total = 0.0
-            for k in range(n):
-                if moved[m, t, k] > 0.5:
-                    along = arm = 0.0
-                    for i in range(3):
-                        d = reference[m, k, i] - start[m, t, i]
-                        arm += d * d
-                        along += d * axis[m, t, i]
-                    total += arm - along * along
-            out[m, 6 + t] = max(total / n, 0.1)
 
 
 @compile_loop

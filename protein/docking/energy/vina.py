@@ -7,7 +7,7 @@ terms, and the affinity, which is the interaction divided by 1 + 0.05846 per rot
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from protein.docking.energy.grid import Grid, GridSet, make_grid
 from protein.docking.energy.intramolecular import IntraPairs
 from protein.docking.energy.pairwise import PairSum, interaction
 from protein.docking.energy.terms import VINA, VinaWeights
-from protein.docking.molecules.atom_types import ligand_types
 from protein.docking.molecules.ligand import Ligand
 from protein.docking.receptors.box import Box
 from protein.docking.receptors.receptor import Receptor
@@ -27,8 +26,7 @@ SCORE_CAP = 1000.0
 """Soft core of Vina's own final score, kcal/mol per atom."""
 
 
-@dataclass(frozen=True, eq=False)
-class Score:
+class Score(NamedTuple):
     """Energies of poses, kcal/mol.
 
     Attributes:
@@ -85,8 +83,7 @@ class VinaEnergy:
             weights: of the terms.
         """
         which = [0] * len(ligands) if which is None else list(which)
-        types = [ligand_types(ligand.mol) for ligand in ligands]
-        padded = _pad(types)
+        padded = _pad([ligand.types for ligand in ligands])
         shared = len(receptors) == 1
         used = receptors if shared else [receptors[w] for w in which]
         coords = torch.zeros(len(used), max(len(r) for r in used), 3)
@@ -95,7 +92,7 @@ class VinaEnergy:
         return cls(
             padded,
             torch.tensor([ligand.tree.rotors for ligand in ligands]),
-            IntraPairs.pack(ligands, types, weights),
+            IntraPairs.pack(ligands, weights),
             coords,
             _pad([receptor.types for receptor in used]),
             None if grids is None else GridSet.pack(grids, which, padded),
@@ -171,7 +168,7 @@ def grid_for(
         spacing: Å.
         weights: of the terms.
     """
-    types = sorted({int(t) for ligand in ligands for t in ligand_types(ligand.mol)})
+    types = sorted({int(t) for ligand in ligands for t in ligand.types})
     return make_grid(receptor, box, types, spacing, weights)
 
 

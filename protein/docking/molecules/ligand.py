@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from protein.docking.molecules.atom_types import ligand_types
 from protein.docking.molecules.torsion_tree import TorsionTree, torsion_tree
 from sciddiff.errors import InputError, MissingExtra
 
@@ -87,6 +88,22 @@ class Ligand:
         nitro, guanidinium) count as symmetric.
         """
         return automorphisms(self.mol)
+
+    @cached_property
+    def types(self) -> NDArray[np.int64]:
+        """Energy types of the atoms `[N]`; see ``atom_types``."""
+        return ligand_types(self.mol)
+
+    @cached_property
+    def interacting_pairs(self) -> NDArray[np.int64]:
+        """Pairs i < j of atoms that have an energy with each other `[K, 2]`.
+
+        More than three bonds lie between them, and a torsion changes their distance.
+        """
+        from rdkit.Chem import GetDistanceMatrix
+
+        far = np.asarray(GetDistanceMatrix(self.mol)) > 3.5
+        return np.argwhere(np.triu(far & ~self.tree.rigid_pairs(), k=1)).astype(np.int64)
 
     def require_coords(self) -> NDArray[np.float64]:
         """Input coordinates `[N, 3]`.

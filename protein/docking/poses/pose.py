@@ -14,10 +14,11 @@ Ligands are padded to the largest; shapes are `[L, P, ...]` for L ligands and P 
 A ``LigandBatch`` of L = B entries and P = 1 serves B independent samples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from math import ceil, log2
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,22 @@ from torch import Tensor
 from protein.docking.molecules.torsion_tree import TorsionTree
 from sciddiff.manifolds import so3
 from sciddiff.manifolds.torus import wrap
+
+T = TypeVar("T", bound=tuple)
+
+
+def map_tensors(function: Callable[..., Tensor], *values: T) -> T:
+    """Apply a function to the tensors of named tuples of one kind, nested ones included.
+
+    Args:
+        function: of as many tensors as there are values.
+        values: such as a ``Pose``, or a ``Minimum`` that holds one.
+    """
+    parts = (
+        map_tensors(function, *column) if isinstance(column[0], tuple) else function(*column)
+        for column in zip(*values, strict=True)
+    )
+    return type(values[0])(*parts)
 
 
 class Pose(NamedTuple):
@@ -131,6 +148,42 @@ class LigandBatch:
             if isinstance(value := getattr(self, f.name), Tensor)
         }
         return replace(self, **moved)
+
+    @cached_property
+    def metric(self) -> Tensor:
+        """Mean squared displacement of atoms by a unit of each coordinate `[L, 6 + T]`, Å².
+
+        In double precision; of the reference conformers.
+        """
+        x = self.reference.double()
+        count = self.atom_mask.sum(-1, keepdim=True).double()
+        gyration = x.square().sum((-1, -2)).unsqueeze(-1) / count
+        rotation = (2 / 3 * gyration).clamp(min=0.5).expand(-1, 3)
+        start, axis = self._axes
+        arm = x.unsqueeze(1) - start.unsqueeze(2)
+        along = (arm * axis.unsqueeze(2)).sum(-1)
+        square = arm.square().sum(-1) - along.square()
+        torsion = (square * self.moved).sum(-1) / count
+        torsion = torch.where(self.torsion_mask, torsion.clamp(min=0.1), 1.0)
+        return torch.cat([torch.ones_like(rotation), rotation, torsion], dim=-1)
+
+    @cached_property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """What compiled loops read: conformers, axes, the tree, numbers of atoms and torsions."""
+        start, axis = self._axes
+        return (
+            self.reference.double().numpy(), start.numpy(), axis.numpy(), self.bonds.numpy(),
+            self.fragment.numpy(), self.parent.numpy(), self.atom_mask.sum(-1).numpy(),
+            self.torsion_mask.sum(-1).numpy(),
+        )  # fmt: skip
+
+    @property
+    def _axes(self) -> tuple[Tensor, Tensor]:
+        """First atom and direction of every rotatable bond `[L, T, 3]`, in double precision."""
+        ligands = torch.arange(len(self), device=self.bonds.device)[:, None]
+        start, end = (self.reference[ligands, self.bonds[..., k]] for k in (0, 1))
+        axis = torch.nn.functional.normalize((end - start).double(), dim=-1, eps=1e-6)
+        return start.double(), axis
 
     def identity(self, poses: int) -> Pose:
         """The reference conformers at the origin, ``poses`` times."""

@@ -12,21 +12,27 @@ which makes a radian of a long branch as large as its ångströms.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from protein.docking.energy import compiled
-from protein.docking.energy.grid import GridSet
-from protein.docking.energy.intramolecular import IntraPairs
 from protein.docking.energy.vina import VinaEnergy
-from protein.docking.poses.pose import LigandBatch, Pose, coordinates, retract, tangent_gradient
+from protein.docking.poses.pose import (
+    LigandBatch,
+    Pose,
+    T,
+    coordinates,
+    map_tensors,
+    retract,
+    tangent_gradient,
+)
 from sciddiff.manifolds import so3
 
 _ARMIJO = 1e-4
-# Largest change of a coordinate in one step: Å, radians, radians.
-_LIMITS = (1.0, 0.6, 0.8)
+# Largest change of a coordinate in one step: Å of the centre, radians of the whole, of a torsion.
+_SHIFT, _TURN, _TWIST = 1.0, 0.6, 0.8
 # Root-mean-square displacement of the first step, Å.
 _FIRST = 0.1
 _SMALLEST = 1e-3
@@ -53,21 +59,18 @@ class MinimizeSettings:
     cap: float = float("inf")
 
 
-@dataclass(frozen=True, eq=False)
-class Minimum:
+class Minimum(NamedTuple):
     """Poses after minimisation.
 
     Attributes:
         pose: where they are.
         coords: their coordinates `[L, P, N, 3]`, Å.
         energy: of the field there `[L, P]`, never above that of the start.
-        gradient: in the tangent space `[L, P, 6 + T]`.
     """
 
     pose: Pose
     coords: Tensor
     energy: Tensor
-    gradient: Tensor
 
 
 def minimize(
@@ -81,31 +84,31 @@ def minimize(
         pose: starts, `[L, P, ...]`.
         settings: effort and soft core.
     """
+    limits = torch.tensor([_SHIFT] * 3 + [_TURN] * 3 + [_TWIST] * (batch.dofs - 6))
+    vina = field if isinstance(field, VinaEnergy) else None
+    grids = None if vina is None else vina.grids
     with torch.no_grad():
-        if isinstance(field, VinaEnergy) and field.grids is not None:
-            if compiled.ready(batch.reference, field.grids.values, *pose):
-                return _compiled(batch, field.grids, field.pairs, pose, settings)
-        return _minimize(batch, field, pose, settings)
+        if vina and grids and compiled.ready(batch.reference, grids.values, *pose):
+            found = Minimum(*compiled.minimize(
+                batch, grids, vina.pairs, pose, settings.evaluations, settings.cap, limits
+            ))  # fmt: skip
+        else:
+            found = _minimize(batch, field, pose, settings, limits)
+        rotation = so3.orthonormalize(found.pose.rotation)
+        return found._replace(pose=found.pose._replace(rotation=rotation))
 
 
-def _compiled(
-    batch: LigandBatch, grids: GridSet, pairs: IntraPairs, pose: Pose, settings: MinimizeSettings
+def _minimize(
+    batch: LigandBatch, field: Field, pose: Pose, settings: MinimizeSettings, limits: Tensor
 ) -> Minimum:
-    pose, x, value, gradient = compiled.minimize(
-        batch, grids, pairs, pose, settings.evaluations, settings.cap, _limits(batch)
-    )
-    pose = pose._replace(rotation=so3.orthonormalize(pose.rotation))
-    return Minimum(pose, x, value, gradient)
-
-
-def _minimize(batch: LigandBatch, field: Field, pose: Pose, settings: MinimizeSettings) -> Minimum:
     def evaluate(at: Pose) -> tuple[Tensor, Tensor, Tensor]:
         x = coordinates(batch, at)
         energy, slope = field.evaluate(x, settings.cap)
         return x, energy, tangent_gradient(batch, at, x, slope)
 
-    limits = _limits(batch)
-    metric = metric_diagonal(batch).unsqueeze(1).expand(-1, pose.translation.shape[1], -1)
+    limits = limits.to(pose.translation.device)
+    metric = batch.metric.to(batch.reference).unsqueeze(1)
+    metric = metric.expand(-1, pose.translation.shape[1], -1)
     x, energy, gradient = evaluate(pose)
     inverse, fresh = _start(metric, gradient)
     direction = _limited(-_apply(inverse, gradient), limits)
@@ -122,47 +125,19 @@ def _minimize(batch: LigandBatch, field: Field, pose: Pose, settings: MinimizeSe
         # The next length if the step failed: minimum of the parabola through what is known.
         curve = (new_energy - energy - slope).clamp(min=1e-12)
         shrink = (-0.5 * slope / curve).clamp(0.1, 0.5)
-        pose = Pose(*(choose(good, a, b) for a, b in zip(trial, pose, strict=True)))
-        x, energy = choose(good, new_x, x), torch.where(good, new_energy, energy)
-        gradient = choose(good, new_gradient, gradient)
+        there, here = Minimum(trial, new_x, new_energy), Minimum(pose, x, energy)
+        pose, x, energy = choose(good, there, here)
+        gradient = _where(good, new_gradient, gradient)
         alpha = torch.where(good, torch.ones_like(alpha), alpha * shrink)
         proposal = -_apply(inverse, gradient)
         lost = (alpha < _SMALLEST) | ((proposal * gradient).sum(-1) >= 0)
         restart, _ = _start(metric, gradient)
-        inverse = choose(lost, restart, inverse)
+        inverse = _where(lost, restart, inverse)
         fresh = fresh | lost
         proposal = torch.where(lost.unsqueeze(-1), -_apply(restart, gradient), proposal)
         alpha = torch.where(lost, torch.ones_like(alpha), alpha)
-        direction = choose(good | lost, _limited(proposal, limits), direction)
-    pose = pose._replace(rotation=so3.orthonormalize(pose.rotation))
-    return Minimum(pose, x, energy, gradient)
-
-
-def metric_diagonal(batch: LigandBatch) -> Tensor:
-    """Mean squared displacement of atoms by a unit of each coordinate `[L, 6 + T]`, Å².
-
-    Args:
-        batch: the ligands, in their reference conformers.
-    """
-    x = batch.reference
-    count = batch.atom_mask.sum(-1, keepdim=True).to(x.dtype)
-    gyration = x.square().sum((-1, -2)).unsqueeze(-1) / count
-    rotation = (2 / 3 * gyration).clamp(min=0.5).expand(-1, 3)
-    ends = x.unsqueeze(1).expand(-1, max(1, batch.bonds.shape[1]), -1, -1)
-    ends = ends[:, : batch.bonds.shape[1]].gather(2, batch.bonds[..., None].expand(-1, -1, -1, 3))
-    start, end = ends.unbind(2)
-    axis = torch.nn.functional.normalize(end - start, dim=-1, eps=1e-6)
-    arm = x.unsqueeze(1) - start.unsqueeze(2)
-    off = arm - (arm * axis.unsqueeze(2)).sum(-1, keepdim=True) * axis.unsqueeze(2)
-    torsion = (off.square().sum(-1) * batch.moved).sum(-1) / count
-    torsion = torch.where(batch.torsion_mask, torsion.clamp(min=0.1), torch.ones_like(torsion))
-    return torch.cat([torch.ones_like(rotation), rotation, torsion], dim=-1)
-
-
-def _limits(batch: LigandBatch) -> Tensor:
-    shift, turn, twist = _LIMITS
-    tail = [twist] * batch.torsion_mask.shape[1]
-    return torch.tensor([shift] * 3 + [turn] * 3 + tail, device=batch.reference.device)
+        direction = _where(good | lost, _limited(proposal, limits), direction)
+    return Minimum(pose, x, energy)
 
 
 def _start(metric: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -184,14 +159,14 @@ def _update(
     # After the first step the scale of the metric is known (Nocedal and Wright, eq. 6.20).
     scale = safe / ((change / metric) * change).sum(-1).clamp(min=1e-12)
     scaled = torch.diag_embed(scale.unsqueeze(-1) / metric)
-    old = choose(useful & fresh, scaled, inverse)
+    old = _where(useful & fresh, scaled, inverse)
     hy = _apply(old, change)
     factor = (1 + (change * hy).sum(-1) / safe) / safe
     outer = step.unsqueeze(-1) * (
         factor[..., None, None] * step.unsqueeze(-2) - hy.unsqueeze(-2) / safe[..., None, None]
     )
     cross = hy.unsqueeze(-1) * step.unsqueeze(-2) / safe[..., None, None]
-    return choose(useful, old + outer - cross, inverse)
+    return _where(useful, old + outer - cross, inverse)
 
 
 def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
@@ -204,12 +179,16 @@ def _limited(step: Tensor, limits: Tensor) -> Tensor:
     return step / excess
 
 
-def choose(where: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """``torch.where`` with a condition `[L, P]` on values `[L, P, ...]`.
+def choose(where: Tensor, yes: T, no: T) -> T:
+    """Poses taken from one of two sets, each by a condition of its own.
 
     Args:
         where: `[L, P]`, bool.
-        yes: values where true.
-        no: values elsewhere.
+        yes: named tuple of tensors `[L, P, ...]`, taken where true.
+        no: taken elsewhere.
     """
+    return map_tensors(lambda a, b: _where(where, a, b), yes, no)
+
+
+def _where(where: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     return torch.where(where.view(*where.shape, *(1,) * (yes.ndim - 2)), yes, no)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from protein.docking.energy.vina import SCORE_CAP, Score, VinaEnergy
-from protein.docking.poses.pose import LigandBatch, Pose, retract
+from protein.docking.poses.pose import LigandBatch, Pose, T, map_tensors, retract
 from protein.docking.receptors.box import Box
 from protein.docking.search.minimize import MinimizeSettings, Minimum, choose, minimize
 from sciddiff import streams
@@ -64,8 +64,7 @@ class SearchSettings:
     final: int = 80
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
+class Found(NamedTuple):
     """Distinct poses of L ligands, best first, K each.
 
     Attributes:
@@ -102,22 +101,31 @@ def search(
     screened = minimize(batch, energy, pose, MinimizeSettings(1, settings.soft))
     best = screened.energy.topk(settings.chains, largest=False).indices
     run = MinimizeSettings(2 * settings.evaluations, settings.soft)
-    state = _state(minimize(batch, energy, _take(pose, best), run))
-    archive = _State(*(x[:, :0] for x in state))
+    state = minimize(batch, energy, _pick(pose, best), run)
+    archive = map_tensors(lambda x: x[:, :0], state)
     cap = settings.soft
     for r in range(settings.rounds):
         old_cap, (cap, temperature) = cap, _schedule(settings, r)
         if cap != old_cap:
             state = state._replace(energy=energy.evaluate(state.coords, cap)[0])
         run = MinimizeSettings(settings.evaluations, cap)
-        trial = _state(minimize(batch, energy, mutate(batch, state.pose, generator), run))
+        trial = minimize(batch, energy, mutate(batch, state.pose, generator), run)
         chance = torch.log(streams.uniform(state.energy, generator))
-        state = _where((state.energy - trial.energy) / temperature > chance, trial, state)
+        state = choose((state.energy - trial.energy) / temperature > chance, trial, state)
         if (r + 1) % settings.renewal == 0 or r + 1 == settings.rounds:
             final = state._replace(energy=energy.evaluate(state.coords, settings.hard)[0])
-            archive = distinct(batch, _join(archive, final), settings.archive, settings.distinct)
+            archive = distinct(batch, join([archive, final]), settings.archive, settings.distinct)
             state = _renewed(state, archive, settings, energy, cap)
     return finish(batch, energy, archive.pose, settings)
+
+
+def join(parts: Sequence[T]) -> T:
+    """Poses of several sources side by side.
+
+    Args:
+        parts: named tuples of tensors `[L, P, ...]`, of the same L ligands.
+    """
+    return map_tensors(lambda *x: torch.cat(x, dim=1), *parts)
 
 
 def random_poses(
@@ -179,28 +187,14 @@ def finish(
         pose: `[L, P, ...]`, from any source.
         settings: evaluations of the last minimisation, poses kept.
     """
-    last = _state(minimize(batch, energy, pose, MinimizeSettings(settings.final, SCORE_CAP)))
+    last = minimize(batch, energy, pose, MinimizeSettings(settings.final, SCORE_CAP))
     score = energy.score(last.coords)
     last = last._replace(energy=score.interaction + score.intramolecular)
     kept = distinct(batch, last, min(settings.archive, last.energy.shape[1]), settings.distinct)
     return Found(kept.pose, kept.coords, kept.energy, energy.score(kept.coords))
 
 
-class _State(NamedTuple):
-    """Poses `[L, P, ...]` with their coordinates and energy."""
-
-    translation: Tensor
-    rotation: Tensor
-    torsions: Tensor
-    energy: Tensor
-    coords: Tensor
-
-    @property
-    def pose(self) -> Pose:
-        return Pose(self.translation, self.rotation, self.torsions)
-
-
-def distinct(batch: LigandBatch, state: _State, most: int, rmsd: float) -> _State:
+def distinct(batch: LigandBatch, state: Minimum, most: int, rmsd: float) -> Minimum:
     """The lowest poses no two of which are closer than an RMSD; energies infinite if too few.
 
     Args:
@@ -228,14 +222,14 @@ def distinct(batch: LigandBatch, state: _State, most: int, rmsd: float) -> _Stat
 
 
 def _renewed(
-    state: _State, archive: _State, settings: SearchSettings, energy: VinaEnergy, cap: float
-) -> _State:
+    state: Minimum, archive: Minimum, settings: SearchSettings, energy: VinaEnergy, cap: float
+) -> Minimum:
     """The poorest chains replaced by the best of the archive, one copy each."""
     count = min(int(settings.renewed * settings.chains), archive.energy.shape[1])
     best = archive._replace(energy=energy.evaluate(archive.coords, cap)[0])
-    best = _State(*(x[:, :count] for x in best))
+    best = map_tensors(lambda x: x[:, :count], best)
     order = state.energy.argsort(dim=-1)
-    return _join(_pick(state, order[:, : order.shape[1] - count]), best)
+    return join([_pick(state, order[:, : order.shape[1] - count]), best])
 
 
 def _schedule(settings: SearchSettings, r: int) -> tuple[float, float]:
@@ -259,26 +253,7 @@ def _in_ball(like: Tensor, generator: Generator) -> Tensor:
     return direction * streams.uniform(like[..., :1], generator) ** (1 / 3)
 
 
-def _state(minimum: Minimum) -> _State:
-    return _State(*minimum.pose, minimum.energy, minimum.coords)
-
-
-def _join(first: _State, second: _State) -> _State:
-    return _State(*(torch.cat(pair, dim=1) for pair in zip(first, second, strict=True)))
-
-
-def _pick(state: _State, index: Tensor) -> _State:
-    """Poses ``index [L, K]``."""
-    return _State(*(_along(x, index) for x in state))
-
-
-def _take(pose: Pose, index: Tensor) -> Pose:
-    return Pose(*(_along(x, index) for x in pose))
-
-
-def _along(values: Tensor, index: Tensor) -> Tensor:
-    return values[torch.arange(len(index), device=index.device)[:, None], index]
-
-
-def _where(condition: Tensor, yes: _State, no: _State) -> _State:
-    return _State(*(choose(condition, a, b) for a, b in zip(yes, no, strict=True)))
+def _pick(poses: T, index: Tensor) -> T:
+    """Poses ``index [L, K]`` of each ligand."""
+    rows = torch.arange(len(index), device=index.device)[:, None]
+    return map_tensors(lambda x: x[rows, index], poses)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from protein.docking.molecules.ligand import Ligand
 from protein.docking.poses.metrics import symmetric_rmsd
+from protein.docking.poses.pose import map_tensors
 from protein.docking.search.monte_carlo import Found
 
 JUDGED = 24
@@ -73,24 +74,14 @@ def ranked(ligand: Ligand, found: Found, poses: int, distinct: float) -> Docked:
         poses: most to keep.
         distinct: least RMSD between two of them, Å.
     """
-    energy = found.energy.flatten()
-    coords = found.coords.flatten(0, 1)[:, : len(ligand)].double().numpy()
+    found = map_tensors(lambda x: x.flatten(0, 1).cpu(), found)
+    coords = found.coords[:, : len(ligand)].double().numpy()
     kept: list[int] = []
-    for i in energy.argsort().tolist():
-        if not torch.isfinite(energy[i]) or len(kept) == poses:
+    for i in found.energy.argsort().tolist():
+        if not torch.isfinite(found.energy[i]) or len(kept) == poses:
             break
-        others = coords[kept]
-        if not kept or symmetric_rmsd(ligand, others, coords[i]).min() >= distinct:
+        if not kept or symmetric_rmsd(ligand, coords[kept], coords[i]).min() >= distinct:
             kept.append(i)
     score = found.score
-
-    def column(values: torch.Tensor) -> NDArray[np.float64]:
-        return values.flatten(0, 1)[kept].double().numpy()
-
-    return Docked(
-        coords[kept],
-        column(found.energy),
-        column(score.affinity),
-        column(score.intramolecular),
-        column(score.terms),
-    )
+    columns = (found.energy, score.affinity, score.intramolecular, score.terms)
+    return Docked(coords[kept], *(column[kept].double().numpy() for column in columns))

@@ -15,7 +15,8 @@ pytest.importorskip("Bio")
 
 from protein.docking.campaign.library import CampaignSettings, LibraryParts, dock_parts
 from protein.docking.campaign.output import RESULTS
-from protein.docking.pipeline.docker import EFFORTS, Docker, LibrarySettings
+from protein.docking.pipeline.docker import Docker
+from protein.docking.pipeline.settings import EFFORTS, DockSettings
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.receptor import Receptor
 from protein.docking.search.monte_carlo import SearchSettings
@@ -49,7 +50,7 @@ class Maker:
 
     def docker(self) -> Docker:
         EFFORTS["fast"] = _TINY
-        settings = LibrarySettings(poses=3, conformers=1, effort="fast")
+        settings = DockSettings(poses=3, conformers=1, effort="fast")
         return Docker(self.receptor, self.box, settings)
 
 

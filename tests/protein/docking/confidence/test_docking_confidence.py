@@ -27,7 +27,8 @@ from protein.docking.confidence.training import (
 )
 from protein.docking.energy.vina import VinaEnergy
 from protein.docking.molecules.ligand import ligand_from_mol
-from protein.docking.pipeline.dock import DockSettings, dock
+from protein.docking.pipeline.docker import Docker
+from protein.docking.pipeline.settings import DockSettings
 from protein.docking.receptors.box import box_around
 from protein.docking.search.monte_carlo import SearchSettings
 from protein.docking.search.ranking import PoseEnergies
@@ -200,10 +201,11 @@ def test_a_ranker_survives_its_files(tmp_path, drug, imprint, poses):
 def test_docking_orders_poses_by_confidence(drug, imprint, conformer):
     torch.manual_seed(0)
     ranker = Ranker(Committee(1, 8).eval(), 0.0, 1.0, 0.0, {})
-    settings = DockSettings(poses=3, conformers=1, search=SearchSettings(chains=16, rounds=2))
+    settings = DockSettings(poses=3, conformers=1, effort=SearchSettings(chains=16, rounds=2))
     box = box_around(conformer)
-    plain = dock(drug, imprint, box, settings)
-    found = dock(drug, imprint, box, settings, ranker=ranker)
+    plain = Docker(imprint, box, settings).dock([drug], [0])[0].docked
+    found = Docker(imprint, box, settings, ranker=ranker).dock([drug], [0])[0].docked
+    assert plain is not None and found is not None
     assert plain.confidence is None and found.confidence is not None
     assert len(found.coords) == 3
     assert (np.diff(found.confidence) <= 0).all()

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from protein.docking.energy.intramolecular import interacting_pairs
 from protein.docking.energy.pairwise import interaction
 from protein.docking.energy.terms import VinaWeights, soft_cap, soft_cap_slope
 from protein.docking.energy.vina import VinaEnergy, grid_for
@@ -116,13 +115,13 @@ def test_soft_cap():
 
 
 def test_intramolecular_pairs():
-    assert len(interacting_pairs(ligand_from_smiles("c1ccccc1-c1ccccc1"))) > 0
-    assert len(interacting_pairs(ligand_from_smiles("CCCC"))) == 0
+    assert len(ligand_from_smiles("c1ccccc1-c1ccccc1").interacting_pairs) > 0
+    assert len(ligand_from_smiles("CCCC").interacting_pairs) == 0
     # Hexane: only 1-5 and farther, that a torsion changes.
-    pairs = {tuple(p) for p in interacting_pairs(ligand_from_smiles("CCCCCC")).tolist()}
+    pairs = {tuple(p) for p in ligand_from_smiles("CCCCCC").interacting_pairs.tolist()}
     assert pairs == {(0, 4), (1, 5), (0, 5)}
     # The atoms of an axis rest in the fragments of both sides: no pair of atom 1 with the ring.
-    pairs = interacting_pairs(ligand_from_smiles("CCc1ccccc1"))
+    pairs = ligand_from_smiles("CCc1ccccc1").interacting_pairs
     assert {tuple(p) for p in pairs.tolist()} == {(0, 4), (0, 5), (0, 6)}
 
 

@@ -14,12 +14,14 @@ pytest.importorskip("Bio")
 
 from protein.docking.campaign.output import write_complex
 from protein.docking.diffusion.network import DockNetwork
-from protein.docking.diffusion.propose import ProposeSettings, find_proposer, propose
+from protein.docking.diffusion.propose import find_proposer, propose
+from protein.docking.diffusion.settings import ProposeSettings
 from protein.docking.diffusion.templates import Site
 from protein.docking.domain import docking_path
 from protein.docking.energy.vina import VinaEnergy, grid_for
 from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
-from protein.docking.pipeline.docker import EFFORTS, Docker, LibrarySettings
+from protein.docking.pipeline.docker import Docker
+from protein.docking.pipeline.settings import EFFORTS, DockSettings
 from protein.docking.poses.pose import LigandBatch, coordinates
 from protein.docking.receptors.box import box_around
 from protein.docking.receptors.receptor import Receptor, read_receptor
@@ -85,7 +87,7 @@ def test_energy_guides_proposals(denoiser, drug, place):
 
 def test_one_bad_ligand_takes_nobody_along(drug, place, monkeypatch):
     receptor, box = place
-    docker = Docker(receptor, box, LibrarySettings(poses=3, conformers=2, effort="fast"))
+    docker = Docker(receptor, box, DockSettings(poses=3, conformers=2, effort="fast"))
     small = ligand_from_smiles("Oc1ccccc1", "phenol")
     together = docker._dock
 
@@ -102,15 +104,15 @@ def test_one_bad_ligand_takes_nobody_along(drug, place, monkeypatch):
 
 def test_settings_are_checked(place, denoiser):
     with pytest.raises(InputError, match="effort"):
-        LibrarySettings(effort="huge")
+        DockSettings(effort="huge")
     with pytest.raises(InputError, match="model"):
-        Docker(*place, LibrarySettings(effort="none"))
+        Docker(*place, DockSettings(effort="none"))
     with pytest.raises(InputError, match="guidance"):
         ProposeSettings(guidance=-1.0)
 
 
 def test_proposals_alone_are_minimised(denoiser, drug, place):
-    settings = LibrarySettings(
+    settings = DockSettings(
         conformers=2, effort="none", propose=ProposeSettings(samples=8, steps=2), poses=4
     )
     (result,) = Docker(*place, settings, denoiser).dock([drug], [0])

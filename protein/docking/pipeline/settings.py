@@ -1,0 +1,48 @@
+"""How ligands are docked, in plain values."""
+
+from dataclasses import dataclass, field
+
+from protein.docking.diffusion.settings import ProposeSettings
+from protein.docking.search.monte_carlo import SearchSettings
+from sciddiff.errors import InputError
+
+EFFORTS: dict[str, SearchSettings | None] = {
+    "none": None,
+    "fast": SearchSettings(chains=128, rounds=16),
+    "normal": SearchSettings(),
+    "thorough": SearchSettings(chains=1024, rounds=80),
+}
+"""Efforts of the search by name; ``none`` leaves the network's draws alone."""
+
+
+@dataclass(frozen=True)
+class DockSettings:
+    """How ligands are docked.
+
+    Attributes:
+        poses: reported per ligand.
+        conformers: reference conformers per ligand (their rings and angles are rigid); the chains
+            are shared out among them.
+        effort: key of ``EFFORTS``, or an effort of one's own.
+        propose: draws of the network, if there is one.
+        seed: of every draw.
+        minimize: bring the network's draws to the nearest minimum of the energy.
+    """
+
+    poses: int = 9
+    conformers: int = 4
+    effort: str | SearchSettings = "normal"
+    propose: ProposeSettings = field(default_factory=ProposeSettings)
+    seed: int = 0
+    minimize: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.effort, str) and self.effort not in EFFORTS:
+            raise InputError(f"effort {self.effort!r}: unknown; use {', '.join(EFFORTS)}")
+        if self.poses < 1 or self.conformers < 1:
+            raise InputError("poses and conformers: give at least 1")
+
+    @property
+    def search(self) -> SearchSettings | None:
+        """The effort of the search; None for no search."""
+        return EFFORTS[self.effort] if isinstance(self.effort, str) else self.effort
