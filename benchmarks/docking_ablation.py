@@ -35,12 +35,12 @@ from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.pose import LigandBatch
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.receptor import Receptor, read_receptor
-from protein.docking.search.draws import streams
 from protein.docking.search.monte_carlo import SearchSettings, finish, random_poses
 from protein.docking.search.ranking import JUDGED, Docked, ranked
 from protein.pretrained import find_model
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
+from sciddiff.streams import Streams
 
 ARMS = ("random", "network", "network_energy", "network_energy_confidence", "fifty_steps",
         "search", "search_confidence", "all")  # fmt: skip
@@ -136,7 +136,7 @@ def _random(ligand: Ligand, receptor: Receptor, box: Box, samples: int) -> Docke
     near, count = receptor.near(box), len(conformers)
     batch = LigandBatch.pack([ligand.tree] * count, list(conformers))
     energy = VinaEnergy.build([ligand] * count, [near], grids=[grid_for([ligand], near, box)])
-    generator = streams(0, "search", [0], [count])
+    generator = Streams.first(0, count).purpose("search")
     pose = random_poses(batch, [box] * count, -(-samples // count), generator)
     found = finish(batch, energy, pose)
     docked = ranked(ligand, found, JUDGED, SearchSettings().distinct)

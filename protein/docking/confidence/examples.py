@@ -28,12 +28,12 @@ from protein.docking.poses.metrics import symmetric_rmsd
 from protein.docking.poses.pose import LigandBatch, recover
 from protein.docking.receptors.box import box_around
 from protein.docking.receptors.receptor import read_receptor
-from protein.docking.search.draws import embedding_seed, streams
 from protein.docking.search.monte_carlo import SearchSettings, finish, search
 from protein.docking.search.ranking import JUDGED, Docked, PoseEnergies, ranked
 from protein.structures.atomic import replacing
 from protein.structures.workers import map_in_processes
 from sciddiff.errors import InputError
+from sciddiff.streams import Streams
 
 OnExample = Callable[[int, int], None]
 """Told how many complexes are done, and how many there are."""
@@ -132,11 +132,11 @@ def make_example(source: Source, settings: ExampleSettings) -> tuple[Example, di
     crystal = ligand.require_coords()
     box = box_around(crystal)
     near = receptor.near(box)
-    conformers = fresh_conformers(ligand, settings.conformers, embedding_seed(settings.seed, 0))
+    conformers = fresh_conformers(ligand, settings.conformers, settings.seed)
     count = len(conformers)
     energy = VinaEnergy.build([ligand] * count, [near], grids=[grid_for([ligand], near, box)])
     batch = LigandBatch.pack([ligand.tree] * count, list(conformers))
-    draws = streams(settings.seed, "search", [0], [count])
+    draws = Streams(settings.seed, torch.arange(count)).purpose("search")
     found = search(batch, energy, [box] * count, draws, settings.search)
     docked = [ranked(ligand, found, settings.poses, settings.search.distinct)]
     matched, _ = match(ligand.tree, conformers, crystal)

@@ -27,7 +27,7 @@ from protein.docking.diffusion.templates import Site, posed_ligands, site_batch
 from protein.docking.energy.vina import VinaEnergy
 from protein.docking.poses.pose import LigandBatch, Pose, coordinates, map_tensors
 from protein.docking.receptors.receptor import Receptor
-from protein.docking.search.draws import streams
+from protein.docking.search.draws import draw_indices
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 from sciddiff.grids import uniform
@@ -105,14 +105,13 @@ def propose(
         guided = Energy(
             pull, weight=settings.guidance, variance=lambda t: 0.1 * t**2, interval=(0.4, 1.0)
         )(denoiser)
-    draws = streams(seed, "proposals", numbers, [len(c) for c in copies])
     result = sample(
         guided,
         batch,
         Ancestral(eta=settings.noise),
         uniform(settings.steps),
-        draws.seed,
-        indices=draws.indices,
+        seed,
+        indices=draw_indices(numbers, [len(c) for c in copies]),
         prior_scale={TRANSLATION: settings.temperature},
     )
     pose = padded_pose(result.x, posed_ligands(batch))

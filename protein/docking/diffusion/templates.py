@@ -22,10 +22,10 @@ from protein.docking.molecules.files import read_ligand
 from protein.docking.molecules.ligand import Ligand, fresh_conformers
 from protein.docking.poses.pose import LigandBatch, coordinates
 from protein.docking.receptors.receptor import Receptor, read_receptor
-from protein.docking.search.draws import embedding_seed
 from protein.structures.atomic import replacing
 from sciddiff.errors import InputError
 from sciddiff.state import Batch, State
+from sciddiff.streams import seed_of
 
 _AT_ONCE = 32
 _KEYS = ("receptor", "ligand", "center", "autobox_ligand", "n", "seed")
@@ -64,7 +64,7 @@ def templates(request: Mapping[str, Any]) -> Iterator[Batch]:
     receptor = read_receptor(Path(str(request["receptor"])))
     center = _center(request)
     count, seed = _whole(request, "n", 1), _whole(request, "seed", 0)
-    conformers = fresh_conformers(ligand, min(count, 8), embedding_seed(seed, 0))
+    conformers = fresh_conformers(ligand, min(count, 8), seed_of(seed, "conformers", bits=31))
     for start in range(0, count, _AT_ONCE):
         numbers = range(start, min(count, start + _AT_ONCE))
         chosen = conformers[np.asarray(numbers) % len(conformers)]

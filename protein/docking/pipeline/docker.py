@@ -29,11 +29,12 @@ from protein.docking.poses.metrics import symmetric_rmsd
 from protein.docking.poses.pose import LigandBatch, map_tensors
 from protein.docking.receptors.box import Box
 from protein.docking.receptors.receptor import Receptor
-from protein.docking.search.draws import embedding_seed, streams
+from protein.docking.search.draws import draw_indices
 from protein.docking.search.minimize import MinimizeSettings, minimize
 from protein.docking.search.monte_carlo import Found, SearchSettings, finish, join, search
 from protein.docking.search.ranking import JUDGED, Docked, ranked
 from sciddiff.errors import InputError
+from sciddiff.streams import Streams, seed_of
 
 if TYPE_CHECKING:
     from sciddiff.denoiser import Denoiser
@@ -126,8 +127,8 @@ class Docker:
 
     def _conformers(self, ligand: Ligand, number: int) -> NDArray[np.float64]:
         """As many conformers as are wanted `[C, N, 3]`, some of them repeated if fewer exist."""
-        wanted = self.settings.conformers
-        made = fresh_conformers(ligand, wanted, embedding_seed(self.settings.seed, number))
+        wanted, seed = self.settings.conformers, self.settings.seed
+        made = fresh_conformers(ligand, wanted, seed_of(seed, "conformers", number, bits=31))
         return made[np.arange(wanted) % len(made)]
 
     def _together(
@@ -186,8 +187,8 @@ class Docker:
         """Poses that the search finds in a box."""
         each, effort = self.settings.conformers, self.settings.search or SearchSettings()
         effort = replace(effort, chains=-(-self._share(effort.chains) // each))
-        draws = streams(self.settings.seed, "search", numbers, [each] * len(numbers))
-        return search(batch, energy, [box] * len(batch), draws, effort)
+        draws = Streams(self.settings.seed, draw_indices(numbers, [each] * len(numbers)))
+        return search(batch, energy, [box] * len(batch), draws.purpose("search"), effort)
 
     def _drawn(
         self,

@@ -3,32 +3,26 @@
 import pytest
 import torch
 
-from protein.docking.search.draws import embedding_seed, number_of, streams
+from protein.docking.search.draws import draw_indices, number_of
 from sciddiff.errors import InputError
+from sciddiff.streams import Streams
 
 
 def test_no_purpose_ligand_or_draw_shares_numbers():
-    """Ligand 0 with 100 draws, ligand 1 with 64: packing by 64, as once was, made them meet."""
-    drawn = [
-        streams(0, purpose, [0, 1, 64], [100, 64, 3]).uniform(torch.zeros(167, 4))
-        for purpose in ("search", "proposals")
-    ]
-    rows = torch.cat(drawn)
+    """Ligand 0 with 100 draws beside ligand 1: packed by 64, as they once were, they met."""
+    draws = Streams(0, draw_indices([0, 1, 64], [100, 64, 3]))
+    like = torch.zeros(167, 4)
+    rows = torch.cat([draws.uniform(like), draws.purpose("search").uniform(like)])
     assert len(rows.unique(dim=0)) == len(rows)
 
 
-def test_a_draw_depends_on_seed_purpose_and_number_alone():
-    both = streams(3, "search", [5, 9], [4, 2]).uniform(torch.zeros(6, 3))
-    alone = streams(3, "search", [9], [2]).uniform(torch.zeros(2, 3))
+def test_a_draw_depends_on_its_ligand_alone():
+    both = Streams(3, draw_indices([5, 9], [4, 2])).uniform(torch.zeros(6, 3))
+    alone = Streams(3, draw_indices([9], [2])).uniform(torch.zeros(2, 3))
     assert torch.equal(both[4:], alone)
-    other = streams(4, "search", [9], [2]).uniform(torch.zeros(2, 3))
-    assert not torch.equal(other, alone)
 
 
-def test_numbers_that_would_meet_are_refused():
-    with pytest.raises(InputError, match="at most"):
-        streams(0, "search", [0], [2**20 + 1])
-    with pytest.raises(InputError, match="2\\^42"):
-        streams(0, "search", [2**42], [1])
-    assert 0 <= number_of("1abc") < 2**42 and number_of("1abc") != number_of("1abd")
-    assert len({embedding_seed(seed, n) for seed in (0, 1) for n in range(200)}) == 400
+def test_numbers_out_of_range_are_refused():
+    with pytest.raises(InputError, match="2\\^32"):
+        draw_indices([2**32], [1])
+    assert 0 <= number_of("1abc") < 2**32 and number_of("1abc") != number_of("1abd")
