@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     sites = _sites(args, receptor)
     boxes = [site.box for site in sites] if args.blind else [_box(args, receptor)]
     settings = _settings(args)
-    docker = _docker(args, receptor, boxes, settings)
+    docker = _docker_maker(args, settings)(receptor, boxes)
     campaign = Campaign.open(args.out, _request(args, boxes, settings), args.command_line)
     campaign.facts |= {"receptor": list(receptor.notes), **machine_facts(), **campaign.facts}
     if sites:
@@ -180,12 +180,8 @@ class _Library:
         if self.docker is None:
             from protein.docking.receptors.receptor import read_receptor
 
-            self.docker = _docker(
-                self.args,
-                read_receptor(self.args.receptor, _kept(self.args)),
-                self.boxes,
-                self.settings,
-            )
+            receptor = read_receptor(self.args.receptor, _kept(self.args))
+            self.docker = _docker_maker(self.args, self.settings)(receptor, self.boxes)
         return self.docker
 
 
@@ -326,12 +322,6 @@ def _settings(args: argparse.Namespace) -> DockSettings:
     )
 
 
-def _docker(
-    args: argparse.Namespace, receptor: Receptor, boxes: Sequence[Box], settings: DockSettings
-) -> Docker:
-    return _docker_maker(args, settings)(receptor, boxes)
-
-
 def _docker_maker(
     args: argparse.Namespace, settings: DockSettings
 ) -> Callable[[Receptor, Box | Sequence[Box]], Docker]:
@@ -346,9 +336,9 @@ def _docker_maker(
     from protein.docking.confidence.ranker import find_ranker
     from protein.docking.diffusion.propose import find_proposer
 
-    ranker = find_ranker(args.ranker)
-    denoiser = find_proposer(args.model, _device(args))
-    return lambda receptor, box: Docker(receptor, box, settings, denoiser, ranker)
+    ranker, device = find_ranker(args.ranker), _device(args)
+    denoiser = find_proposer(args.model, device)
+    return lambda receptor, box: Docker(receptor, box, settings, denoiser, ranker, device)
 
 
 def _device(args: argparse.Namespace) -> torch.device:
