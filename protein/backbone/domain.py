@@ -38,7 +38,7 @@ LOSS_WEIGHTS = {
     "junctions": 0.05,
     "distances": 1.0,
     "overlaps": 0.2,
-    "contacts": 0.2,
+    "contacts": 0.3,
     "torsions": 1.0,
 }
 """Weights of the terms of the training loss; `neighbours` and later are those of

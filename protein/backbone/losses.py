@@ -112,7 +112,8 @@ def _overlaps(distances: Tensor, pair: Tensor, index: Tensor) -> Tensor:
 
 
 def _contacts(atoms: Tensor, distances: Tensor, pair: Tensor, index: Tensor) -> Tensor:
-    """Squared depth of overlaps of backbone atoms per residue, in units of `_ATOM_SCALE`, `[B]`.
+    """Softened squared depth of overlaps of backbone atoms per residue, in units of
+    `_ATOM_SCALE`, `[B]`.
 
     Args:
         atoms: N, CA, C, O `[B, N, 4, 3]`, Å.
@@ -126,7 +127,9 @@ def _contacts(atoms: Tensor, distances: Tensor, pair: Tensor, index: Tensor) -> 
     gap = (atoms[b, i][:, :, None] - atoms[b, j][:, None]).square().sum(-1)
     gap = (gap + 1e-6).sqrt()
     depth = (closest_approach().to(gap) + _MARGIN - gap).clamp_min(0.0) / _ATOM_SCALE
-    total = atoms.new_zeros(atoms.shape[0]).index_add(0, b, depth.square().sum((1, 2)))
+    # Squares of small overlaps; deep ones, as of chains that lie in each other, pull no harder.
+    soft = 2.0 * ((1.0 + depth.square()).sqrt() - 1.0)
+    total = atoms.new_zeros(atoms.shape[0]).index_add(0, b, soft.sum((1, 2)))
     return total / pair.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1)
 
 

@@ -18,10 +18,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protein.backbone.polish_torsions import held_torsions, torsions
+from protein.backbone.polish_vectors import (
+    TINY,
+    Array,
+    cross,
+    dot,
+    following,
+    norm,
+    previous,
+    squared_length,
+)
 from protein.structures import geometry_constants as ideal
-from sciddiff.manifolds.arrays import FloatArray
 
-Array = FloatArray
 Indices = NDArray[np.int64]
 
 _NEAR, _REACH = 8.0, 5.0  # Å, between CA atoms and between N and O of a hydrogen bond
@@ -32,13 +41,16 @@ _CLOSEST = np.array(
     [[3.0, 3.2, 3.2, 2.7], [3.2, 3.85, 3.5, 3.1], [3.2, 3.5, 3.4, 3.1], [2.7, 3.1, 3.1, 3.0]]
 )
 _N, _CA, _C, _O, _H = range(5)
+# Of residues two apart, C of the first and N of the last are held close by the bonds between them:
+# in 0.5 % of natives they are nearer than this.
+_CLOSEST_SECOND = _CLOSEST.copy()
+_CLOSEST_SECOND[_C, _N] = 2.95
 _N_H = 1.01  # Å
 # The four distances of a hydrogen bond, residue of the donor and of the acceptor.
 _DONORS, _ACCEPTORS = np.array([[[_N], [_H], [_H], [_N]], [[_O], [_C], [_O], [_C]]])
 _SIGNS = np.array([[1.0], [1.0], [-1.0], [-1.0]])
 _ALONG, _ACROSS = (-ideal.C_O * f(ideal.CA_C_O) for f in (math.cos, math.sin))
 _FLAT = 1.0 - math.cos(math.radians(6.0))
-_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -48,19 +60,24 @@ class Topology:
     Attributes:
         bonded: residue i is bonded to i + 1 `[n]`.
         far: pairs of residues that may touch, `[2, pairs]`, three or more apart in one protein.
+        second: pairs of residues that are two apart, `[2, pairs]`.
     """
 
     bonded: NDArray[np.bool_]
     far: Indices
+    second: Indices
 
     @staticmethod
     def of(mask: NDArray[np.bool_], bonded: NDArray[np.bool_]) -> Topology:
         """From the real residues and the bonds of a padded batch, `[B, N]` each."""
         size, length = mask.shape
         i, j = np.triu_indices(length, 3)
-        both = mask[:, i] & mask[:, j]
-        protein, pair = both.nonzero()
-        return Topology(bonded.reshape(-1), length * protein + np.stack([i[pair], j[pair]]))
+        protein, pair = (mask[:, i] & mask[:, j]).nonzero()
+        far = length * protein + np.stack([i[pair], j[pair]])
+        rows = mask.reshape(-1)
+        both = mask[:, :-2] & mask[:, 2:]
+        first = (np.arange(rows.size).reshape(mask.shape)[:, : max(length - 2, 0)])[both]
+        return Topology(bonded.reshape(-1), far, np.stack([first, first + 2]))
 
 
 class Energy:
@@ -70,12 +87,16 @@ class Energy:
         topology: bonds and pairs.
         overlap: weight on atoms that come too close, per Å^2.
         hydrogen_bond: weight on hydrogen bonds, per kcal/mol.
+        torsion: weight that holds phi and psi where `hold` found them, per radian^2.
     """
 
-    def __init__(self, topology: Topology, overlap: float, hydrogen_bond: float) -> None:
+    def __init__(
+        self, topology: Topology, overlap: float, hydrogen_bond: float, torsion: float = 0.0
+    ) -> None:
         bonded = topology.bonded
         self._topology = topology
         self._overlap, self._hydrogen_bond = overlap, hydrogen_bond
+        self._torsion, self._held = torsion, np.zeros((2, 2, len(bonded) - 1))
         self._weight = bonded[:-1].astype(np.float64)
         self._has_hydrogen = np.roll(bonded, 1)
         # O of a residue without successor takes the psi of the one before, or a default.
@@ -94,9 +115,8 @@ class Energy:
             The energy, the gradient for a shift `[3, n]` and for a turn about CA, both in the
             laboratory `[3, n]`.
         """
-        atoms = np.empty((3, 5, x.shape[1]))
         arm_n, arm_c = _arms(r)
-        atoms[:, _N], atoms[:, _CA], atoms[:, _C] = x + arm_n, x, x + arm_c
+        atoms = _placed(x, arm_n, arm_c)
         oxygen = _Oxygen(atoms, r, self._carried, self._lone)
         atoms[:, _O] = oxygen.position
         hydrogen = _Hydrogen(atoms)
@@ -104,18 +124,30 @@ class Energy:
         gradient = np.zeros_like(atoms)
         energy = self._pairs(atoms, gradient)
         energy += _junctions(atoms, self._weight, gradient)
+        if self._torsion > 0.0:
+            weight = self._torsion * self._weight
+            energy += held_torsions(atoms, self._held, weight, gradient)
         hydrogen.pass_on(gradient)
         turn = oxygen.pass_on(gradient)
         turn += cross(arm_n, gradient[:, _N])
         turn += cross(arm_c, gradient[:, _C])
         return energy, gradient[:, _N] + gradient[:, _CA] + gradient[:, _C], turn
 
+    def hold(self, x: Array, r: Array) -> None:
+        """Hold phi and psi where they are now.
+
+        Args:
+            x: CA positions in Å `[3, n]`.
+            r: residue frames `[3, 3, n]`.
+        """
+        self._held = torsions(_placed(x, *_arms(r)))
+
     def _pairs(self, atoms: Array, gradient: Array) -> float:
         """Overlaps and hydrogen bonds."""
         heavy = atoms[:, :4]
         lists = self._lists
-        if lists is None or _square(heavy - lists.heavy).max() > (0.5 * _SKIN) ** 2:
-            lists = self._lists = _Lists.of(heavy, self._topology.far, self._has_hydrogen)
+        if lists is None or squared_length(heavy - lists.heavy).max() > (0.5 * _SKIN) ** 2:
+            lists = self._lists = _Lists.of(heavy, self._topology, self._has_hydrogen)
         flat = atoms.reshape(3, -1)
         terms = [_overlaps(flat, lists, self._overlap)]
         if self._hydrogen_bond > 0.0:
@@ -145,19 +177,24 @@ class _Lists:
     bond: Indices
 
     @staticmethod
-    def of(heavy: Array, far: Indices, has_hydrogen: NDArray[np.bool_]) -> _Lists:
+    def of(heavy: Array, topology: Topology, has_hydrogen: NDArray[np.bool_]) -> _Lists:
         """From the places of the atoms."""
-        ca, count = heavy[:, _CA], heavy.shape[2]
-        close = _square(ca[:, far[0]] - ca[:, far[1]]) < (_NEAR + _SKIN) ** 2
-        i, j = near = far[:, close]
+        ca, count, far = heavy[:, _CA], heavy.shape[2], topology.far
+        close = squared_length(ca[:, far[0]] - ca[:, far[1]]) < (_NEAR + _SKIN) ** 2
+        near = far[:, close]
+        i, j = np.concatenate([near, topology.second], axis=1)
+        limits = np.empty((4, 4, len(i)))
+        limits[:, :, : near.shape[1]] = _CLOSEST[:, :, None]
+        limits[:, :, near.shape[1] :] = _CLOSEST_SECOND[:, :, None]
         apart = heavy[:, :, None, i] - heavy[:, None, :, j]
-        a, b, pair = np.nonzero(_square(apart) < (_CLOSEST[:, :, None] + _SKIN) ** 2)
+        a, b, pair = np.nonzero(squared_length(apart) < (limits + _SKIN) ** 2)
         overlap = np.stack([a * count + i[pair], b * count + j[pair]])
+        closest = limits[a, b, pair]
         bond = np.concatenate([near, near[::-1]], axis=1)
         bond = bond[:, has_hydrogen[bond[0]]]
         i, j = bond
-        within = _square(heavy[:, _O, j] - heavy[:, _N, i]) < (_REACH + _SKIN) ** 2
-        return _Lists(heavy.copy(), overlap, _CLOSEST[a, b], bond[:, within])
+        within = squared_length(heavy[:, _O, j] - heavy[:, _N, i]) < (_REACH + _SKIN) ** 2
+        return _Lists(heavy.copy(), overlap, closest, bond[:, within])
 
 
 def _arms(r: Array) -> tuple[Array, Array]:
@@ -166,12 +203,19 @@ def _arms(r: Array) -> tuple[Array, Array]:
     return ideal.LOCAL_N[0] * along + ideal.LOCAL_N[1] * up, ideal.LOCAL_C[0] * along
 
 
+def _placed(x: Array, arm_n: Array, arm_c: Array) -> Array:
+    """N, CA and C in their places, with room for O and H `[3, 5, n]`."""
+    atoms = np.empty((3, 5, x.shape[1]))
+    atoms[:, _N], atoms[:, _CA], atoms[:, _C] = x + arm_n, x, x + arm_c
+    return atoms
+
+
 def _overlaps(atoms: Array, lists: _Lists, weight: float) -> tuple[float, Indices, Array]:
     """``weight`` times the squared overlap of atoms ``[3, 5 n]``: energy, where, gradients."""
     apart = atoms[:, lists.overlap[0]] - atoms[:, lists.overlap[1]]
-    square = _square(apart)
+    square = squared_length(apart)
     (touching,) = np.nonzero(square < lists.closest**2)
-    distance = np.sqrt(square[touching] + _TINY)
+    distance = np.sqrt(square[touching] + TINY)
     depth = lists.closest[touching] - distance
     pull = apart[:, touching] * (-2.0 * weight * depth / distance)
     places = lists.overlap[:, touching].reshape(-1)
@@ -181,13 +225,13 @@ def _overlaps(atoms: Array, lists: _Lists, weight: float) -> tuple[float, Indice
 def _bonds(atoms: Array, count: int, lists: _Lists, weight: float) -> tuple[float, Indices, Array]:
     """N-H...O=C electrostatics (Kabsch & Sander 1983, eq. 1) of atoms ``[3, 5 n]``."""
     i, j = lists.bond
-    square = _square(atoms[:, _O * count + j] - atoms[:, _N * count + i])
+    square = squared_length(atoms[:, _O * count + j] - atoms[:, _N * count + i])
     within = square < _REACH**2
-    within &= _square(atoms[:, _CA * count + j] - atoms[:, _CA * count + i]) < _NEAR**2
+    within &= squared_length(atoms[:, _CA * count + j] - atoms[:, _CA * count + i]) < _NEAR**2
     i, j = lists.bond[:, within]
     donors, acceptors = _DONORS * count + i, _ACCEPTORS * count + j
     away = atoms[:, acceptors] - atoms[:, donors]
-    inverse = _SIGNS / np.sqrt(_square(away) + _TINY)
+    inverse = _SIGNS / np.sqrt(squared_length(away) + TINY)
     value = 27.9 * inverse.sum(axis=0)
     # Bonds below -2.5 kcal/mol are formed; those that are repelled are left alone.
     slope = np.where((value > -2.5) & (value < 0.0), -27.9 * weight, 0.0)
@@ -201,7 +245,7 @@ def _junctions(atoms: Array, weight: Array, gradient: Array) -> float:
     """Softened squares of deviations of the peptide bonds, in standard deviations."""
     c, n = atoms[:, _C, :-1], atoms[:, _N, 1:]
     bond, out, into = n - c, atoms[:, _CA, :-1] - c, atoms[:, _CA, 1:] - n
-    length = _norm(bond)
+    length = norm(bond)
     z = (length - ideal.C_N) / ideal.C_N_SD
     energy, slope = _soft(z * z, weight)
     of_bond = bond * (slope * 2.0 * z / (ideal.C_N_SD * length))
@@ -211,10 +255,10 @@ def _junctions(atoms: Array, weight: Array, gradient: Array) -> float:
     of_bond -= more
     # omega from the planes (CA, C, N) and (C, N, CA); cis junctions stay cis.
     a, b = cross(bond, out), cross(bond, into)
-    over_a, over_b = 1.0 / _norm(a), 1.0 / _norm(b)
+    over_a, over_b = 1.0 / norm(a), 1.0 / norm(b)
     a *= over_a
     b *= over_b
-    cosine = _dot(a, b)
+    cosine = dot(a, b)
     energy_omega, slope = _soft((1.0 - np.abs(cosine)) * (0.5 / _FLAT), weight)
     slope *= np.copysign(0.5 / _FLAT, -cosine)
     of_a, of_b = (b - cosine * a) * (slope * over_a), (a - cosine * b) * (slope * over_b)
@@ -238,10 +282,10 @@ def _bend(
     u: Array, v: Array, mean: float, deviation: float, weight: Array
 ) -> tuple[float, Array, Array]:
     """Softened squared deviation of the angle of two vectors, and its gradients there."""
-    over_u, over_v = 1.0 / _norm(u), 1.0 / _norm(v)
+    over_u, over_v = 1.0 / norm(u), 1.0 / norm(v)
     u, v = u * over_u, v * over_v
-    cosine = _dot(u, v)
-    sine = _norm(cross(u, v))
+    cosine = dot(u, v)
+    sine = norm(cross(u, v))
     z = (np.arctan2(sine, cosine) - mean) / deviation
     energy, slope = _soft(z * z, weight)
     slope *= 2.0 * z / (deviation * sine)
@@ -253,10 +297,10 @@ class _Oxygen:
 
     def __init__(self, atoms: Array, r: Array, carried: Indices, lone: Indices) -> None:
         self._axis, self._r, self._carried, self._lone = r[:, 0], r, carried, lone
-        self._to_next = _next(atoms[:, _N]) - atoms[:, _C]
-        self._along = _dot(self._axis, self._to_next)
+        self._to_next = following(atoms[:, _N]) - atoms[:, _C]
+        self._along = dot(self._axis, self._to_next)
         across = self._to_next - self._axis * self._along
-        self._length = _norm(across)
+        self._length = norm(across)
         self._direction = across / self._length
         before = carried - 1
         local = np.einsum("ijn,in->jn", r[:, :, before], self._direction[:, before])
@@ -278,9 +322,9 @@ class _Oxygen:
         of_direction[:, before] += back
         turn[:, before] -= cross(self._direction[:, before], back)
         of_direction[:, ends] = 0.0
-        of_across = of_direction - self._direction * _dot(self._direction, of_direction)
+        of_across = of_direction - self._direction * dot(self._direction, of_direction)
         of_across /= self._length
-        tilt = _dot(self._axis, of_across)
+        tilt = dot(self._axis, of_across)
         of_next = of_across - self._axis * tilt
         of_axis = _ALONG * pull - of_across * self._along - self._to_next * tilt
         gradient[:, _C] += pull - of_next
@@ -294,60 +338,21 @@ class _Hydrogen:
 
     def __init__(self, atoms: Array) -> None:
         n = atoms[:, _N]
-        before, ca = n - _previous(atoms[:, _C]), n - atoms[:, _CA]
-        self._over_before, self._over_ca = 1.0 / _norm(before), 1.0 / _norm(ca)
+        before, ca = n - previous(atoms[:, _C]), n - atoms[:, _CA]
+        self._over_before, self._over_ca = 1.0 / norm(before), 1.0 / norm(ca)
         self._before, self._ca = before * self._over_before, ca * self._over_ca
         middle = self._before + self._ca
-        self._over_middle = 1.0 / _norm(middle)
+        self._over_middle = 1.0 / norm(middle)
         self._middle = middle * self._over_middle
         self.position = n + _N_H * self._middle
 
     def pass_on(self, gradient: Array) -> None:
         """Give the gradient of H to N, CA and the C before."""
         pull = gradient[:, _H]
-        of_middle = (pull - self._middle * _dot(self._middle, pull)) * (_N_H * self._over_middle)
-        of_before = of_middle - self._before * _dot(self._before, of_middle)
+        of_middle = (pull - self._middle * dot(self._middle, pull)) * (_N_H * self._over_middle)
+        of_before = of_middle - self._before * dot(self._before, of_middle)
         of_before *= self._over_before
-        of_ca = (of_middle - self._ca * _dot(self._ca, of_middle)) * self._over_ca
+        of_ca = (of_middle - self._ca * dot(self._ca, of_middle)) * self._over_ca
         gradient[:, _N] += pull + of_before + of_ca
         gradient[:, _CA] -= of_ca
         gradient[:, _C, :-1] -= of_before[:, 1:]
-
-
-def _square(v: Array) -> Array:
-    squares = v * v
-    result = squares[0] + squares[1]
-    result += squares[2]
-    return result
-
-
-def _norm(v: Array) -> Array:
-    result = _square(v)
-    result += _TINY
-    return np.sqrt(result, out=result)
-
-
-def _dot(u: Array, v: Array) -> Array:
-    products = u * v
-    result = products[0] + products[1]
-    result += products[2]
-    return result
-
-
-def _next(v: Array) -> Array:
-    """Every residue's successor ``[3, n]``; the last has the first."""
-    return np.concatenate([v[:, 1:], v[:, :1]], axis=1)
-
-
-def _previous(v: Array) -> Array:
-    return np.concatenate([v[:, -1:], v[:, :-1]], axis=1)
-
-
-def cross(u: Array, v: Array) -> Array:
-    """Cross products of vectors ``[3, n]``."""
-    products = u[:, None] * v
-    result = np.empty(products.shape[1:])
-    np.subtract(products[1, 2], products[2, 1], out=result[0])
-    np.subtract(products[2, 0], products[0, 2], out=result[1])
-    np.subtract(products[0, 1], products[1, 0], out=result[2])
-    return result

@@ -8,6 +8,7 @@ import torch
 from protein.backbone.polish import PolishSettings, polish
 from protein.structures import geometry_constants as ideal
 from protein.structures.frames import backbone_from_frames, frames_from_backbone
+from protein.structures.torsions import backbone_torsions
 from sciddiff.manifolds.so3 import exp_map
 
 
@@ -98,6 +99,27 @@ def test_overlapping_chains_are_pushed_apart() -> None:
     before = torch.cdist(both[0, :12], both[0, 12:]).min()
     after = torch.cdist(new[0, :12], new[0, 12:]).min()
     assert before < 2.6 < 3.4 < after
+
+
+def test_torsions_stay_while_bonds_and_overlaps_are_mended() -> None:
+    """Two chains that touch are pushed apart without bending residues out of shape."""
+    ca, rotations, mask, bonded = _noisy(1, 24, 0.0)
+    ca, rotations = polish(ca, rotations, mask, bonded)  # every junction is a good one now
+    both = torch.cat([ca, ca + torch.tensor([7.0, 0.0, 0.0])], 1)
+    both = both + 0.03 * torch.randn(both.shape, generator=torch.Generator().manual_seed(1))
+    frames = torch.cat([rotations, rotations], 1)
+    two = torch.cat([mask, mask], 1), torch.cat([bonded, bonded], 1)
+    before = backbone_torsions(backbone_from_frames(frames, both, bonded=two[1]), two[1])
+    moved = {}
+    for weight in (0.0, 5.0, 50.0):
+        settings = PolishSettings(torsion=weight)
+        new, new_frames = polish(both, frames, *two, settings=settings)
+        atoms = backbone_from_frames(new_frames, new, bonded=two[1])
+        change = backbone_torsions(atoms, two[1])[..., :2] - before[..., :2]
+        change = torch.remainder(change + math.pi, 2.0 * math.pi) - math.pi
+        moved[weight] = float(change[change.isfinite()].square().mean().sqrt())
+    assert moved[5.0] < 0.7 * moved[0.0]
+    assert moved[50.0] < 0.9 * moved[5.0]
 
 
 def test_zero_steps_change_nothing() -> None:

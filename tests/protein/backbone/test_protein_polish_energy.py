@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from protein.backbone.polish_energy import Energy, Topology
 from protein.structures import geometry_constants as ideal
 from protein.structures.frames import backbone_from_frames
+from protein.structures.torsions import dihedral
 from sciddiff.manifolds import SO3
 from sciddiff.manifolds.so3 import exp_map
 from sciddiff.streams import Streams
@@ -45,7 +46,14 @@ def _bend(u: Tensor, v: Tensor, mean: float, deviation: float) -> Tensor:
 
 
 def _plain(
-    x: Tensor, r: Tensor, mask: Tensor, bonded: Tensor, overlap: float, bond: float
+    x: Tensor,
+    r: Tensor,
+    mask: Tensor,
+    bonded: Tensor,
+    overlap: float,
+    bond: float,
+    torsion: float = 0.0,
+    held: Tensor | None = None,
 ) -> Tensor:
     """The same energy, one term and one protein after the other."""
     full = backbone_from_frames(r, x, bonded=bonded)
@@ -61,6 +69,11 @@ def _plain(
         planar = 1.0 - (normalize(a, dim=-1) * normalize(b, dim=-1)).sum(-1).abs()
         energy = energy + _soft(0.5 * planar / (1.0 - math.cos(math.radians(6.0)))).sum()
         length = int(real.sum())
+        second = CLOSEST.clone()
+        second[2, 0] = 2.95  # C and the N two residues on
+        for k in range(length - 2):
+            apart = (atoms[k, :, None] - atoms[k + 2]).norm(dim=-1)
+            energy = energy + overlap * ((second - apart).clamp(min=0.0) ** 2).sum()
         for i in range(length):
             for j in range(length):
                 if abs(i - j) < 3 or (ca[i] - ca[j]).norm() >= 8.0:
@@ -74,7 +87,18 @@ def _plain(
                     inverse = 1 / (o[j] - n[i]).norm() + 1 / (c[j] - h).norm()
                     inverse = inverse - 1 / (o[j] - h).norm() - 1 / (c[j] - n[i]).norm()
                     energy = energy + bond * (27.9 * inverse).clamp(-2.5, 0.0)
+    if held is not None:
+        for now, then, linked in zip(_torsions(full), held, bonded, strict=True):
+            energy = energy + torsion * 2.0 * (1.0 - (now - then).cos())[linked[:-1]].sum()
     return energy
+
+
+def _torsions(atoms: Tensor) -> Tensor:
+    """psi of every residue but the last and phi of the next `[B, N - 1, 2]`, rad."""
+    n, ca, c, _ = atoms.unbind(2)
+    psi = dihedral(n[:, :-1], ca[:, :-1], c[:, :-1], n[:, 1:])
+    phi = dihedral(c[:, :-1], n[:, 1:], ca[:, 1:], c[:, 1:])
+    return torch.stack([psi, phi], -1)
 
 
 def _components(value: Tensor) -> np.ndarray:
@@ -92,6 +116,24 @@ def test_energy_and_forces_are_those_of_the_definition(overlap: float, bond: flo
     assert value == pytest.approx(float(expected.detach()), rel=1e-10)
     for found, wanted in ((shift, of_place), (twist, of_turn)):
         np.testing.assert_allclose(found, _components(wanted), atol=1e-6, rtol=1e-8)
+
+
+def test_torsions_are_held_where_they_were_found() -> None:
+    x, r, mask, bonded = _crowd()
+    before = x + 0.3 * Streams.first(5, 2).normal(x)
+    held = _torsions(backbone_from_frames(r, before, bonded=bonded))
+    energy = Energy(Topology.of(mask.numpy(), bonded.numpy()), 0.0, 0.0, 7.0)
+    energy.hold(_components(before), _components(r))
+    place, turn = x.clone().requires_grad_(True), torch.zeros_like(x).requires_grad_(True)
+    expected = _plain(place, exp_map(turn) @ r, mask, bonded, 0.0, 0.0, 7.0, held)
+    of_place, of_turn = torch.autograd.grad(expected, (place, turn))
+    value, shift, twist = energy(_components(x), _components(r))
+    assert value == pytest.approx(float(expected.detach()), rel=1e-9)
+    for found, wanted in ((shift, of_place), (twist, of_turn)):
+        np.testing.assert_allclose(found, _components(wanted), atol=1e-6, rtol=1e-6)
+    junctions = Energy(Topology.of(mask.numpy(), bonded.numpy()), 0.0, 0.0)
+    there = _components(before), _components(r)
+    assert energy(*there)[0] == pytest.approx(junctions(*there)[0], rel=1e-9), "nothing has moved"
 
 
 def test_it_notices_when_atoms_come_near() -> None:
