@@ -12,14 +12,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sciddiff.checkpoint import Model as Model
     from sciddiff.checkpoint import load as load
     from sciddiff.denoiser import Denoiser as Denoiser
     from sciddiff.domains import Domain as Domain
+    from sciddiff.drawing import Drawing as Drawing
     from sciddiff.errors import InputError as InputError
     from sciddiff.errors import MissingExtra as MissingExtra
     from sciddiff.manifolds import SO3 as SO3
     from sciddiff.manifolds import Euclidean as Euclidean
     from sciddiff.manifolds import Manifold as Manifold
+    from sciddiff.manifolds import Sphere as Sphere
+    from sciddiff.manifolds import Torus as Torus
     from sciddiff.manifolds import ZeroCenterOfMass as ZeroCenterOfMass
     from sciddiff.objectives import Denoising as Denoising
     from sciddiff.objectives import LossOutput as LossOutput
@@ -43,6 +47,7 @@ _HOMES = {
     "Denoiser": "sciddiff.denoiser",
     "Denoising": "sciddiff.objectives",
     "Domain": "sciddiff.domains",
+    "Drawing": "sciddiff.drawing",
     "Euclidean": "sciddiff.manifolds",
     "GaussianPath": "sciddiff.paths",
     "GeodesicPath": "sciddiff.paths",
@@ -51,14 +56,17 @@ _HOMES = {
     "LossOutput": "sciddiff.objectives",
     "Manifold": "sciddiff.manifolds",
     "MissingExtra": "sciddiff.errors",
+    "Model": "sciddiff.checkpoint",
     "Objective": "sciddiff.objectives",
     "Path": "sciddiff.paths",
     "PathSample": "sciddiff.paths",
     "Prediction": "sciddiff.prediction",
     "ProductPath": "sciddiff.paths",
     "SO3": "sciddiff.manifolds",
+    "Sphere": "sciddiff.manifolds",
     "State": "sciddiff.state",
     "Streams": "sciddiff.streams",
+    "Torus": "sciddiff.manifolds",
     "load": "sciddiff.checkpoint",
     "ZeroCenterOfMass": "sciddiff.manifolds",
     "sample": "sciddiff.sampling",

@@ -20,7 +20,7 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, final
@@ -29,11 +29,14 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.shipped import find_model
 from sciddiff.weights import CONFIG, FORMAT, META, clean_name, describe, fill, read, sha256
 
 if TYPE_CHECKING:
     from sciddiff.denoiser import Denoiser
     from sciddiff.domains import Domain
+    from sciddiff.drawing import Drawing
+    from sciddiff.samplers import Sampler
 
 __all__ = ["FORMAT", "META", "Model", "describe", "export", "load", "save"]
 
@@ -59,6 +62,58 @@ class Model:
     domain: Domain
     config: Mapping[str, Any]
     meta: Mapping[str, Any]
+
+    @property
+    def drawing(self) -> Drawing:
+        """How samples are drawn by default: as the domain says, and as the network was trained."""
+        drawing = self.domain.drawing()
+        if drawing.self_condition is not None:
+            return drawing
+        named = self.config.get("objective") or {}
+        learned = named.get("init_args", {}).get("self_conditioning")
+        if learned is None:
+            learned = getattr(self.domain.objective(), "self_conditioning", 0.0)
+        return replace(drawing, self_condition=learned > 0)
+
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        seed: int = 0,
+        sampler: Sampler | None = None,
+        grid: Tensor | None = None,
+        **request: Any,
+    ) -> list[Any]:
+        """Draw samples, as ``sciddiff sample`` and the domain's own verb do.
+
+        Args:
+            n: Number of samples.
+            seed: Seed of every draw; the same seed gives the same samples.
+            sampler: How to step; None takes the default of `drawing`.
+            grid: Times from 0 to 1, see `sciddiff.grids`; None takes the default.
+            request: What to draw, in the words of the domain, such as ``length="60-80"``.
+
+        Returns:
+            The samples in the order of the templates, as `Domain.results` makes them: what people
+            of the field work with, or states.
+
+        Raises:
+            InputError: The domain cannot meet the request.
+        """
+        from sciddiff.drawing import draw
+
+        drawing = self.drawing
+        drawing = replace(
+            drawing,
+            sampler=drawing.sampler if sampler is None else sampler,
+            grid=drawing.grid if grid is None else grid,
+        )
+        results: list[Any] = []
+        for batch in self.domain.templates(n, seed, request):
+            drawn = draw(self.denoiser, batch, drawing, seed, first=len(results))
+            x = {name: leaf.cpu() for name, leaf in drawn.items()}
+            results += self.domain.results(batch, x)
+        return results
 
 
 def save(
@@ -133,10 +188,11 @@ def save(
 
 
 def load(directory: str | os.PathLike[str], device: str | torch.device = "cpu") -> Model:
-    """Read a model directory; Lightning is not needed.
+    """Read a model; Lightning is not needed.
 
     Args:
-        directory: Written by `save` or `export`.
+        directory: A directory written by `save` or `export`, or the name of weights that ship, as
+            ``sciddiff models`` lists them.
         device: Where to put the network.
 
     Returns:
@@ -148,9 +204,11 @@ def load(directory: str | os.PathLike[str], device: str | torch.device = "cpu") 
     """
     from sciddiff import config as configs
     from sciddiff.denoiser import Denoiser
+    from sciddiff.domains import check_needs
 
-    path = Path(directory)
+    path = find_model(os.fspath(directory))
     meta = describe(path)
+    check_needs(str(meta.get("domain", "")))
     plain = configs.from_yaml(path / CONFIG)
     domain, net = configs.build_parts(plain)
     weights, _ = read(path)

@@ -30,6 +30,7 @@ from sciddiff.errors import InputError, MissingExtra
 from sciddiff.extras import Needs
 
 if TYPE_CHECKING:
+    from sciddiff.drawing import Drawing
     from sciddiff.objectives import Objective
     from sciddiff.paths import ProductPath
     from sciddiff.state import Batch, State
@@ -135,6 +136,40 @@ class Domain(ABC):
             raise InputError(f"--set {min(options)}: unknown to the domain {self.name}; remove it")
         return self.evaluate(directory, reference)
 
+    def templates(self, n: int, seed: int, request: Mapping[str, Any]) -> Iterable[Batch]:
+        """`like` for `n` samples; a domain whose templates are drawn too takes the seed.
+
+        Args:
+            n: Number of samples.
+            seed: Seed of the samples.
+            request: The other fields of the request.
+
+        Raises:
+            InputError: As `like`.
+        """
+        return self.like({**request, "n": n})
+
+    def drawing(self) -> Drawing:
+        """Return how samples are drawn unless the user asks for something else."""
+        from sciddiff.drawing import Drawing
+
+        return Drawing()
+
+    def results(self, batch: Batch, x: State) -> list[Any]:
+        """Turn samples into the objects that people of the field work with, one a sample.
+
+        Args:
+            batch: The template that was sampled.
+            x: Samples, leaves of the shapes of `batch.x`.
+
+        Returns:
+            For each sample its state without padding, unless the domain knows better.
+        """
+        return [
+            {name: batch.layouts[name].rows_of(leaf, k) for name, leaf in x.items()}
+            for k in range(batch.size)
+        ]
+
     def null_labels(self) -> dict[str, Any]:
         """Return the value of each condition that means "no label", for guidance without one."""
         return {}
@@ -232,9 +267,11 @@ def check_needs(class_path: str) -> None:
     Raises:
         MissingExtra: It names every package that is missing.
     """
-    needs = _needs(class_path.rpartition(".")[0])
-    if needs is not None:
-        MissingExtra.check(needs)
+    # Only a domain that is registered is looked at: a name alone must not import anything.
+    for entry in _entries():
+        needs = _needs(entry.module) if f"{entry.module}.{entry.attr}" == class_path else None
+        if needs is not None:
+            MissingExtra.check(needs)
 
 
 def _needs(module: str) -> Needs | None:

@@ -134,6 +134,12 @@ class Layout:
         hits = self.fixed.new_zeros(self.size, dtype=torch.int64)
         return hits.index_add(0, self.index, self.fixed.long()) > 0
 
+    def rows_of(self, x: Tensor, sample: int) -> Tensor:
+        """The real rows of one sample of a leaf: ``[rows, ...]``, or ``[...]`` without rows."""
+        if self.index is not None:
+            return x[self.index == sample]
+        return x[sample] if self.mask is None else x[sample][self.mask[sample]]
+
     def sum_per_sample(self, x: Tensor) -> Tensor:
         """Sum the real rows, and all their entries, of each sample: ``[B]``."""
         x = self.zero_padding(x)

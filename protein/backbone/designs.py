@@ -25,6 +25,8 @@ from sciddiff.errors import InputError
 from sciddiff.state import Batch, State
 
 if TYPE_CHECKING:
+    from Bio.PDB.Structure import Structure
+
     from protein.backbone.metrics import Evaluation
     from protein.backbone.metrics.tm import Progress
 
@@ -98,6 +100,17 @@ class Design:
             for r, name in zip(np.asarray(rotations), chain_ids, strict=True)
         ]
         return replace(self, chains=tuple(chains), fixed=np.tile(self.fixed, len(chains)))
+
+    def to_biopython(self) -> Structure:
+        """The design as a structure of Biopython: one model, its chains, N, CA, C and O of every
+        residue.
+
+        Raises:
+            MissingExtra: Biopython is not installed.
+        """
+        from protein.structures.biopython import to_biopython
+
+        return to_biopython(self.chains, self.name)
 
     def write(self, directory: Path) -> list[Path]:
         """Write `<name>.pdb` and `<name>.cif`, each appearing whole or not at all."""

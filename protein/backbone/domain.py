@@ -24,6 +24,7 @@ from protein.backbone.losses import geometry_losses
 from protein.backbone.network import FOLDS, ROTATIONS, TRANSLATIONS
 from protein.backbone.request import GenerationRequest, templates
 from sciddiff.domains import Domain
+from sciddiff.drawing import Drawing
 from sciddiff.manifolds import SO3, Euclidean, ZeroCenterOfMass
 from sciddiff.objectives import Denoising, LabelDropout
 from sciddiff.paths import GaussianPath, GeodesicPath, ProductPath
@@ -76,6 +77,22 @@ class BackboneDomain(Domain):
     def like(self, request: Mapping[str, Any]) -> Iterable[Batch]:
         """Templates for `length` ("60-128"), `n`, `fold` and `seed`; see `GenerationRequest`."""
         return templates(GenerationRequest.parse(request))
+
+    def templates(self, n: int, seed: int, request: Mapping[str, Any]) -> Iterable[Batch]:
+        """`like` with lengths and fold classes drawn from the seed."""
+        return self.like({"seed": seed, **request, "n": n})
+
+    def drawing(self) -> Drawing:
+        """As `sciddiff backbone` draws without further options."""
+        from protein.backbone.generate import GenerateSettings
+
+        return GenerateSettings().drawing()
+
+    def results(self, batch: Batch, x: State) -> list[Any]:
+        """Designs as structures of Biopython, `Bio.PDB.Structure.Structure`."""
+        from protein.backbone.designs import designs_from_state
+
+        return [design.to_biopython() for design in designs_from_state(batch, x)]
 
     def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
         """One PDB and one mmCIF file for every sample of the batch."""

@@ -16,11 +16,11 @@ from protein.backbone.designs import Design, Numbering, designs_from_state
 from protein.backbone.network import FOLDS, TRANSLATIONS
 from protein.backbone.polish import DEFAULT, PolishSettings
 from sciddiff.denoiser import Denoiser
+from sciddiff.drawing import Drawing, draw
 from sciddiff.errors import InputError
 from sciddiff.grids import uniform
 from sciddiff.guidance import ClassifierFree, DenoiserLike
-from sciddiff.samplers import Ancestral, EulerMaruyama, Sampler
-from sciddiff.sampling import sample
+from sciddiff.samplers import Ancestral, EulerMaruyama
 from sciddiff.state import Batch, State
 from sciddiff.streams import Streams
 
@@ -35,8 +35,7 @@ class GenerateSettings:
         steps: network calls per design.
         sampler: "sde" adds noise on the way, "ode" does not.
         temperature: scale of the noise that "sde" adds on the way; below 1 designs are more
-        regular and less
-            diverse. With "ode" it scales the starting noise.
+            regular and less diverse. With "ode" it scales the starting noise.
         fold_weight: strength of the fold class, 1 for plain conditioning.
         fold_interval: times between which the class is strengthened; every step between them
             costs a second network call.
@@ -57,14 +56,32 @@ class GenerateSettings:
             raise InputError(f"steps {self.steps}: must lie between 1 and 5000; 20 is the default")
         if self.sampler not in SAMPLERS:
             raise InputError(f"sampler {self.sampler!r}: unknown; use {' or '.join(SAMPLERS)}")
+        if not 0.0 <= self.fold_weight <= 20.0:
+            raise InputError(
+                f"fold weight {self.fold_weight}: must lie between 0 and 20; 2.5 is the default"
+            )
         if not 0.0 <= self.temperature <= 2.0:
             raise InputError(f"temperature {self.temperature}: must lie between 0 and 2; try 0.2")
 
-    def build(self) -> Sampler:
-        """The core's sampler for these settings."""
-        if self.sampler == "ode":
-            return Ancestral(eta=0.0)
-        return EulerMaruyama(noise_scale=self.temperature, curved_eta=0.0)
+    def drawing(self) -> Drawing:
+        """How the core draws with these settings."""
+        ode = self.sampler == "ode"
+        temperature = self.temperature
+        return Drawing(
+            Ancestral(0.0) if ode else EulerMaruyama(noise_scale=temperature, curved_eta=0.0),
+            uniform(self.steps),
+            guide=self._guided,
+            number=_index,
+            self_condition=True,
+            prior_scale=temperature if ode else 1.0,
+        )
+
+    def _guided(self, denoiser: Denoiser, batch: Batch) -> DenoiserLike:
+        """The denoiser with a stronger fold class, where the batch asks for one."""
+        none = FOLDS.index("none")
+        if self.fold_weight == 1.0 or not bool((batch.cond["fold"] != none).any()):
+            return denoiser
+        return ClassifierFree(self.fold_weight, {"fold": none}, self.fold_interval)(denoiser)
 
 
 @dataclass(frozen=True)
@@ -104,10 +121,6 @@ def generate(
         One design per sample, in the order of the batch.
     """
     settings = settings or GenerateSettings()
-    guided: DenoiserLike = denoiser
-    if settings.fold_weight != 1.0 and bool((batch.cond["fold"] != FOLDS.index("none")).any()):
-        none = {"fold": FOLDS.index("none")}
-        guided = ClassifierFree(settings.fold_weight, none, settings.fold_interval)(denoiser)
     options: dict[str, Any] = {}
     if start is not None:
         options = {"x_start": start.x, "start_t": 1.0 - start.noise}
@@ -115,16 +128,12 @@ def generate(
         streams = Streams(settings.seed, batch.cond["index"])
         noise = denoiser.path.prior(batch.x, streams, batch.layouts)
         options["x_init"] = {**noise, TRANSLATIONS: noise[TRANSLATIONS] + offset.to(batch.device)}
-    result = sample(
-        guided,
-        batch,
-        settings.build(),
-        uniform(settings.steps),
-        settings.seed,
-        indices=batch.cond["index"],
-        prior_scale=settings.temperature if settings.sampler == "ode" else 1.0,
-        self_condition=True,
-        callback=None if on_step is None else lambda done: on_step(done.step, done.steps),
-        **options,
-    )
-    return designs_from_state(batch, result.x, numbering, settings.polish)
+    if on_step is not None:
+        options["callback"] = lambda done: on_step(done.step, done.steps)
+    x = draw(denoiser, batch, settings.drawing(), settings.seed, **options)
+    return designs_from_state(batch.to(x[TRANSLATIONS].device), x, numbering, settings.polish)
+
+
+def _index(batch: Batch) -> Tensor:
+    """The number of each design, on which its noise depends."""
+    return batch.cond["index"].cpu()

@@ -61,7 +61,8 @@ class Mode(ABC):
     """A way to use the generator.
 
     Attributes:
-        request: plain values that decide the designs, for the run record.
+        request: plain values that decide the designs, for the run record; files that are read are
+            recorded by their content.
     """
 
     request: dict[str, Any]
@@ -124,7 +125,7 @@ class Scaffolds(Mode):
         self._plan = parse_contig(contig)
         self._fold, self._seed, self._n, self._length = fold, seed, n, length
         self._resolve(0)
-        self.request = {"mode": "scaffold", "contig": contig, "motif": str(motif), "fold": fold}
+        self.request = {"mode": "scaffold", "contig": contig, "fold": fold}
         if length is not None:
             self.request["length"] = f"{length[0]}-{length[1]}"
 
@@ -189,7 +190,7 @@ class Variants(Mode):
             residue_index=torch.from_numpy(_running_index(self._chains))[None],
             chain_index=torch.from_numpy(chain_index)[None],
         )
-        self.request = {"mode": "partial", "file": str(file), "noise": noise, "fold": fold}
+        self.request = {"mode": "partial", "noise": noise, "fold": fold}
 
     def templates(self, indices: Iterable[int]) -> Iterator[Item]:
         """The structure as a template and as the place to start from."""
@@ -287,6 +288,8 @@ def mode_of(options: Any) -> Mode:  # noqa: ANN401 - parsed command line
         raise InputError(
             "--scaffold and --motif: go together; give the contig and the file it refers to"
         )
+    if options.noise is not None and options.partial is None:
+        raise InputError("--noise: is for --partial; give a structure to vary, or leave it out")
     given_length = None if options.length is None else parse_lengths(options.length)
     # A motif or a structure has a fold already: no class is drawn for it.
     label = "none" if options.fold == ANY else options.fold
@@ -302,7 +305,8 @@ def mode_of(options: Any) -> Mode:  # noqa: ANN401 - parsed command line
     if options.partial is not None:
         if given_length is not None:
             raise InputError("--length: is that of the structure with --partial; leave it out")
-        return Variants(options.partial, options.noise, label, options.number)
+        noise = 0.3 if options.noise is None else options.noise
+        return Variants(options.partial, noise, label, options.number)
     lengths = given_length or (60, 128)
     if options.symmetry is not None:
         return Assemblies(options.symmetry, lengths, options.fold, options.seed, options.number)

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protein.backbone import NEEDS
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, pick_device
+from sciddiff.cli.options import (
+    add_device,
+    add_json,
+    add_output,
+    add_seed,
+    count,
+    number,
+    pick_device,
+)
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 
 if TYPE_CHECKING:
     from protein.backbone.generate import GenerateSettings
-    from protein.backbone.metrics import Evaluation
     from protein.backbone.modes import Mode
     from sciddiff.cli.campaign import Campaign
+    from sciddiff.cli.fingerprint import Inputs
 
 _EXAMPLES = """examples:
   sciddiff backbone --length 60-128 -n 100 -o designs/
@@ -52,10 +62,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--fold-weight",
-        type=float,
+        type=number(0.0, 20.0),
         default=2.5,
         metavar="W",
-        help="strength of the fold class, 1: plain (default 2.5)",
+        help="how strongly the fold class steers the design; 1 conditions on it without "
+        "strengthening it (default 2.5)",
     )
     add("--scaffold", metavar="CONTIG", help='build around a motif: "10-40,A25-45,10-40"')
     add("--motif", type=Path, metavar="FILE", help="structure the motif residues are taken from")
@@ -63,16 +74,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--partial", type=Path, metavar="FILE", help="vary a structure: noise it, denoise it again"
     )
-    add("--noise", type=float, default=0.3, metavar="X", help="of --partial, 0 to 1 (default 0.3)")
+    add(
+        "--noise",
+        type=number(0.0, 1.0),
+        metavar="X",
+        help="with --partial: the share of noise put on the structure, above 0, which keeps it, "
+        "to 1, which keeps nothing of it (default 0.3)",
+    )
     add("--symmetry", metavar="GROUP", help="symmetric assembly: C2, C3, D2, T, O, I ...")
     add("--steps", type=count(), default=20, metavar="K", help="network calls (default 20)")
     add("--sampler", choices=("sde", "ode"), default="sde", help="stochastic or deterministic")
     add(
         "--temperature",
-        type=float,
+        type=number(0.0, 2.0),
         default=0.2,
         metavar="T",
-        help="noise on the way (default 0.2)",
+        help="scale of the noise that is added while sampling; less noise gives more regular and "
+        "less varied designs (default 0.2)",
     )
     add("--model", default="lite", help="shipped weights, or a checkpoint folder (default lite)")
     add(
@@ -97,7 +115,6 @@ def run(args: argparse.Namespace) -> int:
     from protein.backbone.generate import GenerateSettings
     from protein.backbone.metrics import comparison_text
     from protein.backbone.modes import mode_of
-    from sciddiff.cli.campaign import Campaign
 
     settings = GenerateSettings(
         steps=args.steps,
@@ -110,82 +127,101 @@ def run(args: argparse.Namespace) -> int:
     if args.plan:
         emit(args, {"plan": mode.describe()}, mode.describe())
         return 0
-    request = {**mode.request, "model": str(args.model), **_plain(settings)}
-    campaign = Campaign.open(args.out, request, args.command_line)
-    seconds = _make(args, mode, settings, campaign)
+    campaign, seconds = _make(args, mode, settings)
     summary = {"designs": args.number, "folder": str(args.out), "seconds": round(seconds, 2)}
     text = f"{args.number} designs in {args.out}"
     if not args.no_report:
-        evaluation, report = _measure(args, campaign)
-        summary |= {"report": str(report), "figures": evaluation.summary}
-        text = f"{comparison_text(evaluation)}\n\n{text}; open {report}"
+        measured = _measured(args, campaign)
+        report = args.out / "report.html"
+        summary |= {"report": str(report), "figures": measured["figures"]}
+        table = comparison_text(measured["figures"], measured["natives"])
+        text = f"{table}\n\n{text}; open {report}"
     emit(args, summary, text)
     return 0
 
 
 def _make(
-    args: argparse.Namespace, mode: Mode, settings: GenerateSettings, campaign: Campaign
-) -> float:
-    """Generate what is missing; returns seconds spent sampling."""
+    args: argparse.Namespace, mode: Mode, settings: GenerateSettings
+) -> tuple[Campaign, float]:
+    """Generate what is missing; the record, and the seconds spent."""
     import torch
 
-    from protein.backbone.campaign import missing
-    from protein.backbone.generate import generate
-    from protein.pretrained import find_model
-    from sciddiff.cli.campaign import machine_facts
+    from protein.backbone.campaign import DesignParts, missing
+    from sciddiff.checkpoint import describe, load
+    from sciddiff.cli.campaign import Campaign, machine_facts
+    from sciddiff.cli.parts import do_all
+    from sciddiff.shipped import find_model
 
+    device = pick_device(args.device)
+    meta = describe(find_model(args.model))
+    parts = DesignParts(args.out, args.number, mode, settings, lambda: load(args.model, device))
+    campaign = Campaign.open(
+        args.out,
+        {**mode.request, **asdict(settings)},
+        args.command_line,
+        _inputs(args, meta),
+        parts.begun,
+    )
     wanted = missing(args.out, args.number)
-    if not wanted:
-        return 0.0
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = pick_device(args.device)
-    model = find_model(args.model, device)
-    denoiser = mode.denoiser(model.denoiser)
     started = time.perf_counter()
-    with progress("designing", len(wanted) * settings.steps, show=not args.json) as bar:
-        for item in mode.templates(wanted):
-
-            def on_step(done: int, total: int, size: int = item.batch.size) -> None:
-                bar.advance(size)
-
-            designs = generate(
-                denoiser,
-                item.batch.to(device),
-                settings,
-                item.numbering,
-                item.start,
-                item.offset,
-                on_step,
-            )
-            for design in designs:
-                mode.finish(design, item).write(args.out)
+    if wanted:
+        total = len(wanted) * settings.steps
+        with progress("designing (steps)", total, show=not args.json) as bar:
+            parts.on_step = bar.advance
+            do_all(parts)
     seconds = time.perf_counter() - started
-    campaign.ran(
-        len(wanted), seconds, args.command_line, model_card=dict(model.meta), **machine_facts()
-    )
-    return seconds
+    campaign.ran(parts.made, seconds, args.command_line, model_card=meta, **machine_facts())
+    return campaign, seconds
 
 
-def _measure(args: argparse.Namespace, campaign: Campaign) -> tuple[Evaluation, Path]:
-    """Metrics, `designs.csv` and the report of the whole folder."""
+def _inputs(args: argparse.Namespace, meta: Mapping[str, Any]) -> Inputs:
+    """Content of everything that decides the designs."""
+    from sciddiff.cli.fingerprint import Inputs
+
+    inputs = Inputs().add_model("--model", meta, args.model)
+    for option, path in (("--motif", args.motif), ("--partial", args.partial)):
+        if path is not None:
+            inputs.add(option, path)
+    return inputs
+
+
+def _measured(args: argparse.Namespace, campaign: Campaign) -> dict[str, Any]:
+    """Figures of the whole folder; with `designs.csv` and the report, unless they are there."""
     from protein.backbone.designs import evaluate_directory, read_directory
     from protein.backbone.report import write_report
+    from protein.backbone.request import design_name
+    from sciddiff.cli.fingerprint import Inputs, digest
 
+    names = [design_name(index) for index in range(args.number)]
+    known = campaign.facts.get("measured", {})
+    content = Inputs()
+    if args.reference is not None:
+        content.add("--reference", args.reference, known.get("inputs", {}).get("--reference"))
+    of = digest([[name, _size(args.out, name)] for name in names])
+    same = known.get("of") == of and digest(known.get("inputs")) == digest(content.entries)
+    if same and all((args.out / file).exists() for file in ("report.html", "designs.csv")):
+        return known
     with progress("measuring", None, show=not args.json) as bar:
         evaluation = evaluate_directory(
             args.out,
             args.reference,
             progress=lambda stage, done, total: bar.advance(0, f"{stage} {done}"),
         )
-        report = write_report(args.out, evaluation, read_directory(args.out), campaign.record)
-    return evaluation, report
+        write_report(args.out, evaluation, read_directory(args.out), campaign.record)
+    measured = {
+        "of": of,
+        "inputs": content.entries,
+        "figures": evaluation.summary,
+        "natives": evaluation.natives,
+    }
+    campaign.note(measured=measured)
+    return measured
 
 
-def _plain(settings: GenerateSettings) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(settings)
+def _size(folder: Path, name: str) -> int:
+    return (folder / f"{name}.cif").stat().st_size
 
 
 command = Command(

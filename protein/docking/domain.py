@@ -64,6 +64,10 @@ class DockingDomain(Domain):
 
         return templates(request)
 
+    def templates(self, n: int, seed: int, request: Mapping[str, Any]) -> Iterable[Batch]:
+        """`like` with conformers made from the seed."""
+        return self.like({"seed": seed, **request, "n": n})
+
     def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
         """One SDF file for every pose of the batch."""
         from protein.docking.diffusion.templates import write_poses

@@ -1,8 +1,10 @@
-"""The record of a folder of samples, so that an interrupted command goes on where it stopped.
+"""The record of a folder of results, so that an interrupted command goes on where it stopped.
 
-`run.json` holds what was asked for (``request``), by which ``command``, what each call made and
-how long it took (``runs``), which parts are ``done``, and whatever facts the verb adds. What is
-recorded of a call stays: a later call of the same request adds to it.
+`run.json` holds what was asked for (``request``: the options, ``inputs``: the content of every
+file and model, see `sciddiff.cli.fingerprint`), by which ``command``, what each call made and how
+long it took (``runs``), and whatever facts the verb adds. What is recorded of a call stays: a
+later call of the same request adds to it. Which results are there is told by the results
+themselves, see `sciddiff.cli.parts`.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+from sciddiff.cli.fingerprint import Inputs, changed
 from sciddiff.errors import InputError
 
 __all__ = ["RECORD", "Campaign", "machine_facts"]
@@ -26,32 +30,42 @@ RECORD = "run.json"
 @final
 @dataclass
 class Campaign:
-    """What was asked for, and which parts of it are done.
+    """What was asked for, and what was made of it.
 
     Attributes:
         directory: The folder.
-        request: Plain values that decide every sample.
+        request: Plain values that decide every result.
+        inputs: Content of what was read, by the option that names it.
         command: The command line that began the folder.
-        runs: What each call made: ``made`` samples in ``seconds``, by ``command``.
-        done: Names of the files of each finished part, by its number.
+        runs: What each call made: ``made`` results in ``seconds``, by ``command``.
         facts: Further entries of the record.
     """
 
     directory: Path
     request: Mapping[str, Any]
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
     runs: list[dict[str, Any]] = field(default_factory=list)
-    done: dict[str, list[str]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, directory: Path, request: Mapping[str, Any], command: str = "") -> Campaign:
+    def open(
+        cls,
+        directory: Path,
+        request: Mapping[str, Any],
+        command: str = "",
+        inputs: Inputs | None = None,
+        begun: bool = True,
+    ) -> Campaign:
         """Begin a folder, or go on with one.
 
         Args:
             directory: The folder; made if it is not there.
-            request: Plain values that decide every sample.
+            request: Plain values that decide every result.
             command: The command line, for the record.
+            inputs: Content of every file and model that is read.
+            begun: Whether the folder holds results of the request that it records. A record
+                without any, of a command that failed, gives way to this one.
 
         Raises:
             InputError: The folder belongs to another request, its record is damaged, or it is a
@@ -60,83 +74,124 @@ class Campaign:
         if directory.exists() and not directory.is_dir():
             raise InputError(f"{directory}: is a file; give a folder with -o")
         directory.mkdir(parents=True, exist_ok=True)
-        campaign = cls(directory, json.loads(json.dumps(request, default=str)), command)
+        entries = {} if inputs is None else inputs.entries
+        campaign = cls(directory, _plain(request), _plain(entries), command)
         if (directory / RECORD).exists():
-            campaign._go_on()
+            campaign._go_on(begun)
         else:
             campaign._write()
         return campaign
 
-    def _go_on(self) -> None:
-        """Take over the record that is there."""
+    @staticmethod
+    def known(directory: Path) -> dict[str, Any]:
+        """The inputs that a folder's record names; none without a record that can be read."""
+        try:
+            found = json.loads((directory / RECORD).read_text(encoding="utf-8"))["inputs"]
+            return dict(found)
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _go_on(self, begun: bool) -> None:
+        """Take over the record that is there, or replace it where nothing came of it."""
+        try:
+            record = self._read()
+        except InputError:
+            if begun:
+                raise
+            self._write()
+            return
+        other, content = self._differences(record), changed(record["inputs"], self.inputs)
+        differ = other + content
+        if differ and begun:
+            remedy = ", or restore what was read" if content and not other else ""
+            raise InputError(
+                f"{self.directory}: holds results of another command: {'; '.join(differ)}; "
+                f"choose another -o{remedy}"
+            )
+        if differ:
+            self._write()
+        else:
+            self._take(record)
+
+    def _read(self) -> dict[str, Any]:
         file = self.directory / RECORD
         try:
             record = dict(json.loads(file.read_text(encoding="utf-8")))
-            before, done = dict(record.pop("request")), dict(record.pop("done", {}))
-            runs = list(record.pop("runs", []))
+            record["request"] = dict(record["request"])
+            record["inputs"] = dict(record.get("inputs", {}))
+            record["runs"] = list(record.get("runs", []))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{file}: is not a record of samples; remove it or choose another -o"
+                f"{file}: is not a record of results; remove it or choose another -o"
             ) from error
-        now = self.request
-        differ = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
-        if differ:
-            raise InputError(
-                f"{self.directory}: holds samples of another command (it differs in "
-                f"{', '.join(differ)}); choose another -o"
-            )
+        return record
+
+    def _differences(self, record: Mapping[str, Any]) -> list[str]:
+        """Which options differ from those of a record, as phrases."""
+        before, now = record["request"], self.request
+        names = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+        return [
+            f"{name} was {_short(before.get(name))} and is now {_short(now.get(name))}"
+            for name in names
+        ]
+
+    def _take(self, record: dict[str, Any]) -> None:
+        record = dict(record)
+        self.request, self.inputs = record.pop("request"), record.pop("inputs")
         self.command = str(record.pop("command", self.command))
-        self.runs, self.done, self.facts = runs, done, record
+        self.runs, self.facts = record.pop("runs"), record
 
     @property
     def record(self) -> dict[str, Any]:
         """The content of `run.json`."""
-        told = {"command": self.command, "runs": self.runs, "done": self.done}
+        optional = {"inputs": self.inputs, "command": self.command, "runs": self.runs}
         return {
             "request": dict(self.request),
-            **{name: value for name, value in told.items() if value},
+            **{name: value for name, value in optional.items() if value},
             **self.facts,
         }
-
-    @property
-    def files(self) -> list[Path]:
-        """Every file written so far."""
-        return [self.directory / name for names in self.done.values() for name in names]
-
-    def finished(self, part: int) -> bool:
-        """Whether a part was written and its files are still there."""
-        names = self.done.get(str(part))
-        return names is not None and all((self.directory / name).exists() for name in names)
-
-    def finish(self, part: int, files: Sequence[Path]) -> None:
-        """Record a part as written."""
-        self.done[str(part)] = [os.path.relpath(file, self.directory) for file in files]
-        self._write()
 
     def ran(self, made: int, seconds: float, command: str = "", **facts: Any) -> None:  # noqa: ANN401
         """Record what a call has made; facts that are recorded already stay as they are.
 
+        A call that made nothing changes nothing.
+
         Args:
-            made: Samples it made.
+            made: Results it made.
             seconds: Wall-clock time that took.
             command: Its command line.
             facts: Further entries of the record, plain values.
         """
-        told = {"command": command} if command and command != self.command else {}
-        self.runs.append({"made": made, "seconds": round(seconds, 3), **told})
-        self.facts = {**json.loads(json.dumps(facts, default=str)), **self.facts}
-        self._write()
+        if made == 0:
+            return
+        own = {**self.facts}
+        with _alone(self.directory):
+            # Other processes may have added to it since.
+            if (self.directory / RECORD).exists():
+                self._take(self._read())
+            said = {"command": command} if command and command != self.command else {}
+            self.runs.append({"made": made, "seconds": round(seconds, 3), **said})
+            self.facts = {**_plain(facts), **own, **self.facts}
+            self._write()
+
+    def note(self, **facts: Any) -> None:  # noqa: ANN401
+        """Record further facts in place of those of the same name."""
+        with _alone(self.directory):
+            if (self.directory / RECORD).exists():
+                self._take(self._read())
+            if {**self.facts, **_plain(facts)} != self.facts:
+                self.facts |= _plain(facts)
+                self._write()
 
     def _write(self) -> None:
-        # Written beside and renamed: a full disk must not damage what is recorded. Processes of
-        # one campaign write each their own.
+        # Written beside and renamed: a full disk must not damage what is recorded.
         partial = self.directory / f".{RECORD}.{os.getpid()}.partial"
         partial.write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, self.directory / RECORD)
 
 
 def machine_facts() -> dict[str, str]:
-    """What made samples: versions and the kind of processor, for the record."""
+    """What made results: versions and the kind of processor, for the record."""
     import torch
 
     from sciddiff import __version__
@@ -147,3 +202,30 @@ def machine_facts() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(values, default=str))
+
+
+def _short(value: object) -> str:
+    text = "not given" if value is None else json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Let one process at a time change the record, where the system has locks of folders."""
+    try:
+        import fcntl
+
+        handle = os.open(directory, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        with suppress(OSError):  # a disk without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ __all__ = [
     "add_seed",
     "count",
     "key_values",
+    "number",
     "pick_device",
 ]
 
@@ -107,6 +109,22 @@ def count(least: int = 1) -> Callable[[str], int]:
         return value
 
     return whole_number
+
+
+def number(least: float, most: float = math.inf) -> Callable[[str], float]:
+    """Return an argparse type: a finite number from `least` to `most`, both included."""
+    bounds = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+
+    def finite_number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and least <= value <= most):
+            raise ArgumentTypeError(f"{text!r} is not a number {bounds}")
+        return value
+
+    return finite_number
 
 
 def key_values(pairs: Sequence[str], option: str) -> dict[str, Any]:

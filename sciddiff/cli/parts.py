@@ -6,7 +6,8 @@ processes of one command, those of torchrun or SLURM, and the same command start
 hand all work on one folder: each takes the next part that is neither finished nor taken, none is
 done twice, and what a killed process had begun is done by another, or by the next run.
 
-`spread` runs parts in several processes through Lightning's ``predict``.
+This is the one way in which verbs resume and share work. `sciddiff.cli.predict` runs parts in
+several processes through Lightning's ``predict``.
 """
 
 from __future__ import annotations
@@ -20,9 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, final
 
-from sciddiff.errors import InputError
-
-__all__ = ["Parts", "World", "do_all", "spread", "world"]
+__all__ = ["Parts", "World", "attempt", "do_all", "do_rest", "per_machine", "world"]
 
 _log = logging.getLogger(__name__)
 _LOCKS = ".locks"
@@ -50,6 +49,17 @@ class Parts(ABC):
     def do(self, part: int, item: Any) -> None:  # noqa: ANN401
         """Do a part and write its record."""
 
+    def finished(self, part: int, item: Any) -> bool:  # noqa: ANN401
+        """Whether nothing is left to do of a part."""
+        return self.record(part).exists()
+
+    @property
+    def begun(self) -> bool:
+        """Whether any part is finished, or taken by a process that is at work."""
+        if any(self.record(part).exists() for part, _ in enumerate(self.items())):
+            return True
+        return any(_held(lock) for lock in (self.directory / _LOCKS).glob("*"))
+
 
 @final
 class World:
@@ -75,6 +85,14 @@ def world() -> World:
         local = int(read.get("SLURM_LOCALID", 0))
         return World(int(read["SLURM_PROCID"]), int(read["SLURM_NTASKS"]), local)
     return World()
+
+
+def per_machine(size: int) -> int:
+    """Processes on this machine, of those that torchrun or SLURM started."""
+    read = os.environ
+    if "LOCAL_WORLD_SIZE" in read:
+        return int(read["LOCAL_WORLD_SIZE"])
+    return max(1, size // int(read.get("SLURM_NNODES", read.get("SLURM_JOB_NUM_NODES", 1))))
 
 
 def do_all(parts: Parts, on_part: Callable[[int], None] | None = None) -> None:
@@ -110,79 +128,15 @@ def attempt(parts: Parts, part: int, item: Any) -> bool:  # noqa: ANN401
         part: Number of the part.
         item: What it needs.
     """
-    record = parts.record(part)
-    if record.exists():
+    if parts.finished(part, item):
         return True
     with _taken(parts.directory / _LOCKS, part) as lock:
-        if lock is not None and not record.exists():
+        if lock is not None and not parts.finished(part, item):
             parts.do(part, item)
         if lock is not None:
             # The record comes first: who finds the lock gone finds the record.
             lock.unlink(missing_ok=True)
-    return record.exists()
-
-
-def spread(
-    make: Callable[[], Parts],
-    workers: int = 1,
-    on_part: Callable[[int], None] | None = None,
-) -> None:
-    """Do all parts in several processes, through Lightning's ``predict``.
-
-    Under torchrun or SLURM every process calls this and takes its place; elsewhere ``workers``
-    processes are started here.
-
-    Args:
-        make: Makes the work, in each process; must survive pickling if processes are started.
-        workers: Processes to start.
-        on_part: As for `do_all`; called by the first process alone, and must survive pickling.
-
-    Raises:
-        InputError: A process was ended from outside, or failed.
-    """
-    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
-
-    from sciddiff.cli.predict import PartsModule, PartsStream, quiet
-
-    quiet()
-    place = world()
-    started = place.size == 1 and workers > 1
-    trainer = _trainer(workers if started else _per_machine(place.size), place.size, started)
-    try:
-        trainer.predict(PartsModule(make, on_part), PartsStream(make), return_predictions=False)
-    except ProcessExitedException as error:
-        raise InputError(
-            "workers: one was ended from outside (out of memory?); what was finished is kept: run "
-            "the same command again, with fewer --workers if memory is short"
-        ) from error
-    except ProcessRaisedException as error:
-        last = str(error).strip().splitlines()[-1]
-        raise InputError(f"workers: one failed: {last.partition(': ')[2] or last}") from error
-
-
-def _trainer(devices: int, size: int, started: bool) -> Any:  # noqa: ANN401
-    import pytorch_lightning as pl
-
-    return pl.Trainer(
-        # Parts choose their own device; Lightning places and counts the processes.
-        accelerator="cpu",
-        devices=devices,
-        num_nodes=1 if started else max(1, size // devices),
-        strategy="ddp_spawn" if started else "ddp",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        inference_mode=False,
-    )
-
-
-def _per_machine(size: int) -> int:
-    """Processes on this machine, of those that torchrun or SLURM started."""
-    read = os.environ
-    if "LOCAL_WORLD_SIZE" in read:
-        return int(read["LOCAL_WORLD_SIZE"])
-    return max(1, size // int(read.get("SLURM_NNODES", read.get("SLURM_JOB_NUM_NODES", 1))))
+    return parts.finished(part, item)
 
 
 def _is_srun_task() -> bool:
@@ -216,3 +170,17 @@ def _locked(handle: IO[str], part: int) -> bool:
         place = world()
         return part % place.size == place.rank
     return True
+
+
+def _held(path: Path) -> bool:
+    """Whether a process that is at work holds a lock."""
+    try:
+        import fcntl
+
+        with path.open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):
+        return False
+    return False

@@ -1,4 +1,4 @@
-"""Parts of `sciddiff.cli.parts` as data and module of Lightning's ``predict``."""
+"""Parts of `sciddiff.cli.parts` in several processes, through Lightning's ``predict``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from sciddiff.cli.parts import Parts, attempt, do_rest
+from sciddiff.cli.parts import Parts, attempt, do_rest, per_machine, world
+from sciddiff.errors import InputError
 
-__all__ = ["PartsModule", "PartsStream", "quiet"]
+__all__ = ["PartsModule", "PartsStream", "quiet", "spread"]
 
 _Item = tuple[int, Any]
 
@@ -89,6 +90,57 @@ class PartsStream(pl.LightningDataModule):
     ) -> _Item:
         """Parts choose their own device."""
         return batch
+
+
+def spread(
+    make: Callable[[], Parts],
+    workers: int = 1,
+    on_part: Callable[[int], None] | None = None,
+) -> None:
+    """Do all parts in several processes, through Lightning's ``predict``.
+
+    Under torchrun or SLURM every process calls this and takes its place; elsewhere ``workers``
+    processes are started here.
+
+    Args:
+        make: Makes the work, in each process; must survive pickling if processes are started.
+        workers: Processes to start.
+        on_part: As for `do_all`; called by the first process alone, and must survive pickling.
+
+    Raises:
+        InputError: A process was ended from outside, or failed.
+    """
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+
+    quiet()
+    place = world()
+    started = place.size == 1 and workers > 1
+    trainer = _trainer(workers if started else per_machine(place.size), place.size, started)
+    try:
+        trainer.predict(PartsModule(make, on_part), PartsStream(make), return_predictions=False)
+    except ProcessExitedException as error:
+        raise InputError(
+            "workers: one was ended from outside (out of memory?); what was finished is kept: run "
+            "the same command again, with fewer --workers if memory is short"
+        ) from error
+    except ProcessRaisedException as error:
+        last = str(error).strip().splitlines()[-1]
+        raise InputError(f"workers: one failed: {last.partition(': ')[2] or last}") from error
+
+
+def _trainer(devices: int, size: int, started: bool) -> Any:  # noqa: ANN401
+    return pl.Trainer(
+        # Parts choose their own device; Lightning places and counts the processes.
+        accelerator="cpu",
+        devices=devices,
+        num_nodes=1 if started else max(1, size // devices),
+        strategy="ddp_spawn" if started else "ddp",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        inference_mode=False,
+    )
 
 
 class _Stream(IterableDataset[_Item]):

@@ -26,11 +26,13 @@ FLOORS = (
     ("guidance", "objectives"),
     ("samplers",),
     ("sampling", "likelihood", "rare_events", "analytic"),
+    ("drawing",),
     ("testing", "domains"),
     ("config",),
     ("training",),
     ("checkpoint",),
     ("cli",),
+    ("__main__",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

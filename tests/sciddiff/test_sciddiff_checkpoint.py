@@ -171,7 +171,7 @@ def test_damage_and_strangers_are_refused_by_name(model, tmp_path):
     (model / META).write_text("{")
     with pytest.raises(InputError, match="meta.json: damaged"):
         load(model)
-    with pytest.raises(InputError, match="no such directory"):
+    with pytest.raises(InputError, match="neither shipped nor a folder"):
         load(tmp_path / "nowhere")
     with pytest.raises(InputError, match="no meta.json"):
         load(tmp_path)

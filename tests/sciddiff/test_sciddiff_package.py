@@ -27,6 +27,15 @@ def test_every_public_name_exists():
         _ = sciddiff.nonsense
 
 
+def test_the_package_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "sciddiff", "--version"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.startswith("package"), done.stderr
+    done = subprocess.run([sys.executable, "-m", "sciddiff", "trian"], capture_output=True)
+    assert done.returncode == 2
+
+
 def test_import_adds_little_to_torch():
     costs, heavy = [], ""
     for _ in range(2):  # processor time, but even that grows on a busy machine

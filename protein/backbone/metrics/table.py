@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from protein.backbone.metrics.evaluation import Evaluation
+from protein.backbone.metrics.evaluation import Figure
 
 Better = Literal["high", "low", "native", "none"]
 
@@ -236,18 +236,24 @@ def column_dictionary() -> str:
     return "\n".join(lines) + "\n"
 
 
-def comparison(evaluation: Evaluation) -> list[dict[str, str]]:
+def comparison(
+    summary: Mapping[str, Figure], natives: Mapping[str, Figure]
+) -> list[dict[str, str]]:
     """The summary of designs beside the same figures of natives, as text.
+
+    Args:
+        summary: `Evaluation.summary`.
+        natives: `Evaluation.natives`.
 
     Returns:
         Rows with ``figure``, ``unit``, ``designs``, ``interval``, ``natives``, ``meaning``.
     """
     rows = []
     for key, column in COLUMNS.items():
-        ours = evaluation.summary.get(key)
+        ours = summary.get(key)
         if ours is None or ours["value"] is None:
             continue
-        natives = evaluation.natives.get(key) or {"value": None}
+        theirs = natives.get(key) or {"value": None}
         low, high = ours["low"], ours["high"]
         known = low is not None and high is not None
         rows.append(
@@ -257,19 +263,19 @@ def comparison(evaluation: Evaluation) -> list[dict[str, str]]:
                 "unit": column.unit,
                 "designs": column.show(ours["value"]),
                 "interval": f"{column.show(low)} – {column.show(high)}" if known else "",
-                "natives": column.show(natives["value"]),
+                "natives": column.show(theirs["value"]),
                 "meaning": column.meaning,
             }
         )
     return rows
 
 
-def comparison_text(evaluation: Evaluation) -> str:
-    """The comparison as an aligned table for a terminal."""
+def comparison_text(summary: Mapping[str, Figure], natives: Mapping[str, Figure]) -> str:
+    """`comparison` as an aligned table for a terminal."""
     heading = ("figure", "designs", "95 % interval", "natives")
     body = [
         (f"{row['figure']} {row['unit']}".strip(), row["designs"], row["interval"], row["natives"])
-        for row in comparison(evaluation)
+        for row in comparison(summary, natives)
     ]
     widths = [max(len(line[i]) for line in [heading, *body]) for i in range(4)]
     lines = [

@@ -215,7 +215,7 @@ def comparison_table(evaluation: Evaluation) -> str:
         f'<tr title="{escape(row["meaning"])}"><td>{escape(row["figure"])}'
         f"{' (' + escape(row['unit']) + ')' if row['unit'] else ''}</td>"
         f"<td><b>{row['designs']}</b></td><td>{row['interval']}</td><td>{row['natives']}</td></tr>"
-        for row in comparison(evaluation)
+        for row in comparison(evaluation.summary, evaluation.natives)
     )
     return f"""<section class="card"><h2>Designs beside natives</h2>
 <p class="note">Means over designs with 95 % bootstrap intervals; natives:

@@ -31,7 +31,7 @@ from protein.docking.pipeline.docker import Docker, Result
 from protein.docking.poses.metrics import Verdict, bust, pdb_file
 from protein.structures.atomic import replacing
 from sciddiff.cli.campaign import Campaign
-from sciddiff.cli.parts import Parts, do_all, spread, world
+from sciddiff.cli.parts import Parts, do_all, world
 from sciddiff.errors import InputError, MissingExtra
 
 _log = logging.getLogger(__name__)
@@ -116,11 +116,11 @@ def dock_parts(
     before = parts.finished
     started = time.perf_counter()
     told = None if on_ligand is None else Teller(parts, on_ligand)
-    if place.size > 1:
-        spread(make, on_part=told)
-    elif workers > 1:
-        with _watching(told):
-            spread(make, workers)
+    if place.size > 1 or workers > 1:
+        from sciddiff.cli.predict import spread
+
+        with _watching(told if place.size == 1 else None):
+            spread(make, workers, told if place.size > 1 else None)
     else:
         do_all(parts, told)
     if place.rank > 0:
@@ -130,7 +130,6 @@ def dock_parts(
         if not parts.record(part).exists():
             break
         rows += parts.read_rows(part)
-        campaign.done[str(part)] = [parts.record(part).relative_to(parts.directory).as_posix()]
     write_results(campaign.directory / RESULTS, [row.as_dict() for row in rows])
     made = sum(i // parts.settings.part not in before for i in range(len(rows)))
     campaign.ran(made, time.perf_counter() - started)

@@ -83,6 +83,52 @@ def test_a_killed_run_goes_on_to_the_same_designs(model: str, tmp_path: Path) ->
     assert "-n 1" in record["command"] and "-n 3" in record["runs"][1]["command"]
 
 
+def test_the_generic_verb_and_a_script_make_the_same_designs(model: str, tmp_path: Path) -> None:
+    import sciddiff
+
+    one, two = tmp_path / "one", tmp_path / "two"
+    fast = ("--model", model, "-n", 3, "--seed", 6, "--json")
+    assert _run(*fast, "--no-report", "--length", "30-40", "-o", one) == 0
+    words = ("sample", *fast, "--request", "length=30-40", "-o", two)
+    assert main([str(word) for word in words]) == 0
+    structures = {s.id: s for s in sciddiff.load(model).sample(3, seed=6, length="30-40")}
+    for i in (1, 2, 3):
+        name = f"design_{i:04d}"
+        assert (one / f"{name}.cif").read_bytes() == (two / f"{name}.cif").read_bytes()
+        atoms = list(structures[name].get_atoms())
+        assert [atom.name for atom in atoms[:4]] == ["N", "CA", "C", "O"]
+        places = np.stack([atom.coord for atom in atoms if atom.name == "CA"])
+        assert np.abs(places - _ca(one / f"{name}.cif")).max() < 2e-3
+
+
+def test_a_changed_motif_is_refused_and_a_moved_one_is_not(
+    model: str, design: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, motif, moved = tmp_path / "out", tmp_path / "motif.pdb", tmp_path / "moved.pdb"
+    motif.write_bytes(design.read_bytes())
+    words = ("--scaffold", "5-9,A15-24,5-9", "-n", 1)
+    _make(model, out, *words, "--motif", motif)
+    made = (out / "run.json").read_bytes()
+    motif.rename(moved)
+    _make(model, out, *words, "--motif", moved)
+    assert (out / "run.json").read_bytes() == made
+    text = moved.read_text().splitlines(keepends=True)
+    moved.write_text("".join(line.replace("A  20", "A  20") for line in text) + "REMARK\n")
+    fast = ("--model", model, "--steps", 2, "--no-report", "-o", out)
+    assert _run(*fast, *words, "--motif", moved) == 2
+    assert f"the content of --motif ({moved}) has changed" in capsys.readouterr().err
+
+
+def test_a_finished_command_does_nothing(model: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("--model", model, "--steps", 2, "--length", 30, "-n", 2, "-o", out)
+    assert _run(*words) == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert "report.html" in {path.name for path in before}
+    assert _run(*words, "--threads", 1) == 0
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
 def test_a_motif_keeps_atoms_names_and_place(model: str, design: Path, tmp_path: Path) -> None:
     out = tmp_path / "scaffold"
     _make(model, out, "--scaffold", "5-9,A15-24,5-9", "--motif", design, "-n", 2)
@@ -104,6 +150,11 @@ def test_the_plan_is_printed_and_nothing_is_made(
     printed = capsys.readouterr().out
     assert "A15-24" in printed and "30 residues" in printed
     assert not out.exists()
+
+
+def test_noise_needs_a_structure(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("--model", model, "--noise", 0.3) == 2
+    assert "--noise: is for --partial" in capsys.readouterr().err
 
 
 def test_variants_stay_near_in_proportion_to_the_noise(
@@ -139,6 +190,8 @@ def test_an_assembly_is_symmetric(model: str, tmp_path: Path) -> None:
         (("--partial", "absent.pdb"), "absent.pdb"),
         (("--model", "absent"), "absent"),
         (("--noise", "0"), "noise"),
+        (("--fold-weight", "nan"), "fold-weight"),
+        (("--fold-weight", "-5"), "fold-weight"),
         (("--temperature", "-1"), "temperature"),
         (("--device", "warp"), "warp"),
         (("--scaffold", "10,B15-24,10", "--motif", "DESIGN"), "chain 'B'"),

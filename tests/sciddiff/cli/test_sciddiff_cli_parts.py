@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sciddiff.cli import parts as module
-from sciddiff.cli.parts import Parts, attempt, do_all, world
+from sciddiff.cli.parts import Parts, attempt, do_all, per_machine, world
 
 _SCRIPT = """
 import os, sys, time
@@ -119,11 +118,11 @@ def test_the_place_of_a_process(monkeypatch):
     assert world().size == 1
     monkeypatch.setenv("SLURM_JOB_NAME", "dock")
     monkeypatch.setenv("SLURM_NNODES", "2")
-    assert (world().rank, world().size, module._per_machine(4)) == (3, 4, 2)
+    assert (world().rank, world().size, per_machine(4)) == (3, 4, 2)
     monkeypatch.setenv("RANK", "5")
     monkeypatch.setenv("WORLD_SIZE", "8")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert (world().rank, world().size, module._per_machine(8)) == (5, 8, 4)
+    assert (world().rank, world().size, per_machine(8)) == (5, 8, 4)
 
 
 def _wait(condition, seconds: float = 60.0) -> None:

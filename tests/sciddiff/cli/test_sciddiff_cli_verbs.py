@@ -96,6 +96,57 @@ def test_sampling_goes_on_where_it_stopped(shop, fails):
     fails(shop(*words, "--seed", "9"), "another command", "seed")
 
 
+def test_a_script_draws_what_the_command_draws(shop, monkeypatch):
+    import csv
+
+    import sciddiff
+    from sciddiff.grids import uniform
+    from sciddiff.samplers import Heun
+
+    monkeypatch.syspath_prepend(str(shop.plugins.parents[0]))
+    shop("sample", "--model", "model", "-n", "6", "--seed", "4", "-o", "points")
+    shop("sample", "--model", "model", "-n", "6", "--steps", "7", "--sampler", "heun", "-o", "h")
+    model = sciddiff.load(shop.folder / "model")
+    for name, options in (("points", {}), ("h", {"sampler": Heun(), "grid": uniform(7)})):
+        drawn = model.sample(6, seed=4 if name == "points" else 0, **options)
+        assert len(drawn) == 6 and drawn[0]["point"].shape == (2,)
+        with (shop.folder / name / "points.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        for state, row in zip(drawn, rows, strict=True):
+            assert state["point"].tolist() == pytest.approx([float(row["x"]), float(row["y"])])
+    assert model.drawing.self_condition is False and len(model.drawing.grid) == 51
+
+
+def test_options_that_would_have_no_effect_are_refused(shop, fails):
+    words = ("sample", "--model", "model", "-n", "2")
+    fails(shop(*words, "--sampler", "heun", "--eta", "0.5"), "--eta: has no effect", "heun")
+    fails(shop(*words, "--eta", "0.5", "--temperature", "1"), "--temperature: has no effect")
+    for value in ("nan", "-1", "warm"):
+        fails(shop(*words, "--temperature", value), "is not a number of at least 0")
+
+
+def test_a_first_command_that_failed_does_not_block_the_right_one(shop, fails):
+    wrong = ("sample", "--model", "model", "-n", "3", "--sampler", "heun", "--eta", "1")
+    fails(shop(*wrong, "-o", "points"), "--eta")
+    (shop.folder / "points").mkdir(exist_ok=True)
+    (shop.folder / "points" / "run.json").write_text('{"request": {"number": 9}}')
+    assert shop("sample", "--model", "model", "-n", "3", "-o", "points").returncode == 0
+    fails(shop("sample", "--model", "model", "-n", "4", "-o", "points"), "number was 3")
+
+
+def test_a_moved_model_is_the_same_and_a_changed_one_is_refused(shop, fails):
+    words = ("-n", "3", "--steps", "2", "-o", "points")
+    assert shop("sample", "--model", "model", *words).returncode == 0
+    record = (shop.folder / "points" / "run.json").read_bytes()
+    (shop.folder / "model").rename(shop.folder / "renamed")
+    done = shop("sample", "--model", "renamed", *words, "--json")
+    assert json.loads(done.stdout)["kept"] == 3
+    assert (shop.folder / "points" / "run.json").read_bytes() == record
+    assert shop("export", "run", "-o", "other", "--ema", "none").returncode == 0
+    changed = shop("sample", "--model", "other", *words)
+    fails(changed, "the content of --model (other) has changed")
+
+
 def test_evaluate_asks_the_domain(shop, fails):
     shop("sample", "--model", "model", "-n", "40", "--steps", "4", "-o", "points")
     named = json.loads(shop("evaluate", "points", "--domain", "mixture", "--json").stdout)

@@ -205,7 +205,7 @@ def test_every_figure_has_an_entry_and_reaches_the_file(evaluation, tmp_path):
             assert float(read[0][key]) == pytest.approx(value, rel=1e-5)
     assert set(evaluation.summary) - {"n"} <= set(COLUMNS)
     assert all(f"`{key}`" in column_dictionary() for key in COLUMNS)
-    assert "Intact %" in comparison_text(evaluation)
+    assert "Intact %" in comparison_text(evaluation.summary, evaluation.natives)
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -1,0 +1,131 @@
+"""What a request depends on, known by its content and not by its name or its place.
+
+`Inputs` holds the SHA-256 of every file, folder and model that a command reads. It is kept in the
+record of the results (`sciddiff.cli.campaign`), so that a file that has changed is noticed, and
+one that was only moved or copied is not.
+
+Small files are read every time. A file of more than `LARGE` bytes is read again only if its path,
+size or time of change differ from what the record says, as Git does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from sciddiff.errors import reading
+
+__all__ = ["LARGE", "Inputs", "changed", "digest"]
+
+LARGE = 64 * 2**20
+"""Bytes above which a file whose size and time of change are the recorded ones is not read."""
+
+
+@final
+@dataclass
+class Inputs:
+    """The inputs of one request.
+
+    Attributes:
+        entries: For each input, by the option or word that names it: ``sha256``, the ``path`` as
+            the user gave it, and for large files what tells that they are untouched.
+    """
+
+    entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, name: str, path: Path, known: Mapping[str, Any] | None = None) -> Inputs:
+        """Add a file or a folder.
+
+        Args:
+            name: The option that names it, such as ``--motif``.
+            path: The file, or a folder with everything below it.
+            known: The entry of an earlier record; spares reading a large file again.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        self.entries[name] = _entry(path, known or {})
+        return self
+
+    def add_all(self, name: str, paths: Iterable[Path], known: Any = None) -> Inputs:
+        """Add several files or folders as one input; their order and places do not count.
+
+        Args:
+            name: The option or word that names them.
+            paths: The files.
+            known: The entry of an earlier record.
+        """
+        earlier = {entry["path"]: entry for entry in (known or {}).get("parts", [])}
+        parts = [_entry(path, earlier.get(str(path), {})) for path in paths]
+        parts.sort(key=lambda part: part["sha256"])
+        total = digest([part["sha256"] for part in parts])
+        self.entries[name] = {"sha256": total, "parts": parts}
+        return self
+
+    def add_model(self, name: str, meta: Mapping[str, Any], path: object = "") -> Inputs:
+        """Add a model: its weights and its configuration, not its card.
+
+        Args:
+            name: The option that names it.
+            meta: Content of its ``meta.json``.
+            path: As the user gave it.
+        """
+        self.entries[name] = {"sha256": digest(sorted(meta["sha256"].items())), "path": str(path)}
+        return self
+
+    def add_text(self, name: str, text: str) -> Inputs:
+        """Add a value that may be long, such as a SMILES."""
+        self.entries[name] = {"sha256": digest(text), "path": text[:200]}
+        return self
+
+
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between the inputs of two requests, each as a phrase with its file."""
+    found = []
+    for name in sorted(before.keys() | now.keys()):
+        old, new = before.get(name), now.get(name)
+        if old is None or new is None:
+            found.append(f"{name} is {'new' if old is None else 'missing now'}")
+        elif old.get("sha256") != new.get("sha256"):
+            where = f" ({new['path']})" if new.get("path") else ""
+            found.append(f"the content of {name}{where} has changed")
+    return found
+
+
+def digest(value: Any) -> str:
+    """The SHA-256 of plain values, in hexadecimal."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _entry(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
+    with reading(path):
+        if path.is_dir():
+            return {"sha256": digest(_folder(path)), "path": str(path)}
+        stat = path.stat()
+        entry: dict[str, Any] = {"path": str(path)}
+        if stat.st_size > LARGE:
+            entry |= {"bytes": stat.st_size, "changed": stat.st_mtime_ns}
+            if all(known.get(key) == value for key, value in entry.items()):
+                return dict(known)
+        return {"sha256": _file(path), **entry}
+
+
+def _folder(path: Path) -> list[tuple[str, str]]:
+    """Name and content of every file below a folder; hidden files are not part of it."""
+    files = (p for p in sorted(path.rglob("*")) if p.is_file())
+    names = ((file.relative_to(path), file) for file in files)
+    return [
+        (name.as_posix(), _file(file))
+        for name, file in names
+        if not any(part.startswith(".") for part in name.parts)
+    ]
+
+
+def _file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
