@@ -60,7 +60,7 @@ class DesignParts(Parts):
     @property
     def begun(self) -> bool:
         """Whether any design is there, or being made."""
-        return any(self.directory.glob("design_*.cif")) or super().begun
+        return any(self.directory.glob("design_*.cif")) or self.taken
 
     def items(self) -> Iterator[range]:
         """The indices of each block."""

@@ -8,18 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from protein.commands.dock_summary import counting, networks, summarise
 from protein.docking import NEEDS
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, pick_device
-from sciddiff.cli.output import emit, remark
-from sciddiff.cli.progress import progress
+from sciddiff.cli.output import remark
 from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
     from protein.docking.campaign.library import CampaignSettings, LibraryParts
-    from protein.docking.campaign.output import Row
     from protein.docking.pipeline.docker import Docker
     from protein.docking.pipeline.settings import DockSettings
     from protein.docking.receptors.box import Box
@@ -133,24 +132,32 @@ def run(args: argparse.Namespace) -> int:
     sites = _sites(args, receptor)
     boxes = [site.box for site in sites] if args.blind else [_box(args, receptor)]
     settings = _settings(args)
-    docker = _docker_maker(args, settings)(receptor, boxes)
-    campaign = Campaign.open(args.out, _request(args, boxes, settings), args.command_line)
-    campaign.facts |= {"receptor": list(receptor.notes), **machine_facts(), **campaign.facts}
+    portions = CampaignSettings(args.batch, args.check, not args.no_complex)
+    make = _Library(args, boxes, settings, portions)
+    parts = make()
+    total, docked = parts.check()
+    if docked < total:
+        make.docker = _docker_maker(args, settings)(receptor, boxes)
+    campaign = Campaign.open(
+        args.out,
+        _request(args, boxes, settings),
+        args.command_line,
+        networks(args).add("--receptor", args.receptor),
+        parts.begun,
+    )
+    campaign.facts |= {
+        "receptor": list(receptor.notes),
+        "ligand": args.ligand,
+        **machine_facts(),
+        **campaign.facts,
+    }
     if sites:
         campaign.facts["sites"] = [site.as_dict() for site in sites]
-    portions = CampaignSettings(args.batch, args.check, not args.no_complex)
-    make = _Library(args, boxes, settings, portions, docker)
-    failed, first = 0, world().rank == 0
-    with progress("docking", None, show=first and not args.json) as bar:
-
-        def tell(done: int, bad: int) -> None:
-            nonlocal failed
-            failed += bad
-            bar.advance(done, f"docking ({failed} failed)" if failed else None)
-
-        rows = dock_parts(make, campaign, args.workers, on_ligand=tell)
-    # What became of all is told, and judged, by the first process.
-    return _tell(args, rows) if first else 0
+    first, before = world().rank == 0, len(campaign.runs)
+    with counting(total, show=first and not args.json) as advance:
+        rows = dock_parts(make, campaign, args.workers, advance, args.command_line)
+    # What came of all of them is reported, and judged, by the first process.
+    return summarise(args, rows, len(campaign.runs) > before) if first else 0
 
 
 class _Library:
@@ -191,7 +198,12 @@ def _kept(args: argparse.Namespace) -> frozenset[str]:
 
 def _redock(args: argparse.Namespace) -> int:
     """Dock every ligand of a set of complexes into its own receptor."""
-    from protein.docking.campaign.dataset import Dataset, DatasetSettings, dock_dataset
+    from protein.docking.campaign.dataset import (
+        Dataset,
+        DatasetParts,
+        DatasetSettings,
+        dock_dataset,
+    )
     from sciddiff.cli.campaign import Campaign, machine_facts
 
     names = ("receptor", "ligand", "autobox_ligand", "center", "pocket_residues", "size")
@@ -213,53 +225,17 @@ def _redock(args: argparse.Namespace) -> int:
         sites = _sites(args, receptor)
         return make_plain(receptor, [site.box for site in sites] or box)
 
-    request = {**_plain_request(args, settings), **dataset.request(), "margin": args.autobox_add}
+    request = {**_plain_request(args, settings), "margin": args.autobox_add}
     if args.blind:
         request["blind"] = args.sites or _SITES
-    campaign = Campaign.open(args.out, request, args.command_line)
-    campaign.facts |= {**machine_facts(), **campaign.facts}
     what = DatasetSettings(args.autobox_add, keep, args.check, not args.no_complex)
-    failed = 0
-    with progress("docking", len(dataset.names), show=not args.json) as bar:
-
-        def tell(done: int, bad: int) -> None:
-            nonlocal failed
-            failed += bad
-            bar.advance(done, f"docking ({failed} failed)" if failed else None)
-
-        rows = dock_dataset(dataset, make, campaign, what, on_complex=tell)
-    return _tell(args, rows)
-
-
-def _tell(args: argparse.Namespace, rows: list[Row]) -> int:
-    """Write the page and print what came of it; the exit status."""
-    from protein.docking.campaign.output import RESULTS
-    from protein.docking.report.write import try_report
-
-    page = try_report(args.out)
-
-    good = [row for row in rows if row.status == "ok"]
-    summary: dict[str, Any] = {
-        "ligands": len(rows),
-        "docked": len(good),
-        "failed": len(rows) - len(good),
-        "folder": str(args.out),
-        "results": str(args.out / RESULTS),
-        "report": None if page is None else str(page),
-    }
-    lines = [f"{len(good)} of {len(rows)} ligands docked; {args.out / RESULTS}"]
-    if good:
-        best = min(good, key=lambda row: float(row.affinity))
-        summary["best"] = {"name": best.name, "affinity": float(best.affinity)}
-        lines.append(f"best     {best.name}, {best.affinity} kcal/mol, {args.out / best.file}")
-    for row in [row for row in rows if row.status == "failed"][:5]:
-        lines.append(f"failed   {row.reason}")
-    if len(rows) - len(good) > 5:
-        lines.append(f"failed   and {len(rows) - len(good) - 5} more, see the table")
-    if page is not None:
-        lines.append(f"open     {page}")
-    emit(args, summary, "\n".join(lines))
-    return 0 if len(good) == len(rows) else 1 if good else 2
+    begun = DatasetParts(dataset, make, args.out, what).begun
+    campaign = Campaign.open(args.out, request, args.command_line, networks(args), begun)
+    campaign.facts |= {"dataset": str(args.dataset), **machine_facts(), **campaign.facts}
+    before = len(campaign.runs)
+    with counting(len(dataset.names), show=not args.json) as advance:
+        rows = dock_dataset(dataset, make, campaign, what, advance, args.command_line)
+    return summarise(args, rows, len(campaign.runs) > before)
 
 
 def _check_blind(args: argparse.Namespace) -> None:
@@ -356,29 +332,20 @@ def _device(args: argparse.Namespace) -> torch.device:
 def _request(
     args: argparse.Namespace, boxes: Sequence[Box], settings: DockSettings
 ) -> dict[str, Any]:
-    """What decides every pose."""
+    """What decides every pose, beside the content of files and networks."""
     from dataclasses import asdict
 
     return {
-        "receptor": str(args.receptor),
-        "ligand": args.ligand,
         "box": [asdict(box) for box in boxes] if args.blind else asdict(boxes[0]),
         **_plain_request(args, settings),
     }
 
 
 def _plain_request(args: argparse.Namespace, settings: DockSettings) -> dict[str, Any]:
-    """Of what decides every pose, what is no molecule and no place."""
+    """The options that decide every pose, without molecules and places."""
     from dataclasses import asdict
 
-    return {
-        "keep": args.keep,
-        "model": args.model,
-        "ranker": args.ranker or "default",
-        "batch": args.batch,
-        "check": args.check,
-        **asdict(settings),
-    }
+    return {"keep": args.keep, **asdict(settings)}
 
 
 command = Command(

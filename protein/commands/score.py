@@ -15,6 +15,7 @@ from sciddiff.cli.options import add_json, add_seed, count
 from sciddiff.cli.output import as_table, emit, remark
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
+from sciddiff.names import cell
 
 _EXAMPLES = """examples:
   sciddiff score -r receptor.pdb -l poses.sdf
@@ -116,7 +117,7 @@ def _csv(columns: list[str], rows: list[dict[str, str]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
 
 

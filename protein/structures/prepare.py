@@ -26,6 +26,7 @@ from protein.structures.shards import DroppedRow, FileResult, KeptChain, ShardSt
 from protein.structures.splits import split_by_cluster
 from protein.structures.workers import map_in_processes
 from sciddiff.errors import InputError
+from sciddiff.names import cell
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -285,6 +286,7 @@ def _write_dropped(path: Path, rows: Sequence[DroppedRow]) -> None:
     writer.writerow(("file", "chain", "residues", "reason", "detail"))
     for row in rows:
         residues = "" if row.residues is None else row.residues
-        writer.writerow((row.file, row.chain, residues, row.reason, row.detail))
+        cells = (row.file, row.chain, residues, row.reason, row.detail)
+        writer.writerow([cell(value) for value in cells])
     with replacing(path) as out:
         out.write(text.getvalue().encode("utf-8"))

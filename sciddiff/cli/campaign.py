@@ -21,7 +21,7 @@ from typing import Any, final
 from sciddiff.cli.fingerprint import Inputs, changed
 from sciddiff.errors import InputError
 
-__all__ = ["RECORD", "Campaign", "machine_facts"]
+__all__ = ["RECORD", "Campaign", "machine_facts", "read_record"]
 
 RECORD = "run.json"
 """File of the record, inside the folder."""
@@ -188,6 +188,22 @@ class Campaign:
         partial = self.directory / f".{RECORD}.{os.getpid()}.partial"
         partial.write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
         os.replace(partial, self.directory / RECORD)
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """Content of `run.json` for a report; empty if there is none that can be read.
+
+    Its ``request`` is completed by the paths of what was read, as the first command gave them,
+    under the names of their options without dashes.
+    """
+    try:
+        record = dict(json.loads((directory / RECORD).read_text(encoding="utf-8")))
+        inputs = dict(record.get("inputs") or {})
+        paths = {name.lstrip("-"): str(entry.get("path", "")) for name, entry in inputs.items()}
+        record["request"] = {**paths, **dict(record.get("request") or {})}
+        return record
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def machine_facts() -> dict[str, str]:

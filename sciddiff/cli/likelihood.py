@@ -14,6 +14,7 @@ from sciddiff.cli.options import add_device, add_json, add_seed, count, key_valu
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
+from sciddiff.names import cell
 
 if TYPE_CHECKING:
     from sciddiff.checkpoint import Model
@@ -101,7 +102,7 @@ def _run(args: Namespace) -> None:
         raise InputError("the domain has no held-out data; say where they are with --set")
     if args.out is not None:
         with args.out.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("id", "log_prob"), *rows])
+            csv.writer(file).writerows([("id", "log_prob"), *((cell(i), v) for i, v in rows)])
     mean = sum(value for _, value in rows) / len(rows)
     data = {"samples": len(rows), "mean_log_prob": mean, "unit": "nats", "log_prob": dict(rows)}
     emit(args, data, f"{len(rows)} samples, mean log-density {mean:.4f} nats")

@@ -56,8 +56,13 @@ class Parts(ABC):
     @property
     def begun(self) -> bool:
         """Whether any part is finished, or taken by a process that is at work."""
-        if any(self.record(part).exists() for part, _ in enumerate(self.items())):
-            return True
+        return self.taken or any(
+            self.record(part).exists() for part, _ in enumerate(self.items())
+        )
+
+    @property
+    def taken(self) -> bool:
+        """Whether a process is at work on any part."""
         return any(_held(lock) for lock in (self.directory / _LOCKS).glob("*"))
 
 

@@ -13,7 +13,7 @@ DOMAIN_LIBRARIES = {
 # The floors of the core: a module imports from floors below its own, or from its own room.
 # Two rooms on one floor do not know each other. Imports for the type checker alone are free.
 FLOORS = (
-    ("extras", "settings"),
+    ("extras", "settings", "names"),
     ("errors",),
     ("files",),
     ("state", "weights", "shipped", "calibration", "report", "philox"),

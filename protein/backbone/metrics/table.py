@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from protein.backbone.metrics.evaluation import Figure
+from sciddiff.names import cell
 
 Better = Literal["high", "low", "native", "none"]
 
@@ -210,7 +211,7 @@ def _cell(value: object) -> str:
         return "1" if value else "0"
     if isinstance(value, float):
         return "" if not math.isfinite(value) else f"{value:.6g}"
-    return str(value)
+    return cell(value)
 
 
 def write_designs_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:

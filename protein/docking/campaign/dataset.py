@@ -7,19 +7,17 @@ stopped; what is drawn for a complex depends on the seed and its name alone, not
 the folder.
 """
 
-import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protein.docking.campaign.library import file_name
 from protein.docking.campaign.output import (
     RESULTS,
     Row,
@@ -43,7 +41,10 @@ from protein.docking.receptors.receptor import Receptor, read_receptor
 from protein.docking.search.draws import number_of
 from protein.structures.atomic import replacing
 from sciddiff.cli.campaign import Campaign
+from sciddiff.cli.fingerprint import Inputs, digest
+from sciddiff.cli.parts import Parts, do_all
 from sciddiff.errors import InputError, MissingExtra
+from sciddiff.names import stem_of
 
 _log = logging.getLogger(__name__)
 
@@ -96,14 +97,12 @@ class Dataset:
         sources = tuple(find_sources(folder))
         return cls(folder, sources, tuple(unique_names(folder, sources)))
 
-    def request(self) -> dict[str, str | int]:
-        """What names the set in the record of a campaign."""
-        listed = "\n".join(self.names).encode()
-        return {
-            "dataset": str(self.folder),
-            "complexes": len(self.names),
-            "names": hashlib.sha256(listed).hexdigest()[:16],
-        }
+    def digests(self) -> list[str]:
+        """SHA-256 of the files of each complex."""
+        return [
+            digest([Inputs().add("", file).entries[""]["sha256"] for file in source.files])
+            for source in self.sources
+        ]
 
 
 def dock_dataset(
@@ -112,6 +111,7 @@ def dock_dataset(
     campaign: Campaign,
     settings: DatasetSettings = DatasetSettings(),
     on_complex: Callable[[int, int], None] | None = None,
+    command: str = "",
 ) -> list[Row]:
     """Dock every complex that is not done yet.
 
@@ -121,27 +121,106 @@ def dock_dataset(
         campaign: the folder and its record.
         settings: box and files.
         on_complex: told how many were done, and how many of them failed, since the last call.
+        command: the command line, for the record.
 
     Returns:
         One row for each complex, in order.
+
+    Raises:
+        InputError: a complex has changed since it was docked.
     """
-    writer = _Writer(make, campaign.directory, settings)
-    rows: list[Row] = []
-    for part, (name, source) in enumerate(zip(dataset.names, dataset.sources, strict=True)):
-        file = campaign.directory / _ROWS / f"{part:06d}.json"
-        if campaign.finished(part):
-            rows.append(Row(**json.loads(file.read_text(encoding="utf-8"))))
-        else:
-            started = time.perf_counter()
-            rows.append(writer.dock(part, name, source))
-            with replacing(file) as out:
-                out.write(json.dumps(rows[-1].as_dict()).encode())
-            campaign.finish(part, [file])
-            campaign.ran(1, time.perf_counter() - started)
+    parts = DatasetParts(dataset, make, campaign.directory, settings)
+    parts.check()
+    started = time.perf_counter()
+
+    def on_part(part: int) -> None:
         if on_complex is not None:
-            on_complex(1, int(rows[-1].status == "failed"))
+            on_complex(1, int(parts.row(part).status == "failed"))
+
+    do_all(parts, on_part)
+    campaign.ran(parts.made, time.perf_counter() - started, command)
+    rows = [parts.row(part) for part in range(len(dataset.names))]
     write_results(campaign.directory / RESULTS, [row.as_dict() for row in rows])
     return rows
+
+
+class DatasetParts(Parts):
+    """The complexes of a folder, each a part, known by its name and the content of its files.
+
+    Args:
+        dataset: what to dock.
+        make: makes a receptor ready.
+        directory: to write to.
+        settings: box and files.
+    """
+
+    def __init__(
+        self, dataset: Dataset, make: MakeDocker, directory: Path, settings: DatasetSettings
+    ) -> None:
+        self.directory, self._dataset = directory, dataset
+        self._writer = _Writer(make, directory, settings)
+        self._digests = dataset.digests()
+        self.made = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether any complex is docked, or being docked."""
+        return any((self.directory / _ROWS).glob("*.json")) or self.taken
+
+    def items(self) -> Iterator[tuple[str, Source]]:
+        """Name and files of each complex."""
+        yield from zip(self._dataset.names, self._dataset.sources, strict=True)
+
+    def record(self, part: int) -> Path:
+        """The row of a complex; its name tells it, so that others may be added to the folder."""
+        return self.directory / _ROWS / f"{stem_of(self._dataset.names[part])}.json"
+
+    def finished(self, part: int, item: tuple[str, Source]) -> bool:
+        """Whether a complex has its row."""
+        return self.record(part).exists()
+
+    def do(self, part: int, item: tuple[str, Source]) -> None:
+        """Dock a complex and write its row."""
+        row = self._writer.dock(part, *item)
+        with replacing(self.record(part)) as out:
+            made = {**row.as_dict(), "digest": self._digests[part]}
+            out.write(json.dumps(made).encode())
+        self.made += 1
+
+    def row(self, part: int) -> Row:
+        """The row of a complex that was docked."""
+        row, _ = self._saved(part)
+        return replace(row, index=part + 1)
+
+    def check(self) -> None:
+        """Look whether the complexes that were docked are those of the folder.
+
+        Raises:
+            InputError: one has changed since it was docked, or is gone.
+        """
+        there = {self.record(part).name for part in range(len(self._dataset.names))}
+        for file in sorted((self.directory / _ROWS).glob("*.json")):
+            if file.name not in there:
+                raise InputError(
+                    f"{self._dataset.folder}: complex {file.stem} was docked into "
+                    f"{self.directory} and is gone; choose another -o, or restore it"
+                )
+        for part, (name, _) in enumerate(self.items()):
+            if self.record(part).exists() and self._saved(part)[1] != self._digests[part]:
+                raise InputError(
+                    f"{self._dataset.folder}: complex {name} is not the one that was docked into "
+                    f"{self.directory}; choose another -o, or restore it"
+                )
+
+    def _saved(self, part: int) -> tuple[Row, str]:
+        file = self.record(part)
+        try:
+            found = dict(json.loads(file.read_text(encoding="utf-8")))
+            return Row(**{k: v for k, v in found.items() if k != "digest"}), str(found["digest"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f"{file}: is damaged; remove it and run the same command again"
+            ) from error
 
 
 def without_ligand(receptor: Receptor, coords: NDArray[np.floating]) -> Receptor:
@@ -200,9 +279,7 @@ class _Writer:
         result: Result,
         receptor_file: Path,
     ) -> Row:
-        # Names differ even on disks that do not tell A from a, so a plain one can stay.
-        plain = all(c.isalnum() or c in "-_" for c in name)
-        stem = name if plain else file_name(part, name)
+        stem = stem_of(name)
         coords = np.zeros((0, 0, 3)) if result.docked is None else result.docked.coords
         verdicts: Sequence[Verdict] = ()
         if self.settings.checked:

@@ -1,8 +1,10 @@
 """A library docked into a folder, part by part, by any number of processes.
 
-Part i holds the ligands ``i * 16`` and following of the input. Its poses are written first, then
-its rows, whole; what has no rows is done again, to the same files (``sciddiff.cli.parts`` says who
-does which). ``results.csv`` is made of the rows of all parts, one for every input.
+Part i holds the ligands ``i * 16`` and following of the input. Of every batch of ligands the poses
+are written first, then the rows; what has no row is docked again, to the same files
+(``sciddiff.cli.parts`` says by whom). A row holds the digest of what was docked, so that ligands
+may be appended to the input and none may change. ``results.csv`` is made of the rows of all parts,
+one for every input.
 """
 
 import json
@@ -11,9 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 
 from protein.docking.campaign.output import (
@@ -33,6 +35,7 @@ from protein.structures.atomic import replacing
 from sciddiff.cli.campaign import Campaign
 from sciddiff.cli.parts import Parts, do_all, world
 from sciddiff.errors import InputError, MissingExtra
+from sciddiff.names import escape, stem_of
 
 _log = logging.getLogger(__name__)
 
@@ -97,6 +100,7 @@ def dock_parts(
     campaign: Campaign,
     workers: int = 1,
     on_ligand: OnLigand | None = None,
+    command: str = "",
 ) -> list[Row]:
     """Dock what is not done yet, here or in several processes, and write the table.
 
@@ -105,34 +109,31 @@ def dock_parts(
         campaign: the folder and its record.
         workers: processes to start; under torchrun or SLURM those that are there share the work.
         on_ligand: told of progress in the first process.
+        command: the command line, for the record.
 
     Returns:
         One row per input, in order; none in processes after the first.
 
     Raises:
-        InputError: the source cannot be read, or a process was ended.
+        InputError: the source cannot be read, a process was ended, or a ligand that was docked
+            before has changed.
     """
     parts, place = make(), world()
-    before = parts.finished
+    total, before = parts.check()
     started = time.perf_counter()
-    told = None if on_ligand is None else Teller(parts, on_ligand)
-    if place.size > 1 or workers > 1:
+    watch = None if on_ligand is None else RowWatcher(parts, on_ligand)
+    if place.size > 1 or (workers > 1 and before < total):
         from sciddiff.cli.predict import spread
 
-        with _watching(told if place.size == 1 else None):
-            spread(make, workers, told if place.size > 1 else None)
+        with _watching(watch if place.size == 1 else None):
+            spread(make, workers, watch if place.size > 1 else None)
     else:
-        do_all(parts, told)
+        do_all(parts, watch)
     if place.rank > 0:
         return []
-    rows: list[Row] = []
-    for part in count():
-        if not parts.record(part).exists():
-            break
-        rows += parts.read_rows(part)
+    rows = [row for part, _ in enumerate(parts.items()) for row in parts.read_rows(part)]
     write_results(campaign.directory / RESULTS, [row.as_dict() for row in rows])
-    made = sum(i // parts.settings.part not in before for i in range(len(rows)))
-    campaign.ran(made, time.perf_counter() - started)
+    campaign.ran(len(rows) - before, time.perf_counter() - started, command)
     return rows
 
 
@@ -160,6 +161,7 @@ class LibraryParts(Parts):
         self.source, self.directory, self.settings = source, directory, settings
         self.receptor_file, self.limits = receptor_file, limits or LigandSettings()
         self._make = make
+        self._whole: set[int] = set()
 
     @cached_property
     def docker(self) -> Docker:
@@ -167,9 +169,9 @@ class LibraryParts(Parts):
         return self._make()
 
     @property
-    def finished(self) -> set[int]:
-        """Numbers of the parts that are finished."""
-        return {int(file.stem) for file in (self.directory / _ROWS).glob("[0-9]*.json")}
+    def begun(self) -> bool:
+        """Whether any ligand is docked, or being docked."""
+        return any((self.directory / _ROWS).glob("[0-9]*.json")) or self.taken
 
     def items(self) -> Iterator[list[LigandRecord]]:
         """Ligands of each part, as text."""
@@ -181,20 +183,81 @@ class LibraryParts(Parts):
         """Rows of a part."""
         return self.directory / _ROWS / f"{part:06d}.json"
 
+    def finished(self, part: int, item: Sequence[LigandRecord]) -> bool:
+        """Whether every ligand of a part has its row."""
+        if part not in self._whole and len(self._saved(part)) >= len(item):
+            self._whole.add(part)
+        return part in self._whole
+
+    def check(self) -> tuple[int, int]:
+        """Look whether the ligands that were docked are those of the source.
+
+        Returns:
+            The number of ligands, and how many of them are docked.
+
+        Raises:
+            InputError: a ligand has changed since it was docked, or is gone.
+        """
+        total = docked = part = 0
+        for part, item in enumerate(self.items(), 1):
+            saved = self._saved(part - 1)
+            known = len(saved)
+            for record in item:
+                _, made_of = saved.pop(record.index, (None, record.digest))
+                if made_of != record.digest:
+                    raise InputError(
+                        f"{self.source}: ligand {record.index + 1} ({record.name}) is not the one "
+                        f"that was docked into {self.directory}; choose another -o, or restore it"
+                    )
+            total, docked = total + len(item), docked + known
+            if saved:
+                self._gone(total)
+        if self.record(part).exists():
+            self._gone(total)
+        return total, docked
+
+    def _gone(self, total: int) -> None:
+        raise InputError(
+            f"{self.source}: holds {total} ligands, fewer than were docked into {self.directory}; "
+            "choose another -o, or restore them"
+        )
+
     def read_rows(self, part: int) -> list[Row]:
-        """Rows of a finished part."""
+        """Rows of a part, in order."""
+        return [row for _, (row, _) in sorted(self._saved(part).items())]
+
+    def _saved(self, part: int) -> dict[int, tuple[Row, str]]:
+        """Row and digest of every ligand of a part that is docked, by its index."""
         file = self.record(part)
+        if not file.exists():
+            return {}
         try:
-            return [Row(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
-        except (ValueError, TypeError) as error:
+            saved = [dict(row) for row in json.loads(file.read_text(encoding="utf-8"))]
+            of = [str(row.pop("digest")) for row in saved]
+            rows = [Row(**row) for row in saved]
+        except (ValueError, TypeError, KeyError) as error:
             raise InputError(
                 f"{file}: is damaged; remove it and run the same command again"
             ) from error
+        return {row.index - 1: (row, made_of) for row, made_of in zip(rows, of, strict=True)}
 
     def do(self, part: int, item: Sequence[LigandRecord]) -> None:
-        """Dock a part, ligands of like size together, and write everything."""
-        group = [record.read(self.limits) for record in item]
-        rows = {r.index: failed_row(r.index, r.name, r.error) for r in group if r.ligand is None}
+        """Dock the ligands of a part that have no row, like sizes together, batch by batch."""
+        done = self._saved(part)
+        missing = [record for record in item if record.index not in done]
+        titles = {record.index: escape(record.title) for record in missing}
+        digests = {record.index: record.digest for record in missing}
+
+        def save(rows: Sequence[Row]) -> None:
+            for row in rows:
+                i = row.index - 1
+                done[i] = (replace(row, title=titles[i]), digests[i])
+            made = [{**row.as_dict(), "digest": of} for _, (row, of) in sorted(done.items())]
+            with replacing(self.record(part)) as out:
+                out.write(json.dumps(made).encode())
+
+        group = [record.read(self.limits) for record in missing]
+        failed = [failed_row(r.index, r.name, r.error) for r in group if r.ligand is None]
         # Padding is least when neighbours are of one size.
         todo = sorted(
             (r for r in group if r.ligand is not None),
@@ -204,11 +267,11 @@ class LibraryParts(Parts):
             chosen = todo[start : start + self.settings.batch]
             ligands = [r.ligand for r in chosen if r.ligand is not None]
             results = self.docker.dock(ligands, [r.index for r in chosen])
-            for row, result in zip(chosen, results, strict=True):
-                rows[row.index] = self._written(row, result)
-        made = [rows[r.index].as_dict() for r in group]
-        with replacing(self.record(part)) as out:
-            out.write(json.dumps(made).encode())
+            rows = [self._written(r, result) for r, result in zip(chosen, results, strict=True)]
+            save([*failed, *rows])
+            failed = []
+        if failed:
+            save(failed)
 
     def _written(self, row: LigandRow, result: Result) -> Row:
         """The row of a ligand, its files written; whatever is wrong with it becomes the row."""
@@ -225,7 +288,7 @@ class LibraryParts(Parts):
         if docked is None or ligand is None or len(docked.coords) == 0:
             return failed_row(row.index, row.name, result.error or "no pose was found")
         verdicts = self._verdicts(ligand, result)
-        file = self.directory / "poses" / f"{file_name(row.index, row.name)}.sdf"
+        file = self.directory / "poses" / f"{stem_of(row.name)}.sdf"
         write_sdf(file, row.name, ligand, result, verdicts)
         if self.settings.complexes:
             whole = file.with_name(f"{file.stem}_complex.pdb")
@@ -244,32 +307,35 @@ class LibraryParts(Parts):
             return []
 
 
-class Teller:
-    """Tells of progress from the rows that are there, whoever wrote them.
+class RowWatcher:
+    """Reports progress from the rows that are there, whoever wrote them.
 
     Args:
         parts: the library.
-        on_ligand: is told.
+        on_ligand: called with the number of new rows, and of those that failed.
     """
 
     def __init__(self, parts: LibraryParts, on_ligand: OnLigand) -> None:
         self.parts, self.on_ligand = parts, on_ligand
         self._first = 0
-        self._seen: set[int] = set()
+        self._seen: dict[int, tuple[int, int]] = {}
 
     def __call__(self, part: int) -> None:
-        """Look for rows not told of yet.
+        """Look for new rows.
 
         Args:
             part: that this process has come to; others are not far from it.
         """
         for number in range(self._first, part + _AHEAD):
-            if number not in self._seen and self.parts.record(number).exists():
-                self._seen.add(number)
+            if self.parts.record(number).exists():
                 rows = self.parts.read_rows(number)
-                self.on_ligand(len(rows), sum(row.status == "failed" for row in rows))
-        while self._first in self._seen:
-            self._seen.discard(self._first)
+                failed = sum(row.status == "failed" for row in rows)
+                before = self._seen.get(number, (0, 0))
+                self._seen[number] = len(rows), failed
+                if len(rows) > before[0]:
+                    self.on_ligand(len(rows) - before[0], failed - before[1])
+        while self._seen.get(self._first, (0, 0))[0] >= self.parts.settings.part:
+            del self._seen[self._first]
             self._first += 1
 
     def look(self) -> None:
@@ -281,16 +347,16 @@ class Teller:
 
 
 @contextmanager
-def _watching(teller: Teller | None) -> Iterator[None]:
-    """Tell of progress every second while other processes work."""
-    if teller is None:
+def _watching(watcher: RowWatcher | None) -> Iterator[None]:
+    """Report progress every second while other processes work."""
+    if watcher is None:
         yield
         return
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(1.0):
-            teller.look()
+            watcher.look()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -299,16 +365,4 @@ def _watching(teller: Teller | None) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-        teller.look()
-
-
-def file_name(index: int, name: str) -> str:
-    """Stem of a ligand's files: its name where that is one, and its number where it is not.
-
-    Args:
-        index: place in the input, from 0.
-        name: unique name.
-    """
-    kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip("._")[:80]
-    # Unlike names may come out alike ("a/b" and "a_b", or "A" and "a" on some disks).
-    return kept if kept == name and kept == kept.lower() else f"{kept or 'ligand'}_{index + 1}"
+        watcher.look()

@@ -18,6 +18,7 @@ from protein.docking.receptors.receptor import Receptor
 from protein.docking.search.ranking import Docked
 from protein.structures.atomic import replacing
 from protein.structures.pdb_records import atom_record, fit_residues
+from sciddiff.names import cell
 
 RESULTS = "results.csv"
 """Table with one row per input."""
@@ -46,6 +47,7 @@ class Row:
         seconds: of computing.
         file: poses, below the output folder.
         site: number of the site the first pose is in, where several were searched.
+        title: name as the input has it, with control characters written out.
     """
 
     index: int
@@ -66,6 +68,7 @@ class Row:
     seconds: str = ""
     file: str = ""
     site: str = ""
+    title: str = ""
 
     def as_dict(self) -> dict[str, str | int]:
         """Columns to values."""
@@ -193,9 +196,13 @@ def write_results(path: Path, rows: Sequence[Mapping[str, str | int]]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(sorted(rows, key=lambda row: int(row["index"])))
+    for row in sorted(rows, key=lambda row: int(row["index"])):
+        writer.writerow({key: cell(value) for key, value in row.items()})
+    made = text.getvalue().encode("utf-8")
+    if path.is_file() and path.read_bytes() == made:
+        return
     with replacing(path) as out:
-        out.write(text.getvalue().encode("utf-8"))
+        out.write(made)
 
 
 def _tags(k: int, docked: Docked, strain: NDArray[np.float64]) -> dict[str, str]:

@@ -36,6 +36,7 @@ from protein.structures.clustering import cluster_sequences
 from protein.structures.splits import split_by_cluster
 from protein.structures.workers import map_in_processes
 from sciddiff.errors import InputError
+from sciddiff.names import cell
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -257,7 +258,8 @@ def _write_dropped(path: Path, rows: Sequence[Dropped]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("complex", "file", "reason", "detail"))
     for row in rows:
-        writer.writerow((row.id, row.file, row.reason, row.detail))
+        cells = (row.id, row.file, row.reason, row.detail)
+        writer.writerow([cell(value) for value in cells])
     with replacing(path) as out:
         out.write(text.getvalue().encode("utf-8"))
 

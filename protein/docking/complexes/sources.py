@@ -8,6 +8,7 @@ the way is the split.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from protein.docking.receptors.receptor import Receptor, read_receptor
 from protein.structures.parse import STRUCTURE_SUFFIXES
 from protein.structures.residues import parent_letter
 from sciddiff.errors import InputError
+from sciddiff.names import Names
 
 _log = logging.getLogger(__name__)
 _SPLITS = {"train": "train", "train_backbone": "train", "val": "val", "test": "test"}
@@ -152,11 +154,15 @@ def unique_names(folder: Path, sources: Sequence[Source]) -> list[str]:
     """
     listed = list(sources)
     ids = [source.id.lower() for source in listed]
+    count, names = Counter(ids), Names()
     return [
-        source.id
-        if ids.count(source.id.lower()) == 1
-        else "_".join((*source.receptor.parent.relative_to(folder).parts[:-1], source.id))
-        for source in listed
+        names.unique(
+            source.id
+            if count[source.id.lower()] == 1
+            else "_".join((*source.receptor.parent.relative_to(folder).parts[:-1], source.id)),
+            f"complex_{number}",
+        )
+        for number, source in enumerate(listed, 1)
     ]
 
 

@@ -24,6 +24,7 @@ from protein.docking.poses.pose import LigandBatch, coordinates
 from protein.docking.receptors.receptor import Receptor, read_receptor
 from protein.structures.atomic import replacing
 from sciddiff.errors import InputError
+from sciddiff.names import stem_of
 from sciddiff.state import Batch, State
 from sciddiff.streams import seed_of
 
@@ -68,7 +69,7 @@ def templates(request: Mapping[str, Any]) -> Iterator[Batch]:
     for start in range(0, count, _AT_ONCE):
         numbers = range(start, min(count, start + _AT_ONCE))
         chosen = conformers[np.asarray(numbers) % len(conformers)]
-        names = tuple(f"{_file_name(ligand.name)}_{k + 1}" for k in numbers)
+        names = tuple(f"{stem_of(ligand.name)}_{k + 1}" for k in numbers)
         yield site_batch([Site(ligand, center)], [receptor], [chosen], names)
 
 
@@ -184,8 +185,3 @@ def _whole(request: Mapping[str, Any], key: str, default: int) -> int:
     if number != round(number, 0) or number < least:
         raise InputError(f"{key}: {value!r} is not a whole number of at least {least}")
     return int(number)
-
-
-def _file_name(name: str) -> str:
-    kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-    return kept.strip(".") or "ligand"

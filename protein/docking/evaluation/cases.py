@@ -7,7 +7,6 @@ A complex without poses stays, with the reason: it counts as a failure.
 """
 
 import csv
-import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Any
 from protein.docking.campaign.output import RESULTS
 from protein.docking.complexes.sources import find_sources, unique_names
 from protein.docking.poses.files import POSE_SUFFIXES
-from sciddiff.cli.campaign import RECORD
+from sciddiff.cli import campaign
 from sciddiff.errors import InputError
+from sciddiff.names import text_of
 
 FOLDER = "evaluation"
 """Folder of results, made inside that of the poses."""
@@ -105,7 +105,7 @@ class _Predictions:
         self._reasons: dict[str, str] = {}
         self._files: dict[str, tuple[Path, ...]] = {}
         self._given: set[str] = set()
-        if (folder / RESULTS).is_file() and (folder / RECORD).is_file():
+        if (folder / RESULTS).is_file() and (folder / campaign.RECORD).is_file():
             self._of_campaign(folder)
         else:
             self._of_folder(folder)
@@ -125,7 +125,8 @@ class _Predictions:
 
     def _of_campaign(self, folder: Path) -> None:
         with (folder / RESULTS).open(encoding="utf-8", newline="") as lines:
-            for row in csv.DictReader(lines):
+            for cells in csv.DictReader(lines):
+                row = {key: text_of(value or "") for key, value in cells.items() if key}
                 name, file = row.get("name") or "", row.get("file") or ""
                 if file and (folder / file).is_file():
                     self._files[name] = (folder / file,)
@@ -181,22 +182,21 @@ def _natural(file: Path) -> list[tuple[int, str]]:
 
 def _record(folder: Path) -> dict[str, Any]:
     """What the folder's own record says; empty without one."""
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    record = campaign.read_record(folder)
+    if "dataset" in record:
+        record["request"]["dataset"] = record["dataset"]
     kept = ("command", "request", "sciddiff", "torch", "machine")
-    return {key: record[key] for key in kept if key in record} if isinstance(record, dict) else {}
+    return {key: record[key] for key in kept if key in record}
 
 
 def _docked_set(folder: Path, facts: dict[str, Any]) -> Path:
     """The folder of complexes that was docked, by its record."""
-    told = (facts.get("request") or {}).get("dataset")
-    if not told:
+    docked = (facts.get("request") or {}).get("dataset")
+    if not docked:
         raise InputError(f"{folder}: poses are measured against crystal ligands; {_WANTED}")
-    if not Path(told).is_dir():
-        raise InputError(f"{told}: the docked complexes are no longer there; {_WANTED}")
-    return Path(told)
+    if not Path(docked).is_dir():
+        raise InputError(f"{docked}: the docked complexes are no longer there; {_WANTED}")
+    return Path(docked)
 
 
 def _one_ligand(folder: Path, reference: Path, facts: dict[str, Any]) -> Case:

@@ -11,6 +11,7 @@ from protein.docking.evaluation.summary import SUCCESS, Evaluation
 from protein.docking.poses.metrics import Verdict
 from protein.structures.atomic import replacing
 from sciddiff.calibration import Reliability
+from sciddiff.names import cell
 
 
 def case_columns(evaluation: Evaluation) -> list[str]:
@@ -131,7 +132,7 @@ def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: cell(value) for key, value in row.items()} for row in rows)
     with replacing(path) as out:
         out.write(text.getvalue().encode("utf-8"))
     return path

@@ -9,7 +9,6 @@ import gzip
 import io
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,9 @@ from protein.docking.molecules.ligand import (
     ligand_from_smiles,
     quietly,
 )
+from sciddiff.cli.fingerprint import digest
 from sciddiff.errors import InputError
+from sciddiff.names import Names
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -62,7 +63,7 @@ class LigandRecord:
 
     Attributes:
         index: position in the source, from 0.
-        name: unique name.
+        name: unique name on one line, see `sciddiff.names`.
         title: name as the record has it.
         text: of the record.
         kind: its format: ``sdf``, ``mol2``, ``smi`` or ``csv``.
@@ -73,6 +74,11 @@ class LigandRecord:
     title: str
     text: str
     kind: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that its docking depends on."""
+        return digest([self.name, self.title, self.kind, self.text])
 
     def read(self, settings: LigandSettings = LIMITS) -> LigandRow:
         """Its molecule, or why there is none.
@@ -129,12 +135,10 @@ def ligand_records(source: str | os.PathLike[str]) -> Iterator[LigandRecord]:
         _row_of_smiles(str(source), path, LIMITS)  # alone, a bad one is an error and no row
         yield LigandRecord(0, "ligand", "", str(source), "smi")
         return
-    taken: Counter[str] = Counter()
+    names = Names()
     index = -1
     for index, (name, text) in enumerate(_records(path, kind)):
-        base = name.strip() or f"{_stem(path)}_{index + 1}"
-        taken[base] += 1
-        unique = base if taken[base] == 1 else f"{base}_{taken[base]}"
+        unique = names.unique(name, f"{_stem(path)}_{index + 1}")
         yield LigandRecord(index, unique, name.strip(), text, kind)
     if index < 0:
         raise InputError(f"{path}: holds no molecule; give a file with at least one record")

@@ -1,7 +1,6 @@
 """What a folder of docked ligands holds, read back: rows, poses with their tags, the pocket."""
 
 import csv
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,14 +14,16 @@ from protein.docking.campaign.output import RESULTS
 from protein.docking.molecules.ligand import quietly
 from protein.docking.poses.contacts import Contacts, ContactSites, find_contacts
 from protein.docking.receptors.receptor import Receptor, read_receptor
+from sciddiff.cli import campaign
 from sciddiff.errors import InputError
+from sciddiff.names import text_of
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 _log = logging.getLogger(__name__)
 
-RECORD = "run.json"
+RECORD = campaign.RECORD
 _POCKET = 8.0
 _AROUND = 20.0
 _MOST_POCKET = 5000
@@ -47,7 +48,8 @@ class Poses:
 
 
 def read_rows(directory: Path) -> list[dict[str, str]]:
-    """Rows of ``results.csv``; fields that are missing there are empty.
+    """Rows of ``results.csv``, without what made them safe for spreadsheets; fields that are
+    missing there are empty.
 
     Raises:
         InputError: there is no such table, or it is damaged.
@@ -60,7 +62,8 @@ def read_rows(directory: Path) -> list[dict[str, str]]:
         )
     try:
         with file.open(encoding="utf-8", newline="") as stream:
-            rows = [{k: v or "" for k, v in row.items() if k} for row in csv.DictReader(stream)]
+            read = csv.DictReader(stream)
+            rows = [{k: text_of(v or "") for k, v in row.items() if k} for row in read]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{file}: cannot be read ({error}); run the command again") from error
     if any(not {"index", "name", "status"} <= row.keys() for row in rows):
@@ -69,11 +72,10 @@ def read_rows(directory: Path) -> list[dict[str, str]]:
 
 
 def read_record(directory: Path) -> dict[str, Any]:
-    """Content of ``run.json``; empty if there is none that can be read."""
-    try:
-        return dict(json.loads((directory / RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
+    """Content of ``run.json`` with what was read among the request; empty if it cannot be read."""
+    record = campaign.read_record(directory)
+    read = {name: record[name] for name in ("ligand", "dataset") if name in record}
+    return {**record, "request": {**read, **record["request"]}} if record else {}
 
 
 def ranked(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:

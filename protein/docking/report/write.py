@@ -19,6 +19,7 @@ from protein.docking.report.depict import depict
 from protein.structures.atomic import replacing
 from protein.structures.residues import is_nucleotide, parent_letter
 from protein.viewer.molstar import molstar_assets
+from sciddiff.names import cell
 from sciddiff.report.page import heading, pack, provenance
 
 _log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ def _page(
     sections += [
         page.ligand_table(rows[:MOST_ROWS], drawings, len(rows)),
         page.settings_card(page.settings_facts(record), rows),
-        provenance({k: v for k, v in record.items() if k != "done"}, "How this was made"),
+        provenance(record, "How this was made"),
         "</main>",
         page.footer(assets),
     ]
@@ -143,7 +144,7 @@ def _contact_lines(row: Mapping[str, str], found: Contacts, receptor: Receptor) 
         found.distance.tolist(), strict=True,
     ):  # fmt: skip
         writer.writerow(
-            [row["index"], row["name"], p + 1, KINDS[k], i + 1, receptor.residues[j],
+            [row["index"], cell(row["name"]), p + 1, KINDS[k], i + 1, receptor.residues[j],
              receptor.resnames[j], receptor.atoms[j], f"{r:.2f}"]
         )  # fmt: skip
     return text.getvalue()

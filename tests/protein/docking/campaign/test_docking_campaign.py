@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("Bio")
+from rdkit.Chem import SDMolSupplier
 
 from protein.docking.campaign.library import CampaignSettings, LibraryParts, dock_parts
 from protein.docking.campaign.output import RESULTS
@@ -22,6 +23,7 @@ from protein.docking.receptors.receptor import Receptor
 from protein.docking.search.monte_carlo import SearchSettings
 from sciddiff.cli.campaign import Campaign
 from sciddiff.errors import InputError
+from sciddiff.names import escape, text_of
 
 _TINY = SearchSettings(chains=8, rounds=1, evaluations=4, archive=8, final=10)
 _LIBRARY = ["Oc1ccccc1 phenol", "not_a_smiles bad", "CCO.CCN salt", "CC(=O)Nc1ccccc1 phenol",
@@ -84,12 +86,12 @@ def test_two_processes_make_what_one_makes(maker):
     one, two = maker("one"), maker("two")
     rows = dock_parts(one, Campaign.open(one.out, {}))
     assert [row.status for row in rows] == ["ok", "failed", "failed", "ok", "ok", "ok"]
-    told = []
-    dock_parts(two, Campaign.open(two.out, {}), 2, lambda *counts: told.append(counts))
+    seen = []
+    dock_parts(two, Campaign.open(two.out, {}), 2, lambda *counts: seen.append(counts))
     assert _content(one.out) == _content(two.out)
-    assert sorted(told) == [(2, 0), (2, 1), (2, 1)]
+    assert (sum(done for done, _ in seen), sum(bad for _, bad in seen)) == (6, 2)
     record = json.loads((two.out / "run.json").read_text())
-    assert record["runs"][0]["made"] == 6 and set(record["done"]) == {"0", "1", "2"}
+    assert record["runs"][0]["made"] == 6
     # Again: nothing is done.
     stamps = [file.stat().st_mtime_ns for file in sorted((two.out / "poses").iterdir())]
     assert len(dock_parts(two, Campaign.open(two.out, {}))) == 6
@@ -124,6 +126,109 @@ def test_a_killed_campaign_goes_on(maker, monkeypatch):
     dock_parts(two, Campaign.open(two.out, {}))
     assert _content(one.out) == _content(two.out)
     assert (two.out / "rows" / "000000.json").stat().st_mtime_ns == done
+
+
+def test_appended_ligands_are_docked_and_nothing_else(maker):
+    make = maker("out")
+    lines = make.source.read_text().splitlines(keepends=True)
+    make.source.write_text("".join(lines[:3]))
+    dock_parts(make, Campaign.open(make.out, {}))
+    before = {file: file.stat().st_mtime_ns for file in (make.out / "poses").iterdir()}
+    make.source.write_text("".join([*lines, "CCO ethanol\n"]))
+    seen = []
+    rows = dock_parts(make, Campaign.open(make.out, {}), 1, lambda *counts: seen.append(counts))
+    assert [row.name for row in rows] == [
+        "phenol", "bad", "salt", "phenol_2", "acid", "amine", "ethanol"
+    ]  # fmt: skip
+    assert sum(done for done, _ in seen) == 7
+    assert before.items() <= {
+        file: file.stat().st_mtime_ns for file in (make.out / "poses").iterdir()
+    }.items()
+    runs = json.loads((make.out / "run.json").read_text())["runs"]
+    assert [run["made"] for run in runs] == [3, 4]
+    # What is docked one after the other is what is docked at once.
+    whole = maker("whole")
+    dock_parts(whole, Campaign.open(whole.out, {}))
+    assert _content(whole.out) == _content(make.out)
+    # Once more: nothing changes.
+    stamps = {file: file.stat().st_mtime_ns for file in make.out.rglob("*") if file.is_file()}
+    dock_parts(make, Campaign.open(make.out, {}))
+    assert stamps == {f: f.stat().st_mtime_ns for f in make.out.rglob("*") if f.is_file()}
+
+
+def test_changed_and_lost_ligands_are_refused(maker):
+    make = maker("out")
+    dock_parts(make, Campaign.open(make.out, {}))
+    text = make.source.read_text()
+    make.source.write_text(text.replace("CC(=O)N", "CC(=S)N"))
+    with pytest.raises(InputError, match=r"ligand 4 \(phenol_2\) is not the one that was docked"):
+        dock_parts(make, Campaign.open(make.out, {}))
+    make.source.write_text(text.replace(" amine", " amide"))
+    with pytest.raises(InputError, match="ligand 6"):
+        dock_parts(make, Campaign.open(make.out, {}))
+    for kept in (5, 4):
+        make.source.write_text("\n".join(text.splitlines()[:kept]))
+        with pytest.raises(InputError, match=f"holds {kept} ligands, fewer than were docked"):
+            dock_parts(make, Campaign.open(make.out, {}))
+
+
+def test_rows_are_recorded_batch_by_batch(maker, monkeypatch):
+    """What was docked before a failure is not docked again, within a part too."""
+    make = maker("out")
+
+    def whole_part() -> LibraryParts:
+        settings = CampaignSettings(batch=1, part=16)
+        return LibraryParts(str(make.source), make.docker, make.out, make.source, settings)
+
+    docked = []
+    dock = Docker.dock
+
+    def full(self, ligands, numbers):
+        if len(docked) == 2:
+            raise OSError("disk")
+        docked.extend(numbers)
+        return dock(self, ligands, numbers)
+
+    monkeypatch.setattr(Docker, "dock", full)
+    with pytest.raises(OSError, match="disk"):
+        dock_parts(whole_part, Campaign.open(make.out, {}))
+    monkeypatch.undo()
+    monkeypatch.setitem(EFFORTS, "fast", _TINY)
+    later = []
+
+    def count(self, ligands, numbers):
+        later.extend(numbers)
+        return dock(self, ligands, numbers)
+
+    monkeypatch.setattr(Docker, "dock", count)
+    rows = dock_parts(whole_part, Campaign.open(make.out, {}))
+    assert sorted([*docked, *later]) == [0, 3, 4, 5] and len(docked) == 2
+    assert [row.index for row in rows] == [1, 2, 3, 4, 5, 6]
+
+
+def test_names_are_unique_and_safe_in_files_and_tables(maker):
+    make = maker("out")
+    make.source = make.source.with_suffix(".csv")
+    names = ["a", "a", "a_2", "A", "a/b", "a_b_5", "a_b", "=cmd|' /C calc'!A0", '"x\n$$$$"', ""]
+    lines = [f"{'C' * (i + 1)}O,{name}" for i, name in enumerate(names)]
+    make.source.write_text("\n".join(["smiles,name", *lines]) + "\n")
+    rows = dock_parts(make, Campaign.open(make.out, {}))
+    assert all(row.status == "ok" for row in rows), [row.reason for row in rows]
+    given = [row.name for row in rows]
+    assert given[:7] == ["a", "a_2", "a_2_2", "A_3", "a/b", "a_b_5", "a_b_2"]
+    assert given[8:] == ["x", "library_10"]
+    files = [make.out / row.file for row in rows]
+    assert len({file.name.lower() for file in files}) == len(names)
+    for file, row in zip(files, rows, strict=True):
+        records = [mol for mol in SDMolSupplier(str(file))]
+        assert len(records) == int(row.poses) and {m.GetProp("_Name") for m in records} == {
+            row.name
+        }
+    with (make.out / RESULTS).open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    for cells, name in zip(table, names, strict=True):
+        assert not cells["name"].startswith("=") and not cells["title"].startswith("=")
+        assert text_of(cells["title"]) == escape(name.strip('"'))
 
 
 def test_a_molecule_that_cannot_be_written_is_a_row(maker, monkeypatch):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_a_set_is_docked_resumed_and_evaluated(tmp_path, complexes, capsys):
     assert (out / "poses" / "1abc_complex.pdb").exists() and text.count("$$$$") == 2
     stamp = (out / rows[0]["file"]).stat().st_mtime_ns
     # What is recorded is kept; what is lost is made again, alike.
-    (out / "rows" / "000001.json").unlink()
+    (out / "rows" / "2abc.json").unlink()
     (out / rows[1]["file"]).unlink()
     assert main(arguments) == 1
     assert (out / rows[0]["file"]).stat().st_mtime_ns == stamp
@@ -79,10 +80,26 @@ def test_a_set_is_docked_resumed_and_evaluated(tmp_path, complexes, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["complexes"] == 4 and set(told["failures"]) == {"3bad", "4bare"}
     assert "cannot read" in told["failures"]["3bad"] and told["poses"] == 4
-    # Other complexes are another request.
-    (complexes / "1abc" / "ligand.sdf").rename(complexes / "1abc" / "moved.sdf")
+    # Complexes may be added and the folder may move; those that were docked must not change.
+    kept = {file: file.stat().st_mtime_ns for file in (out / "poses").iterdir()}
+    complexes = complexes.rename(tmp_path / "moved")
+    shutil.copytree(complexes / "3bad", complexes / "0new")
+    arguments[2] = str(complexes)
+    assert main([*arguments, "--check", "0"]) == 1
+    rows = list(csv.DictReader((out / "results.csv").open()))
+    assert [row["name"] for row in rows] == ["0new", "1abc", "2abc", "3bad", "4bare"]
+    assert [row["index"] for row in rows] == list("12345")
+    assert {file: file.stat().st_mtime_ns for file in (out / "poses").iterdir()} == kept
+    capsys.readouterr()
+    ligand = complexes / "1abc" / "ligand.sdf"
+    text = ligand.read_text()
+    ligand.write_text(text + "> <a>\n")
     assert main(arguments) == 2
-    assert "another command" in capsys.readouterr().err
+    assert "complex 1abc is not the one that was docked" in capsys.readouterr().err
+    ligand.write_text(text)
+    shutil.rmtree(complexes / "0new")
+    assert main(arguments) == 2
+    assert "complex 0new was docked into" in capsys.readouterr().err
 
 
 def test_a_complex_does_not_depend_on_the_others(tmp_path, complexes, capsys):

@@ -229,7 +229,7 @@ def test_blind_docking_refuses_what_contradicts_it(tmp_path, protein_file, capsy
 
 def test_sites_are_shown(protein_file, capsys):
     from protein.commands.pockets import command
-    from sciddiff.cli.main import parse
+    from sciddiff.cli.parsing import parse
 
     assert command.run(parse(command, [str(protein_file), "--sites", "2"])) == 0
     table = capsys.readouterr().out.splitlines()

@@ -1,0 +1,86 @@
+"""What ``sciddiff dock`` says while it works and at its end."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sciddiff.cli.output import emit
+from sciddiff.cli.progress import progress
+
+if TYPE_CHECKING:
+    from protein.docking.campaign.output import Row
+    from sciddiff.cli.fingerprint import Inputs
+
+__all__ = ["counting", "networks", "summarise"]
+
+
+@contextmanager
+def counting(total: int, show: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show how many ligands are done, and how many of them failed."""
+    failed = 0
+    with progress("docking", total, show=show) as bar:
+
+        def advance(done: int, bad: int) -> None:
+            nonlocal failed
+            failed += bad
+            bar.advance(done, f"docking ({failed} failed)" if failed else None)
+
+        yield advance
+
+
+def networks(args: argparse.Namespace) -> Inputs:
+    """Content of the networks."""
+    from protein.docking.confidence.ranker import SHIPPED
+    from sciddiff.checkpoint import describe
+    from sciddiff.cli.fingerprint import Inputs
+    from sciddiff.shipped import find_model, shipped_models
+
+    inputs = Inputs()
+    ships = SHIPPED in {model.name for model in shipped_models()}
+    ranker = args.ranker or (SHIPPED if ships else "none")
+    for option, name in (("--model", args.model), ("--ranker", ranker)):
+        if name not in (None, "none"):
+            inputs.add_model(option, describe(find_model(name)), name)
+    return inputs
+
+
+def summarise(args: argparse.Namespace, rows: list[Row], made: bool) -> int:
+    """Write the page and print what came of it; the exit status.
+
+    Args:
+        args: the command line.
+        rows: of every ligand.
+        made: whether this call docked any of them; a page that is there stays otherwise.
+    """
+    from protein.docking.campaign.output import RESULTS
+    from protein.docking.report.write import REPORT, try_report
+
+    page = args.out / REPORT
+    if made or not page.exists():
+        page = try_report(args.out)
+
+    good = [row for row in rows if row.status == "ok"]
+    summary: dict[str, Any] = {
+        "ligands": len(rows),
+        "docked": len(good),
+        "failed": len(rows) - len(good),
+        "folder": str(args.out),
+        "results": str(args.out / RESULTS),
+        "report": None if page is None else str(page),
+    }
+    lines = [f"{len(good)} of {len(rows)} ligands docked; {args.out / RESULTS}"]
+    if good:
+        best = min(good, key=lambda row: float(row.affinity))
+        summary["best"] = {"name": best.name, "affinity": float(best.affinity)}
+        lines.append(f"best     {best.name}, {best.affinity} kcal/mol, {args.out / best.file}")
+    for row in [row for row in rows if row.status == "failed"][:5]:
+        lines.append(f"failed   {row.reason}")
+    if len(rows) - len(good) > 5:
+        lines.append(f"failed   and {len(rows) - len(good) - 5} more, see the table")
+    if page is not None:
+        lines.append(f"open     {page}")
+    emit(args, summary, "\n".join(lines))
+    return 0 if len(good) == len(rows) else 1 if good else 2
