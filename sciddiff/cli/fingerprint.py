@@ -51,16 +51,21 @@ class Inputs:
         self.entries[name] = _entry(path, known or {})
         return self
 
-    def add_all(self, name: str, paths: Iterable[Path], known: Any = None) -> Inputs:
+    def add_all(self, name: str, paths: Iterable[str | Path], known: Any = None) -> Inputs:
         """Add several files or folders as one input; their order and places do not count.
 
         Args:
             name: The option or word that names them.
-            paths: The files.
+            paths: The files; an address such as ``https://...`` is known by its text.
             known: The entry of an earlier record.
         """
         earlier = {entry["path"]: entry for entry in (known or {}).get("parts", [])}
-        parts = [_entry(path, earlier.get(str(path), {})) for path in paths]
+        parts = [
+            {"sha256": digest(str(path)), "path": str(path)}
+            if "://" in str(path)
+            else _entry(Path(path), earlier.get(str(path), {}))
+            for path in paths
+        ]
         parts.sort(key=lambda part: part["sha256"])
         total = digest([part["sha256"] for part in parts])
         self.entries[name] = {"sha256": total, "parts": parts}
@@ -103,27 +108,31 @@ def digest(value: Any) -> str:
 
 
 def _entry(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry of a file or a folder."""
     with reading(path):
-        if path.is_dir():
-            return {"sha256": digest(_folder(path)), "path": str(path)}
-        stat = path.stat()
+        folder = path.is_dir()
+        files = _below(path) if folder else {"": path}
+        stats = [file.stat() for file in files.values()]
+        size = sum(stat.st_size for stat in stats)
         entry: dict[str, Any] = {"path": str(path)}
-        if stat.st_size > LARGE:
-            entry |= {"bytes": stat.st_size, "changed": stat.st_mtime_ns}
+        if size > LARGE:
+            latest = max(stat.st_mtime_ns for stat in stats)
+            entry |= {"files": len(files), "bytes": size, "changed": latest}
             if all(known.get(key) == value for key, value in entry.items()):
                 return dict(known)
-        return {"sha256": _file(path), **entry}
+        content = {name: _file(file) for name, file in files.items()}
+        return {"sha256": digest(content) if folder else content[""], **entry}
 
 
-def _folder(path: Path) -> list[tuple[str, str]]:
-    """Name and content of every file below a folder; hidden files are not part of it."""
-    files = (p for p in sorted(path.rglob("*")) if p.is_file())
-    names = ((file.relative_to(path), file) for file in files)
-    return [
-        (name.as_posix(), _file(file))
-        for name, file in names
-        if not any(part.startswith(".") for part in name.parts)
-    ]
+def _below(folder: Path) -> dict[str, Path]:
+    """Every file below a folder by its name; hidden ones only where they belong to Zarr."""
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder)
+        hidden = any(part.startswith(".") and not part.startswith(".z") for part in name.parts)
+        if file.is_file() and not hidden:
+            found[name.as_posix()] = file
+    return found
 
 
 def _file(path: Path) -> str:

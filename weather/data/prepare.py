@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
+from sciddiff.cli.fingerprint import Inputs
 from sciddiff.errors import InputError
 from weather.data.reading import Reader, ReaderSettings, open_reader
-from weather.data.store import Store
+from weather.data.store import Store, read_attributes
 from weather.data.times import Period, label
 from weather.data.writer import Plan, StoreWriter
 
@@ -105,7 +106,7 @@ def prepare_forecast(
     plan = plan_of(paths, reader, training or Period())
     if not plan.training.mask(plan.times).any():
         raise InputError(_outside(plan))
-    writer = StoreWriter(out, plan, overwrite)
+    writer = StoreWriter(out, plan, overwrite, _request(chosen), _inputs(paths, out))
     resumed, total = writer.done, len(plan.times)
     tell(resumed, total)
     while not writer.finished:
@@ -157,6 +158,22 @@ def _outside(plan: Plan) -> str:
         f"--train-period {plan.training}: the store holds {label(plan.times[0])} to "
         f"{label(plan.times[-1])}"
     )
+
+
+# Settings that show in the channels, times and grid of the plan, and those that change no value.
+_IN_PLAN = {"variables", "levels", "grid", "method", "period", "step_hours"}
+_NO_VALUE = {"gaps", "any_values"}
+
+
+def _request(settings: ReaderSettings) -> dict[str, Any]:
+    """Settings that decide the values beside what the plan tells."""
+    return {k: v for k, v in asdict(settings).items() if k not in _IN_PLAN | _NO_VALUE}
+
+
+def _inputs(paths: Sequence[str | Path], out: Path) -> Inputs:
+    """Content of the files; large ones that the store knows and nobody touched are not read."""
+    known = (read_attributes(out) or {}).get("inputs", {})
+    return Inputs().add_all("files", paths, known.get("files"))
 
 
 def plan_of(paths: Sequence[str | Path], reader: Reader, training: Period) -> Plan:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast, final
 import numpy as np
 from numpy.typing import NDArray
 
+from sciddiff.cli.fingerprint import Inputs
 from sciddiff.errors import InputError
 from weather.data.channels import Channel
 from weather.data.digests import SUMMED, array_sum, field_digest, fingerprint_of
@@ -92,24 +93,42 @@ class StoreWriter:
         path: Folder of the store.
         plan: What it will hold.
         overwrite: Replace a store that is there.
+        request: Further plain values that decide what is written, such as the member.
+        inputs: Content of the files that are read.
 
     Attributes:
         done: Times already written, by this writer or one before it.
+        complete: Whether the very store is there already; there is nothing to do then.
 
     Raises:
-        InputError: Something else is there, a complete store, or one half written by a run with
-            other settings.
+        InputError: Something else is there, or a store of other files or settings, complete or
+            half written.
     """
 
-    def __init__(self, path: Path, plan: Plan, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        plan: Plan,
+        overwrite: bool = False,
+        request: Mapping[str, Any] | None = None,
+        inputs: Inputs | None = None,
+    ) -> None:
         self.path, self.plan = path, plan
+        self.complete = False
+        entries = {} if inputs is None else inputs.entries
+        asked = {name: _digest(value) for name, value in (request or {}).items()}
+        key = {**plan.key(), **asked, "nan": dict((request or {}).get("nan", {}))}
+        if entries:
+            key["files"] = _digest({name: entry["sha256"] for name, entry in entries.items()})
         if overwrite and read_attributes(path) is not None:
             shutil.rmtree(path)
         if path.exists():
-            self._check()
+            self._check(key)
         else:
-            _create(path, plan)
+            _create(path, plan, key, entries)
         self._group = open_group(path, "r+")
+        if not self.complete:
+            self._group.attrs.update({"key": key})
         # Looked up once: every look-up reads metadata.
         self._arrays = {name: cast(Any, self._group[name]) for name in _BY_TIME}
         written = read_array(self._group, "digest").any(axis=1)
@@ -142,6 +161,8 @@ class StoreWriter:
 
     def finish(self) -> Store:
         """Write statistics and fingerprint, declare the store complete and open it."""
+        if self.complete:
+            return Store(self.path)
         group, plan = self._group, self.plan
         steps = np.concatenate([[False], plan.step.follows(plan.times)])
         use = plan.training.mask(plan.times)
@@ -152,7 +173,6 @@ class StoreWriter:
         for name in ("mean", "std", "tendency_std"):
             cast(Any, group[name])[...] = getattr(found, name)
         attributes = dict(group.attrs)
-        attributes.pop("key")
         attributes.update(
             status="complete",
             fingerprint=fingerprint_of(
@@ -166,20 +186,30 @@ class StoreWriter:
         _consolidate(self.path)
         return Store(self.path)
 
-    def _check(self) -> None:
-        """Refuse what is there unless it is the beginning of this plan."""
+    def _check(self, key: Mapping[str, Any]) -> None:
+        """Refuse what is there unless it is this plan, or its beginning."""
         attributes = read_attributes(self.path)
         if attributes is None:
             raise InputError(
                 f"{self.path}: exists and is not a prepared store; choose another name"
             )
+        theirs = attributes.get("key", {})
+        # Where no rule was given, a missing value would have stopped the run: a new rule changes
+        # nothing of what was written.
+        rules = dict(theirs.get("nan", {}))
+        if rules.items() <= key["nan"].items():
+            theirs = {**theirs, "nan": key["nan"]}
+        other = [name for name, value in key.items() if theirs.get(name) != value]
         if attributes.get("status") == "complete":
-            raise InputError(
-                f"{self.path}: a complete store is there; give --overwrite to replace it"
-            )
-        theirs, ours = attributes.get("key", {}), self.plan.key()
-        other = [name for name, value in ours.items() if theirs.get(name) != value]
-        if other:
+            if attributes.get("training_period") != str(self.plan.training):
+                other.append("train-period")
+            if other:
+                raise InputError(
+                    f"{self.path}: a complete store is there, made with other "
+                    f"{', '.join(other)}; give --overwrite to replace it"
+                )
+            self.complete = True
+        elif other:
             raise InputError(
                 f"{self.path}: half written by a run with other {', '.join(other)}; repeat that "
                 "command to finish it, or give --overwrite to begin anew"
@@ -196,7 +226,9 @@ class StoreWriter:
         cast(Any, group["observed"])[...] = observed & ~filled.any(0)
 
 
-def _create(path: Path, plan: Plan) -> None:
+def _create(
+    path: Path, plan: Plan, key: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> None:
     """Lay out an empty store beside its place and move it there in one step."""
     new = path.with_name(f".{path.name}.new")
     shutil.rmtree(new, ignore_errors=True)
@@ -208,7 +240,8 @@ def _create(path: Path, plan: Plan) -> None:
             "Conventions": "CF-1.10",
             "title": "Fields prepared for sciddiff",
             "status": "writing",
-            "key": plan.key(),
+            "key": dict(key),
+            "inputs": dict(inputs),
             "grid": str(plan.grid),
             "step_hours": plan.step.hours,
             "step_months": plan.step.months,

@@ -2,11 +2,13 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -107,6 +109,42 @@ def test_a_killed_run_is_continued(era, tmp_path: Path, capsys: pytest.CaptureFi
     assert Store(out).statistics.std.tolist() == whole.statistics.std.tolist()
 
 
+def test_a_store_is_its_files_and_settings(era, tmp_path: Path, capsys: pytest.CaptureFixture):
+    """A finished command does nothing; changed files or options are refused by name."""
+    _, path, out = era
+    assert _run(path, "-o", out) == 0
+    stamps = {file: file.stat().st_mtime_ns for file in out.rglob("*") if file.is_file()}
+    moved = tmp_path / "elsewhere" / "renamed.nc"
+    moved.parent.mkdir()
+    shutil.copy(path, moved)
+    for words in ((path,), (path, "--any-values", "--gaps", "keep"), (moved,)):
+        assert _run(*words, "-o", out) == 0
+        assert {f: f.stat().st_mtime_ns for f in out.rglob("*") if f.is_file()} == stamps
+    capsys.readouterr()
+    for words, name in (
+        (("--duplicates", "first"), "duplicates"),
+        (("--units", "z=m**2 s**-2"), "units"),
+        (("--train-period", "2000"), "train-period"),
+    ):
+        if _run(path, "-o", out, *words) == 0:
+            pytest.fail(f"{name} was ignored")
+        said = capsys.readouterr().err
+        assert f"made with other {name}" in said or "--train-period" in said, said
+    with netCDF4.Dataset(moved, "r+") as file:
+        name = next(n for n, v in file.variables.items() if v.ndim >= 3)
+        file[name][0] = np.asarray(file[name][0]) * 1.0001
+    assert _run(moved, "-o", out) == 2
+    assert "made with other files" in capsys.readouterr().err
+
+
+def test_a_half_written_store_takes_no_other_member(era, tmp_path: Path, capsys):
+    _, path, out = era
+    process = subprocess.run([sys.executable, "-c", KILLED, path, out], check=False)
+    assert process.returncode == -signal.SIGKILL
+    assert _run(path, "-o", out, "--duplicates", "last") == 2
+    assert "half written by a run with other duplicates" in capsys.readouterr().err
+
+
 def test_a_hole_found_late_loses_nothing(era, capsys: pytest.CaptureFixture):
     """The run stops at the hole; with a rule the same command goes on from there."""
     ds, path, out = era
@@ -116,6 +154,10 @@ def test_a_hole_found_late_loses_nothing(era, capsys: pytest.CaptureFixture):
     assert "--nan mslp=fill" in capsys.readouterr().err
     assert _run(path, "-o", out, "--nan", "mslp=fill") == 0
     assert "resumed  16 times" in capsys.readouterr().out
+    assert _run(path, "-o", out, "--nan", "mslp=fill", "--nan", "z500=fill") == 0
+    for rule in ("mslp=min", "z500=fill"):
+        assert _run(path, "-o", out, "--nan", rule) == 2
+        assert "made with other nan" in capsys.readouterr().err
     store = Store(out)
     assert store.attributes["nan_policy"] == {"mslp": "fill"}
     assert store.observed is not None and (~store.observed).sum() == 1
@@ -202,7 +244,9 @@ def test_places_that_cannot_be_written(era, tmp_path, capsys):
     assert _run(path, "-o", out) == 0
     before = Store(out).fingerprint
     assert _run(path, "-o", out, "--variables", "z") == 2
-    assert "complete store is there; give --overwrite" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "a complete store is there, made with other channels" in said
+    assert "give --overwrite" in said
     # A fault of the files is found before the old store goes.
     assert _run(path, "-o", out, "--overwrite", "--variables", "q") == 2
     assert Store(out).fingerprint == before

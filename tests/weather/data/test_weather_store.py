@@ -106,8 +106,12 @@ def test_other_settings_do_not_continue(plan: Plan, fields: np.ndarray, tmp_path
 
 
 def test_nothing_else_is_overwritten(store: Store, plan: Plan, tmp_path: Path):
-    with pytest.raises(InputError, match="complete store is there; give --overwrite"):
-        StoreWriter(store.path, plan)
+    again = StoreWriter(store.path, plan)
+    assert again.complete and again.finished
+    assert again.finish().fingerprint == store.fingerprint
+    other = dataclasses.replace(plan, method="bilinear")
+    with pytest.raises(InputError, match="is there, made with other method; give --overwrite"):
+        StoreWriter(store.path, other)
     mine = tmp_path / "thesis"
     mine.mkdir()
     (mine / "chapter1").write_text("years of work")

@@ -117,7 +117,7 @@ def test_a_killed_campaign_goes_on(maker, monkeypatch):
         os._exit(0)
     half = two.out / "poses" / "phenol_2.sdf"
     end = time.monotonic() + 60
-    while not half.exists() and time.monotonic() < end:
+    while time.monotonic() < end and not (half.exists() and half.read_text() == "half"):
         time.sleep(0.05)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
