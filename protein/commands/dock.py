@@ -312,7 +312,8 @@ def _docker_maker(
     from protein.docking.confidence.ranker import find_ranker
     from protein.docking.diffusion.propose import find_proposer
 
-    ranker, device = find_ranker(args.ranker), _device(args)
+    device = _device(args)
+    ranker = find_ranker(args.ranker, device)
     denoiser = find_proposer(args.model, device)
     return lambda receptor, box: Docker(receptor, box, settings, denoiser, ranker, device)
 

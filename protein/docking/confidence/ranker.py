@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from protein.docking.confidence.network import Committee
-from protein.docking.confidence.pose_set import PoseSet, pack, pose_set
+from protein.docking.confidence.pose_set import PoseBatch, PoseSet, pack, pose_set
 from protein.docking.search.ranking import PoseEnergies
 from sciddiff import weights
 from sciddiff.errors import InputError
@@ -53,9 +53,10 @@ class Ranker:
     @torch.no_grad()
     def probabilities(self, poses: PoseSet) -> NDArray[np.float64]:
         """P(RMSD < 2 Å) of all poses of a ligand `[K]`."""
-        batch = pack([poses])
+        device = next(self.net.parameters()).device
+        batch = PoseBatch(*(x.to(device) for x in pack([poses])))
         logit = self.net(batch)[0].double() - self.trust * batch.above.double()
-        return torch.sigmoid(self.slope * logit + self.shift).numpy()
+        return torch.sigmoid(self.slope * logit + self.shift).cpu().numpy()
 
     def judge(
         self,
@@ -138,11 +139,12 @@ def load_ranker(directory: str | os.PathLike[str]) -> Ranker:
     return Ranker(net, trust, slope, shift, meta)
 
 
-def find_ranker(name: str | None = None) -> Ranker | None:
+def find_ranker(name: str | None = None, device: torch.device | str = "cpu") -> Ranker | None:
     """A ranker by its name.
 
     Args:
         name: of shipped weights, a model folder, ``none``, or None for the one that ships.
+        device: where to put its networks.
 
     Returns:
         None for ``none``, and where no ranker ships.
@@ -156,4 +158,5 @@ def find_ranker(name: str | None = None) -> Ranker | None:
         return None
     if name is None and SHIPPED not in {model.name for model in shipped_models()}:
         return None
-    return load_ranker(find_model(name or SHIPPED))
+    ranker = load_ranker(find_model(name or SHIPPED))
+    return replace(ranker, net=ranker.net.to(device))

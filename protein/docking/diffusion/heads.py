@@ -154,7 +154,8 @@ def rigid_part(ligands: LigandBatch, arm: Tensor, twist: Tensor) -> Tensor:
     inertia = squares * eye - torch.einsum("bni,bnj->bij", arm, arm)
     # A rod cannot be told to turn about itself.
     inertia = inertia + (0.01 * squares + 0.1) * eye
-    return torch.linalg.solve(inertia, total.unsqueeze(-1)).squeeze(-1)
+    # Without the check that would make the host wait: the matrix is positive definite.
+    return torch.linalg.solve_ex(inertia, total.unsqueeze(-1)).result.squeeze(-1)
 
 
 def _levers(start: Tensor, axis: Tensor, arm: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:

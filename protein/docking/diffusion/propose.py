@@ -95,7 +95,8 @@ def propose(
     batch = batch.to(device)
     if isinstance(net, DockNetwork):  # read each pocket once, not at every step
         with torch.no_grad():
-            batch = batch.with_cond(encoded=net.encode(batch.cond["systems"].to(device)))
+            systems = batch.cond["systems"].to(device)
+            batch = batch.with_cond(systems=systems, encoded=net.encode(systems))
     centers = torch.as_tensor(np.stack([site.center for site in sites]), dtype=torch.float32)
     centers = centers.to(device)[batch.cond["complex"]]
     guided: DenoiserLike = denoiser

@@ -101,7 +101,8 @@ class Systems:
 
     def to(self, device: torch.device | str) -> "Systems":
         """The complexes on another device."""
-        if self.pocket_coords.device == torch.device(device):
+        here, there = self.pocket_coords.device, torch.device(device)
+        if here.type == there.type and there.index in (None, here.index):
             return self
         return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 

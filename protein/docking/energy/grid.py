@@ -63,9 +63,8 @@ def make_grid(
     types: Sequence[int],
     spacing: float = 0.375,
     weights: VinaWeights = VINA,
-    device: torch.device | str = "cpu",
 ) -> Grid:
-    """Tabulate a receptor in a box.
+    """Tabulate a receptor in a box, on the processor: ``VinaEnergy.to`` moves it as a whole.
 
     Args:
         receptor: the protein; atoms out of reach of the box are ignored.
@@ -73,7 +72,6 @@ def make_grid(
         types: atom types wanted, the channels in this order.
         spacing: Å between points.
         weights: of the terms.
-        device: where to compute.
 
     Raises:
         InputError: no receptor atom is near the box, or the grid would be too large.
@@ -85,28 +83,26 @@ def make_grid(
             f"box: a grid of {' x '.join(map(str, points))} points is too large; use a smaller "
             "box or a wider spacing"
         )
-    table = type_table(weights, _BINS, middle=True).to(device)
+    table = type_table(weights, _BINS, middle=True)
     present = sorted(set(near.types.tolist()))
     rows = table[torch.tensor(present)][:, torch.tensor(list(types))]
     rows = rows.transpose(1, 2).reshape(-1, len(types)).contiguous()
     width = table.shape[-1]
-    atoms = torch.as_tensor(near.coords, dtype=torch.float32, device=device)
-    kinds = torch.as_tensor(np.searchsorted(present, near.types), device=device) * width
+    atoms = torch.as_tensor(near.coords, dtype=torch.float32)
+    kinds = torch.as_tensor(np.searchsorted(present, near.types)) * width
     origin = torch.as_tensor(
         np.asarray(box.center) - (np.asarray(points) - 1) * spacing / 2, dtype=torch.float32
     )
-    values = torch.zeros(*points, len(types), device=device)
+    values = torch.zeros(*points, len(types))
     for start in np.ndindex(*(-(-n // _BLOCK) for n in points)):
         low = [s * _BLOCK for s in start]
         high = [min(a + _BLOCK, n) for a, n in zip(low, points, strict=True)]
-        axes = [
-            torch.arange(a, b, device=device) * spacing for a, b in zip(low, high, strict=True)
-        ]
-        block = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1) + origin.to(device)
+        axes = [torch.arange(a, b) * spacing for a, b in zip(low, high, strict=True)]
+        block = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1) + origin
         summed = _block_energy(block.flatten(0, 2), atoms, kinds, rows, width)
         corner = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         values[corner] = summed.view(*block.shape[:3], -1)
-    return Grid(_unbiased(values), origin.to(device), spacing, tuple(types))
+    return Grid(_unbiased(values), origin, spacing, tuple(types))
 
 
 def fits(box: Box, channels: int, spacing: float = 0.375) -> bool:
@@ -188,7 +184,6 @@ class GridSet:
             InputError: a grid lacks a type that its ligand has.
         """
         starts = np.cumsum([0, *(g.values.numel() for g in grids)])
-        types = types.cpu()
         channel = torch.zeros_like(types)
         for i, grid in enumerate(grids[w] for w in which):
             place = torch.full((64,), -1, dtype=torch.int64)
@@ -196,15 +191,14 @@ class GridSet:
             channel[i] = place[types[i].clamp(min=0)]
             if (channel[i][types[i] >= 0] < 0).any():
                 raise InputError("grid: an atom type of the ligand is missing; make it for all")
-        device = grids[0].values.device
         return cls(
             torch.cat([g.values.flatten() for g in grids]),
-            torch.tensor([int(starts[w]) for w in which], device=device),
-            torch.tensor([list(grids[w].values.shape) for w in which], device=device),
+            torch.tensor([int(starts[w]) for w in which]),
+            torch.tensor([list(grids[w].values.shape) for w in which]),
             torch.stack([grids[w].origin for w in which]),
-            torch.tensor([grids[w].spacing for w in which], device=device),
-            channel.clamp(min=0).to(device),
-            (types >= 0).float().to(device),
+            torch.tensor([grids[w].spacing for w in which]),
+            channel.clamp(min=0),
+            (types >= 0).float(),
         )
 
     @cached_property
@@ -260,14 +254,18 @@ class GridSet:
         gradient = (gradient + 2 * WALL * beyond) * real.unsqueeze(-1)
         return (soft_cap(energy, cap) + WALL * beyond.square().sum(-1)) * real, gradient
 
-    def _corners(self, low: Tensor) -> Tensor:
-        """Values at the eight corners of the cell of each atom `[L, P, N, 8]`, z fastest."""
+    @cached_property
+    def _steps(self) -> tuple[Tensor, Tensor]:
+        """Steps to the next value along x, y, z `[L, 3]`, and to the corners `[L, 8]`."""
         _, ny, nz, channels = self.shape.unbind(-1)
         strides = torch.stack([ny * nz * channels, nz * channels, channels], dim=-1)
+        number = torch.arange(8, device=strides.device)
+        bits = torch.stack([number // 4, number // 2 % 2, number % 2], dim=-1)
+        return strides, (bits * strides.unsqueeze(1)).sum(-1)
+
+    def _corners(self, low: Tensor) -> Tensor:
+        """Values at the eight corners of the cell of each atom `[L, P, N, 8]`, z fastest."""
+        strides, offsets = self._steps
         first = (low * strides[:, None, None]).sum(-1)
         first = first + (self.base[:, None] + self.channel).unsqueeze(1)
-        bits = torch.tensor(
-            [[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], device=low.device
-        )
-        offsets = (bits * strides.unsqueeze(1)).sum(-1)
         return self.values.take(first.unsqueeze(-1) + offsets[:, None, None])

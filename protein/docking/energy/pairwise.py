@@ -4,6 +4,7 @@ The reference that grids are measured against, and the function that scores fina
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -81,7 +82,7 @@ def _interaction(
 ) -> PairSum:
     device = coords.device
     row, column = types[:, :, None].clamp(min=0), receptor_types[:, None].clamp(min=0)
-    radii, hydrophobic, hbond = (table.to(device)[row, column] for table in type_pairs())
+    radii, hydrophobic, hbond = (table[row, column] for table in _type_pairs(device))
     delta = coords.unsqueeze(-2) - receptor_coords.to(coords)[:, None, None]
     # Two atoms at one place would make the gradient of the root infinite.
     r = (delta.square().sum(-1) + 1e-12).sqrt()
@@ -92,3 +93,8 @@ def _interaction(
     terms = (terms * real[:, None, ..., None]).sum(-2)
     energy = terms @ weights.pair().to(coords)
     return PairSum(terms.sum(-2), soft_cap(energy, cap))
+
+
+@lru_cache(maxsize=2)
+def _type_pairs(device: torch.device) -> tuple[Tensor, ...]:
+    return tuple(table.to(device) for table in type_pairs())

@@ -188,7 +188,8 @@ class Docker:
         each, effort = self.settings.conformers, self.settings.search or SearchSettings()
         effort = replace(effort, chains=-(-self._share(effort.chains) // each))
         draws = Streams(self.settings.seed, draw_indices(numbers, [each] * len(numbers)))
-        return search(batch, energy, [box] * len(batch), draws.purpose("search"), effort)
+        draws = draws.to(self.device).purpose("search")
+        return search(batch, energy, [box] * len(batch), draws, effort)
 
     def _drawn(
         self,
@@ -242,7 +243,7 @@ class _Place:
         if self._grid is None or not types <= known:
             # Types met before stay, as others will need them, unless the grid grows too large.
             every = types | known if fits(self.box, len(types | known)) else types
-            self._grid = make_grid(self.near, self.box, sorted(every), device=self._device)
+            self._grid = make_grid(self.near, self.box, sorted(every))
         return VinaEnergy.build(entries, [self.near], grids=[self._grid]).to(self._device)
 
 

@@ -84,7 +84,8 @@ def minimize(
         pose: starts, `[L, P, ...]`.
         settings: effort and soft core.
     """
-    limits = torch.tensor([_SHIFT] * 3 + [_TURN] * 3 + [_TWIST] * (batch.dofs - 6))
+    limits = batch.reference.new_full((batch.dofs,), _TWIST)
+    limits[:3], limits[3:6] = _SHIFT, _TURN
     vina = field if isinstance(field, VinaEnergy) else None
     grids = None if vina is None else vina.grids
     with torch.no_grad():
@@ -106,7 +107,6 @@ def _minimize(
         energy, slope = field.evaluate(x, settings.cap)
         return x, energy, tangent_gradient(batch, at, x, slope)
 
-    limits = limits.to(pose.translation.device)
     metric = batch.metric.to(batch.reference).unsqueeze(1)
     metric = metric.expand(-1, pose.translation.shape[1], -1)
     x, energy, gradient = evaluate(pose)

@@ -215,7 +215,7 @@ def distinct(batch: LigandBatch, state: Minimum, most: int, rmsd: float) -> Mini
     for _ in range(min(most, free.shape[1])):
         first = torch.where(free, state.energy, inf).argmin(-1)
         picks.append((first, free.any(-1)))
-        free = free & ~near[torch.arange(len(first)), first]
+        free = free & ~near[torch.arange(len(first), device=first.device), first]
     kept = _pick(state, torch.stack([first for first, _ in picks], dim=-1))
     real = torch.stack([there for _, there in picks], dim=-1)
     return kept._replace(energy=torch.where(real, kept.energy, inf))
