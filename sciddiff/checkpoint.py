@@ -19,7 +19,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,6 +30,7 @@ from torch import Tensor
 
 from sciddiff.errors import InputError
 from sciddiff.shipped import find_model
+from sciddiff.trust import Trust
 from sciddiff.weights import CONFIG, FORMAT, META, clean_name, describe, fill, read, sha256
 
 if TYPE_CHECKING:
@@ -187,30 +188,40 @@ def save(
     return target
 
 
-def load(directory: str | os.PathLike[str], device: str | torch.device = "cpu") -> Model:
+def load(
+    directory: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    trust: Iterable[str] = (),
+) -> Model:
     """Read a model; Lightning is not needed.
+
+    A model names the classes of its domain and its network. They are taken from this package, from
+    packages that registered a plug-in, and from those in `trust`; nothing else is imported.
 
     Args:
         directory: A directory written by `save` or `export`, or the name of weights that ship, as
             ``sciddiff models`` lists them.
         device: Where to put the network.
+        trust: Names of further packages whose classes the model may run.
 
     Returns:
         The model, in evaluation mode, its parameters frozen.
 
     Raises:
-        InputError: No model there, an unknown format, a damaged file, a domain or network that
-            cannot be imported, or weights that do not fit the network.
+        InputError: No model there, an unknown format, a damaged file, a domain or network that is
+            not trusted or cannot be imported, or weights that do not fit the network.
     """
     from sciddiff import config as configs
     from sciddiff.denoiser import Denoiser
     from sciddiff.domains import check_needs
 
-    path = find_model(os.fspath(directory))
+    name, trusted = os.fspath(directory), Trust.of(trust)
+    path = find_model(name) if Path(name).name == name else Path(name)
     meta = describe(path)
-    check_needs(str(meta.get("domain", "")))
     plain = configs.from_yaml(path / CONFIG)
-    domain, net = configs.build_parts(plain)
+    for package in trusted.named(plain):
+        check_needs(package)
+    domain, net = configs.build_parts(plain, trusted, str(path / CONFIG))
     weights, _ = read(path)
     try:
         fill(net, weights)

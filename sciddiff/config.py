@@ -35,9 +35,12 @@ import torch
 import yaml
 
 from sciddiff.domains import Domain
-from sciddiff.errors import InputError
+from sciddiff.errors import InputError, reading
+from sciddiff.files import read_text
 from sciddiff.objectives import Objective
 from sciddiff.settings import EMASettings, OptimSettings, TrainerSettings
+from sciddiff.trust import Trust, construct
+from sciddiff.weights import CONFIG
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -54,6 +57,10 @@ __all__ = [
     "read",
     "to_yaml",
 ]
+
+_MOST_TEXT = 2**20  # bytes of a YAML file; the longest of ours has 2,000
+_MOST_VALUES = 100_000
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -156,42 +163,59 @@ def build(plain: Mapping[str, Any]) -> Experiment:
     return Experiment(**values, plain=complete)
 
 
-def build_parts(plain: Mapping[str, Any]) -> tuple[Domain, torch.nn.Module]:
-    """Build the domain and the network of a plain experiment, and nothing else of it.
+def build_parts(
+    plain: Mapping[str, Any], trust: Trust | None = None, where: str = CONFIG
+) -> tuple[Domain, torch.nn.Module]:
+    """Build the domain and the network of a model, from classes that may run here.
+
+    Unlike `build`, which runs whatever an experiment names, this takes concrete classes of trusted
+    packages alone (see `sciddiff.trust`).
+
+    Args:
+        plain: Plain form of the experiment.
+        trust: Packages whose classes may be named; None takes those of `Trust.of`.
+        where: What `plain` was read from, for messages.
 
     Raises:
-        InputError: A class cannot be imported or refuses its arguments.
+        InputError: A class is not trusted, cannot be imported or refuses its arguments.
     """
-    from jsonargparse import ArgumentParser
-
-    _rules()
-    reader = ArgumentParser(exit_on_error=False)
-    reader.add_argument("--domain", type=Domain)
-    reader.add_argument("--net", type=torch.nn.Module)
-    parts = {key: deepcopy(plain[key]) for key in ("domain", "net") if key in plain}
-    if len(parts) != 2:
-        raise InputError("config.yaml: domain and net must both be there; export the run again")
+    trust = Trust.of() if trust is None else trust
+    for key in ("domain", "net"):
+        if key not in plain:
+            raise InputError(f"{where}: {key} is missing; export the run again")
     with torch.random.fork_rng(devices=[]):
-        made = _guard(lambda: _instantiate(reader, reader.parse_object(parts)), "config.yaml")
-    return made.domain, made.net
+        return (
+            construct(plain["domain"], Domain, f"{where}: domain", trust),
+            construct(plain["net"], torch.nn.Module, f"{where}: net", trust),
+        )
 
 
 def from_yaml(path: Path) -> dict[str, Any]:
     """Read a plain experiment from a file.
 
     Raises:
-        InputError: The file is missing, is not YAML, or does not hold a mapping.
+        InputError: The file is missing, is not YAML, does not hold a mapping, or holds far more
+            values than an experiment has.
     """
-    try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        text = " ".join(str(error).split())
-        raise InputError(f"{path}: not valid YAML ({text}); mend that line") from error
+    text = read_text(path, "a YAML file", _MOST_TEXT)
+    with reading(path, "valid YAML", "mend that line"):
+        plain = yaml.safe_load(text)
     if not isinstance(plain, dict):
         raise InputError(f"{path}: holds no mapping; begin with lines such as domain: and net:")
+    if _more_than(_MOST_VALUES, plain):
+        raise InputError(f"{path}: holds more than {_MOST_VALUES:,} values; is it an experiment?")
     return plain
+
+
+def _more_than(most: int, plain: Any) -> bool:
+    """Whether there are too many values; anchors of YAML can make billions of a few lines."""
+    left: list[Any] = [plain]
+    while left and most > 0:
+        value = left.pop()
+        most -= 1
+        if isinstance(value, (dict, list)):
+            left += value.values() if isinstance(value, dict) else value
+    return bool(left)
 
 
 def to_yaml(plain: Mapping[str, Any], path: Path) -> None:

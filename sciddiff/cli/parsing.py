@@ -54,6 +54,8 @@ def parse(command: Command, words: Sequence[str]) -> Namespace:
         allow_abbrev=False,
     )
     command.configure(parser)
+    if "--model" in parser.format_usage() and "--trust" not in parser.format_usage():
+        add_trust(parser)
     if command.open_ended:
         args, args.rest = parser.parse_known_args(words)
     else:

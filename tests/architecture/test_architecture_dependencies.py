@@ -16,6 +16,7 @@ FLOORS = (
     ("extras", "settings", "names"),
     ("errors",),
     ("files",),
+    ("trust",),
     ("state", "weights", "shipped", "calibration", "report", "philox"),
     ("streams",),
     ("manifolds", "schedules"),
