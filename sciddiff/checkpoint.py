@@ -3,7 +3,7 @@
 A model is a directory that needs nothing but torch and safetensors to be read, and runs no code
 that came with it::
 
-    config.yaml         the experiment; domain and network are built from it
+    config.yaml         the experiment, from which domain and network are built, and the path
     model.safetensors   weights (or shards `model-00001-of-00003.safetensors`)
     meta.json           format number, versions, data, command, seed, metrics, sha256 of the files
 
@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.path_record import check_path, describe_path
 from sciddiff.shipped import find_model
 from sciddiff.trust import Trust
 from sciddiff.weights import CONFIG, FORMAT, META, clean_name, describe, fill, read, sha256
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sciddiff.denoiser import Denoiser
     from sciddiff.domains import Domain
     from sciddiff.drawing import Drawing
+    from sciddiff.paths import ProductPath
     from sciddiff.samplers import Sampler
 
 __all__ = ["FORMAT", "META", "Model", "describe", "export", "load", "save"]
@@ -122,6 +124,7 @@ def save(
     weights: Mapping[str, Tensor],
     plain: Mapping[str, Any],
     *,
+    path: ProductPath | None = None,
     dtype: Dtype | None = None,
     shard_bytes: int = _SHARD_BYTES,
     data: Mapping[str, Any] | None = None,
@@ -137,6 +140,8 @@ def save(
         directory: Directory to make; an older model there is replaced.
         weights: State dict of the network; prefixes of `torch.compile` are taken off.
         plain: Plain form of the experiment (`sciddiff.config.read`).
+        path: Path that the network was trained for: `config.yaml` records it, and `load` refuses
+            another. None for a network whose outputs no path interprets.
         dtype: Type to store floating weights in; None keeps theirs.
         shard_bytes: Largest file of weights; a single tensor above it has its own file.
         data: What it was trained on.
@@ -157,7 +162,8 @@ def save(
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        configs.to_yaml(plain, partial / CONFIG)
+        record = {} if path is None else {configs.PATH: describe_path(path)}
+        configs.to_yaml({**plain, **record}, partial / CONFIG)
         files = _write_weights(partial, _stored(weights, dtype), shard_bytes)
         meta = {
             "format": FORMAT,
@@ -209,18 +215,16 @@ def load(
 
     Raises:
         InputError: No model there, an unknown format, a damaged file, a domain or network that is
-            not trusted or cannot be imported, or weights that do not fit the network.
+            not trusted or cannot be imported, weights that do not fit the network, or a path that
+            is not the one they were trained for.
     """
     from sciddiff import config as configs
     from sciddiff.denoiser import Denoiser
-    from sciddiff.domains import check_needs
 
     name, trusted = os.fspath(directory), Trust.of(trust)
     path = find_model(name) if Path(name).name == name else Path(name)
     meta = describe(path)
     plain = configs.from_yaml(path / CONFIG)
-    for package in trusted.named(plain):
-        check_needs(package)
     domain, net = configs.build_parts(plain, trusted, str(path / CONFIG))
     weights, _ = read(path)
     try:
@@ -230,8 +234,11 @@ def load(
             f"{path}: the weights do not fit {meta.get('net')} ({error}); install the version of "
             f"its package that wrote them: {meta.get('versions')}"
         ) from error
+    travel = domain.path()
+    if configs.PATH in plain:
+        check_path(plain[configs.PATH], travel, str(path / CONFIG))
     net.eval().requires_grad_(False).to(device)
-    return Model(Denoiser(net, domain.path()).eval(), domain, plain, meta)
+    return Model(Denoiser(net, travel).eval(), domain, plain, meta)
 
 
 def export(
@@ -243,6 +250,7 @@ def export(
     shard_bytes: int = _SHARD_BYTES,
     metrics: Mapping[str, Any] | None = None,
     command: str = "",
+    trust: Iterable[str] = (),
 ) -> Path:
     """Turn a training run into a model directory.
 
@@ -255,19 +263,22 @@ def export(
         shard_bytes: Largest file of weights.
         metrics: Numbers to keep; None takes the last row of the run's own.
         command: Command that trained it.
+        trust: Names of further packages whose classes the run may use; see `load`.
 
     Raises:
-        InputError: The run holds no checkpoint, or the width cannot be had.
+        InputError: The run holds no checkpoint, or one of an untrusted package, or the width
+            cannot be had.
     """
     from sciddiff import config as configs
-    from sciddiff.training.runs import harvest
+    from sciddiff.training.runs import LAST, harvest
 
     found = harvest(Path(run), ema)
-    domain, _ = configs.build_parts(found.plain)
+    domain, _ = configs.build_parts(found.plain, Trust.of(trust), str(Path(run) / LAST))
     return save(
         out,
         found.weights,
         found.plain,
+        path=domain.path(),
         dtype=dtype,
         shard_bytes=shard_bytes,
         data=domain.provenance(),

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import yaml
 
-from sciddiff.domains import Domain
+from sciddiff.domains import Domain, check_needs
 from sciddiff.errors import InputError, reading
 from sciddiff.files import read_text
 from sciddiff.objectives import Objective
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 __all__ = [
+    "PATH",
     "EMASettings",
     "Experiment",
     "OptimSettings",
@@ -57,6 +58,9 @@ __all__ = [
     "read",
     "to_yaml",
 ]
+
+PATH = "path"
+"""Key of a model's config that tells the path it was trained for; no setting of an experiment."""
 
 _MOST_TEXT = 2**20  # bytes of a YAML file; the longest of ours has 2,000
 _MOST_VALUES = 100_000
@@ -137,6 +141,7 @@ def read(
             plain = dict(config)
         else:
             where, plain = str(config), from_yaml(Path(config))
+        plain.pop(PATH, None)  # a model's config trains again: its domain gives the path
         arguments = ["--config", yaml.safe_dump(plain, sort_keys=False)]
     reader = parser()
     parsed = _guard(lambda: reader.parse_args([*arguments, *overrides]), where)
@@ -178,11 +183,15 @@ def build_parts(
 
     Raises:
         InputError: A class is not trusted, cannot be imported or refuses its arguments.
+        MissingExtra: The domain needs packages that are not installed.
     """
     trust = Trust.of() if trust is None else trust
     for key in ("domain", "net"):
         if key not in plain:
             raise InputError(f"{where}: {key} is missing; export the run again")
+    named = plain["domain"].get("class_path") if isinstance(plain["domain"], Mapping) else None
+    if isinstance(named, str) and trust.covers(named):
+        check_needs(named)  # imports the package around the class
     with torch.random.fork_rng(devices=[]):
         return (
             construct(plain["domain"], Domain, f"{where}: domain", trust),
@@ -315,9 +324,7 @@ def _class_keys(class_path: str) -> list[str]:
 
 
 def _instantiate(reader: ArgumentParser, parsed: Any) -> Any:
-    # The method was renamed in jsonargparse 4.49; both names are in the range we accept.
-    make = getattr(reader, "instantiate", None) or reader.instantiate_classes
-    return make(parsed)
+    return reader.instantiate(parsed)
 
 
 _GROUPS = {"optim": OptimSettings, "ema": EMASettings, "trainer": TrainerSettings}

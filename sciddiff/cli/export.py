@@ -6,7 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_json, add_output
+from sciddiff.cli.options import add_json, add_output, add_trust
 from sciddiff.cli.output import emit
 
 __all__ = ["command"]
@@ -35,6 +35,7 @@ def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16"), help="type to store (default: as trained)"
     )
+    add_trust(parser)
     add_json(parser)
 
 

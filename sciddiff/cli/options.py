@@ -20,6 +20,7 @@ __all__ = [
     "add_json",
     "add_output",
     "add_seed",
+    "add_trust",
     "count",
     "key_values",
     "number",
@@ -51,6 +52,18 @@ def add_device(parser: ArgumentParser) -> None:
         default="auto",
         metavar="D",
         help="cpu, cuda, cuda:1, or auto: cuda where there is one (default auto)",
+    )
+
+
+def add_trust(parser: ArgumentParser) -> None:
+    """Add ``--trust``, for verbs that load a model."""
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="let the model use classes of this Python package, too; give it for models whose "
+        "package registers no plug-in and whose code you trust (may be repeated)",
     )
 
 

@@ -10,7 +10,9 @@ from typing import NoReturn, final
 
 from sciddiff.cli.command import Command
 from sciddiff.cli.failures import fail
+from sciddiff.cli.options import add_trust
 from sciddiff.errors import MissingExtra
+from sciddiff.trust import trusting
 
 __all__ = ["OneLineParser", "execute", "parse"]
 
@@ -22,6 +24,10 @@ class OneLineParser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the error and end with status 2."""
         sys.exit(fail(f"{message}; see {self.prog} --help"))
+
+    def knows(self, option: str) -> bool:
+        """Whether an option was added, by its full name."""
+        return option in self._option_string_actions
 
 
 def execute(command: Command, words: Sequence[str]) -> int | None:
@@ -37,11 +43,14 @@ def execute(command: Command, words: Sequence[str]) -> int | None:
     args = parse(command, words)
     if command.needs is not None:
         MissingExtra.check(command.needs)
-    return command.run(args)
+    with trusting(getattr(args, "trust", ())):
+        return command.run(args)
 
 
 def parse(command: Command, words: Sequence[str]) -> Namespace:
     """Read the words after a verb; the line as it was typed is kept as ``command_line``.
+
+    Every verb that takes ``--model`` takes ``--trust`` too.
 
     Raises:
         SystemExit: After ``--help`` (status 0) or a wrong option (status 2).
@@ -54,7 +63,7 @@ def parse(command: Command, words: Sequence[str]) -> Namespace:
         allow_abbrev=False,
     )
     command.configure(parser)
-    if "--model" in parser.format_usage() and "--trust" not in parser.format_usage():
+    if parser.knows("--model") and not parser.knows("--trust"):
         add_trust(parser)
     if command.open_ended:
         args, args.rest = parser.parse_known_args(words)

@@ -9,7 +9,6 @@ only if `Trust` knows its package.  Functions cannot be named.
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 import types
 import typing
@@ -70,7 +69,7 @@ def _value(value: Any, hint: Any, where: str, trust: Trust) -> Any:
             f"{where}: names a function or a type, which a model may not; let the class that "
             "needs it have a default"
         )
-    if kind in (bool, int, float, str) or issubclass(kind, (Enum, os.PathLike)):
+    if kind in (bool, int, float, str) or issubclass(kind, Enum) or _is_path(kind):
         return _scalar(value, kind, where)
     if issubclass(kind, (Mapping, Iterable)) and kind.__module__ in _CONTAINERS:
         return _container(value, kind, inside, where, trust)
@@ -131,7 +130,7 @@ def _scalar(value: Any, kind: type, where: str) -> Any:
         if not isinstance(value, str) or value not in kind.__members__:
             raise _wrong(value, f"one of {', '.join(kind.__members__)}", where)
         return kind[value]
-    if issubclass(kind, os.PathLike):
+    if _is_path(kind):
         if not isinstance(value, str):
             raise _wrong(value, "a path", where)
         return Path(value)
@@ -144,6 +143,10 @@ def _scalar(value: Any, kind: type, where: str) -> Any:
         names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
         raise _wrong(value, names[kind], where)
     return value
+
+
+def _is_path(kind: type) -> bool:
+    return hasattr(kind, "__fspath__")
 
 
 def _container(

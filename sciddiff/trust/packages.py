@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,8 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, final
 
-from sciddiff.errors import InputError, brief
+from sciddiff.errors import InputError, MissingExtra, brief
+from sciddiff.extras import provider
 
 __all__ = ["VARIABLE", "Trust", "trusting"]
 
@@ -71,8 +71,8 @@ class Trust:
             where: Field of the model, for messages.
 
         Raises:
-            InputError: It is not the full name of a concrete class of a trusted package that
-                derives from `base`, or its module cannot be imported.
+            InputError: It is not the full name of a class of a trusted package that derives from
+                `base`, or its module cannot be imported.
         """
         if not isinstance(class_path, str) or not _CLASS_PATH.fullmatch(class_path):
             raise InputError(
@@ -89,14 +89,15 @@ class Trust:
                 f"--trust {parts[0]} (in Python: trust=[{parts[0]!r}])"
             )
         found = self._resolve(parts, where)
-        if not isinstance(found, type) or not self.covers(found.__module__):
+        if not isinstance(found, type):
             raise InputError(
                 f"{where}: {class_path} is not a class of the package {parts[0]}; a model may "
                 "name nothing else"
             )
-        if not issubclass(found, base) or inspect.isabstract(found):
-            kind = "an abstract class" if inspect.isabstract(found) else f"no {base.__name__}"
-            raise InputError(f"{where}: {class_path} is {kind}; is the model for something else?")
+        if not issubclass(found, base):
+            raise InputError(
+                f"{where}: {class_path} is no {base.__name__}; is the model for something else?"
+            )
         return found
 
     def _resolve(self, parts: list[str], where: str) -> Any:
@@ -133,10 +134,14 @@ def _import(name: str, where: str) -> ModuleType | None:
     except ModuleNotFoundError as error:
         if error.name == name and "." in name:
             return None
+        missing = (error.name or name).partition(".")[0]
+        if extra := provider(missing):
+            raise MissingExtra(*extra) from error
         raise InputError(
-            f"{where}: {name} cannot be imported ({brief(error)}); install the package "
-            f"{(error.name or name).partition('.')[0]}"
+            f"{where}: {name} cannot be imported ({brief(error)}); install the package {missing}"
         ) from error
+    except MissingExtra:
+        raise
     except ImportError as error:
         raise InputError(f"{where}: {name} cannot be imported ({brief(error)})") from error
     except KeyboardInterrupt:

@@ -23,7 +23,7 @@ FLOORS = (
     ("noise", "times", "nn", "rescaling"),
     ("grids", "prediction"),
     ("paths",),
-    ("denoiser",),
+    ("denoiser", "path_record"),
     ("guidance", "objectives"),
     ("samplers",),
     ("sampling", "likelihood", "rare_events", "analytic"),

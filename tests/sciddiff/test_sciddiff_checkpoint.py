@@ -27,9 +27,11 @@ ENTRY = {
 
 @pytest.fixture(scope="module", autouse=True)
 def example_domain():
-    sys.path.insert(0, str(EXAMPLE))
-    yield
-    sys.path.remove(str(EXAMPLE))
+    """On the import path and trusted, as if it were installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EXAMPLE))
+        patch.setenv("SCIDDIFF_TRUST", "mixture_domain")
+        yield
 
 
 @pytest.fixture(scope="module")

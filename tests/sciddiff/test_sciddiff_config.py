@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
+import tomllib
 from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -13,8 +17,10 @@ import yaml
 
 from sciddiff import config
 from sciddiff.errors import InputError
+from sciddiff.trust import Trust
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "new_domain"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "new_domain"
 ENTRY = {
     "domain": {"class_path": "mixture_domain.MixtureDomain"},
     "net": {"class_path": "mixture_domain.Net"},
@@ -72,7 +78,7 @@ def test_classes_of_any_depth_are_built():
     assert built.objective.times.high == 0.9
     assert built.plain == plain == config.read(built.plain)
     assert set(plain["optim"]) == {field.name for field in fields(config.OptimSettings)}
-    domain, net = config.build_parts(plain)
+    domain, net = config.build_parts(plain, Trust.of(["mixture_domain"]))
     assert domain.size == 4096 and net.layers[0].out_features == 64
 
 
@@ -111,7 +117,7 @@ def test_a_mistake_is_one_line_with_its_remedy(change, overrides, message):
 def test_missing_parts_and_files_are_told(tmp_path):
     with pytest.raises(InputError, match="add domain: to the file"):
         config.read({"net": ENTRY["net"]})
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="no such file"):
         config.read(tmp_path / "none.yaml")
     bad = tmp_path / "bad.yaml"
     bad.write_text("a: [1\nb: 2")
@@ -134,8 +140,6 @@ def test_print_config_prints_yaml_that_reads_back(capsys):
 
 
 def test_reading_a_config_imports_no_lightning():
-    import subprocess
-
     code = (
         f"import sys; sys.path[:0] = [{str(EXAMPLE.parents[1])!r}, {str(EXAMPLE)!r}]\n"
         "from sciddiff import config\n"
@@ -145,6 +149,44 @@ def test_reading_a_config_imports_no_lightning():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def _bounds() -> tuple[str, str]:
+    """Lowest version of jsonargparse that is accepted, and the first one that is not."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (line,) = (d for d in project["dependencies"] if d.startswith("jsonargparse"))
+    low, high = re.search(r">=([\d.]+),<([\d.]+)$", line).groups()
+    return low, high
+
+
+def test_the_installed_reader_of_experiments_is_one_that_was_tried():
+    """Its rules about classes and functions differ between minor versions."""
+    low, installed, high = (
+        tuple(int(part) for part in text.split(".")[:2])
+        for text in (_bounds()[0], version("jsonargparse"), _bounds()[1])
+    )
+    assert low <= installed < high
+
+
+@pytest.mark.slow
+def test_the_lowest_reader_of_experiments_passes_this_file(tmp_path):
+    """The other end is what an installation of today takes."""
+    if os.environ.get("SCIDDIFF_LOWEST"):
+        pytest.skip("this is the lowest version")
+    wanted = f"jsonargparse=={_bounds()[0]}.*"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path)]
+    if subprocess.run([*pip, wanted], capture_output=True, timeout=120).returncode:
+        pytest.skip("the package index cannot be reached")
+    paths = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(Path(__file__))],
+        env={**os.environ, "PYTHONPATH": paths, "SCIDDIFF_LOWEST": "1"},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 def test_functions_are_named_and_one_step_ensembles_train(tmp_path, monkeypatch):

@@ -24,7 +24,9 @@ def trained(new_shell):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["step"] == 12
-    done = shell("export", "run", "-o", "model", "--json")
+    refused = shell("export", "run", "-o", "model")
+    assert refused.returncode == 2 and "add --trust mixture_domain" in refused.stderr
+    done = shell("export", "run", "-o", "model", "--trust", "mixture_domain", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["step"] == 12
     return shell.folder
@@ -166,6 +168,17 @@ def test_likelihood_is_in_nats_and_repeatable(shop):
     assert exact["samples"] == 3 and exact["unit"] == "nats"
     assert -20 < exact["mean_log_prob"] < 0
     assert again["log_prob"] == exact["log_prob"]
+
+
+def test_a_model_of_a_package_without_plug_in_needs_trust(trained, shell, fails):
+    """Every verb that takes --model takes --trust; it holds for that command alone."""
+    shutil.copytree(trained / "model", shell.folder / "model")
+    words = ("sample", "--model", "model", "-n", "2", "--steps", "2", "-o", "points")
+    fails(shell(*words), "config.yaml: domain: mixture_domain.MixtureDomain", "not trusted")
+    assert shell(*words, "--trust", "mixture_domain").returncode == 0
+    fails(shell("likelihood", "--model", "model", "-n", "2"), "add --trust mixture_domain")
+    fails(shell(*words, "--trust", "a/b"), "trust 'a/b': is not the name of a package")
+    assert "--trust PACKAGE" in shell("backbone", "--help").stdout
 
 
 def test_models_that_cannot_be_used(shop, fails):

@@ -23,6 +23,7 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "new_domain"
 @pytest.fixture(autouse=True)
 def example_domain(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLE))
+    monkeypatch.setenv("SCIDDIFF_TRUST", "mixture_domain")
 
 
 def plain(out: Path, width=16, **keys) -> dict:
@@ -40,7 +41,7 @@ def model(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLE))
         train(config.build(plain(folder / "run")))
-        return export(folder / "run", folder / "model")
+        return export(folder / "run", folder / "model", trust=["mixture_domain"])
 
 
 def test_a_run_starts_from_the_averages_of_a_model_with_a_fresh_optimiser(model, tmp_path):
