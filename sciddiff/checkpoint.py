@@ -221,11 +221,10 @@ def load(
     from sciddiff import config as configs
     from sciddiff.denoiser import Denoiser
 
-    name, trusted = os.fspath(directory), Trust.of(trust)
-    path = find_model(name) if Path(name).name == name else Path(name)
+    path = find_model(os.fspath(directory))
     meta = describe(path)
     plain = configs.from_yaml(path / CONFIG)
-    domain, net = configs.build_parts(plain, trusted, str(path / CONFIG))
+    domain, net = configs.build_parts(plain, Trust.of(trust), str(path / CONFIG))
     weights, _ = read(path)
     try:
         fill(net, weights)

@@ -108,7 +108,7 @@ def test_a_script_draws_what_the_command_draws(shop, monkeypatch):
     monkeypatch.syspath_prepend(str(shop.plugins.parents[0]))
     shop("sample", "--model", "model", "-n", "6", "--seed", "4", "-o", "points")
     shop("sample", "--model", "model", "-n", "6", "--steps", "7", "--sampler", "heun", "-o", "h")
-    model = sciddiff.load(shop.folder / "model")
+    model = sciddiff.load(shop.folder / "model", trust=["mixture_domain"])
     for name, options in (("points", {}), ("h", {"sampler": Heun(), "grid": uniform(7)})):
         drawn = model.sample(6, seed=4 if name == "points" else 0, **options)
         assert len(drawn) == 6 and drawn[0]["point"].shape == (2,)
