@@ -52,7 +52,7 @@ def main() -> None:
             for design in generate(denoiser, batch, settings):
                 design.write(folder)
         seconds = time.perf_counter() - started
-        evaluation = evaluate_directory(folder, args.reference)
+        evaluation, _ = evaluate_directory(folder, args.reference)
         print(
             json.dumps(
                 {

@@ -136,6 +136,10 @@ class Domain(ABC):
             raise InputError(f"--set {min(options)}: unknown to the domain {self.name}; remove it")
         return self.evaluate(directory, reference)
 
+    def describe(self, measured: Mapping[str, Any]) -> str | None:
+        """Write the result of `assess` as people read it; None for a plain list of figures."""
+        return None
+
     def templates(self, n: int, seed: int, request: Mapping[str, Any]) -> Iterable[Batch]:
         """`like` for `n` samples; a domain whose templates are drawn too takes the seed.
 

@@ -27,6 +27,7 @@ from sciddiff.state import Batch, State
 if TYPE_CHECKING:
     from Bio.PDB.Structure import Structure
 
+    from protein.backbone.folder import Folder
     from protein.backbone.metrics import Evaluation
     from protein.backbone.metrics.tm import Progress
 
@@ -196,40 +197,29 @@ def _split(coords: NDArray[np.float32], names: Numbering, label: str) -> tuple[B
     return tuple(chains)
 
 
-def read_directory(directory: Path) -> dict[str, tuple[Backbone, ...]]:
-    """The chains of every structure file of a folder, by the stem of the file, in order.
-
-    Raises:
-        InputError: the folder is missing or holds no structure.
-    """
-    from protein.structures.read import read_structure
-
-    if not directory.is_dir():
-        raise InputError(f"{directory}: no such folder; give a folder of PDB or mmCIF files")
-    for pattern in ("*.cif", "*.pdb", "*.cif.gz", "*.pdb.gz", "*.ent"):
-        if files := sorted(directory.glob(pattern)):
-            return {p.name.split(".")[0]: tuple(read_structure(p).chains) for p in files}
-    raise InputError(f"{directory}: holds no .pdb or .cif file; give a folder of structures")
-
-
 def evaluate_directory(
     directory: Path,
     reference: Path | None = None,
     workers: int = 1,
     progress: Progress | None = None,
-) -> Evaluation:
+) -> tuple[Evaluation, Folder]:
     """Measure the designs of a folder beside natives, and write `designs.csv` into it.
 
     Args:
         directory: folder of PDB or mmCIF files.
         reference: chain archive whose training split novelty is measured against; left out
-        without one.
+            without one.
         workers: processes for structure alignment.
         progress: called as ``progress(stage, done, total)``.
+
+    Returns:
+        The figures, and the structures they were measured on.
     """
+    from protein.backbone.folder import read_folder
     from protein.backbone.metrics import evaluate_designs, write_designs_csv
 
-    structures = read_directory(directory)
+    folder = read_folder(directory)
+    structures = folder.structures
     evaluation = evaluate_designs(
         [
             (name, np.concatenate([c.coords for c in chains]))
@@ -241,7 +231,7 @@ def evaluate_directory(
         chain_lengths={name: [len(c) for c in chains] for name, chains in structures.items()},
     )
     write_designs_csv(directory / "designs.csv", evaluation.rows)
-    return evaluation
+    return evaluation, folder
 
 
 def _training_chains(path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:

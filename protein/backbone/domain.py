@@ -108,7 +108,15 @@ class BackboneDomain(Domain):
         """
         from protein.backbone.designs import evaluate_directory
 
-        return evaluate_directory(directory, reference).to_json()
+        evaluation, folder = evaluate_directory(directory, reference)
+        left_out = {"left_out": folder.left_out} if folder.left_out else {}
+        return {**evaluation.to_json(), **left_out}
+
+    def describe(self, measured: Mapping[str, Any]) -> str | None:
+        """The figures of designs beside those of natives."""
+        from protein.backbone.metrics import comparison_text
+
+        return comparison_text(measured["summary"], measured["natives"])
 
     def null_labels(self) -> dict[str, Any]:
         """The fold class that means "any"."""

@@ -20,7 +20,7 @@ from sciddiff.cli.options import (
     number,
     pick_device,
 )
-from sciddiff.cli.output import emit
+from sciddiff.cli.output import emit, remark_left_out
 from sciddiff.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _inputs(args: argparse.Namespace, meta: Mapping[str, Any]) -> Inputs:
 
 def _measured(args: argparse.Namespace, campaign: Campaign) -> dict[str, Any]:
     """Figures of the whole folder; with `designs.csv` and the report, unless they are there."""
-    from protein.backbone.designs import evaluate_directory, read_directory
+    from protein.backbone.designs import evaluate_directory
     from protein.backbone.report import write_report
     from protein.backbone.request import design_name
     from sciddiff.cli.fingerprint import Inputs, digest
@@ -204,12 +204,13 @@ def _measured(args: argparse.Namespace, campaign: Campaign) -> dict[str, Any]:
     if same and all((args.out / file).exists() for file in ("report.html", "designs.csv")):
         return known
     with progress("measuring", None, show=not args.json) as bar:
-        evaluation = evaluate_directory(
+        evaluation, folder = evaluate_directory(
             args.out,
             args.reference,
             progress=lambda stage, done, total: bar.advance(0, f"{stage} {done}"),
         )
-        write_report(args.out, evaluation, read_directory(args.out), campaign.record)
+        write_report(args.out, evaluation, folder.structures, campaign.record)
+    remark_left_out(args.out, folder.left_out)
     measured = {
         "of": of,
         "inputs": content.entries,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sciddiff.cli.command import Command, Reporter
 from sciddiff.cli.options import add_json, count
-from sciddiff.cli.output import emit
+from sciddiff.cli.output import emit, remark_left_out
 from sciddiff.cli.progress import progress
 
 
@@ -50,20 +50,19 @@ def _run_designs(args: argparse.Namespace) -> int:
     Raises:
         InputError: the folder cannot be used.
     """
-    import json
-
-    from protein.backbone.designs import evaluate_directory, read_directory
+    from protein.backbone.designs import evaluate_directory
     from protein.backbone.report import write_report
+    from sciddiff.cli.campaign import read_record
 
-    record = args.source / "run.json"
-    info = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    info = read_record(args.source)
     with progress("measuring", None, show=not args.json) as bar:
-        evaluation = evaluate_directory(
+        evaluation, folder = evaluate_directory(
             args.source,
             args.reference,
             progress=lambda stage, done, total: bar.advance(0, f"{stage} {done}"),
         )
-        path = write_report(args.source, evaluation, read_directory(args.source), info)
+        path = write_report(args.source, evaluation, folder.structures, info)
+    remark_left_out(args.source, folder.left_out)
     emit(args, {"report": str(path)}, f"open {path}")
     return 0
 

@@ -42,7 +42,7 @@ class Command:
         configure: Adds the verb's arguments to its parser.
         run: Does the work from the parsed arguments, among them ``args.command_line``, the whole
             line as it was typed; returns the exit status (None means 0).
-        example: A command line shown at the end of ``--help``.
+        example: A command line shown at the end of ``--help``, or several, one a line.
         open_ended: Options the parser does not know are not an error but collected, in order, in
             ``args.rest``.
         needs: Optional packages without which the verb cannot work. Where one is missing, all

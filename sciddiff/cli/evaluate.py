@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_json, key_values
-from sciddiff.cli.output import as_table, emit
+from sciddiff.cli.output import as_table, emit, remark_left_out
 from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,18 +21,28 @@ __all__ = ["command"]
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "directory", type=Path, help="folder of samples; a table where the domain reads one"
+        "directory",
+        type=Path,
+        help="folder of samples to measure, or a table of them if the domain reads tables",
     )
     whose = parser.add_mutually_exclusive_group()
-    whose.add_argument("--domain", metavar="NAME", help="domain that measures")
-    whose.add_argument("--model", metavar="NAME_OR_DIR", help="take the domain of this model")
-    parser.add_argument("--reference", type=Path, help="reference set to measure beside")
-    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the JSON there too")
+    whose.add_argument("--domain", metavar="NAME", help="the domain that measures them")
+    whose.add_argument(
+        "--model", metavar="NAME_OR_DIR", help="measure by the domain of this model"
+    )
+    parser.add_argument("--reference", type=Path, help="set of references to measure them beside")
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="also write the figures to this file, as JSON",
+    )
     parser.add_argument(
         "--report",
         type=Path,
         metavar="DIR",
-        help="folder for its tables and plots",
+        help="write tables and plots to this folder, if the domain makes them",
     )
     parser.add_argument(
         "--set",
@@ -41,7 +51,7 @@ def _configure(parser: ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="K=V",
-        help="what to measure, in the domain's words",
+        help="choose what is measured, in the words of the domain",
     )
     add_json(parser)
 
@@ -74,16 +84,25 @@ def _run(args: Namespace) -> None:
         if path is not None and not path.exists():
             raise InputError(f"{path}: no such file or folder; check the path")
     options = key_values(args.options, "--set")
-    measured = _domain(args).assess(args.directory, args.reference, args.report, options)
+    domain = _domain(args)
+    measured = domain.assess(args.directory, args.reference, args.report, options)
+    remark_left_out(args.directory, measured.get("left_out", {}))
     if args.out is not None:
         args.out.write_text(json.dumps(measured, indent=2, default=str) + "\n", encoding="utf-8")
-    emit(args, measured, as_table(("measure", "value"), list(_flat(measured))))
+    text = domain.describe(measured)
+    if text is None:
+        text = as_table(("measure", "value"), list(_flat(measured)))
+    emit(args, measured, text)
 
 
 command = Command(
     name="evaluate",
-    help="Measure a folder of samples, beside a reference set where one is given.",
+    help="Measure a folder of samples, and show the figures beside those of references.",
     configure=_configure,
     run=_run,
-    example="sciddiff evaluate designs/ --domain backbone --json",
+    example="sciddiff evaluate designs/ --domain backbone\n"
+    "  sciddiff evaluate designs/ --domain backbone --reference data/chains.npz -o figures.json\n"
+    "  sciddiff evaluate poses/ --domain dock --reference complexes/ --report evaluation/\n"
+    "  sciddiff evaluate poses/ --domain dock --reference complexes/ --set check=0\n"
+    "  sciddiff evaluate states/ --domain forecast --reference data/era5.zarr",
 )

@@ -130,6 +130,7 @@ def _below(folder: Path) -> dict[str, Path]:
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder)
         hidden = any(part.startswith(".") and not part.startswith(".z") for part in name.parts)
+        hidden |= file.suffix == ".idx"  # written by readers of GRIB
         if file.is_file() and not hidden:
             found[name.as_posix()] = file
     return found

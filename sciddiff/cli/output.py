@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["as_table", "emit", "human_size", "remark"]
+__all__ = ["as_table", "emit", "human_size", "remark", "remark_left_out"]
 
 
 def emit(args: Namespace, data: Mapping[str, Any], text: str) -> None:
@@ -28,6 +28,17 @@ def remark(source: object, notes: Sequence[str]) -> None:
     """
     for note in notes:
         sys.stderr.write(f"note: {source}: {note}\n")
+
+
+def remark_left_out(source: Path, files: Mapping[str, str]) -> None:
+    """Print which files of a folder were left out, and why.
+
+    Args:
+        source: The folder.
+        files: Reasons by the names of the files.
+    """
+    for name, reason in files.items():
+        remark(source / name, [f"this file is left out: {reason}"])
 
 
 def as_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -58,7 +58,7 @@ def parse(command: Command, words: Sequence[str]) -> Namespace:
     parser = OneLineParser(
         prog=f"sciddiff {command.name}",
         description=command.help,
-        epilog=f"example:\n  {command.example}" if command.example else None,
+        epilog=_examples(command.example) if command.example else None,
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -71,3 +71,7 @@ def parse(command: Command, words: Sequence[str]) -> Namespace:
         args = parser.parse_args(words)
     args.command_line = shlex.join(["sciddiff", command.name, *words])
     return args
+
+
+def _examples(text: str) -> str:
+    return f"example{'s' if chr(10) in text else ''}:\n  {text}"

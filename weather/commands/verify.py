@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """examples:
   sciddiff verify fc.zarr truth.zarr -o scores/
-  sciddiff verify fc.zarr truth.zarr --train data.zarr -o scores/    (with baselines)
+  sciddiff verify fc.zarr truth.zarr --train data.zarr -o scores/    # with baselines
   sciddiff verify fc.zarr truth_ensembles.nc --train data.zarr --analyses control.nc
   sciddiff verify fc.zarr truth.zarr --channels z500 t850 --threshold "t850>q0.95"
   sciddiff verify fc.zarr truth.zarr --region globe europe=35:75,-12.5:42.5

@@ -1,6 +1,7 @@
 """`sciddiff backbone` from the command line to the files, with a small untrained model."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,45 @@ def test_a_finished_command_does_nothing(model: str, tmp_path: Path) -> None:
     assert "report.html" in {path.name for path in before}
     assert _run(*words, "--threads", 1) == 0
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_a_folder_is_measured_whole_and_only_what_belongs(
+    model: str, design: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = design.read_bytes()
+    cif = design.with_suffix(".cif").read_bytes()
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("T0.1_a.pdb", "T0.2_b.PDB", "c.ent", "d.cif"):
+        (folder / name).write_bytes(cif if name.endswith("cif") else text)
+    (folder / "d.pdb").write_bytes(text)  # the same structure as d.cif
+    (folder / "E.pdb").write_bytes(text)
+    (folder / "e.cif").write_bytes(cif)
+    (folder / "broken.pdb").write_bytes(b"ATOM      1  N   ALA A   1      banana")
+    capsys.readouterr()
+    words = ("evaluate", folder, "--domain", "backbone")
+    assert main([str(word) for word in (*words, "--json")]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    names = sorted(row["name"] for row in found["designs"])
+    assert names == ["E", "T0.1_a", "T0.2_b", "c", "d", "e_2"]
+    assert list(found["left_out"]) == ["broken.pdb"]
+    assert "broken.pdb: this file is left out:" in said.err and said.err.count("\n") == 1
+    assert main([str(word) for word in words]) == 0
+    assert re.search(r"figure +designs +95 % interval +natives", capsys.readouterr().out)
+
+    out = tmp_path / "designs"
+    _make(model, out, "--length", 30, "-n", 1)
+    (out / "template.pdb").write_bytes(text)
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "--domain", "backbone", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["n"] == 1
+    assert "template.pdb: this file is left out: it is none of the designs" in said.err
+    (folder / "only").mkdir()
+    (folder / "only" / "broken.pdb").write_bytes((folder / "broken.pdb").read_bytes())
+    assert main(["evaluate", str(folder / "only"), "--domain", "backbone"]) == 2
+    assert "broken.pdb" in capsys.readouterr().err
 
 
 def test_a_motif_keeps_atoms_names_and_place(model: str, design: Path, tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 import errno
 import json
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +16,15 @@ from sciddiff.cli.failures import explain
 from sciddiff.cli.main import main
 from sciddiff.cli.options import key_values
 from sciddiff.cli.output import as_table, human_size
-from sciddiff.cli.registry import core_verbs
+from sciddiff.cli.parsing import parse
+from sciddiff.cli.registry import (
+    core_verbs,
+    load_core,
+    load_preparer,
+    load_user,
+    preparers,
+    user_verbs,
+)
 from sciddiff.errors import InputError, MissingExtra
 
 VERB = """\
@@ -159,7 +170,35 @@ def test_every_verb_has_help_with_an_example(name, capsys):
     assert main([name, "--help"]) == 0
     text = capsys.readouterr().out
     assert f"usage: sciddiff {name}" in text
-    assert f"example:\n  sciddiff {name}" in text
+    assert re.search(rf"examples?:\n  sciddiff {name}", text)
+
+
+def _commands():
+    """Every installed command, of the core, of packages, and of their preparers."""
+    core = [(name, load_core(name)) for name in core_verbs()]
+    users = [(name, load_user(name)) for name in user_verbs(load=False)]
+    kinds = [(f"prepare {name}", load_preparer(name)) for name in preparers()]
+    return core + users + kinds
+
+
+def test_every_example_is_understood(capsys):
+    """Examples of all verbs have options that exist, with values that they take."""
+    seen = 0
+    for name, command in _commands():
+        command = replace(command, name=name)
+        with pytest.raises(SystemExit):
+            parse(command, ["--help"])
+        for line in re.findall(r"^  sciddiff (.*)$", capsys.readouterr().out, flags=re.M):
+            words = shlex.split(line, comments=True)
+            count = len(name.split())
+            if words[:count] != name.split() or "..." in line:
+                continue
+            try:
+                parse(command, words[count:])
+            except SystemExit:
+                pytest.fail(f"sciddiff {line}: {capsys.readouterr().err}")
+            seen += 1
+    assert seen >= len(core_verbs())
 
 
 @pytest.mark.parametrize("name", sorted(set(core_verbs()) - {"prepare"}))

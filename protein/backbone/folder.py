@@ -1,0 +1,96 @@
+"""Structure files of a folder: which are designs, what they are called, and which cannot be read.
+
+A folder that `sciddiff backbone` or `sciddiff sample` wrote has a record; only its designs are
+measured there, not what somebody has put beside them. Of another folder every structure file is
+measured. Two files of one structure, such as ``a.pdb`` and ``a.cif``, count once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from protein.structures.chain import Backbone
+from protein.structures.parse import STRUCTURE_SUFFIXES
+from sciddiff.cli.campaign import RECORD
+from sciddiff.errors import InputError
+from sciddiff.names import Names
+
+__all__ = ["Folder", "read_folder"]
+
+_DESIGN = re.compile(r"design_\d{4,}")
+# Where a structure has several files, the first of these kinds is read.
+_KINDS = (".cif", ".mmcif", ".cif.gz", ".mmcif.gz", ".pdb", ".pdb.gz")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a folder of structures holds.
+
+    Attributes:
+        structures: chains of each structure, by its name.
+        left_out: reasons why other files were not taken, by the name of the file.
+    """
+
+    structures: dict[str, tuple[Backbone, ...]]
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def read_folder(directory: Path) -> Folder:
+    """Read the structures of a folder; one that cannot be read is left out with the reason.
+
+    Names are the files' without the suffix of their format; a number follows where two structures
+    would have one name.
+
+    Raises:
+        InputError: there is no such folder, or none of its files can be read.
+    """
+    from protein.structures.read import read_structure
+
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such folder; give a folder of PDB or mmCIF files")
+    found = _structure_files(directory)
+    if not found:
+        raise InputError(f"{directory}: holds no .pdb or .cif file; give a folder of structures")
+    ours = (directory / RECORD).is_file() and any(_DESIGN.fullmatch(stem) for stem in found)
+    structures: dict[str, tuple[Backbone, ...]] = {}
+    left_out: dict[str, str] = {}
+    names = Names()
+    for stem, files in found.items():
+        file = min(files, key=_rank)
+        if ours and not _DESIGN.fullmatch(stem):
+            left_out[file.name] = "it is none of the designs that the folder's run.json records"
+            continue
+        try:
+            chains = tuple(read_structure(file).chains)
+        except InputError as error:
+            left_out[file.name] = str(error).removeprefix(f"{file}: ")
+            continue
+        structures[names.unique(stem, "structure")] = chains
+    if not structures:
+        file, reason = next(iter(left_out.items()))
+        raise InputError(f"{directory / file}: {reason}")
+    return Folder(structures, left_out)
+
+
+def _structure_files(directory: Path) -> dict[str, list[Path]]:
+    """The files of each structure, by their common stem, in order."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted(directory.iterdir()):
+        suffix = _suffix(file)
+        if suffix and file.is_file():
+            found.setdefault(file.name[: -len(suffix)], []).append(file)
+    return found
+
+
+def _suffix(file: Path) -> str:
+    """The suffix of a structure file, the longest that fits; empty for any other file."""
+    fitting = [s for s in STRUCTURE_SUFFIXES if file.name.lower().endswith(s)]
+    return "" if file.name.startswith(".") else max(fitting, key=len, default="")
+
+
+def _rank(file: Path, kinds: Sequence[str] = _KINDS) -> tuple[int, str]:
+    suffix = _suffix(file)
+    return kinds.index(suffix) if suffix in kinds else len(kinds), file.name
