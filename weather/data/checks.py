@@ -176,7 +176,8 @@ class NanPolicy:
     Attributes:
         rules: ``refuse``, ``fill`` (mean over the area that is there), ``min`` (its smallest
             value), ``drop`` (leave the channel out) or a number, by channel or variable name;
-            ``all`` stands for the rest.
+            ``all`` stands for the rest. ``keep`` leaves them missing: for fields that are only
+            compared with others.
     """
 
     rules: Mapping[str, str]
@@ -208,7 +209,8 @@ class NanPolicy:
             lon: Of the columns, for the message.
 
         Returns:
-            The fields without NaN, and where values were filled.
+            The fields without NaN (but with it under the rule ``keep``), and where values were
+            filled.
 
         Raises:
             InputError: The rule is to refuse, or a field has no value to fill from.
@@ -217,6 +219,8 @@ class NanPolicy:
         if not missing.any():
             return fields, missing
         rule = self.of(c)
+        if rule == "keep":
+            return fields, np.zeros_like(missing)
         if rule == "refuse":
             raise InputError(_missing_line(c, missing, times, lat, lon))
         empty = missing.all((1, 2))

@@ -80,8 +80,8 @@ def check_units(found: Match, raw_mean: float, when: str = "") -> None:
     if when and fits:
         raise InputError(
             f"{name}: a mean of {raw_mean:.4g} {found.units}{at} is not plausible for {c.name}, "
-            f"{c.long_name}, but {fits[0]} would be; the units change with time: prepare the two "
-            "periods apart (--period), each with its --units"
+            f"{c.long_name}, but {fits[0]} would be; {hint}, or if the units change with time, "
+            "prepare the two periods apart (--period)"
         )
     if fits:
         raise InputError(
