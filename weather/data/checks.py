@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sciddiff.errors import InputError
 from weather.data.aggregate import Windows
 from weather.data.channels import Channel
+from weather.data.rectangles import position
 from weather.data.times import Period, Step, TimeAxis, find_step, label, labels
 
 __all__ = [
@@ -249,7 +250,7 @@ def _missing_line(
 ) -> str:
     n, i, j = (int(k) for k in np.unravel_index(int(missing.argmax()), missing.shape))
     share = missing[n].mean()
-    where = "everywhere" if missing[n].all() else f"first at {lat[i]:.4g}N {lon[j]:.4g}E"
+    where = "everywhere" if missing[n].all() else f"first at {position(lat[i], lon[j])}"
     return (
         f"{c.name}: {share:.2%} of the field is missing (NaN) at {label(times[n])}, "
         f"{where}; say what to do: --nan {c.name}=fill (mean of the rest), min, a value, or drop"

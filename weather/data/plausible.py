@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sciddiff.errors import InputError
 from weather.data.channels import VARIABLES, Channel
 from weather.data.matching import Match
+from weather.data.rectangles import position
 from weather.data.times import label
 from weather.data.units import CONVERSIONS, Conversion, normal_units
 
@@ -135,7 +136,7 @@ def _value_line(
 ) -> str:  # fmt: skip
     c, raw = found.channel, _back(found, float(field[i, j]))
     low, high = _extremes(c)
-    where = "everywhere" if bad.all() else f"at {lat:.4g}N {lon:.4g}E"
+    where = "everywhere" if bad.all() else f"at {position(lat, lon)}"
     share = "" if bad.all() else f" and {bad.mean():.2%} of the field"
     return (
         f"{found.source}: {raw:.6g} {found.units} {where}{share} at {label(time)} is no value of "
