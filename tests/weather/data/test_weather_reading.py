@@ -246,7 +246,7 @@ def test_missing_values_need_a_rule(era, tmp_path):
     ds.to_netcdf(tmp_path / "sst.nc")
     path = tmp_path / "sst.nc"
     line = (
-        r"sst: 9.62% of the field is missing \(NaN\) at 2001-01-01T00:00:00, first at -30N 45E; "
+        r"sst: 9.62% of the field is missing \(NaN\) at 2001-01-01T00:00:00, first at 30S 45E; "
         "say what to do: --nan sst=fill"
     )
     with pytest.raises(InputError, match=line):
@@ -269,7 +269,7 @@ def test_missing_values_in_the_middle_name_their_time(era, tmp_path):
     ds["z"][7, 1, 2, 3] = np.nan
     ds["msl"][13] = 1e36  # a fill value without its attribute
     ds.to_netcdf(tmp_path / "holes.nc")
-    with pytest.raises(InputError, match="z850: 0.32% .* at 2001-01-08T00:00:00, first at -60N"):
+    with pytest.raises(InputError, match="z850: 0.32% .* at 2001-01-08T00:00:00, first at 60S"):
         _read(tmp_path / "holes.nc", variables=("z",), grid="gaussian-8x16")
     with pytest.raises(InputError, match="mslp: missing everywhere at 2001-01-14"):
         _read(tmp_path / "holes.nc", variables=("mslp",), nan={"mslp": "fill"})
