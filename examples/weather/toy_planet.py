@@ -134,11 +134,7 @@ def save(path: Path, planet: Planet, states: Tensor, dims: tuple[str, ...], coor
         "latitude": ("latitude", planet.grid.lat, {"units": "degrees_north"}),
         "longitude": ("longitude", planet.grid.lon, {"units": "degrees_east"}),
     }
-    attributes = {
-        "Conventions": "CF-1.10",
-        "source": "barotropic vorticity equation, T10",
-        "planet": "toy",
-    }
+    attributes = {"Conventions": "CF-1.10", "source": "barotropic vorticity equation, T10"}
     made = xr.Dataset(data, {**coords, **where}, attributes)
     made.to_netcdf(path, engine="netcdf4")
 

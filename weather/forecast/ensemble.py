@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciddiff.cli.campaign import RECORD, Campaign
-from sciddiff.errors import InputError, reading
+from sciddiff.errors import InputError
 from weather.data.times import TimeAxis, as_times
 from weather.forecast.spec import ForecastSpec
 from weather.sphere.grids import Grid
@@ -123,9 +123,8 @@ class EnsembleStore:
                 )
             _create(path, plan, spec, request, attrs, command)
         store = cls(path, plan, spec, Campaign.open(path, request, command))
-        with reading(path, "a forecast", "remove it, or choose another -o"):
-            array = store._group("r")[spec.names[0]]
-            block = int(array.chunks[1])
+        array = store._group("r")[spec.names[0]]
+        block = int(array.chunks[1])
         if block != plan.block:
             store.plan = Plan(plan.starts, plan.members, plan.leads, block)
         if plan.members > array.shape[1]:
@@ -187,9 +186,7 @@ class EnsembleStore:
         for name in names or self.spec.names:
             for block in self.plan.blocks():
                 members = slice(block.members.start, block.members.stop)
-                with reading(f"{self.path}: {name}", remedy="remove it, and make it again"):
-                    values = group[name][block.start, members]
-                yield name, block, values
+                yield name, block, group[name][block.start, members]
 
     def _group(self, mode: Any) -> Any:
         import zarr

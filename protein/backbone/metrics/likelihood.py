@@ -27,6 +27,7 @@ MIN_ENTROPY = 2.3
 
 _HIDDEN = 128
 _CHAIN_GAP = 100
+_ALPHABET = "ACDEFGHIKLMNPQRSTVWYX"
 _LETTERS = 21  # twenty amino acids and X, which is never drawn
 
 
@@ -86,6 +87,29 @@ class SequenceLikelihood:
         Returns:
             ``nll`` and ``nll_entropy``, nats.
         """
+        drawn, nll = self._designed(name, coords, chain_lengths)
+        return {"nll": nll, "nll_entropy": _entropy(drawn)}
+
+    def sequences(
+        self,
+        name: str,
+        coords: NDArray[np.floating],
+        chain_lengths: Sequence[int] | None = None,
+    ) -> list[str]:
+        """The sequences designed for one backbone, in letters of one amino acid each.
+
+        Args:
+            name: label for messages.
+            coords: N, CA, C, O `[L, 4, 3]`, Å.
+            chain_lengths: residues of each chain; one chain by default.
+        """
+        drawn, _ = self._designed(name, coords, chain_lengths)
+        return ["".join(_ALPHABET[k] for k in row) for row in drawn.tolist()]
+
+    def _designed(
+        self, name: str, coords: NDArray[np.floating], chain_lengths: Sequence[int] | None
+    ) -> tuple[Tensor, float]:
+        """Sequences `[sequences, L]`, and their mean negative log-likelihood."""
         x = torch.from_numpy(check_coords(name, coords)).float()
         linked = linked_residues(len(x), chain_lengths)
         chain = torch.from_numpy(np.r_[0, np.cumsum(~linked)])
@@ -101,7 +125,7 @@ class SequenceLikelihood:
             decoding = torch.randn(shape, generator=order)
             log_p = self._net(batch, drawn, mask, mask, number, labels, decoding)
         nll = -log_p.gather(-1, drawn[..., None]).mean()
-        return {"nll": float(nll), "nll_entropy": _entropy(drawn)}
+        return drawn, float(nll)
 
     def _draw(
         self,
