@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from sciddiff.cli.console import console
 from sciddiff.cli.failures import FAILED, debugging, explain, fail
 from sciddiff.cli.parsing import execute
 from sciddiff.cli.registry import core_verbs, load_core, load_user, nearest, user_verbs
@@ -37,6 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0, or 2 with one line on stderr.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    with console():
+        return _main(words)
+
+
+def _main(words: list[str]) -> int:
     try:
         if not words or words[0] in ("-h", "--help", "help"):
             sys.stdout.write(overview())

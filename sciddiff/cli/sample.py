@@ -169,7 +169,8 @@ class _Samples(Parts):
         record = self.record(part)
         record.parent.mkdir(exist_ok=True)
         partial = record.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps([os.path.relpath(f, self.directory) for f in files]))
+        names = [os.path.relpath(file, self.directory) for file in files]
+        partial.write_text(json.dumps(names), encoding="utf-8")
         os.replace(partial, record)
         self.on_batch(batch.size)
 

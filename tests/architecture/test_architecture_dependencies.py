@@ -142,6 +142,24 @@ def _type_only(module):
     return lines
 
 
+def test_modules_of_the_command_line_import_each_other_in_one_direction(modules):
+    """No circle, not even through an import inside a function."""
+    names = {m.name for m in modules if m.name.startswith("sciddiff.cli.")}
+    below = {
+        m.name: {
+            target if name is None or f"{target}.{name}" not in names else f"{target}.{name}"
+            for line, target, name in m.imports()
+            if line not in _type_only(m)
+        }
+        & names
+        for m in modules
+        if m.name in names
+    }
+    while leaves := {name for name, targets in below.items() if not targets & below.keys()}:
+        below = {name: targets for name, targets in below.items() if name not in leaves}
+    assert not below, f"these form a circle: {sorted(below)}"
+
+
 def test_nothing_in_the_core_points_back(modules):
     wrong = []
     for m in modules:

@@ -238,6 +238,51 @@ def test_the_traceback_is_there_for_those_who_ask(greeting, monkeypatch):
         greeting("greet", "bug")
 
 
+LOUD = """\
+import logging, warnings
+from sciddiff.cli.command import Command
+
+def run(args):
+    warnings.warn("deep inside a library")
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        logging.getLogger("weather.data").warning("two\\nlines of %s", "ours", exc_info=True)
+    print("σ, Å and −")
+    if args.how == "fail":
+        from sciddiff.errors import InputError
+        raise InputError("π.pdb: is empty; give another")
+
+def configure(parser):
+    parser.add_argument("how")
+
+command = Command("loud", "say Å", configure, run)
+"""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii"])
+def test_any_console_takes_any_text_and_no_warning_leaks(shell, encoding):
+    shell.install("louder", GROUP + "loud = louder:command\n", LOUD)
+    given = {**shell.environment(), "PYTHONIOENCODING": encoding}
+
+    def run(*words, **more):
+        return subprocess.run(
+            [sys.executable, "-m", "sciddiff", *words], env=given | more, capture_output=True
+        )
+
+    done = run("loud", "well")
+    assert done.returncode == 0
+    assert done.stdout.decode(encoding).startswith({"utf-8": "σ, Å"}.get(encoding, "?, "))
+    assert done.stderr.decode(encoding) == "note: two lines of ours\n"
+    done = run("loud", "fail")
+    lines = done.stderr.decode(encoding).splitlines()
+    assert done.returncode == 2 and lines[0].startswith("note:") and len(lines) == 2
+    assert "pdb: is empty; give another" in lines[1]
+    assert run("--help").returncode == run("loud", "--help").returncode == 0
+    said = run("loud", "well", SCIDDIFF_DEBUG="1").stderr
+    assert b"deep inside a library" in said and b"ZeroDivisionError" in said
+
+
 def test_ctrl_c_is_one_line(greeting):
     running = subprocess.Popen(
         [sys.executable, "-m", "sciddiff.cli.main", "greet", "sleep"],
