@@ -18,7 +18,6 @@ turns it into objects, and `Experiment.plain` remembers it so that a run can be 
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import pkgutil
 import re
@@ -39,7 +38,7 @@ from sciddiff.errors import InputError, reading
 from sciddiff.files import read_text
 from sciddiff.objectives import Objective
 from sciddiff.settings import EMASettings, OptimSettings, TrainerSettings
-from sciddiff.trust import Trust, construct
+from sciddiff.trust import Trust, allows_none, construct, parameters
 from sciddiff.weights import CONFIG
 
 if TYPE_CHECKING:
@@ -145,7 +144,9 @@ def read(
         arguments = ["--config", yaml.safe_dump(plain, sort_keys=False)]
     reader = parser()
     parsed = _guard(lambda: reader.parse_args([*arguments, *overrides]), where)
-    return {key: _plain(value) for key, value in parsed.as_dict().items() if key != "config"}
+    complete = {key: _plain(value) for key, value in parsed.as_dict().items() if key != "config"}
+    _refuse_nulls(complete, Experiment, f"{where}: ")
+    return complete
 
 
 def build(plain: Mapping[str, Any]) -> Experiment:
@@ -235,6 +236,29 @@ def to_yaml(plain: Mapping[str, Any], path: Path) -> None:
     os.replace(partial, path)
 
 
+def _refuse_nulls(plain: Mapping[str, Any], cls: type, where: str) -> None:
+    """Refuse null for an argument whose type has no None: jsonargparse lets it pass."""
+    for name, (hint, default) in parameters(cls)[0].items():
+        value = plain.get(name, _UNSET)
+        if value is None and default is not None and not allows_none(hint):
+            raise InputError(f"{where}{name}: is null; give it a value or remove the line")
+        if isinstance(value, Mapping):
+            inner = _class_of(value) if "class_path" in value else hint
+            if isinstance(inner, type) and inner.__module__ not in ("builtins", "typing"):
+                inside = value.get("init_args") if "class_path" in value else value
+                _refuse_nulls(inside or {}, inner, f"{where}{name}.")
+
+
+_UNSET = object()
+
+
+def _class_of(value: Mapping[str, Any]) -> object:
+    try:
+        return pkgutil.resolve_name(str(value["class_path"]))
+    except (ImportError, AttributeError, ValueError):
+        return None
+
+
 @cache
 def _rules() -> None:
     """Tell jsonargparse which dataclasses are choices and which are settings.
@@ -316,11 +340,8 @@ def _keys() -> list[str]:
 
 def _class_keys(class_path: str) -> list[str]:
     """Names of the arguments of a class."""
-    try:
-        signature = inspect.signature(pkgutil.resolve_name(class_path))
-    except (ImportError, AttributeError, TypeError, ValueError):
-        return []
-    return list(signature.parameters)
+    found = _class_of({"class_path": class_path})
+    return list(parameters(found)[0]) if isinstance(found, type) else []
 
 
 def _instantiate(reader: ArgumentParser, parsed: Any) -> Any:

@@ -8,7 +8,6 @@ may also be one `.safetensors` file.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,14 +15,28 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sciddiff.errors import InputError
+from sciddiff.errors import InputError, reading
+from sciddiff.files import read_json, regular
 
-__all__ = ["CONFIG", "FORMAT", "META", "clean_name", "describe", "fill", "read", "sha256"]
+__all__ = [
+    "CONFIG",
+    "FORMAT",
+    "META",
+    "clean_name",
+    "describe",
+    "fill",
+    "read",
+    "sha256",
+    "shapes",
+]
 
 FORMAT = 1
 """Number of the layout of a model directory; any other is refused."""
 
 CONFIG, META = "config.yaml", "meta.json"
+
+_KIND = "a file of safetensors"
+_AGAIN = "copy the whole model directory again"
 
 
 def describe(directory: str | os.PathLike[str]) -> dict[str, Any]:
@@ -45,6 +58,24 @@ def describe(directory: str | os.PathLike[str]) -> dict[str, Any]:
     return meta
 
 
+def shapes(directory: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor of a model, by name; only headers are read.
+
+    Raises:
+        InputError: As `read`.
+    """
+    from safetensors import safe_open
+
+    path, found = Path(directory), {}
+    for name in describe(path)["weights"]:
+        with (
+            reading(path / name, _KIND, _AGAIN),
+            safe_open(str(path / name), framework="pt") as tensors,
+        ):
+            found |= {key: tuple(tensors.get_slice(key).get_shape()) for key in tensors.keys()}
+    return found
+
+
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read weights from a model directory, its files verified, or from a `.safetensors` file.
 
@@ -62,8 +93,6 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str
         meta = describe(path)
         hashes = {name: meta["sha256"][name] for name in meta["weights"]}
         return _read_files([path / name for name in meta["weights"]]), hashes
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; check the path")
     return _read_files([path]), {path.name: sha256(path)}
 
 
@@ -101,16 +130,12 @@ def fill(net: nn.Module, weights: Mapping[str, Tensor], strict: bool = True) -> 
 
 
 def _read_files(files: Sequence[Path]) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     weights: dict[str, Tensor] = {}
     for file in files:
-        try:
+        with reading(regular(file), _KIND, _AGAIN):
             weights |= load_file(file)
-        except (OSError, SafetensorError) as error:
-            text = " ".join(str(error).split())
-            raise InputError(f"{file}: damaged or not of safetensors ({text})") from error
     return weights
 
 
@@ -124,25 +149,42 @@ def _read_meta(path: Path) -> dict[str, Any]:
     if not file.exists():
         what = "no such directory" if not path.exists() else f"no {META} in it"
         raise InputError(f"{path}: {what}; give a model directory (list them: sciddiff models)")
-    try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-        number = meta["format"]
-        if number == FORMAT:
-            meta |= {"sha256": dict(meta["sha256"]), "weights": list(meta["weights"])}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file}: damaged; copy the model directory again") from error
-    if number != FORMAT:
-        wrote = (meta.get("versions") or {}).get("sciddiff", "an unknown version")
+    meta = read_json(file, _AGAIN)
+    if not isinstance(meta, dict) or "format" not in meta:
+        raise InputError(f"{file}: damaged, holds no format number; {_AGAIN}")
+    if meta["format"] != FORMAT:
+        versions = meta.get("versions")
+        wrote = versions.get("sciddiff") if isinstance(versions, dict) else None
         raise InputError(
-            f"{path}: model format {number} is unknown, this sciddiff reads format {FORMAT}; "
-            f"it was written by sciddiff {wrote}: pip install --upgrade sciddiff"
+            f"{path}: model format {meta['format']} is unknown, this sciddiff reads format "
+            f"{FORMAT}; it was written by sciddiff {wrote or 'of an unknown version'}: "
+            "pip install --upgrade sciddiff"
         )
+    _check_files(file, meta)
     return meta
 
 
+def _check_files(file: Path, meta: Mapping[str, Any]) -> None:
+    """Refuse a `meta.json` that does not tell the checksum of every file that is read."""
+    hashes, weights = meta.get("sha256"), meta.get("weights")
+    if not isinstance(hashes, dict) or not isinstance(weights, list) or not weights:
+        raise InputError(f"{file}: damaged, sha256 and weights are not there; {_AGAIN}")
+    for name in (*hashes, *weights):
+        # A name with a folder in it would read, or tell the checksum of, files elsewhere.
+        if not isinstance(name, str) or Path(name).name != name:
+            raise InputError(f"{file}: names {name!r}, which is no file of the model; {_AGAIN}")
+    for name in (CONFIG, *weights):
+        if not isinstance(hashes.get(name), str):
+            raise InputError(f"{file}: sha256 of {name} is missing; {_AGAIN}")
+
+
 def sha256(path: Path) -> str:
-    """The checksum of a file, in hexadecimal."""
-    with path.open("rb") as file:
+    """The checksum of a file, in hexadecimal.
+
+    Raises:
+        InputError: It cannot be read, or is not a regular file.
+    """
+    with reading(path), regular(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

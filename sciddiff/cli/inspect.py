@@ -27,22 +27,15 @@ def _configure(parser: ArgumentParser) -> None:
 
 def _exported(path: Path) -> dict[str, Any]:
     """Read an exported model, its checksums verified; only the headers of its weights are read."""
-    from safetensors import safe_open
-
-    from sciddiff.checkpoint import describe
     from sciddiff.config import from_yaml
+    from sciddiff.weights import CONFIG, describe, shapes
 
-    meta = describe(path)
-    sizes = []
-    for name in meta["weights"]:
-        with safe_open(str(path / name), framework="pt") as tensors:
-            sizes += [(key, prod(tensors.get_slice(key).get_shape())) for key in tensors.keys()]
     return {
         "kind": "model",
         "path": path,
-        "parameters": _by_module(sizes),
-        "config": from_yaml(path / "config.yaml"),
-        "meta": meta,
+        "parameters": _by_module((name, prod(shape)) for name, shape in shapes(path).items()),
+        "config": from_yaml(path / CONFIG),
+        "meta": describe(path),
     }
 
 

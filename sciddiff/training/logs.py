@@ -16,6 +16,8 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
+from sciddiff.errors import InputError, reading
+from sciddiff.files import read_table
 from sciddiff.streams import Streams
 from sciddiff.training.module import DenoisingModule, as_denoising
 from sciddiff.training.runs import METRICS
@@ -40,12 +42,21 @@ class Table:
 
     def __init__(self, path: Path, step: int = 0) -> None:
         self.path = path
-        rows: list[dict[str, Any]] = []
-        if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+        rows: list[dict[str, Any]] = self._kept(step) if path.exists() else []
         self._columns = list(rows[0]) if rows else []
         self._rewrite(rows)
+
+    def _kept(self, step: int) -> list[dict[str, Any]]:
+        """Rows up to a step; a damaged table must not keep a run from going on."""
+        try:
+            rows = read_table(self.path)
+            with reading(self.path, "a table of numbers by step"):
+                return [row for row in rows if int(row["step"]) <= step]
+        except InputError as error:
+            aside = self.path.with_suffix(".damaged")
+            os.replace(self.path, aside)
+            _log.warning("%s; it is kept as %s, and a new table begins", error, aside.name)
+            return []
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a row; it holds a `step`."""

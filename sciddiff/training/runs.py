@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,8 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sciddiff.errors import InputError
+from sciddiff.errors import InputError, reading
+from sciddiff.files import read_table, regular
 from sciddiff.training.ema import Snapshot, reconstruct
 from sciddiff.weights import clean_name
 
@@ -51,14 +50,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         InputError: It is damaged, or of another program or format.
     """
-    try:
+    with reading(regular(path), "a checkpoint of sciddiff", "remove it to start again"):
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise InputError(f"{path}: {error.strerror or error}; check the path") from error
-    except (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.PickleError) as error:
-        raise InputError(
-            f"{path}: damaged or not a checkpoint of sciddiff; remove it to start again"
-        ) from error
     part = loaded.get(STATE_KEY) if isinstance(loaded, dict) else None
     if not isinstance(part, dict):
         raise InputError(f"{path}: not a checkpoint of sciddiff train; give one that is")
@@ -107,24 +100,25 @@ def harvest(run: Path, ema: float | None) -> Harvest:
         raise InputError(f"{run}: holds no {LAST}; give the directory of a training run")
     checkpoint = read_checkpoint(run / LAST)
     state = checkpoint[STATE_KEY]
-    if state["plain"] is None:
+    if state.get("plain") is None:
         raise InputError(f"{run}: was not trained from a config file; train from one")
     head = "net."
-    weights = {
-        clean_name(name.removeprefix(head)): value
-        for name, value in checkpoint["state_dict"].items()
-        if name.startswith(head)
-    }
-    if ema is not None:
-        weights |= _average(run, state["ema"], ema)
-    return Harvest(
-        weights,
-        json.loads(state["plain"]),
-        int(checkpoint["global_step"]),
-        int(state["samples"]),
-        _last_row(run / METRICS),
-        state.get("origin"),
-    )
+    with reading(run / LAST, "a checkpoint of sciddiff", "train again"):
+        weights = {
+            clean_name(name.removeprefix(head)): value
+            for name, value in checkpoint["state_dict"].items()
+            if name.startswith(head)
+        }
+        if ema is not None:
+            weights |= _average(run, state["ema"], ema)
+        return Harvest(
+            weights,
+            dict(json.loads(state["plain"])),
+            int(checkpoint["global_step"]),
+            int(state["samples"]),
+            _last_row(run / METRICS),
+            state.get("origin"),
+        )
 
 
 def read_snapshots(run: Path, last: int | None = None) -> list[Snapshot]:
@@ -137,7 +131,10 @@ def read_snapshots(run: Path, last: int | None = None) -> list[Snapshot]:
         if last is not None and step > last:
             continue
         groups: dict[str, dict[str, Tensor]] = {}
-        with safe_open(str(file), framework="pt") as tensors:
+        with (
+            reading(file, "a snapshot of a run", "remove it to do without"),
+            safe_open(str(file), framework="pt") as tensors,
+        ):
             for key in tensors.keys():
                 width, _, name = key.partition("/")
                 groups.setdefault(width, {})[name] = tensors.get_tensor(key)
@@ -163,6 +160,6 @@ def _average(run: Path, state: Mapping[str, Any], width: float) -> dict[str, Ten
 def _last_row(file: Path) -> dict[str, float]:
     if not file.exists():
         return {}
-    with file.open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    return {k: float(v) for k, v in rows[-1].items() if v} if rows else {}
+    rows = read_table(file)
+    with reading(file, "a table of numbers", "remove it to export without them"):
+        return {k: float(v) for k, v in rows[-1].items() if v} if rows else {}

@@ -5,13 +5,14 @@ what it names, so a folder of weights could run any code if nothing stood betwee
 
 * `Trust`: the packages whose classes a model may name, checked before anything is imported;
   `trusting` adds to them for the length of one command;
-* `construct`: the object that a plain value and a type describe, made of such classes alone.
+* `construct`: the object that a plain value and a type describe, made of such classes alone;
+  `parameters` are the arguments of a class with their types.
 
 A training configuration is another thing: it is its author's own program, and
 `sciddiff.config.build` runs what it names.
 """
 
-from sciddiff.trust.building import construct
+from sciddiff.trust.building import allows_none, construct, parameters
 from sciddiff.trust.packages import VARIABLE, Trust, trusting
 
-__all__ = ["VARIABLE", "Trust", "construct", "trusting"]
+__all__ = ["VARIABLE", "Trust", "allows_none", "construct", "parameters", "trusting"]

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from sciddiff.errors import InputError, MissingExtra, brief, nearest
 from sciddiff.trust.packages import Trust
 
-__all__ = ["construct"]
+__all__ = ["allows_none", "construct", "parameters"]
 
 _PLAIN = (bool, int, float, str, type(None))
 _NAMES = ("class_path", "init_args", "dict_kwargs")
@@ -81,6 +81,14 @@ def _value(value: Any, hint: Any, where: str, trust: Trust) -> Any:
 
 
 _CONTAINERS = ("builtins", "collections.abc", "typing")
+
+
+def allows_none(hint: Any) -> bool:
+    """Whether None is a value of a type."""
+    hint = _bare(hint)
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(allows_none(one) for one in get_args(hint))
+    return hint in (None, type(None), Any, object, _MISSING)
 
 
 def _bare(hint: Any) -> Any:
@@ -208,18 +216,18 @@ def _object(value: Mapping[Any, Any], base: type, where: str, trust: Trust) -> A
 
 
 def _make(cls: type, arguments: Mapping[Any, Any], where: str, trust: Trust) -> Any:
-    parameters, open_ended = _parameters(cls)
+    known, open_ended = parameters(cls)
     made = {}
     for name, value in arguments.items():
-        if name not in parameters and not open_ended:
+        if name not in known and not open_ended:
             raise InputError(
-                f"{where}.{name}: unknown to {cls.__name__}; {nearest(str(name), parameters)}"
+                f"{where}.{name}: unknown to {cls.__name__}; {nearest(str(name), known)}"
             )
-        hint, default = parameters.get(name, (Any, None))
+        hint, default = known.get(name, (Any, None))
         if isinstance(default, types.FunctionType) and value == _full_name(default):
             continue  # a model records defaults, too
         made[str(name)] = _value(value, hint, f"{where}.{name}", trust)
-    for name, (_, default) in parameters.items():
+    for name, (_, default) in known.items():
         if default is _MISSING and name not in arguments:
             raise InputError(f"{where}.{name}: missing; export the model again")
     try:
@@ -235,7 +243,7 @@ def _make(cls: type, arguments: Mapping[Any, Any], where: str, trust: Trust) -> 
         ) from error
 
 
-def _parameters(cls: type) -> tuple[dict[str, tuple[Any, Any]], bool]:
+def parameters(cls: type) -> tuple[dict[str, tuple[Any, Any]], bool]:
     """Type and default of every argument of a class, and whether it takes others, too.
 
     Arguments that a constructor passes on as ``**kwargs`` are those of the next class in line.
