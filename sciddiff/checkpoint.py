@@ -32,7 +32,17 @@ from sciddiff.errors import InputError
 from sciddiff.path_record import check_path, describe_path
 from sciddiff.shipped import find_model
 from sciddiff.trust import Trust
-from sciddiff.weights import CONFIG, FORMAT, META, clean_name, describe, fill, read, sha256
+from sciddiff.weights import (
+    CONFIG,
+    FORMAT,
+    META,
+    clean_name,
+    describe,
+    fill,
+    read,
+    sha256,
+    write_tensors,
+)
 
 if TYPE_CHECKING:
     from sciddiff.denoiser import Denoiser
@@ -72,9 +82,10 @@ class Model:
         drawing = self.domain.drawing()
         if drawing.self_condition is not None:
             return drawing
-        named = self.config.get("objective") or {}
-        learned = named.get("init_args", {}).get("self_conditioning")
-        if learned is None:
+        learned: Any = self.config.get("objective")
+        for key in ("init_args", "self_conditioning"):
+            learned = learned.get(key) if isinstance(learned, Mapping) else None
+        if not isinstance(learned, (int, float)):
             learned = getattr(self.domain.objective(), "self_conditioning", 0.0)
         return replace(drawing, self_condition=learned > 0)
 
@@ -198,6 +209,7 @@ def load(
     directory: str | os.PathLike[str],
     device: str | torch.device = "cpu",
     trust: Iterable[str] = (),
+    domain: str | None = None,
 ) -> Model:
     """Read a model; Lightning is not needed.
 
@@ -209,14 +221,15 @@ def load(
             ``sciddiff models`` lists them.
         device: Where to put the network.
         trust: Names of further packages whose classes the model may run.
+        domain: Name of the only domain whose models will do; None takes any.
 
     Returns:
         The model, in evaluation mode, its parameters frozen.
 
     Raises:
         InputError: No model there, an unknown format, a damaged file, a domain or network that is
-            not trusted or cannot be imported, weights that do not fit the network, or a path that
-            is not the one they were trained for.
+            not trusted or cannot be imported, weights that do not fit the network, a path that is
+            not the one they were trained for, or a model of another domain.
     """
     from sciddiff import config as configs
     from sciddiff.denoiser import Denoiser
@@ -224,7 +237,12 @@ def load(
     path = find_model(os.fspath(directory))
     meta = describe(path)
     plain = configs.from_yaml(path / CONFIG)
-    domain, net = configs.build_parts(plain, Trust.of(trust), str(path / CONFIG))
+    made, net = configs.build_parts(plain, Trust.of(trust), str(path / CONFIG))
+    if domain is not None and made.name != domain:
+        raise InputError(
+            f"{directory}: is a model of the domain {made.name}, and one of {domain} is needed; "
+            "list models with: sciddiff models"
+        )
     weights, _ = read(path)
     try:
         fill(net, weights)
@@ -233,11 +251,11 @@ def load(
             f"{path}: the weights do not fit {meta.get('net')} ({error}); install the version of "
             f"its package that wrote them: {meta.get('versions')}"
         ) from error
-    travel = domain.path()
+    travel = made.path()
     if configs.PATH in plain:
         check_path(plain[configs.PATH], travel, str(path / CONFIG))
     net.eval().requires_grad_(False).to(device)
-    return Model(Denoiser(net, travel).eval(), domain, plain, meta)
+    return Model(Denoiser(net, travel).eval(), made, plain, meta)
 
 
 def export(
@@ -303,8 +321,6 @@ def _stored(weights: Mapping[str, Tensor], dtype: Dtype | None) -> dict[str, Ten
 
 def _write_weights(directory: Path, weights: dict[str, Tensor], limit: int) -> list[str]:
     """Write one file, or shards of at most `limit` bytes; return their names."""
-    from safetensors.torch import save_file
-
     shards: list[dict[str, Tensor]] = [{}]
     room = limit
     for name, value in weights.items():
@@ -320,7 +336,7 @@ def _write_weights(directory: Path, weights: dict[str, Tensor], limit: int) -> l
         else [f"model-{i + 1:05d}-of-{count:05d}.safetensors" for i in range(count)]
     )
     for name, shard in zip(names, shards, strict=True):
-        save_file(shard, directory / name, metadata={"format": "pt"})
+        write_tensors(shard, directory / name, {"format": "pt"})
     return names
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "read",
     "sha256",
     "shapes",
+    "write_tensors",
 ]
 
 FORMAT = 1
@@ -94,6 +95,21 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str
         hashes = {name: meta["sha256"][name] for name in meta["weights"]}
         return _read_files([path / name for name in meta["weights"]]), hashes
     return _read_files([path]), {path.name: sha256(path)}
+
+
+def write_tensors(
+    tensors: Mapping[str, Tensor], file: Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a `.safetensors` file that those may read who may read its folder's other files.
+
+    The library writes files that only their owner may read, whatever the umask says.
+    """
+    from safetensors.torch import save_file
+
+    file.touch()
+    mode = file.stat().st_mode
+    save_file(dict(tensors), file, metadata=dict(metadata or {}))
+    file.chmod(mode)
 
 
 def fill(net: nn.Module, weights: Mapping[str, Tensor], strict: bool = True) -> list[str]:

@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +155,8 @@ def _make(
 
     device = pick_device(args.device)
     meta = describe(find_model(args.model))
-    parts = DesignParts(args.out, args.number, mode, settings, lambda: load(args.model, device))
+    model = partial(load, args.model, device, domain="backbone")
+    parts = DesignParts(args.out, args.number, mode, settings, model)
     campaign = Campaign.open(
         args.out,
         {**mode.request, **asdict(settings)},

@@ -19,11 +19,11 @@ from typing import Any, final
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
-from safetensors.torch import save_file
 
 from sciddiff.errors import InputError
 from sciddiff.training.module import DenoisingModule, as_denoising
 from sciddiff.training.runs import LAST, SNAPSHOTS
+from sciddiff.weights import write_tensors
 
 __all__ = ["Control", "seconds"]
 
@@ -153,7 +153,7 @@ class Control(Callback):
             for name, value in s.weights.items()
         }
         partial = target.with_suffix(".partial")
-        save_file(tensors, partial, metadata={"step": str(module.ema.step)})
+        write_tensors(tensors, partial, {"step": str(module.ema.step)})
         os.replace(partial, target)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from sciddiff import config
+from sciddiff import config, weights
 from sciddiff.checkpoint import META, describe, export, load, save
 from sciddiff.errors import InputError
 from sciddiff.training import train
@@ -73,10 +73,10 @@ def test_average_of_the_run_is_what_is_exported(trained, tmp_path):
     from sciddiff.training.runs import LAST, STATE_KEY, read_checkpoint
 
     state = read_checkpoint(trained / LAST)[STATE_KEY]["ema"]
-    for width, weights in zip(state["widths"], state["averages"], strict=True):
+    for width, average in zip(state["widths"], state["averages"], strict=True):
         net = load(export(trained, tmp_path / str(width), ema=width)).denoiser.net
         for name, value in net.named_parameters():
-            assert torch.equal(value, weights[name])
+            assert torch.equal(value, average[name])
     meta = describe(tmp_path / "0.1")
     assert meta["ema"] == 0.1 and meta["step"] == 1000 and meta["seed"] == 0
     assert meta["metrics"]["val_loss_ema_0.1"] < 2.0 and "torch" in meta["versions"]
@@ -180,6 +180,52 @@ def test_damage_and_strangers_are_refused_by_name(model, tmp_path):
     (tmp_path / "last.ckpt").write_bytes(b"x")
     with pytest.raises(InputError, match="sciddiff export"):
         load(tmp_path / "last.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"sha256": {}}, "meta.json: sha256 of config.yaml is missing"),
+        ({"sha256": {"config.yaml": 3}}, "sha256 of config.yaml is missing"),
+        ({"sha256": "x"}, "damaged, sha256 and weights are not there"),
+        ({"weights": []}, "damaged, sha256 and weights are not there"),
+        ({"weights": ["b.safetensors"]}, "sha256 of b.safetensors is missing"),
+        ({"weights": ["../model/model.safetensors"]}, "which is no file of the model"),
+        ({"weights": [["model.safetensors"]]}, "which is no file of the model"),
+        ({"format": "1"}, "model format 1 is unknown"),
+        ({"format": 2, "versions": []}, "written by sciddiff of an unknown version"),
+    ],
+)
+def test_facts_that_do_not_tell_every_checksum_are_refused(model, change, text):
+    edit(model, **change)
+    for read in (describe, load, weights.read, weights.shapes):
+        with pytest.raises(InputError, match=text):
+            read(model)
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 9, b"\0" * 99, b"\xff" * 8 + b"{}"])
+def test_weights_that_are_no_safetensors_are_told(model, damage):
+    """Their checksum may be right: then they were damaged before it was taken."""
+    file = model / "model.safetensors"
+    file.write_bytes(damage)
+    hashes = json.loads((model / META).read_text())["sha256"]
+    edit(model, sha256={**hashes, file.name: weights.sha256(file)})
+    for read in (load, weights.shapes, weights.read):
+        with pytest.raises(InputError, match=f"^{file}: damaged, or not a file of safetensors"):
+            read(model)
+    with pytest.raises(InputError, match="safetensors"):
+        weights.read(file)
+
+
+def test_others_may_read_the_weights_as_they_may_the_rest(model):
+    modes = {file.name: file.stat().st_mode & 0o777 for file in model.iterdir()}
+    assert len(modes) == 3 and len(set(modes.values())) == 1, modes
+
+
+def test_a_model_of_another_domain_is_refused_by_name(model):
+    load(model, domain="mixture")
+    with pytest.raises(InputError, match="is a model of the domain mixture, and one of backbone"):
+        load(model, domain="backbone")
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

@@ -114,6 +114,35 @@ def test_a_mistake_is_one_line_with_its_remedy(change, overrides, message):
     assert "\n" not in str(error.value) and str(error.value).startswith("experiment: ")
 
 
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"seed": None}, "seed: is null"),
+        ({"optim": {"lr": None}}, "optim.lr: is null; give it a value or remove the line"),
+        ({"trainer": {"devices": None}}, "trainer.devices: is null"),
+        ({"domain": {**ENTRY["domain"], "init_args": {"size": None}}}, "domain.size: is null"),
+    ],
+)
+def test_null_is_told_where_no_value_is_allowed(change, text):
+    with pytest.raises(InputError, match=f"^experiment: {text}"):
+        config.build({**ENTRY, **change})
+    config.build({**ENTRY, "init_from": None, "trainer": {"max_time": None}})
+
+
+def test_a_few_lines_that_stand_for_billions_of_values_are_refused(tmp_path):
+    lines = ["a0: &a0 [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    (tmp_path / "a.yaml").write_text("\n".join(lines))
+    with pytest.raises(InputError, match="a.yaml: holds more than 100,000 values"):
+        config.read(tmp_path / "a.yaml")
+    (tmp_path / "a.yaml").write_text("a: &a [*a]")
+    with pytest.raises(InputError, match="a.yaml: holds more than 100,000 values"):
+        config.read(tmp_path / "a.yaml")
+    (tmp_path / "a.yaml").write_text("[" * 50_000)
+    with pytest.raises(InputError, match="a.yaml: damaged, or not valid YAML .*nested too deeply"):
+        config.read(tmp_path / "a.yaml")
+
+
 def test_missing_parts_and_files_are_told(tmp_path):
     with pytest.raises(InputError, match="add domain: to the file"):
         config.read({"net": ENTRY["net"]})

@@ -31,7 +31,6 @@ from sciddiff.guidance import DenoiserLike
 from sciddiff.paths import GaussianPath
 from sciddiff.samplers import DPMSolverPP, Heun, Sampler
 from sciddiff.sampling import sample
-from sciddiff.shipped import find_model
 from sciddiff.state import Batch
 from sciddiff.streams import Streams
 from weather.data.forcings import FORCINGS, Forcings
@@ -126,7 +125,8 @@ class Forecaster:
         head: Head | None = None,
         sampling: SamplingSettings | None = None,
     ) -> None:
-        self.model = load(find_model(model), device) if isinstance(model, str) else model
+        made = isinstance(model, Model)
+        self.model = model if made else load(model, device, domain="forecast")
         self.spec = ForecastSpec.from_meta(self.model.meta)
         self.device = torch.device(device)
         self.denoiser = self.model.denoiser.to(self.device)
