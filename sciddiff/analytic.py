@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from sciddiff import streams
-from sciddiff.guidance.combine import levels
+from sciddiff.errors import InputError
 from sciddiff.manifolds.torus import wrap
 from sciddiff.paths.base import Path
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction
-from sciddiff.state import Batch, Layout, State
+from sciddiff.state import Batch, Layout, State, Time, time_of, time_tensors
 from sciddiff.streams import Generator
 
 __all__ = ["AnalyticDenoiser", "GaussianMixture", "Law", "TorusMixture"]
@@ -198,12 +198,23 @@ class AnalyticDenoiser:
         self.path = ProductPath(paths)
         self.laws = laws
 
-    def __call__(self, x_t: State, t: Tensor, batch: Batch) -> dict[str, Prediction]:
-        """Exact predictions at times ``t [B]``."""
+    def __call__(
+        self, x_t: State, t: Time, batch: Batch, until: Time | None = None
+    ) -> dict[str, Prediction]:
+        """Exact predictions at a time; ``until`` changes nothing.
+
+        Raises:
+            InputError: A path has no signal and noise level.
+        """
         result = {}
+        times = time_tensors(t, x_t, batch.size)
         for name, path in self.path.paths.items():
             x, layout = x_t[name], batch.layouts[name]
-            alpha, sigma = (layout.spread(level, x) for level in levels(path, t.double()))
+            own = torch.as_tensor(time_of(times, name))
+            levels = path.levels(own.double())
+            if levels is None:
+                raise InputError(f"leaf {name!r}: {type(path).__name__} has no levels")
+            alpha, sigma = (layout.spread(level, x) for level in levels)
             data = self.laws[name].data(x, alpha, sigma)
-            result[name] = path.predict(x, x, t, layout).with_data(data)
+            result[name] = path.predict(x, x, own, layout).with_data(data)
         return result

@@ -3,6 +3,9 @@
 The network ("backbone" in the literature) is any module called as ``net(x_t, t, batch)``, with a
 state, times ``[B]`` and the `Batch` (conditions, masks), that returns one tensor per leaf. It
 knows nothing of schedules, preconditioning or what its output means: its path does.
+
+Where leaves keep their own times, ``t`` is a dict of times by leaf. A network of a flow map, which
+predicts the mean velocity up to a later time, is called as ``net(x_t, t, batch, until=s)``.
 """
 
 from __future__ import annotations
@@ -10,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import final
 
-from torch import Tensor, nn
+from torch import nn
 
 from sciddiff.paths.base import Path
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Predictions
-from sciddiff.state import Batch, State
+from sciddiff.state import Batch, State, Time, time_tensors
 
 __all__ = ["Denoiser"]
 
@@ -35,13 +38,22 @@ class Denoiser(nn.Module):
         self.net = net
         self.path = path if isinstance(path, ProductPath) else ProductPath(path)
 
-    def forward(self, x_t: State, t: Tensor, batch: Batch) -> Predictions:
+    def forward(
+        self, x_t: State, t: Time, batch: Batch, until: Time | None = None
+    ) -> Predictions:
         """Predict from a state.
 
         Args:
             x_t: One tensor per leaf.
-            t: Times in [0, 1], ``[B]``.
+            t: Times in [0, 1]: ``[B]``, a number for all samples, or either by leaf.
             batch: Conditions and layouts; its ``x`` matters to networks only in fixed rows.
+            until: The later time up to which a flow map predicts, in the same forms; None for
+                networks that know of none.
         """
-        raw = self.net(self.path.net_input(x_t, t, batch.layouts), t, batch)
-        return self.path.predict(raw, x_t, t, batch.layouts)
+        times = time_tensors(t, x_t, batch.size)
+        seen = self.path.net_input(x_t, times, batch.layouts)
+        if until is None:
+            raw = self.net(seen, times, batch)
+        else:
+            raw = self.net(seen, times, batch, until=time_tensors(until, x_t, batch.size))
+        return self.path.predict(raw, x_t, times, batch.layouts)

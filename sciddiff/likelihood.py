@@ -32,15 +32,13 @@ from torch import Tensor
 
 from sciddiff import streams
 from sciddiff.errors import InputError
-from sciddiff.guidance.base import DenoiserLike
+from sciddiff.guidance.base import DenoiserLike, ask, evaluation_mode
 from sciddiff.manifolds import SO3, Euclidean, Manifold, Torus, ZeroCenterOfMass
-from sciddiff.paths.brownian import BrownianPrediction
-from sciddiff.paths.gaussian import GaussianPath
-from sciddiff.prediction import GaussianPrediction, Prediction, TangentPrediction
-from sciddiff.state import Batch, Layout, State
+from sciddiff.paths.base import PathSample
+from sciddiff.state import Batch, Layout, State, time_dtype
 from sciddiff.streams import Streams
 
-__all__ = ["log_prob"]
+__all__ = ["elbo", "log_prob"]
 
 _SUPPORTED = (Euclidean, ZeroCenterOfMass, SO3, Torus)
 
@@ -88,20 +86,96 @@ def log_prob(
     Raises:
         InputError: A leaf lives on a space without body-frame components, or has fixed rows.
     """
-    _check(denoiser, batch)
-    times = torch.linspace(0.0, t_end, steps + 1, dtype=torch.float64) if grid is None else grid
+    manifolds = _manifolds(denoiser, batch)
+    first = max(path.first_time for path in denoiser.path.paths.values())
+    times = torch.linspace(first, t_end, steps + 1, dtype=torch.float64) if grid is None else grid
     indices = torch.arange(batch.size) if indices is None else indices
-    trace: _Trace = _Exact(chunk) if exact else _Hutchinson(probes, Streams(seed, indices), chunk)
+    streams = Streams(seed, indices.to(batch.device)).purpose("probes")
+    trace: _Trace = _Exact(chunk) if exact else _Hutchinson(probes, streams, chunk)
     x, volume = _enter(denoiser, batch, float(times[-1]))
-    field = _field(denoiser, batch, trace)
+    field = _field(denoiser, manifolds, batch, trace)
     advance = _rk4 if solver == "rk4" else _euler
-    manifolds = {name: path.manifold for name, path in denoiser.path.paths.items()}
     change = torch.zeros_like(volume)
-    late_to_early = times.detach().to("cpu", torch.float64).flip(0).tolist()
-    for t, s in zip(late_to_early, late_to_early[1:], strict=False):
-        x, integral = advance(field, manifolds, x, t, s - t)
-        change = change + integral  # the integral of the divergence from t down to s
+    late_to_early = times.detach().to("cpu", torch.float64).clamp(min=first).flip(0).tolist()
+    with evaluation_mode(denoiser):
+        for t, s in zip(late_to_early, late_to_early[1:], strict=False):
+            x, integral = advance(field, manifolds, x, t, s - t)
+            change = change + integral  # the integral of the divergence from t down to s
     return denoiser.path.log_prior(x, batch.layouts) + change + volume
+
+
+def elbo(
+    denoiser: DenoiserLike,
+    batch: Batch,
+    *,
+    draws: int = 64,
+    seed: int = 0,
+    indices: Tensor | None = None,
+    chunk: int = 16,
+) -> tuple[Tensor, Tensor]:
+    """A lower bound of the log-probability of each sample, for leaves without a density.
+
+    The mean over times and states of `Path.log_prob_bound`. Times are stratified: one in each of
+    ``draws`` equal parts of (0, 1).
+
+    Args:
+        denoiser: The denoiser.
+        batch: The data, with layouts and conditions.
+        draws: Times and states to average over.
+        seed: Seed of these.
+        indices: Global number of each sample, int64 ``[B]``; default 0 to B - 1.
+        chunk: Draws that the network sees at once.
+
+    Returns:
+        The bound in nats ``[B]``, and its standard error ``[B]``, an upper estimate since it does
+        not know that times are stratified.
+
+    Raises:
+        InputError: A leaf has no such bound, or fewer than two draws are asked for.
+    """
+    if draws < 2:
+        raise InputError(f"draws: {draws}; at least two are needed for a standard error")
+    numbers = torch.arange(batch.size) if indices is None else indices
+    source = Streams(seed, numbers.to(batch.device)).purpose("bound")
+    # Ragged rows are put in the order of their samples, as in the repeated batch.
+    batch = batch.select(torch.arange(batch.size, device=batch.device))
+    dtype, terms = time_dtype(batch.x), []
+    with torch.no_grad(), evaluation_mode(denoiser):
+        for first in range(0, draws, chunk):
+            count = min(chunk, draws - first)
+            terms.extend(_bound_terms(denoiser, batch, source, first, count, draws, dtype))
+    values = torch.stack(terms).double()
+    return values.mean(0), values.std(0) / math.sqrt(draws)
+
+
+def _bound_terms(
+    denoiser: DenoiserLike,
+    batch: Batch,
+    source: Streams,
+    first: int,
+    count: int,
+    draws: int,
+    dtype: torch.dtype,
+) -> Iterator[Tensor]:
+    """Some terms of the bound, ``[B]`` each, by one call of the network."""
+    path, like = denoiser.path, torch.empty(batch.size, dtype=torch.float64, device=batch.device)
+    times, samples = [], []
+    for k in range(first, first + count):
+        t = ((k + streams.uniform(like, source)) / draws).to(dtype)
+        times.append(t)
+        samples.append(path.sample(batch.x, t, source, None, batch.layouts))
+    numbers = torch.arange(batch.size, device=batch.device)
+    wide = batch.select(numbers.repeat(count))
+    x_t = {name: torch.cat([sample[name].x_t for sample in samples]) for name in path.paths}
+    said = ask(denoiser, x_t, torch.cat(times), wide)
+    total = torch.zeros(count * batch.size, dtype=torch.float64, device=batch.device)
+    for name, one in path.paths.items():
+        x0, x1 = (torch.cat([getattr(sample[name], end) for sample in samples])
+                  for end in ("x0", "x1"))  # fmt: skip
+        sample = PathSample(x_t[name], x0, x1, torch.cat(times))
+        total = total + one.log_prob_bound(said[name], sample, wide.layouts[name]).double()
+    yield from total.unflatten(0, (count, batch.size))
+
 
 T = TypeVar("T")
 
@@ -205,35 +279,29 @@ def _chunks(vectors: Iterator[T], size: int) -> Iterator[list[T]]:
         yield chunk
 
 
-def _field(denoiser: DenoiserLike, batch: Batch, trace: _Trace) -> Field:
+def _field(
+    denoiser: DenoiserLike, manifolds: Mapping[str, Manifold], batch: Batch, trace: _Trace
+) -> Field:
     """Velocity and divergence as functions of state and time."""
     paths = denoiser.path.paths
 
     def field(x: State, t: float) -> tuple[State, Tensor]:
         def project(name: str, v: Tensor) -> Tensor:
             layout = batch.layouts[name]
-            return layout.zero_padding(paths[name].manifold.project_tangent(x[name], v, layout))
+            return layout.zero_padding(paths[name].project_tangent(x[name], v, layout))
 
-        like = next(iter(x.values()))
-        times = like.new_full((batch.size,), t)
         with torch.enable_grad():
-            shifts = {name: _no_shift(paths[name].manifold, leaf) for name, leaf in x.items()}
+            shifts = {name: _no_shift(manifolds[name], leaf) for name, leaf in x.items()}
             moved = {
-                name: paths[name].manifold.exp(leaf, project(name, shifts[name]))
+                name: manifolds[name].exp(leaf, project(name, shifts[name]))
                 for name, leaf in x.items()
             }
-            predictions = denoiser(moved, times, batch)
-            velocity = {name: _velocity(name, predictions[name]) for name in x}
+            predictions = ask(denoiser, moved, t, batch)
+            velocity = {name: predictions[name].velocity for name in x}
             divergence = trace(velocity, shifts, project, batch)
         return {name: project(name, u.detach()) for name, u in velocity.items()}, divergence
 
     return field
-
-
-def _velocity(name: str, prediction: Prediction) -> Tensor:
-    if isinstance(prediction, GaussianPrediction | TangentPrediction | BrownianPrediction):
-        return prediction.velocity
-    raise InputError(f"leaf {name!r}: {type(prediction).__name__} has no velocity, so no density")
 
 
 def _no_shift(manifold: Manifold, x: Tensor) -> Tensor:
@@ -273,32 +341,33 @@ def _rk4(
     return x, h / 6 * (d1 + 2 * d2 + 2 * d3 + d4)
 
 
-def _check(denoiser: DenoiserLike, batch: Batch) -> None:
+def _manifolds(denoiser: DenoiserLike, batch: Batch) -> dict[str, Manifold]:
+    """The manifold of every leaf.
+
+    Raises:
+        InputError: A leaf lives on a space without body-frame components, or has fixed rows.
+    """
+    found: dict[str, Manifold] = {}
     for name, path in denoiser.path.paths.items():
         if not isinstance(path.manifold, _SUPPORTED):
+            where = "no manifold" if path.manifold is None else type(path.manifold).__name__
             raise InputError(
-                f"leaf {name!r}: no likelihood on {type(path.manifold).__name__}; "
+                f"leaf {name!r}: no likelihood on {where}; "
                 "flat spaces, SO(3) and the torus have one"
             )
-        if batch.layouts[name].fixed is not None:
+        fixed = batch.layouts[name].fixed
+        if fixed is not None and bool(fixed.any()):
             raise InputError(f"leaf {name!r}: has fixed rows; give a batch with all rows free")
+        found[name] = path.manifold
+    return found
 
 
 def _enter(denoiser: DenoiserLike, batch: Batch, t: float) -> tuple[State, Tensor]:
-    """The data scaled to time ``t``, and the logarithm of the change of volume ``[B]``."""
-    x = dict(batch.x)
-    volume = next(iter(x.values())).new_zeros(batch.size)
+    """The data as the state of the flow at ``t``, and the change of log-volume ``[B]``."""
+    x, volume = dict(batch.x), None
     for name, path in denoiser.path.paths.items():
-        if not isinstance(path, GaussianPath):
-            continue
-        layout = batch.layouts[name]
-        alpha = float(path.schedule.values(torch.tensor(t))[0])
-        volume = volume + _dimension(path.manifold, x[name], layout) * math.log(alpha)
-        x[name] = alpha * path.manifold.project(x[name], layout)
+        x[name], change = path.enter(batch.x[name], t, batch.layouts[name])
+        volume = change if volume is None else volume + change
+    if volume is None:
+        raise InputError("log_prob: the path has no leaves")
     return x, volume
-
-
-def _dimension(manifold: Manifold, x: Tensor, layout: Layout) -> Tensor:
-    """Degrees of freedom of each sample of a flat leaf, ``[B]``."""
-    count = layout.count(x)
-    return count - x.shape[-1] if isinstance(manifold, ZeroCenterOfMass) else count

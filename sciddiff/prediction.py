@@ -55,6 +55,9 @@ Parametrization = Literal["data", "noise", "velocity", "score", "v", "edm"]
 class Prediction(ABC):
     """What is believed about one leaf at one time.
 
+    A subclass says what `data` are expected. What else the core asks of a prediction follows from
+    that, or is refused by name: guidance adds up `coordinates`, likelihoods need a `velocity`.
+
     Args:
         x_t: State the network saw, ``[B, ...]`` or ragged ``[rows, ...]``.
         t: Time of each sample, ``[B]``.
@@ -71,15 +74,58 @@ class Prediction(ABC):
     def data(self) -> Tensor:
         """The data expected at the end of the path, in the shape of the leaf."""
 
-    @abstractmethod
     def with_data(self, data: Tensor) -> Prediction:
-        """The prediction for the same state and time that says ``data`` instead."""
+        """The prediction for the same state and time that says ``data`` instead.
+
+        Raises:
+            InputError: Predictions of this kind cannot be changed.
+        """
+        raise self._lacks("cannot be changed; leave the leaf unguided")
+
+    @property
+    def coordinates(self) -> Tensor:
+        """What adds up when predictions for one state are combined.
+
+        The data on a flat leaf; a tangent vector at the state on a curved one; log-probabilities
+        of tokens. A combination with weights of sum 1 must be a prediction again.
+        """
+        return self.data
+
+    def with_coordinates(self, value: Tensor, x_t: Tensor | None = None) -> Prediction:
+        """The prediction with other `coordinates`, and no memory of how they were computed.
+
+        Args:
+            value: The new coordinates.
+            x_t: The state it is about, if that was differentiated; default: the same.
+        """
+        return self.with_data(value)
+
+    @property
+    def velocity(self) -> Tensor:
+        """Time derivative of the state along the probability flow.
+
+        Raises:
+            InputError: The leaf does not flow; it jumps.
+        """
+        raise self._lacks("has no velocity, so the leaf has no density by a flow")
+
+    @property
+    def score(self) -> Tensor:
+        """Gradient of the log-density of the state.
+
+        Raises:
+            InputError: The leaf has none.
+        """
+        raise self._lacks("has no score")
 
     def spread(self, values: Tensor, like: Tensor | None = None) -> Tensor:
         """``values [B]`` broadcast to the rows of the leaf, in its type."""
         like = self.x_t if like is None else like
         layout = self.layout or Layout(self.x_t.shape[0])
         return layout.spread(values.to(like.dtype), like)
+
+    def _lacks(self, what: str) -> InputError:
+        return InputError(f"{type(self).__name__}: {what}")
 
 
 @final
@@ -243,6 +289,13 @@ class GaussianPrediction(Prediction):
         """The prediction for the same state and time that says ``data`` instead."""
         return self.with_value("data", data)
 
+    def with_coordinates(self, value: Tensor, x_t: Tensor | None = None) -> GaussianPrediction:
+        """See `Prediction.with_coordinates`: the data."""
+        return GaussianPrediction(
+            "data", value, self.x_t if x_t is None else x_t, self.t, self.schedule,
+            self.noise_law, self.prior_scale, self.sigma_data, self.layout,
+        )  # fmt: skip
+
 
 @final
 class TangentPrediction(Prediction):
@@ -316,4 +369,16 @@ class TangentPrediction(Prediction):
         """The prediction for the same state and time that says ``data`` instead."""
         return TangentPrediction(
             "data", data, self.x_t, self.t, self.manifold, self.kappa, self.layout
+        )
+
+    @property
+    def coordinates(self) -> Tensor:
+        """See `Prediction.coordinates`: the displacement."""
+        return self.displacement
+
+    def with_coordinates(self, value: Tensor, x_t: Tensor | None = None) -> TangentPrediction:
+        """See `Prediction.with_coordinates`."""
+        x_t = self.x_t if x_t is None else x_t
+        return TangentPrediction(
+            "displacement", value, x_t, self.t, self.manifold, self.kappa, self.layout
         )

@@ -8,8 +8,7 @@ with, nor on padding, nor on the device count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -17,16 +16,13 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
-from sciddiff.guidance.base import DenoiserLike, evaluations, networks
-from sciddiff.paths.base import Path
-from sciddiff.paths.brownian import BrownianPath
-from sciddiff.paths.gaussian import GaussianPath
+from sciddiff.guidance.base import DenoiserLike, ask, evaluation_mode, evaluations
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction
-from sciddiff.samplers.base import SampleOutput, Sampler
+from sciddiff.samplers.base import Grid, SampleOutput, Sampler, times_of
 from sciddiff.samplers.leaves import Stage
-from sciddiff.state import Batch, Layout, State
-from sciddiff.streams import Generator, Streams
+from sciddiff.state import Batch, State, Time, time_of, time_tensors
+from sciddiff.streams import Generator, Streams, streams_of
 
 __all__ = ["Progress", "sample"]
 
@@ -57,8 +53,8 @@ def sample(
     denoiser: DenoiserLike,
     like: Batch,
     sampler: Sampler,
-    grid: Tensor,
-    seed: int | torch.Generator,
+    grid: Grid,
+    seed: int | Generator,
     *,
     indices: Tensor | None = None,
     start_t: float = 0.0,
@@ -77,17 +73,20 @@ def sample(
         like: Template: shapes, types, layouts and conditions of what to draw, and the data of
             fixed rows.
         sampler: How to step.
-        grid: Increasing times from 0 (noise) to 1 (data), ``[n + 1]``; see `sciddiff.grids`.
-        seed: Seed of the per-sample streams, or one generator for the whole batch.
+        grid: Increasing times from 0 (noise) to 1 (data), ``[n + 1]``; see `sciddiff.grids`. A
+            mapping of such times by leaf lets leaves keep their own; a leaf whose times are all 1
+            stays at the data of ``like.x``.
+        seed: Seed of the per-sample streams, those streams, or one generator for the whole batch.
         indices: Global number of each sample, int64 ``[B]``; default 0 to B - 1.
         start_t: Start at this time instead of from pure noise (partial diffusion): the grid's
             times after it are kept.
         x_start: Data that are noised to ``start_t``; default ``like.x``. Used if ``start_t > 0``.
         x_init: The exact state to start with; neither noised nor scaled.
-        prior_scale: Scale of the initial noise, of all Gaussian leaves or by leaf; below 1 lowers
-            the temperature.
+        prior_scale: Scale of the initial noise, of all leaves whose noise has a scale or by leaf;
+            below 1 lowers the temperature.
         replace: What the network sees in fixed rows: their ``"data"``, or the data ``"noised"`` to
-            the present time with the sample's own initial noise.
+            the present time with the sample's own initial noise (with fresh noise on a path that
+            does not go through given noise).
         self_condition: Give the network its last predicted data, a state, as
             ``batch.cond["self_condition"]``; absent in the first evaluation.
         keep_trajectory: Return the states at all times too.
@@ -97,127 +96,119 @@ def sample(
         The samples. Fixed rows equal their data exactly.
 
     Raises:
-        InputError: ``start_t`` leaves no step, or ``indices`` do not number the batch.
+        InputError: ``start_t`` leaves no step, ``indices`` do not number the batch, or the network
+            returned numbers that are not finite.
     """
     path = denoiser.path
-    generator = _generator(seed, indices, like)
+    generator = streams_of(seed, like.size, indices, like.device)
     times = _late_part(grid, start_t)
-    steps = len(times) - 1
-    with torch.no_grad(), _evaluation_mode(denoiser):
+    walk_times, own = times_of(times, path)
+    starts = {name: walk_times[0] if own is None else own[name][0] for name in path.paths}
+    steps = len(walk_times) - 1
+    with torch.no_grad(), evaluation_mode(denoiser):
         noise = _noise(path, like, generator, prior_scale)
-        x = x_init or _first_state(path, like, noise, float(times[0]), x_start, generator)
-        eyes = _Eyes(denoiser, like, noise if replace == "noised" else None, self_condition)
+        x = x_init or _first_state(path, like, noise, starts, x_start, generator)
+        seen = _Conditioned(
+            denoiser, like, noise if replace == "noised" else None, generator, self_condition
+        )
 
         def after(step: int, t: float, x: State, stage: Stage) -> State:
+            now = t if own is None else {name: times[step] for name, times in own.items()}
             if step == steps:
-                x = eyes.denoised(x, t)
+                x, now = seen.finished(x, now), 1.0
             elif step % _REPROJECT == 0:
                 x = _project(path, x, like)
-            x = eyes.hold(x, 1.0 if step == steps else t)
+            x = seen.hold(x, now)
             if callback is not None:
                 callback(Progress(step, steps, t, x, _data(stage.predictions)))
             return x
 
-        x = eyes.hold(x, float(times[0]))
+        x = seen.hold(x, walk_times[0] if own is None else starts)
         output = sampler(
-            eyes, path, x, times, generator, layouts=like.layouts, after=after,
+            seen, path, x, times, generator, layouts=like.layouts, after=after,
             keep=keep_trajectory,
         )  # fmt: skip
-    return SampleOutput(output.x, output.trajectory, eyes.evaluations)
+    _check_finite(output.x, like)
+    return SampleOutput(output.x, output.trajectory, seen.evaluations)
 
 
 @final
-class _Eyes:
+class _Conditioned:
     """The denoiser as a sampler sees it: its batch known, fixed rows held, calls counted.
 
     Args:
         denoiser: The (guided) denoiser.
         batch: Conditions, layouts and the data of fixed rows.
         noise: Noise of the fixed rows, if they are to be noised; None shows their data.
+        generator: Random source of fixed rows whose path does not go through given noise.
         self_condition: Feed the last predicted data back.
     """
 
     def __init__(
-        self, denoiser: DenoiserLike, batch: Batch, noise: State | None, self_condition: bool
+        self,
+        denoiser: DenoiserLike,
+        batch: Batch,
+        noise: State | None,
+        generator: Generator,
+        self_condition: bool,
     ) -> None:
         self._denoiser = denoiser
         self._batch = batch
         self._noise = noise
+        named = isinstance(generator, Streams)
+        self._generator = generator.purpose("replace") if named else generator
         self._self_condition = self_condition
         self._fixed = [name for name in batch.x if batch.layouts[name].fixed is not None]
         self.evaluations = 0
 
-    def __call__(self, x: State, t: Tensor) -> dict[str, Prediction]:
+    def __call__(self, x: State, t: Time, until: Time | None = None) -> dict[str, Prediction]:
         x = self.hold(x, t)
-        predictions = self._denoiser(x, t, self._batch)
+        predictions = ask(self._denoiser, x, t, self._batch, until)
         self.evaluations += evaluations(self._denoiser, t)
         if self._self_condition:
             self._batch = self._batch.with_cond(self_condition=_data(predictions))
         return predictions
 
-    def hold(self, x: State, t: float | Tensor) -> State:
+    def hold(self, x: State, t: Time) -> State:
         """``x`` with its fixed rows as they are at time ``t``."""
         if not self._fixed:
             return x
-        return {**x, **{name: self._held(name, x[name], t) for name in self._fixed}}
+        return {**x, **{name: self._held(name, x, t) for name in self._fixed}}
 
-    def _held(self, name: str, x: Tensor, t: float | Tensor) -> Tensor:
-        batch = self._batch
+    def _held(self, name: str, x: State, t: Time) -> Tensor:
+        batch, own = self._batch, time_of(t, name)
         data, layout, path = batch.x[name], batch.layouts[name], self._denoiser.path.paths[name]
-        if self._noise is None or (isinstance(t, float) and t == 1.0):
-            return layout.hold(x, data)
-        times = torch.as_tensor(t, dtype=x.dtype, device=x.device).expand(batch.size)
-        return layout.hold(x, _noised(path, data, times, self._noise[name], layout))
+        if self._noise is None or (isinstance(own, float) and own == 1.0):
+            return layout.hold(x[name], data)
+        times = time_tensors(own, x, batch.size)
+        moved = path.noised(data, times, self._noise[name], self._generator, layout)
+        return layout.hold(x[name], moved)
 
-    def denoised(self, x: State, t: float) -> State:
-        """``x`` with the noise removed that some schedules leave at ``t = 1``."""
-        path, batch = self._denoiser.path, self._batch
-        noisy = [name for name, one in path.paths.items() if t == 1.0 and _ends_noisy(one)]
+    def finished(self, x: State, t: Time) -> State:
+        """``x`` on its manifolds, without the noise that some schedules leave at ``t = 1``."""
+        paths, batch = self._denoiser.path.paths, self._batch
+        noisy = [
+            name for name, one in paths.items() if time_of(t, name) == 1.0 and not one.ends_clean
+        ]
         if noisy:
-            some = x[noisy[0]]
-            predictions = self(x, some.new_full((batch.size,), t))
-            x = {**x, **{name: predictions[name].data for name in noisy}}
-        return _project(path, x, batch)
-
-
-def _noised(path: Path, data: Tensor, t: Tensor, noise: Tensor, layout: Layout) -> Tensor:
-    """Data on their way from given noise, fixed rows and frame of reference included."""
-    if isinstance(path, GaussianPath):
-        alpha, sigma = (layout.spread(level.to(data), data) for level in path.schedule.values(t))
-        return alpha * data + sigma * noise
-    free = Layout(layout.size, layout.mask, layout.index)
-    return path.sample(data, t, None, noise, free).x_t
+            said = self(x, t)
+            done = {name: paths[name].finish(said[name], batch.layouts[name]) for name in noisy}
+            x = {**x, **done}
+        return _project(self._denoiser.path, x, batch)
 
 
 def _data(predictions: dict[str, Prediction]) -> State:
     return {name: prediction.data for name, prediction in predictions.items()}
 
 
-def _ends_noisy(path: Path) -> bool:
-    if not isinstance(path, GaussianPath | BrownianPath):
-        return False
-    alpha, sigma = path.schedule.values(torch.ones(()))
-    return bool(sigma > 1e-6 * alpha)
-
-
-def _generator(seed: int | torch.Generator, indices: Tensor | None, like: Batch) -> Generator:
-    if isinstance(seed, torch.Generator):
-        return seed
-    if indices is None:
-        indices = torch.arange(like.size)
-    if indices.shape != (like.size,):
-        raise InputError(
-            f"indices: shape {tuple(indices.shape)}; give one number per sample, [{like.size}]"
-        )
-    return Streams(seed, indices.to(like.device))
-
-
-def _late_part(grid: Tensor, start_t: float) -> Tensor:
+def _late_part(grid: Grid, start_t: float) -> Grid:
     """``start_t`` and the grid's times after it, float64."""
-    grid = grid.detach().to("cpu", torch.float64)
     if start_t <= 0.0:
         return grid
-    later = grid[grid > start_t + 1e-9]
+    if isinstance(grid, Mapping):
+        raise InputError("start_t: leaves keep their own times; begin these where they should")
+    times = grid.detach().to("cpu", torch.float64)
+    later = times[times > start_t + 1e-9]
     if len(later) == 0:
         raise InputError(f"start_t: {start_t} is at or after the last time; choose one in (0, 1)")
     return torch.cat([later.new_tensor([start_t]), later])
@@ -228,28 +219,28 @@ def _noise(
 ) -> State:
     """The initial noise of every leaf."""
     scales = dict(scale) if isinstance(scale, Mapping) else dict.fromkeys(path.paths, scale)
-    noise = {}
-    for name, one in path.paths.items():
-        noise[name] = one.prior(like.x[name], generator, like.layouts[name])
-        if isinstance(one, GaussianPath):
-            noise[name] = noise[name] * scales.get(name, 1.0)
-    return noise
+    return {
+        name: one.scale_noise(
+            one.prior(like.x[name], generator, like.layouts[name]), scales.get(name, 1.0)
+        )
+        for name, one in path.paths.items()
+    }
 
 
 def _first_state(
     path: ProductPath,
     like: Batch,
     noise: State,
-    start: float,
+    starts: Mapping[str, float],
     data: State | None,
     generator: Generator,
 ) -> State:
-    """Pure noise, or the data noised to ``start``."""
+    """Pure noise where a leaf starts at its first time, or the data noised to a later one."""
     x = {}
     for name, one in path.paths.items():
         leaf, layout = (data or like.x)[name], like.layouts[name]
-        times = noise[name].new_full((like.size,), start)
-        if start > 0.0:
+        if starts[name] > one.first_time:
+            times = time_tensors(starts[name], noise, like.size)
             x[name] = one.sample(leaf, times, generator, noise[name], layout).x_t
         else:
             x[name] = one.first_state(noise[name])
@@ -257,21 +248,24 @@ def _first_state(
 
 
 def _project(path: ProductPath, x: State, like: Batch) -> State:
-    """Return every leaf to its manifold."""
-    return {
-        name: path.paths[name].manifold.project(leaf, like.layouts[name])
-        for name, leaf in x.items()
-    }
+    """Return every leaf to its manifold, in the frame of its fixed rows."""
+    return {name: path.paths[name].project(leaf, like.layouts[name]) for name, leaf in x.items()}
 
 
-@contextmanager
-def _evaluation_mode(denoiser: DenoiserLike) -> Iterator[None]:
-    """Evaluation mode for the modules behind a denoiser, restored afterwards."""
-    training = [module for module in networks(denoiser) if module.training]
-    for module in training:
-        module.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.train()
+def _check_finite(x: State, like: Batch) -> None:
+    """Refuse samples that are not numbers, once for all leaves.
+
+    Raises:
+        InputError: The first leaf and sample that holds one.
+    """
+    real = {name: like.layouts[name].zero_padding(leaf) for name, leaf in x.items()}
+    sound = torch.stack([leaf.isfinite().all() for leaf in real.values()])
+    if bool(sound.all()):
+        return
+    name = list(real)[sound.tolist().index(False)]
+    broken = like.layouts[name].sum_per_sample((~real[name].isfinite()).float())
+    number = broken.tolist().index(max(broken.tolist()))
+    raise InputError(
+        f"sample: the network gave numbers that are not finite, first in leaf {name!r} of sample "
+        f"{number}; check its weights and conditions, or use a grid with smaller steps"
+    )

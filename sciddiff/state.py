@@ -8,13 +8,16 @@ one number per sample.
 
 Rows may be *fixed*: held at their data value while the others travel from noise to data
 (inpainting, scaffolding, assimilation). A `Batch` is a state with its layouts and conditions.
+
+A *time* is one number for the whole state, ``[B]`` numbers for its samples, or a mapping with one
+of these per leaf, for states whose leaves keep their own time (`Time`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, final
 
 import torch
@@ -22,9 +25,61 @@ from torch import Tensor
 
 from sciddiff.errors import InputError
 
-__all__ = ["Batch", "Layout", "State"]
+__all__ = ["Batch", "Layout", "State", "Time", "time_dtype", "time_of", "time_tensors"]
 
 State = dict[str, Tensor]
+
+LeafTime = float | Tensor
+"""The time of one leaf: a number, or one per sample ``[B]``."""
+
+Time = LeafTime | Mapping[str, LeafTime]
+"""One time for all leaves, or one per leaf."""
+
+
+def time_of(t: Time, name: str) -> LeafTime:
+    """The time of one leaf.
+
+    Raises:
+        InputError: Leaves have their own times, and this one has none.
+
+    >>> time_of(0.5, "x"), time_of({"x": 0.25, "y": 1.0}, "y")
+    (0.5, 1.0)
+    """
+    if not isinstance(t, Mapping):
+        return t
+    if name not in t:
+        raise InputError(f"time: no time for leaf {name!r}; it has {', '.join(t) or 'none'}")
+    return t[name]
+
+
+def time_dtype(x: State) -> torch.dtype:
+    """The type of times for a state: float64 if any leaf is, else float32.
+
+    It does not follow leaves of integers, which would round every time to 0 or 1, nor leaves of
+    half precision, which would round times to two digits.
+    """
+    double = any(leaf.dtype == torch.float64 for leaf in x.values())
+    return torch.float64 if double else torch.float32
+
+
+def time_tensors(t: Time, x: State, size: int) -> Tensor | dict[str, Tensor]:
+    """Times as networks get them: ``[B]``, on the device of the state, or one such per leaf.
+
+    Args:
+        t: The time. Tensors are passed on as they are; numbers are repeated for every sample.
+        x: The state.
+        size: Number of samples, B.
+    """
+    if isinstance(t, Mapping):
+        return {name: _per_sample(value, x, size) for name, value in t.items()}
+    return _per_sample(t, x, size)
+
+
+def _per_sample(t: LeafTime, x: State, size: int) -> Tensor:
+    if isinstance(t, Tensor):
+        return t.expand(size) if t.ndim == 0 else t
+    device = next(iter(x.values())).device
+    return torch.full((size,), float(t), dtype=time_dtype(x), device=device)
 
 
 @final
@@ -220,10 +275,13 @@ class Batch:
         x: The data, one tensor per leaf. When sampling, only the fixed rows carry meaning, and the
             shapes and types say what to draw.
         cond: Conditions: tensors with one entry of dimension 0 per sample, or whatever the network
-            reads; nested dicts of these are allowed.
+            reads; nested dicts of these are allowed. An object with the methods ``to(device)`` and
+            ``select(indices)`` moves and is selected with the batch.
         layouts: One per leaf of ``x``; a dense layout is assumed for leaves left out.
         size: Number of samples, B.
         ids: Names of the samples, for messages and file names.
+        shared: Names of conditions that belong to all samples alike (a grid, a table): `select`
+            leaves them as they are, whatever their size.
     """
 
     x: State
@@ -231,6 +289,7 @@ class Batch:
     layouts: dict[str, Layout] = field(default_factory=dict)
     size: int = -1
     ids: tuple[str, ...] = ()
+    shared: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.size < 0:
@@ -255,21 +314,23 @@ class Batch:
         return next(iter(self.x.values())).device
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device; every tensor of ``cond`` moves too."""
+        """The same batch on another device; all of ``cond`` that has a device moves too."""
         return replace(
             self,
             x={name: leaf.to(device) for name, leaf in self.x.items()},
-            cond=_map_tensors(self.cond, lambda value: value.to(device)),
+            cond=_map(self.cond, "to", lambda value: value.to(device)),
             layouts={name: layout.to(device) for name, layout in self.layouts.items()},
         )
 
     def select(self, indices: Tensor) -> Batch:
         """Keep some samples, in the given order.
 
-        Tensors of ``cond`` whose dimension 0 is B are indexed; the others are kept as they are.
-
         Args:
             indices: int64 ``[K]``.
+
+        Raises:
+            InputError: A tensor of ``cond`` has another number of entries than there are samples,
+                and is not named in ``shared``.
         """
         x, layouts = dict(self.x), dict(self.layouts)
         for name, layout in self.layouts.items():
@@ -277,11 +338,26 @@ class Batch:
             if name in x:
                 x[name] = x[name][rows]
 
-        def pick(value: Tensor) -> Tensor:
-            return value[indices] if value.ndim and value.shape[0] == self.size else value
-
+        cond = {}
+        for name, value in self.cond.items():
+            if name not in self.shared:
+                value = _map(value, "select", partial(self._pick, name, indices))
+            cond[name] = value
         ids = tuple(self.ids[i] for i in indices.tolist()) if self.ids else ()
-        return Batch(x, _map_tensors(self.cond, pick), layouts, len(indices), ids)
+        return Batch(x, cond, layouts, len(indices), ids, self.shared)
+
+    def _pick(self, name: str, indices: Tensor, value: Any) -> Any:  # noqa: ANN401 - see `_map`
+        """The entries of some samples of the condition ``name``."""
+        if not isinstance(value, Tensor):
+            return value.select(indices)
+        if value.ndim == 0:
+            return value
+        if value.shape[0] != self.size:
+            raise InputError(
+                f"Batch.cond[{name!r}]: {value.shape[0]} entries for {self.size} samples; give "
+                "one for each, or name the condition in Batch.shared"
+            )
+        return value[indices.to(value.device)]
 
     def with_cond(self, **cond: Any) -> Batch:  # noqa: ANN401 - conditions are the network's own
         """A copy with conditions added or replaced."""
@@ -312,9 +388,10 @@ def _check_leaf(name: str, leaf: Tensor | None, layout: Layout, size: int) -> No
         )
 
 
-def _map_tensors(value: Any, function: Any) -> Any:  # noqa: ANN401 - any nesting
-    if isinstance(value, Tensor):
-        return function(value)
+def _map(value: Any, method: str, function: Any) -> Any:  # noqa: ANN401 - any nesting
+    """Apply a function to the tensors of nested dicts, and to the objects that have a method."""
     if isinstance(value, Mapping):
-        return {key: _map_tensors(item, function) for key, item in value.items()}
+        return {key: _map(item, method, function) for key, item in value.items()}
+    if isinstance(value, Tensor) or callable(getattr(value, method, None)):
+        return function(value)
     return value

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sciddiff import streams
 from sciddiff.analytic import AnalyticDenoiser, GaussianMixture, Law, TorusMixture
-from sciddiff.guidance.base import DenoiserLike
+from sciddiff.guidance.base import DenoiserLike, ask
 from sciddiff.paths.gaussian import GaussianPath
 from sciddiff.samplers.base import Sampler
 from sciddiff.sampling import sample
@@ -75,7 +75,7 @@ def assert_order(
     def run(solver: Sampler, n: int) -> Tensor:
         grid = schedule.inverse(torch.linspace(-span, span, n + 1, dtype=torch.float64))
         grid[0], grid[-1] = start, end
-        output = solver(lambda x, t: denoiser(x, t, batch), denoiser.path, x, grid)
+        output = solver(lambda x, t: ask(denoiser, x, t, batch), denoiser.path, x, grid)
         return output.x["x"]
 
     reference = _flow(denoiser, schedule, batch, span)

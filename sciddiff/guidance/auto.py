@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from torch import Tensor
-
-from sciddiff.guidance.base import DenoiserLike, Guidance, Guided, evaluations
-from sciddiff.guidance.combine import combine, strength
+from sciddiff.guidance.base import DenoiserLike, Guidance, Guided, ask, evaluations
+from sciddiff.guidance.combine import Strength, combine
 from sciddiff.prediction import Prediction
-from sciddiff.state import Batch, State
+from sciddiff.state import Batch, State, Time
 
 __all__ = ["AutoGuidance"]
 
@@ -33,6 +31,9 @@ class AutoGuidance(Guidance):
     weight: float
     interval: tuple[float, float] = (0.0, 1.0)
 
+    def __post_init__(self) -> None:
+        Strength(self.weight, self.interval, idle=1.0).check("AutoGuidance")
+
     def __call__(self, denoiser: DenoiserLike) -> Guided:
         """Put a denoiser under this guidance."""
         return _AutoGuidance(self, denoiser)
@@ -42,21 +43,19 @@ class AutoGuidance(Guidance):
 class _AutoGuidance(Guided):
     def __init__(self, settings: AutoGuidance, denoiser: DenoiserLike) -> None:
         super().__init__(denoiser, settings.weak)
-        self._settings = settings
+        self._strength = Strength(settings.weight, settings.interval, idle=1.0)
 
-    def __call__(self, x_t: State, t: Tensor, batch: Batch) -> dict[str, Prediction]:
+    def __call__(
+        self, x_t: State, t: Time, batch: Batch, until: Time | None = None
+    ) -> dict[str, Prediction]:
         strong, weak = self.parts
-        predictions = strong(x_t, t, batch)
-        weight = self._strength(t)
-        if bool((weight == 1.0).all()):
+        predictions = ask(strong, x_t, t, batch, until)
+        if not self._strength.acts(t):
             return predictions
-        worse = weak(x_t, t, batch)
-        return combine(x_t, [(1.0 - weight, worse), (weight, predictions)])
+        worse = ask(weak, x_t, t, batch, until)
+        return combine(x_t, t, self._strength, worse, predictions)
 
-    def _strength(self, t: Tensor) -> Tensor:
-        return strength(self._settings.weight, self._settings.interval, t, idle=1.0)
-
-    def evaluations(self, t: Tensor) -> int:
+    def evaluations(self, t: Time) -> int:
         strong, weak = self.parts
-        idle = bool((self._strength(t) == 1.0).all())
-        return evaluations(strong, t) + (0 if idle else evaluations(weak, t))
+        more = evaluations(weak, t) if self._strength.acts(t) else 0
+        return evaluations(strong, t) + more

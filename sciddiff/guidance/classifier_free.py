@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
-from sciddiff.guidance.base import DenoiserLike, Guidance, Guided, evaluations
-from sciddiff.guidance.combine import combine, strength
+from sciddiff.guidance.base import DenoiserLike, Guidance, Guided, ask, evaluations
+from sciddiff.guidance.combine import Strength, combine
 from sciddiff.prediction import Prediction
-from sciddiff.state import Batch, State
+from sciddiff.state import Batch, State, Time
 
 __all__ = ["ClassifierFree"]
 
@@ -40,8 +40,7 @@ class ClassifierFree(Guidance):
     def __post_init__(self) -> None:
         if not self.null:
             raise InputError("ClassifierFree.null: empty; name the conditions to leave out")
-        if not self.interval[0] <= self.interval[1]:
-            raise InputError(f"ClassifierFree.interval: {self.interval} is empty")
+        Strength(self.weight, self.interval, idle=1.0).check("ClassifierFree")
 
     def __call__(self, denoiser: DenoiserLike) -> Guided:
         """Put a denoiser under this guidance."""
@@ -66,7 +65,7 @@ class ClassifierFree(Guidance):
                 cond[name] = value.to(cond[name]).expand_as(cond[name])
             else:
                 cond[name] = torch.full_like(cond[name], value)
-        return Batch(batch.x, cond, batch.layouts, batch.size, batch.ids)
+        return replace(batch, cond=cond)
 
 
 @final
@@ -74,19 +73,18 @@ class _ClassifierFree(Guided):
     def __init__(self, settings: ClassifierFree, denoiser: DenoiserLike) -> None:
         super().__init__(denoiser)
         self._settings = settings
+        self._strength = Strength(settings.weight, settings.interval, idle=1.0)
 
-    def __call__(self, x_t: State, t: Tensor, batch: Batch) -> dict[str, Prediction]:
+    def __call__(
+        self, x_t: State, t: Time, batch: Batch, until: Time | None = None
+    ) -> dict[str, Prediction]:
         (denoiser,) = self.parts
-        conditional = denoiser(x_t, t, batch)
-        weight = self._strength(t)
-        if bool((weight == 1.0).all()):
+        conditional = ask(denoiser, x_t, t, batch, until)
+        if not self._strength.acts(t):
             return conditional
-        free = denoiser(x_t, t, self._settings.without(batch))
-        return combine(x_t, [(1.0 - weight, free), (weight, conditional)])
+        free = ask(denoiser, x_t, t, self._settings.without(batch), until)
+        return combine(x_t, t, self._strength, free, conditional)
 
-    def _strength(self, t: Tensor) -> Tensor:
-        return strength(self._settings.weight, self._settings.interval, t, idle=1.0)
-
-    def evaluations(self, t: Tensor) -> int:
+    def evaluations(self, t: Time) -> int:
         once = evaluations(self.parts[0], t)
-        return once if bool((self._strength(t) == 1.0).all()) else 2 * once
+        return 2 * once if self._strength.acts(t) else once

@@ -1,112 +1,103 @@
-"""Weighted combinations of predictions, and the levels of a path at a time."""
+"""Weighted combinations of predictions, in an interval of times."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
-from sciddiff.paths.base import Path
-from sciddiff.paths.brownian import BrownianPath, BrownianPrediction
-from sciddiff.paths.gaussian import GaussianPath
-from sciddiff.paths.geodesic import GeodesicPath
-from sciddiff.prediction import GaussianPrediction, Prediction, TangentPrediction
-from sciddiff.state import State
+from sciddiff.prediction import Prediction, Predictions
+from sciddiff.state import LeafTime, State, Time, time_of
 
-__all__ = ["combine", "coordinates", "levels", "restated", "strength"]
+__all__ = ["Strength", "combine"]
 
 
-def strength(weight: float, interval: tuple[float, float], t: Tensor, idle: float) -> Tensor:
-    """``weight`` at times inside an interval, ``idle`` outside, ``[B]``.
+@final
+@dataclass(frozen=True)
+class Strength:
+    """A weight at times inside an interval, and another outside.
 
-    Args:
+    Attributes:
         weight: Inside.
         interval: First and last time, both included.
-        t: Times, ``[B]``.
         idle: Outside: the value that changes nothing.
     """
-    inside = (t >= interval[0]) & (t <= interval[1])
-    return torch.where(inside, weight, idle).to(t.dtype)
 
+    weight: float
+    interval: tuple[float, float]
+    idle: float
 
-def coordinates(prediction: Prediction) -> Tensor:
-    """What adds up when predictions for one state are combined.
+    def at(self, t: LeafTime) -> float | Tensor:
+        """The weight at a time of one leaf; ``[B]`` for times ``[B]``."""
+        first, last = self.interval
+        if isinstance(t, Tensor):
+            inside = (t >= first) & (t <= last)
+            return torch.where(inside, self.weight, self.idle).to(t.dtype)
+        return self.weight if first <= t <= last else self.idle
 
-    Data on a flat leaf; on a manifold a tangent vector at the state: the displacement to the data
-    (geodesic path) or the score (Brownian path).
+    def acts(self, t: Time) -> bool:
+        """Whether the weight is another than ``idle`` for any sample and leaf.
 
-    Raises:
-        InputError: The kind of prediction is unknown.
-    """
-    if isinstance(prediction, GaussianPrediction):
-        return prediction.data
-    if isinstance(prediction, TangentPrediction):
-        return prediction.displacement
-    if isinstance(prediction, BrownianPrediction):
-        return prediction.score
-    raise _unknown(prediction)
+        Asks the device only for times that it alone knows, and an interval that leaves some out.
+        """
+        if self.weight == self.idle:
+            return False
+        if self.interval[0] <= 0.0 and self.interval[1] >= 1.0:
+            return True
+        if isinstance(t, Mapping):
+            return any(self.acts(own) for own in t.values())
+        acting = self.at(t) != self.idle
+        return bool(acting.any()) if isinstance(acting, Tensor) else acting
 
+    def check(self, owner: str) -> None:
+        """Refuse an empty interval, and a weight that is no number.
 
-def restated(prediction: Prediction, value: Tensor, x_t: Tensor) -> Prediction:
-    """The prediction with other `coordinates`, and no memory of how they were computed.
-
-    Args:
-        prediction: Gives the time, the path's settings and the layout.
-        value: Its new coordinates.
-        x_t: The state it is about.
-    """
-    p = prediction
-    if isinstance(p, GaussianPrediction):
-        return GaussianPrediction(
-            "data", value, x_t, p.t, p.schedule, p.noise_law, p.prior_scale, p.sigma_data, p.layout
-        )
-    if isinstance(p, TangentPrediction):
-        return TangentPrediction(
-            "displacement", value, x_t, p.t, p.manifold, p.kappa, p.layout
-        )
-    if isinstance(p, BrownianPrediction):
-        return BrownianPrediction("score", value, x_t, p.t, p.path, p.layout)
-    raise _unknown(p)
+        Raises:
+            InputError: The message begins with ``owner``.
+        """
+        if not self.interval[0] <= self.interval[1]:
+            raise InputError(
+                f"{owner}.interval: {self.interval} is empty; give the earlier time first"
+            )
+        if self.weight != self.weight:
+            raise InputError(f"{owner}.weight: is not a number; give a finite weight")
 
 
 def combine(
-    x_t: State, terms: Sequence[tuple[Tensor, Mapping[str, Prediction]]]
-) -> dict[str, Prediction]:
-    """The sum of predictions for one state.
+    x_t: State,
+    t: Time,
+    strength: Strength,
+    base: Mapping[str, Prediction],
+    wanted: Mapping[str, Prediction],
+) -> Predictions:
+    """``base + weight (wanted - base)`` of predictions for one state.
 
     Args:
-        x_t: The state all predictions are about.
-        terms: Weights ``[B]``, of sum 1 for each sample, and predictions of every leaf.
+        x_t: The state both are about.
+        t: Its time.
+        strength: The weight; 1 returns ``wanted``.
+        base: What to go away from.
+        wanted: What to go towards. Its raw outputs of no leaf are kept.
     """
     result = {}
-    last = terms[-1][1]
-    for name, model in last.items():
-        values = []
-        for weight, predictions in terms:
-            value = coordinates(predictions[name])
-            values.append(model.spread(weight, value) * value)
-        result[name] = restated(model, sum(values[1:], values[0]), x_t[name])
-    return result
+    for name, model in wanted.items():
+        weight = strength.at(time_of(t, name))
+        terms = ((1.0 - weight, base[name].coordinates), (weight, model.coordinates))
+        value = _weighted_sum(model, terms)
+        result[name] = model.with_coordinates(value, x_t[name])
+    return Predictions(result, getattr(wanted, "extras", None))
 
 
-def levels(path: Path, t: Tensor) -> tuple[Tensor, Tensor]:
-    """Signal and noise level of a leaf at times ``t [B]``, float64 ``[B]`` each.
-
-    Raises:
-        InputError: The path has no such levels.
-    """
-    if isinstance(path, GeodesicPath):
-        kappa = path.step_kappa(t)  # what the sampler follows
-        return kappa, 1.0 - kappa
-    if isinstance(path, GaussianPath | BrownianPath):
-        return path.schedule.values(t)
-    raise InputError(f"{type(path).__name__}: has no signal and noise level; cannot be shifted")
-
-
-def _unknown(prediction: Prediction) -> InputError:
-    return InputError(
-        f"{type(prediction).__name__}: predictions of this kind cannot be combined; "
-        "leave the leaf unguided"
-    )
+def _weighted_sum(
+    model: Prediction, terms: Sequence[tuple[float | Tensor, Tensor]]
+) -> Tensor:
+    """The sum of coordinates times weights, numbers or ``[B]``."""
+    parts = []
+    for weight, value in terms:
+        factor = model.spread(weight, value) if isinstance(weight, Tensor) else weight
+        parts.append(factor * value)
+    return parts[0] + parts[1]

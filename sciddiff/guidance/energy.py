@@ -24,21 +24,17 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
-from sciddiff.guidance.base import DenoiserLike, Guidance, Guided, evaluations
-from sciddiff.guidance.combine import coordinates, levels, restated, strength
+from sciddiff.guidance.base import DenoiserLike, Guidance, Guided, ask, evaluations
+from sciddiff.guidance.combine import Strength
 from sciddiff.manifolds.base import Manifold
 from sciddiff.paths.base import Path
-from sciddiff.paths.brownian import BrownianPath
-from sciddiff.prediction import Prediction
-from sciddiff.state import Batch, State
+from sciddiff.prediction import Prediction, Predictions
+from sciddiff.state import Batch, LeafTime, State, Time, time_of
 
 __all__ = ["Energy", "EnergyFn"]
 
 EnergyFn = Callable[[State, Batch], Tensor]
 """``(data, batch) -> energy [B]`` in units of kT: differentiable, one number per sample."""
-
-_FAINT = 1e-3  # alpha below which sigma^2 / alpha is not allowed to grow further
-
 
 @final
 @dataclass(frozen=True)
@@ -61,6 +57,9 @@ class Energy(Guidance):
     variance: Callable[[Tensor], Tensor] | None = None
     interval: tuple[float, float] = (0.0, 1.0)
 
+    def __post_init__(self) -> None:
+        Strength(self.weight, self.interval, idle=0.0).check("Energy")
+
     def __call__(self, denoiser: DenoiserLike) -> Guided:
         """Put a denoiser under this guidance."""
         return _Energy(self, denoiser)
@@ -71,55 +70,66 @@ class _Energy(Guided):
     def __init__(self, settings: Energy, denoiser: DenoiserLike) -> None:
         super().__init__(denoiser)
         self._settings = settings
+        self._strength = Strength(settings.weight, settings.interval, idle=0.0)
 
-    def __call__(self, x_t: State, t: Tensor, batch: Batch) -> dict[str, Prediction]:
+    def __call__(
+        self, x_t: State, t: Time, batch: Batch, until: Time | None = None
+    ) -> dict[str, Prediction]:
         (denoiser,), settings = self.parts, self._settings
-        weight = strength(settings.weight, settings.interval, t, idle=0.0)
-        if not bool((weight != 0.0).any()):
-            return denoiser(x_t, t, batch)
-        if settings.through_network:
-            return self._through_network(x_t, t, batch, weight)
-        return self._at_data(x_t, t, batch, weight)
 
-    def evaluations(self, t: Tensor) -> int:
+        def predict(state: State) -> dict[str, Prediction]:
+            return ask(denoiser, state, t, batch, until)
+
+        if not self._strength.acts(t):
+            return predict(x_t)
+        if settings.through_network:
+            return self._through_network(x_t, t, batch, predict)
+        return self._at_data(t, batch, predict(x_t))
+
+    def evaluations(self, t: Time) -> int:
         return evaluations(self.parts[0], t)
 
     def _at_data(
-        self, x_t: State, t: Tensor, batch: Batch, weight: Tensor
+        self, t: Time, batch: Batch, predictions: Mapping[str, Prediction]
     ) -> dict[str, Prediction]:
-        predictions = self.parts[0](x_t, t, batch)
         data = {name: prediction.data.detach() for name, prediction in predictions.items()}
         gradient, _ = self._gradient(data, batch, lambda state: predictions, moves_data=True)
-        result = {}
+        result = dict(predictions)
         for name, direction in gradient.items():
-            path, prediction = self.path.paths[name], predictions[name]
-            alpha, sigma = levels(path, t)
-            variance = sigma**2 / (alpha**2 + sigma**2)
-            if self._settings.variance is not None:
-                variance = self._settings.variance(t)
-            step = prediction.spread(weight * variance, direction)
-            moved = path.manifold.exp(data[name], -step * direction)
-            result[name] = _with_moved_data(path, prediction, moved, sigma)
-        return result
+            path, prediction, own = self.path.paths[name], predictions[name], time_of(t, name)
+            gain = self._strength.at(own) * self._variance(path, own)
+            step = prediction.spread(gain, direction)
+            moved = _manifold(path).exp(data[name], -step * direction)
+            result[name] = prediction.with_data(moved)
+        return Predictions(result, getattr(predictions, "extras", None))
+
+    def _variance(self, path: Path, t: LeafTime) -> Tensor:
+        """Variance of the data given the state at a time, a number or ``[B]``."""
+        if self._settings.variance is not None:
+            return self._settings.variance(torch.as_tensor(t))
+        levels = path.levels(torch.as_tensor(t, dtype=torch.float64))
+        if levels is None:
+            raise InputError(
+                f"Energy.variance: {type(path).__name__} has no noise level to take it from; "
+                "give a function of time"
+            )
+        alpha, sigma = levels
+        return sigma**2 / (alpha**2 + sigma**2)
 
     def _through_network(
-        self, x_t: State, t: Tensor, batch: Batch, weight: Tensor
-    ) -> dict[str, Prediction]:
-        denoiser = self.parts[0]
-        gradient, predictions = self._gradient(
-            x_t, batch, lambda state: denoiser(state, t, batch), moves_data=False
-        )
-        result = {}
+        self, x_t: State, t: Time, batch: Batch,
+        predict: Callable[[State], Mapping[str, Prediction]],
+    ) -> dict[str, Prediction]:  # fmt: skip
+        gradient, predictions = self._gradient(x_t, batch, predict, moves_data=False)
+        result = dict(predictions)
         for name, direction in gradient.items():
-            path, prediction = self.path.paths[name], predictions[name]
-            gain = weight
-            if not isinstance(path, BrownianPath):  # whose coordinates are the score itself
-                alpha, sigma = levels(path, t)
-                gain = weight * sigma**2 / alpha.clamp(min=_FAINT)
-            value = coordinates(prediction).detach()
-            value = value - prediction.spread(gain, direction) * direction
-            result[name] = restated(prediction, value, x_t[name])
-        return result
+            prediction, own = predictions[name], time_of(t, name)
+            weight = torch.as_tensor(self._strength.at(own))
+            pull = prediction.spread(weight, direction) * direction
+            shift = self.path.paths[name].from_score(pull, own, batch.layouts[name])
+            value = prediction.coordinates.detach() - shift
+            result[name] = prediction.with_coordinates(value, x_t[name])
+        return Predictions(result, getattr(predictions, "extras", None))
 
     def _gradient(
         self,
@@ -136,10 +146,12 @@ class _Energy(Guided):
             predict: The predictions for the moved state.
             moves_data: The energy is that of the moved state itself, not of predicted data.
         """
-        manifolds = {name: self.path.paths[name].manifold for name in self.path.paths}
+        guided = [name for name, path in self.path.paths.items() if path.manifold is not None]
+        manifolds = {name: _manifold(self.path.paths[name]) for name in guided}
         with torch.enable_grad():
             shifts = {name: _no_shift(one, at[name]) for name, one in manifolds.items()}
             moved = {name: one.exp(at[name], shifts[name]) for name, one in manifolds.items()}
+            moved = {**at, **moved}
             predictions = predict(moved)
             data = {name: prediction.data for name, prediction in predictions.items()}
             energy = self._settings.energy(moved if moves_data else data, batch)
@@ -152,22 +164,20 @@ class _Energy(Guided):
         gradient = {}
         for name, value in zip(shifts, found, strict=True):
             value = torch.zeros_like(shifts[name]) if value is None else value
-            one, layout = manifolds[name], batch.layouts[name]
-            gradient[name] = one.project_tangent(at[name], value, layout)
+            path, layout = self.path.paths[name], batch.layouts[name]
+            gradient[name] = path.project_tangent(at[name], value, layout)
         return gradient, predictions
 
 
-def _with_moved_data(
-    path: Path, prediction: Prediction, moved: Tensor, sigma: Tensor
-) -> Prediction:
-    """The prediction that says ``moved`` data."""
-    if not isinstance(path, BrownianPath):
-        return prediction.with_data(moved)
-    # A score from data is the heat kernel's, which is not the network's: move the score instead.
-    x_t, data = prediction.x_t, prediction.data
-    change = path.manifold.log(x_t, moved) - path.manifold.log(x_t, data)
-    value = coordinates(prediction) + change / prediction.spread(sigma, change) ** 2
-    return restated(prediction, value, x_t)
+def _manifold(path: Path) -> Manifold:
+    """The manifold of a leaf that has one.
+
+    Raises:
+        InputError: The leaf has none, so nothing there has a gradient.
+    """
+    if path.manifold is None:
+        raise InputError(f"Energy: {type(path).__name__} is on no manifold; leave its leaf out")
+    return path.manifold
 
 
 def _no_shift(manifold: Manifold, x: Tensor) -> Tensor:

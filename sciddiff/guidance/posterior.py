@@ -37,11 +37,11 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
-from sciddiff.guidance.base import DenoiserLike, Guidance, Guided, evaluations
-from sciddiff.guidance.combine import coordinates, restated, strength
-from sciddiff.paths.gaussian import GaussianPath
-from sciddiff.prediction import Prediction
-from sciddiff.state import Batch, State
+from sciddiff.guidance.base import DenoiserLike, Guidance, Guided, ask, evaluations
+from sciddiff.guidance.combine import Strength
+from sciddiff.paths.base import Path
+from sciddiff.prediction import Prediction, Predictions
+from sciddiff.state import Batch, State, Time, time_of
 
 __all__ = ["ObserveFn", "Posterior"]
 
@@ -108,23 +108,24 @@ class _Posterior(Guided):
     def __init__(self, settings: Posterior, denoiser: DenoiserLike) -> None:
         super().__init__(denoiser)
         self._settings = settings
-        self._paths: dict[str, GaussianPath] = {}
-        for name, path in denoiser.path.paths.items():
-            if not isinstance(path, GaussianPath):
+        self._strength = Strength(1.0, settings.interval, idle=0.0)
+        self._paths = dict(denoiser.path.paths)
+        for name, path in self._paths.items():
+            if not path.flat or path.levels(torch.zeros((), dtype=torch.float64)) is None:
                 raise InputError(
                     f"Posterior: leaf {name!r} is on a {type(path).__name__}; "
                     "only Gaussian paths can be conditioned on observations"
                 )
-            self._paths[name] = path
 
-    def __call__(self, x_t: State, t: Tensor, batch: Batch) -> dict[str, Prediction]:
+    def __call__(
+        self, x_t: State, t: Time, batch: Batch, until: Time | None = None
+    ) -> dict[str, Prediction]:
         (denoiser,), settings = self.parts, self._settings
-        weight = strength(1.0, settings.interval, t, idle=0.0)
-        if not bool((weight != 0.0).any()):
-            return denoiser(x_t, t, batch)
+        if not self._strength.acts(t):
+            return ask(denoiser, x_t, t, batch, until)
         with torch.enable_grad():
             moved = {name: x_t[name].detach().requires_grad_() for name in self._paths}
-            predictions = denoiser({**x_t, **moved}, t, batch)
+            predictions = ask(denoiser, {**x_t, **moved}, t, batch, until)
             data = {name: predictions[name].data for name in self._paths}
             seen = settings.observe(data, batch)
         wanted = (batch.size, settings.values.shape[-1])
@@ -132,32 +133,34 @@ class _Posterior(Guided):
             raise InputError(
                 f"Posterior.observe: returned shape {tuple(seen.shape)}; return {list(wanted)}"
             )
-        pull = _Pull(self._paths, moved, predictions, t, batch, seen)
+        pull = _Pull(self._paths, moved, t, batch, seen)
         plain = {name: value.detach() for name, value in data.items()}
         noise = settings.errors.to(seen) ** 2
         innovation = settings.values.to(seen) - seen.detach()
         if settings.iterations == 0:
-            solved = innovation / (noise + self._variance(t)[:, None].to(seen))
+            solved = innovation / (noise + self._variance(t).reshape(-1, 1).to(seen))
         else:
             solved = _conjugate_gradients(
                 lambda v: noise * v + _push(settings.observe, plain, pull(v), batch),
                 innovation,
                 settings.iterations,
             )
-        result = {}
+        result = dict(predictions)
         for name, shift in pull(solved).items():
             model = predictions[name]
-            value = coordinates(model).detach() + model.spread(weight, shift) * shift
-            result[name] = restated(model, value, x_t[name])
-        return result
+            weight = torch.as_tensor(self._strength.at(time_of(t, name)))
+            value = model.coordinates.detach() + model.spread(weight, shift) * shift
+            result[name] = model.with_coordinates(value, x_t[name])
+        return Predictions(result, getattr(predictions, "extras", None))
 
-    def evaluations(self, t: Tensor) -> int:
+    def evaluations(self, t: Time) -> int:
         return evaluations(self.parts[0], t)
 
-    def _variance(self, t: Tensor) -> Tensor:
-        """Variance of the observed data given the state, by the rule of the module, ``[B]``."""
-        settings, path = self._settings, next(iter(self._paths.values()))
-        alpha, sigma = path.schedule.values(t.double())
+    def _variance(self, t: Time) -> Tensor:
+        """Variance of the observed data given the state, a number or ``[B]``."""
+        settings, (name, path) = self._settings, next(iter(self._paths.items()))
+        levels = path.levels(torch.as_tensor(time_of(t, name), dtype=torch.float64))
+        alpha, sigma = levels or (torch.ones(()), torch.zeros(()))
         ratio = (path.prior_scale * sigma / alpha.clamp(min=_FAINT)) ** 2 * settings.gamma
         return ratio / (1.0 + ratio / settings.prior**2)
 
@@ -168,15 +171,14 @@ class _Pull:
 
     def __init__(
         self,
-        paths: dict[str, GaussianPath],
+        paths: dict[str, Path],
         moved: State,
-        predictions: dict[str, Prediction],
-        t: Tensor,
+        t: Time,
         batch: Batch,
         seen: Tensor,
     ) -> None:
         self._paths, self._moved, self._batch = paths, moved, batch
-        self._predictions, self._t, self._seen = predictions, t, seen
+        self._t, self._seen = t, seen
 
     def __call__(self, v: Tensor) -> State:
         leaves = list(self._moved.values())
@@ -188,12 +190,8 @@ class _Pull:
             if gradient is None:
                 result[name] = torch.zeros_like(leaf)
                 continue
-            path, layout = self._paths[name], self._batch.layouts[name]
-            alpha, sigma = path.schedule.values(self._t.double())
-            gain = (path.prior_scale * sigma) ** 2 / alpha.clamp(min=_FAINT)
-            coloured = path.noise.covariance(gradient, layout)
-            coloured = path.manifold.project(coloured, layout)
-            result[name] = self._predictions[name].spread(gain, coloured) * coloured
+            layout = self._batch.layouts[name]
+            result[name] = self._paths[name].from_score(gradient, time_of(self._t, name), layout)
         return result
 
 

@@ -36,11 +36,13 @@ class Manifold(ABC):
         event_ndim: Trailing dimensions that form one point (SO(3): 2, sphere: 1, torus: 0).
         tangent_ndim: Trailing dimensions that form one tangent vector (SO(3): 1, torus: 0).
         compact: Whether the uniform law of `uniform` exists.
+        couples_rows: Whether `project` of one row depends on the other rows of its sample.
     """
 
     event_ndim: ClassVar[int]
     tangent_ndim: ClassVar[int]
     compact: ClassVar[bool]
+    couples_rows: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -124,6 +126,15 @@ class Manifold(ABC):
         """
         terms = [w * self.log(x, y) for w, y in zip(weights, targets, strict=True)]
         return self.exp(x, sum(terms[1:], terms[0]))
+
+    @property
+    def slowest_eigenvalue(self) -> float:
+        """Eigenvalue e of the Laplacian on the slowest mode of a compact manifold.
+
+        Brownian motion for the variance v takes that mode down by ``exp(-e v / 2)``. It is d on
+        the d-sphere, and 1 on the circle and on products of circles.
+        """
+        return float(self.tangent_dim)
 
     @property
     def reach(self) -> float:

@@ -106,6 +106,7 @@ class ZeroCenterOfMass(Manifold):
     event_ndim: ClassVar[int] = 0
     tangent_ndim: ClassVar[int] = 0
     compact: ClassVar[bool] = False
+    couples_rows: ClassVar[bool] = True
 
     @property
     def tangent_dim(self) -> int:

@@ -219,6 +219,11 @@ class SO3(Manifold):
         """Three."""
         return 3
 
+    @property
+    def slowest_eigenvalue(self) -> float:
+        """Two: modes of order l, whose character is that of l, have ``l (l + 1)``."""
+        return 2.0
+
     def exp(self, x: Tensor, v: Tensor) -> Tensor:
         """``x Exp(v)``: ``x [..., 3, 3]``, ``v [..., 3]`` -> ``[..., 3, 3]``."""
         memory = shared(x, v) if x.shape[:-1] == v.shape else None

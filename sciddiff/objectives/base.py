@@ -32,10 +32,28 @@ class LossOutput:
 
 
 class Objective(ABC):
-    """What is minimised."""
+    """What is minimised.
+
+    Class attributes:
+        needs_teacher: Whether training must give an averaged copy of the denoiser as ``teacher``.
+    """
+
+    needs_teacher = False
 
     @abstractmethod
     def __call__(
-        self, denoiser: Denoiser, batch: Batch, generator: Generator | None
+        self,
+        denoiser: Denoiser,
+        batch: Batch,
+        generator: Generator | None,
+        teacher: Denoiser | None = None,
     ) -> LossOutput:
-        """The loss on a batch; all randomness comes from ``generator``."""
+        """The loss on a batch.
+
+        Args:
+            denoiser: What learns.
+            batch: Data.
+            generator: Random source; nothing else is random.
+            teacher: An averaged copy of ``denoiser`` without gradients, for objectives that learn
+                from one; None for the others.
+        """

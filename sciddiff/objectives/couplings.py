@@ -62,6 +62,12 @@ class MinibatchOT(Coupling):
             raise MissingExtra("scipy", "protein") from error
         noise = path.prior(batch.x, generator, batch.layouts)
         names = self.leaves or tuple(path.paths)
+        for name in names:
+            if not path[name].uses_noise:
+                raise InputError(
+                    f"MinibatchOT: {type(path[name]).__name__} of leaf {name!r} starts "
+                    "from its data, whatever the noise; pair other leaves, or none"
+                )
         cost = sum(
             (_cost(path, name, batch, noise[name]) for name in names),
             start=torch.zeros(batch.size, batch.size),
@@ -80,6 +86,8 @@ def _cost(path: ProductPath, name: str, batch: Batch, noise: Tensor) -> Tensor:
             f"MinibatchOT: samples of leaf {name!r} differ in size; use batches of one size"
         )
     manifold = path[name].manifold
+    if manifold is None:
+        raise InputError(f"MinibatchOT: leaf {name!r} is on no manifold; pair other leaves")
     square = manifold.dist(batch.x[name].unsqueeze(1), noise.unsqueeze(0)) ** 2
     if layout.mask is not None:
         keep = layout.mask[0].reshape(-1, *(1,) * (square.ndim - 3))

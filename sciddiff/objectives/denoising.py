@@ -16,8 +16,9 @@ from sciddiff.objectives.base import LossOutput, Objective
 from sciddiff.objectives.couplings import Coupling, Independent
 from sciddiff.objectives.weightings import Weighting, weighting_of
 from sciddiff.paths.base import PathSample
+from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Predictions
-from sciddiff.state import Batch, State
+from sciddiff.state import Batch, State, time_dtype
 from sciddiff.streams import Generator, uniform_per_sample
 
 __all__ = ["Denoising", "ExtraLoss", "LabelDropout"]
@@ -62,7 +63,8 @@ class Denoising(Objective):
     loss over the real, free rows; padding and fixed rows do not count.
 
     Attributes:
-        times: Law of the training time.
+        times: Law of the training time; a mapping by leaf lets leaves keep their own, drawn
+            independently of each other (leaves left out follow the uniform law).
         weights: Weight of each leaf; 1 if left out.
         weighting: Weight by noise level, for all leaves or by leaf (1 if left out): a `Weighting`
             or ``"uniform"``, ``"edm"``, ``"velocity"``.
@@ -74,7 +76,9 @@ class Denoising(Objective):
         low_discrepancy: Stratify times over the batch.
     """
 
-    times: time_laws.TimeLaw = field(default_factory=time_laws.Uniform)
+    times: time_laws.TimeLaw | dict[str, time_laws.TimeLaw] = field(
+        default_factory=time_laws.Uniform
+    )
     weights: dict[str, float] = field(default_factory=dict)
     weighting: Weighting | str | dict[str, Weighting | str] = "uniform"
     coupling: Coupling = field(default_factory=Independent)
@@ -93,7 +97,11 @@ class Denoising(Objective):
             weighting_of(weighting)
 
     def __call__(
-        self, denoiser: Denoiser, batch: Batch, generator: Generator | None
+        self,
+        denoiser: Denoiser,
+        batch: Batch,
+        generator: Generator | None,
+        teacher: Denoiser | None = None,
     ) -> LossOutput:
         """The loss on a batch.
 
@@ -101,31 +109,44 @@ class Denoising(Objective):
             denoiser: What learns.
             batch: Data.
             generator: Random source of times, noise, dropped labels and self-conditioning.
+            teacher: Not used.
 
         Raises:
             InputError: A label to drop is not in ``batch.cond``, or a weight names no leaf.
         """
         path = denoiser.path
         self._check(denoiser)
-        some = batch.x[next(iter(path.paths))]
-        dtype = some.dtype if some.dtype.is_floating_point else torch.get_default_dtype()
-        t = time_laws.draw(
-            self.times, batch.size, generator, self.low_discrepancy, dtype, some.device
-        )
+        t = self._draw_times(path, batch, generator)
         batch = self._drop_labels(batch, generator)
         x0 = self.coupling(path, batch, generator)
         samples = path.sample(batch.x, t, generator, x0, batch.layouts)
         x_t = {name: sample.x_t for name, sample in samples.items()}
         batch = self._self_condition(denoiser, x_t, t, batch, generator)
         predictions = denoiser(x_t, t, batch)
-        return self._reduce(denoiser, predictions, samples, t, batch)
+        return self._reduce(denoiser, predictions, samples, batch)
 
     def _check(self, denoiser: Denoiser) -> None:
-        named = [*self.weights, *(self.weighting if isinstance(self.weighting, dict) else ())]
-        for name in named:
+        by_leaf = [own for own in (self.weighting, self.times) if isinstance(own, dict)]
+        for name in [*self.weights, *(name for own in by_leaf for name in own)]:
             if name not in denoiser.path.paths:
                 known = ", ".join(denoiser.path.paths)
-                raise InputError(f"Denoising: weight for unknown leaf {name!r}; leaves: {known}")
+                raise InputError(
+                    f"Denoising: weight or times for unknown leaf {name!r}; leaves: {known}"
+                )
+
+    def _draw_times(
+        self, path: ProductPath, batch: Batch, generator: Generator | None
+    ) -> Tensor | dict[str, Tensor]:
+        """Times ``[B]``, or by leaf, in a type that follows no leaf of integers."""
+
+        def draw(law: time_laws.TimeLaw) -> Tensor:
+            dtype = time_dtype(batch.x)
+            stratified = self.low_discrepancy
+            return time_laws.draw(law, batch.size, generator, stratified, dtype, batch.device)
+
+        if not isinstance(self.times, dict):
+            return draw(self.times)
+        return {name: draw(self.times.get(name, time_laws.Uniform())) for name in path.paths}
 
     def _drop_labels(self, batch: Batch, generator: Generator | None) -> Batch:
         changed = {}
@@ -145,7 +166,7 @@ class Denoising(Objective):
         self,
         denoiser: Denoiser,
         x_t: State,
-        t: Tensor,
+        t: Tensor | dict[str, Tensor],
         batch: Batch,
         generator: Generator | None,
     ) -> Batch:
@@ -170,15 +191,15 @@ class Denoising(Objective):
         denoiser: Denoiser,
         predictions: Predictions,
         samples: Mapping[str, PathSample],
-        t: Tensor,
         batch: Batch,
     ) -> LossOutput:
-        total, metrics = torch.zeros_like(t), {}
+        metrics = {}
+        total = torch.zeros(batch.size, dtype=time_dtype(batch.x), device=batch.device)
         rows = denoiser.path.loss(predictions, samples, batch.layouts)
         for name, loss in rows.items():
             plain = batch.layouts[name].free_mean_per_sample(loss)
             metrics[f"loss/{name}"] = plain.detach().mean()
-            weight = self._weighting(name)(t, denoiser.path[name])
+            weight = self._weighting(name)(samples[name].t, denoiser.path[name])
             total = total + self.weights.get(name, 1.0) * weight * plain
         for extra in self.extra_losses:
             for name, loss in extra(predictions, samples, batch).items():

@@ -25,8 +25,7 @@ from sciddiff.objectives.base import LossOutput, Objective
 from sciddiff.objectives.rollout import Rollout
 from sciddiff.objectives.scores import Distance, energy_score, fair_crps
 from sciddiff.paths.base import Path
-from sciddiff.paths.gaussian import GaussianPath
-from sciddiff.state import Batch, Layout, State
+from sciddiff.state import Batch, Layout, State, time_dtype
 from sciddiff.streams import Generator
 
 __all__ = ["ProperScore", "ScoreTerm", "energy_score", "fair_crps"]
@@ -92,7 +91,11 @@ class ProperScore(Objective):
             raise InputError(f"ProperScore.alpha: {self.alpha} is not in [0, 1]")
 
     def __call__(
-        self, denoiser: Denoiser, batch: Batch, generator: Generator | None
+        self,
+        denoiser: Denoiser,
+        batch: Batch,
+        generator: Generator | None,
+        teacher: Denoiser | None = None,
     ) -> LossOutput:
         """The score of an ensemble for every sample of a batch.
 
@@ -100,6 +103,7 @@ class ProperScore(Objective):
             denoiser: What learns.
             batch: Data, and with a roll-out the truth of later steps.
             generator: Random source of the noise and of the number of steps.
+            teacher: Not used.
 
         Raises:
             InputError: A leaf cannot be scored, or targets of a roll-out are missing.
@@ -128,17 +132,17 @@ class ProperScore(Objective):
             if name not in paths:
                 raise InputError(f"ProperScore: unknown leaf {name!r}; leaves: {', '.join(paths)}")
         for name, path in paths.items():
-            if name not in self.distances and not isinstance(path, GaussianPath):
+            if name not in self.distances and not path.flat:
                 raise InputError(
                     f"ProperScore: leaf {name!r} is on a {type(path).__name__} and has no entries "
                     "to score; give distances a function for it"
                 )
-            if isinstance(path, GaussianPath) and path.parametrization in ("noise", "score"):
-                if float(path.schedule.values(torch.zeros(()))[0]) == 0.0:
-                    raise InputError(
-                        f"ProperScore: leaf {name!r} is predicted as {path.parametrization}, from "
-                        "which no data follow at t = 0; use data, velocity, v or edm"
-                    )
+            if path.first_time > 0.0:
+                raise InputError(
+                    f"ProperScore: no data follow at t = 0 from what is predicted for leaf "
+                    f"{name!r} (its parametrization is noise or score); use data, velocity, v or "
+                    "edm"
+                )
 
     def _predict(
         self, denoiser: Denoiser, wide: Batch, batch: Batch, generator: Generator | None
@@ -152,7 +156,7 @@ class ProperScore(Objective):
             first = one.first_state(torch.cat([draw[name] for draw in draws]))
             x[name] = wide.layouts[name].hold(first, wide.x[name])
         some = next(iter(x.values()))
-        t = torch.zeros(wide.size, dtype=some.dtype, device=some.device)
+        t = torch.zeros(wide.size, dtype=time_dtype(x), device=some.device)
         predictions = denoiser(x, t, wide)
         return {name: prediction.data for name, prediction in predictions.items()}
 
@@ -192,7 +196,7 @@ class ProperScore(Objective):
                 return score
             return layout.free_mean_per_sample(score)
         score = fair_crps(members, truth, self.alpha)
-        weight = path.entry_weight(score) if isinstance(path, GaussianPath) else None
+        weight = path.entry_weight(score)
         return layout.free_mean_per_sample(score if weight is None else weight * score)
 
     def _term_score(self, term: ScoreTerm, members: Tensor, truth: Tensor) -> Tensor:
@@ -214,7 +218,7 @@ def _ensemble(data: Tensor, targets: Tensor, count: int, path: Path) -> tuple[Te
     """
     members = data.unflatten(0, (count, -1))
     truth = targets.unflatten(0, (count, -1))
-    if not isinstance(path, GaussianPath):
+    if not path.flat:
         return members, truth[0]
     return members - (truth - truth[:1]), truth[0]
 

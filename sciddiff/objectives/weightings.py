@@ -11,7 +11,6 @@ from torch import Tensor
 
 from sciddiff.errors import InputError
 from sciddiff.paths.base import Path
-from sciddiff.paths.gaussian import GaussianPath
 
 __all__ = ["ClippedVelocity", "EDMWeighting", "Flat", "Weighting", "weighting_of"]
 
@@ -62,7 +61,7 @@ class EDMWeighting(Weighting):
     For a loss in data space; it makes the effective weight on the output of an EDM-preconditioned
     network one (Karras et al., 2022, table 1). With a native loss and the ``"edm"``
     parametrization that is so already, and no weighting is needed. Times with alpha = 0 get the
-    limit ``1 / d^2``; leaves without a Gaussian path get 1.
+    limit ``1 / d^2``; curved leaves and tokens get 1.
 
     Attributes:
         sigma_data: d.
@@ -71,10 +70,12 @@ class EDMWeighting(Weighting):
     sigma_data: float = 0.5
 
     def __call__(self, t: Tensor, path: Path) -> Tensor:
-        if not isinstance(path, GaussianPath):
+        levels = path.levels(t.double()) if path.flat else None
+        if levels is None:
             return torch.ones_like(t)
-        level = path.prior_scale * torch.exp(-path.schedule.log_snr(t))
-        return (level**-2 + self.sigma_data**-2).to(t.dtype)
+        alpha, sigma = levels
+        signal = alpha / (path.prior_scale * sigma)
+        return (signal**2 + self.sigma_data**-2).to(t.dtype)
 
 
 def weighting_of(weighting: Weighting | str) -> Weighting:

@@ -1,23 +1,35 @@
 """Path: how one leaf of a state travels from noise (t = 0) to data (t = 1).
 
+A new kind of data is a new subclass of `Path`, with a `Prediction` of its own if none fits:
+nothing else in this package asks what kind of path a leaf is on. Five methods have no default:
+`prior`, `sample`, `predict`, `loss` and `step`. The others say what a path can do beyond them:
+second-order steps need `levels`, guidance by gradients needs `from_score`, a likelihood needs
+`log_prior`.
+
 Every method takes the leaf's `Layout`, which says how its rows are grouped in samples; None means
-a dense leaf without padding. Times are ``[B]``, one per sample.
+a dense leaf without padding. Times of training are ``[B]``, one per sample; times of a step are
+numbers.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from torch import Tensor
 
+from sciddiff.errors import InputError
 from sciddiff.manifolds.base import Manifold
 from sciddiff.prediction import Prediction
 from sciddiff.state import Layout
 from sciddiff.streams import Generator
 
-__all__ = ["Path", "PathSample"]
+__all__ = ["FreshNoise", "LeafStage", "Move", "Path", "PathSample", "natural_share"]
+
+_NOISE_FREE = 1e-6  # sigma / alpha below which no noise is left: cos(pi / 2) is not exactly 0
 
 
 @final
@@ -38,20 +50,160 @@ class PathSample:
     t: Tensor
 
 
-class Path(ABC):
-    """The probability path of one leaf."""
+@final
+@dataclass(frozen=True, eq=False)
+class LeafStage:
+    """What is known of a leaf at one time of a step.
 
-    manifold: Manifold
+    Attributes:
+        x: The state, as the network saw it.
+        prediction: What the network said about it.
+        t: The time of the leaf.
+        levels: Signal and noise level at that time; ``(nan, nan)`` on a path without.
+    """
+
+    x: Tensor
+    prediction: Prediction
+    t: float
+    levels: tuple[float, float] = (math.nan, math.nan)
+
+
+@final
+@dataclass(frozen=True)
+class FreshNoise:
+    """Fresh noise of one step.
+
+    Attributes:
+        eta: Stochasticity in [0, 1] relative to what the path can forget in this step: all that a
+            path without levels needs to know.
+        keep: Factor of the predicted noise, ``sqrt(1 - tau)`` if a share ``tau`` is replaced.
+        add: Factor of the fresh noise, ``sqrt(tau)``.
+        scale: Standard deviation of the fresh noise; below 1 lowers the temperature.
+        curved: Factor of the share ``add^2`` on curved leaves; 0: they take no fresh noise.
+    """
+
+    eta: float = 1.0
+    keep: float = 1.0
+    add: float = 0.0
+    scale: float = 1.0
+    curved: float = 1.0
+
+    @classmethod
+    def replacing(
+        cls, share: float, eta: float = 1.0, scale: float = 1.0, curved: float = 1.0
+    ) -> FreshNoise:
+        """Fresh noise in place of a ``share`` in [0, 1] of the predicted noise."""
+        return cls(eta, math.sqrt(1.0 - share), math.sqrt(share), scale, curved)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Move:
+    r"""One step of one leaf, as a sampler asks for it.
+
+    With a signal level :math:`\alpha` and a noise level :math:`\sigma` the exact solution between
+    two times, were the predicted data :math:`D` constant, is linear in the state and in the data
+    (Song et al., *DDIM*, 2021, eq. 12; Lu et al., *DPM-Solver++*, 2022, eq. 9 and 14)::
+
+        x_s = k x_t + (alpha_s - k alpha_t) D + sigma_s add z,     k = keep sigma_s / sigma_t
+
+    Every solver is this one move with ``D`` a weighted sum of data predicted at several times: a
+    solver *is* its weights. Rates of the schedule are never needed, straight trajectories are
+    followed exactly, and the ends ``alpha = 0`` and ``sigma = 0`` are regular.
+
+    Attributes:
+        stages: Where the step starts, then the other times whose predictions it uses.
+        s: Where it ends.
+        weights: One for each stage, of sum 1.
+        noise: Fresh noise; None for none.
+        end: Signal and noise level at ``s``; ``(nan, nan)`` on a path without.
+    """
+
+    stages: tuple[LeafStage, ...]
+    s: float
+    weights: tuple[float, ...] = (1.0,)
+    noise: FreshNoise | None = None
+    end: tuple[float, float] = (math.nan, math.nan)
+
+    @property
+    def x(self) -> Tensor:
+        """The state where the step starts."""
+        return self.stages[0].x
+
+    @property
+    def t(self) -> float:
+        """The time where the step starts."""
+        return self.stages[0].t
+
+    @property
+    def prediction(self) -> Prediction:
+        """What the network said where the step starts."""
+        return self.stages[0].prediction
+
+    @property
+    def eta(self) -> float:
+        """Stochasticity in [0, 1]; 0 without fresh noise."""
+        return 0.0 if self.noise is None else self.noise.eta
+
+    @property
+    def clean(self) -> bool:
+        """Whether no noise is left where the step ends."""
+        alpha, sigma = self.end
+        return sigma <= _NOISE_FREE * alpha
+
+    @property
+    def keep(self) -> float:
+        """``k`` of the formula."""
+        if self.clean:
+            return 0.0
+        kept = 1.0 if self.noise is None else self.noise.keep
+        return kept * self.end[1] / self.stages[0].levels[1]
+
+    @property
+    def gain(self) -> float:
+        """``alpha_s - k alpha_t``."""
+        return self.end[0] - self.keep * self.stages[0].levels[0]
+
+    @property
+    def added(self) -> float:
+        """Standard deviation of the fresh noise at the end of the step."""
+        if self.noise is None or self.clean:
+            return 0.0
+        return self.noise.scale * self.noise.add * self.end[1]
+
+    @property
+    def terms(self) -> list[tuple[float, LeafStage]]:
+        """The stages that count, with their weights."""
+        pairs = zip(self.weights, self.stages, strict=True)
+        return [(weight, stage) for weight, stage in pairs if weight != 0.0]
+
+    @property
+    def latest(self) -> LeafStage:
+        """The stage of the latest time."""
+        return max(self.stages, key=lambda stage: stage.t)
+
+
+class Path(ABC):
+    """The probability path of one leaf.
+
+    Class attributes:
+        manifold: Where the leaf lives; None for leaves that are not points of a manifold (tokens).
+        prior_scale: Standard deviation of the noise in units of the data.
+        uses_noise: Whether `sample` goes through the noise it is given. A walk that starts from
+            the data does not, and then noise cannot be paired with data.
+    """
+
+    manifold: Manifold | None = None
+    prior_scale: float = 1.0
+    uses_noise = True
+
+    # Training.
 
     @abstractmethod
     def prior(
         self, like: Tensor, generator: Generator | None, layout: Layout | None = None
     ) -> Tensor:
         """Draw noise x0 in the shape, type and device of ``like``."""
-
-    def first_state(self, noise: Tensor) -> Tensor:
-        """The state at t = 0 made of noise of the prior, in the shape of the leaf."""
-        return noise
 
     @abstractmethod
     def sample(
@@ -72,6 +224,10 @@ class Path(ABC):
             layout: How the rows are grouped in samples.
         """
 
+    def net_input(self, x_t: Tensor, t: Tensor, layout: Layout | None = None) -> Tensor:
+        """What the network should see of the state; the state itself unless a path scales it."""
+        return x_t
+
     @abstractmethod
     def predict(
         self, raw: Tensor, x_t: Tensor, t: Tensor, layout: Layout | None = None
@@ -84,33 +240,224 @@ class Path(ABC):
     ) -> Tensor:
         """Unreduced loss of each row, ``[B, ...]`` or ragged ``[rows, ...]``."""
 
+    def entry_weight(self, like: Tensor) -> Tensor | None:
+        """Weight of each entry of a leaf ``like`` in losses and scores; None if it is 1."""
+        return None
+
+    # Geometry.
+
+    @property
+    def flat(self) -> bool:
+        """Whether entries add up: the coordinates of predictions are data, errors differences."""
+        return self.manifold is not None and not self.manifold.compact
+
+    def project(self, x: Tensor, layout: Layout | None = None) -> Tensor:
+        """Return ``x`` to the manifold, but leave samples with fixed rows in their frame.
+
+        Fixed rows are the frame of reference of their sample: centring it would move the free rows
+        away from them.
+        """
+        if self.manifold is None:
+            return x
+        return self._in_frame(x, self.manifold.project(x, layout), layout)
+
+    def project_tangent(self, x: Tensor, v: Tensor, layout: Layout | None = None) -> Tensor:
+        """Project ``v`` on the tangent space at ``x``, by the rule of `project` for frames."""
+        if self.manifold is None:
+            return v
+        return self._in_frame(v, self.manifold.project_tangent(x, v, layout), layout)
+
+    def _in_frame(self, free: Tensor, projected: Tensor, layout: Layout | None) -> Tensor:
+        coupled = self.manifold is not None and self.manifold.couples_rows
+        if not coupled or layout is None or layout.any_fixed is None:
+            return projected
+        return torch.where(layout.spread(layout.any_fixed, free), free, projected)
+
+    # Sampling.
+
+    @property
+    def first_time(self) -> float:
+        """Earliest time at which what the network says determines the data; walks start there."""
+        return 0.0
+
+    @property
+    def ends_clean(self) -> bool:
+        """Whether the state at t = 1 is data; otherwise a walk ends with `finish`."""
+        return True
+
+    def first_state(self, noise: Tensor) -> Tensor:
+        """The state at `first_time` made of noise of the prior, in the shape of the leaf."""
+        return noise
+
+    def scale_noise(self, noise: Tensor, scale: float) -> Tensor:
+        """Noise of the prior at another temperature; laws without a scale stay as they are."""
+        return noise
+
+    def noised(
+        self,
+        x1: Tensor,
+        t: Tensor,
+        noise: Tensor,
+        generator: Generator | None,
+        layout: Layout | None = None,
+    ) -> Tensor:
+        """Data of fixed rows on their way from given noise, at times ``t [B]``, in their frame."""
+        free = None if layout is None else Layout(layout.size, layout.mask, layout.index)
+        return self.sample(x1, t, generator, noise, free).x_t
+
+    def levels(self, t: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Signal and noise level while sampling, float64 like ``t [...]``; None if it has none.
+
+        A path with levels takes steps of second order, by the weights of its solver. One without
+        moves by the latest prediction of a step.
+        """
+        return None
+
+    def time_at(self, log_snr: float) -> float | None:
+        """The time at which ``log(alpha / sigma)`` has a value; None if the path cannot tell."""
+        return None
+
     @abstractmethod
+    def step(
+        self, move: Move, generator: Generator | None, layout: Layout | None = None
+    ) -> Tensor:
+        """The state at the end of a step.
+
+        Args:
+            move: The step.
+            generator: Random source; may be None if the move has no fresh noise and the path draws
+                none of its own.
+            layout: How the rows are grouped in samples.
+        """
+
+    @final
     def transition(
         self,
         x_t: Tensor,
         prediction: Prediction,
-        t: Tensor,
-        s: Tensor,
+        t: float,
+        s: float,
         eta: float,
         generator: Generator | None,
         layout: Layout | None = None,
     ) -> Tensor:
-        """Draw the state at a later time.
+        """Draw the state at a later time, by one first-order `step`.
 
         Args:
             x_t: State at t.
             prediction: What the network said about it.
-            t: Present times, ``[B]``.
-            s: Later times, ``[B]``.
+            t: Present time.
+            s: Later time.
             eta: Share of fresh noise: 0 is deterministic, 1 forgets all that can be forgotten.
             generator: Random source; may be None if ``eta`` is 0.
             layout: How the rows are grouped in samples.
         """
+        found = self.levels(torch.tensor([t, s], dtype=torch.float64))
+        if found is None:
+            stage = LeafStage(x_t, prediction, t)
+            return self.step(Move((stage,), s, noise=FreshNoise(eta)), generator, layout)
+        (alpha, alpha_s), (sigma, sigma_s) = (level.tolist() for level in found)
+        start, end = (alpha, sigma), (alpha_s, sigma_s)
+        noise = FreshNoise.replacing(eta * natural_share(start, end), eta) if eta > 0.0 else None
+        stage = LeafStage(x_t, prediction, t, start)
+        return self.step(Move((stage,), s, noise=noise, end=end), generator, layout)
 
-    @abstractmethod
+    def renoise(
+        self,
+        x: Tensor,
+        start: tuple[float, float],
+        earlier: tuple[float, float],
+        scale: float,
+        generator: Generator | None,
+        layout: Layout | None = None,
+    ) -> Tensor:
+        """Go back to an earlier time by adding noise of ``scale`` times the due size.
+
+        Args:
+            x: The state.
+            start: Its signal and noise level.
+            earlier: Those of the earlier time.
+            scale: Factor of the noise; 1 keeps the marginals.
+            generator: Random source.
+            layout: How the rows are grouped in samples.
+
+        Raises:
+            InputError: The path cannot.
+        """
+        raise InputError(
+            f"{type(self).__name__}: cannot add noise back; set churn = 0, or use EulerMaruyama"
+        )
+
+    def finish(self, prediction: Prediction, layout: Layout | None = None) -> Tensor:
+        """The data, from what the network says at t = 1; for paths that do not end clean."""
+        return prediction.data
+
+    # Guidance and likelihood.
+
+    def from_score(
+        self, change: Tensor, t: float | Tensor, layout: Layout | None = None
+    ) -> Tensor:
+        """Change of the coordinates of a prediction if the score of the state changes.
+
+        Args:
+            change: Change of the score, a tangent vector at the state.
+            t: Time, a number or ``[B]``.
+            layout: How the rows are grouped in samples.
+
+        Raises:
+            InputError: The path has no score.
+        """
+        raise InputError(
+            f"{type(self).__name__}: has no score, so no gradient guides it; leave its leaf out"
+        )
+
+    def enter(
+        self, x1: Tensor, t: float, layout: Layout | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Data as the state of a flow at a late time, and the logarithm of the change of volume.
+
+        Args:
+            x1: Data.
+            t: The time, at or before 1.
+            layout: How the rows are grouped in samples.
+
+        Returns:
+            The state, and ``[B]`` nats to add to its log-density.
+        """
+        return x1, x1.new_zeros(x1.shape[0] if layout is None else layout.size)
+
     def log_prior(self, x: Tensor, layout: Layout | None = None) -> Tensor:
-        """Log-density in nats of the state at t = 0, ``[B]``; compact: w.r.t. the uniform law."""
+        """Log-density in nats of the state at t = 0, ``[B]``; compact: w.r.t. the uniform law.
 
-    def net_input(self, x_t: Tensor, t: Tensor, layout: Layout | None = None) -> Tensor:
-        """What the network should see of the state; the state itself unless a path scales it."""
-        return x_t
+        Raises:
+            InputError: The path has none.
+        """
+        raise InputError(
+            f"{type(self).__name__}: has no density; a bound of it is what sciddiff.elbo estimates"
+        )
+
+    def log_prob_bound(
+        self, prediction: Prediction, path_sample: PathSample, layout: Layout | None = None
+    ) -> Tensor:
+        """One term of a lower bound of the log-probability of the data, nats ``[B]``.
+
+        Its mean over t uniform in (0, 1) and over the states at t is the bound.
+
+        Raises:
+            InputError: The path has none; one with a density needs none.
+        """
+        raise InputError(
+            f"{type(self).__name__}: has no bound of its own; use sciddiff.log_prob"
+        )
+
+
+def natural_share(start: tuple[float, float], end: tuple[float, float]) -> float:
+    """The share of the noise that a step with ``eta = 1`` replaces.
+
+    Args:
+        start: Signal and noise level where the step starts.
+        end: Those where it ends.
+    """
+    whole = end[0] * start[1]
+    ratio = start[0] * end[1] / whole if whole > 0.0 else 0.0
+    return min(max(1.0 - ratio**2, 0.0), 1.0)

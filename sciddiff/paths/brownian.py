@@ -13,6 +13,7 @@ with the data where Tweedie's formula puts them,
 .. math:: x_s = \exp_{x_t}\!\Big(\big(1 - \tfrac{\sigma_s}{\sigma_t}\sqrt{1-\tau}\big)
     \sigma_t^2 s + \sigma_s\sqrt\tau z\Big).
 
+Steps of second order use a weighted mean of such logarithms, all at the state where they start.
 In the limit of small steps it is the geodesic random walk of the reverse equation (eta = 1) or the
 probability flow (eta = 0), and keeps the marginals for any eta; steps must be small against the
 size of the manifold. The prior is uniform, which ``sigma(0)`` must be large enough to reach: the
@@ -21,6 +22,7 @@ slowest mode is left with ``exp(-sigma^2)`` on SO(3) and ``exp(-sigma^2 / 2)`` o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, final
@@ -31,7 +33,7 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from sciddiff.manifolds.base import Manifold
 from sciddiff.manifolds.so3 import SO3
-from sciddiff.paths.base import Path, PathSample
+from sciddiff.paths.base import Move, Path, PathSample
 from sciddiff.paths.heat_kernels import HeatKernel, heat_kernel
 from sciddiff.prediction import Prediction
 from sciddiff.schedules import Logarithmic, Schedule
@@ -78,8 +80,7 @@ class BrownianPrediction(Prediction):
         """Expected data: points of the manifold."""
         if self.kind == "data":
             return self.value
-        sigma = self.spread(self.path.schedule.sigma(self.t.double()), self.value)
-        return self.path.manifold.exp(self.x_t, sigma**2 * self.value)
+        return self.path.manifold.exp(self.x_t, self.displacement)
 
     @cached_property
     def score(self) -> Tensor:
@@ -87,6 +88,12 @@ class BrownianPrediction(Prediction):
         if self.kind == "score":
             return self.value
         return self.path.kernel_score(self.value, self.x_t, self.t, self.layout)
+
+    @cached_property
+    def displacement(self) -> Tensor:
+        """The way to the data by Tweedie's formula, ``sigma^2`` times the score."""
+        sigma = self.spread(self.path.schedule.sigma(self.t.double()), self.score)
+        return sigma**2 * self.score
 
     @cached_property
     def velocity(self) -> Tensor:
@@ -97,15 +104,25 @@ class BrownianPrediction(Prediction):
     def with_data(self, data: Tensor) -> BrownianPrediction:
         """The prediction for the same state and time that says ``data`` instead.
 
-        A score stays a score: it is read off the data by Tweedie's formula, as `data` was.
+        A score stays a score, and moves by what Tweedie's formula makes of the way from the old
+        data to the new: read off the new data alone, it would forget turns of more than half.
         """
         if self.kind == "data":
             return BrownianPrediction("data", data, self.x_t, self.t, self.path, self.layout)
-        towards = self.path.manifold.log(self.x_t, data)
-        sigma = self.spread(self.path.schedule.sigma(self.t.double()), towards)
-        return BrownianPrediction(
-            "score", towards / sigma**2, self.x_t, self.t, self.path, self.layout
-        )
+        log = self.path.manifold.log
+        change = log(self.x_t, data) - log(self.x_t, self.data)
+        sigma = self.spread(self.path.schedule.sigma(self.t.double()), change)
+        return self.with_coordinates(self.value + change / sigma**2)
+
+    @property
+    def coordinates(self) -> Tensor:
+        """See `Prediction.coordinates`: the score."""
+        return self.score
+
+    def with_coordinates(self, value: Tensor, x_t: Tensor | None = None) -> BrownianPrediction:
+        """See `Prediction.with_coordinates`."""
+        x_t = self.x_t if x_t is None else x_t
+        return BrownianPrediction("score", value, x_t, self.t, self.path, self.layout)
 
 
 @final
@@ -122,6 +139,8 @@ class BrownianPath(Path):
     Raises:
         InputError: The manifold has no heat kernel here, or the schedule scales the data.
     """
+
+    uses_noise = False
 
     manifold: Manifold = field(default_factory=SO3)
     schedule: Schedule = field(default_factory=Logarithmic)
@@ -208,35 +227,39 @@ class BrownianPath(Path):
         error = predicted.score - target
         return (error / self._score_scale(sample.t, error, layout)) ** 2
 
-    def transition(
-        self,
-        x_t: Tensor,
-        prediction: Prediction,
-        t: Tensor,
-        s: Tensor,
-        eta: float,
-        generator: Generator | None,
-        layout: Layout | None = None,
+    @property
+    def ends_clean(self) -> bool:
+        """Whether the schedule leaves no noise at t = 1."""
+        return float(self.schedule.sigma(torch.ones((), dtype=torch.float64))) <= 1e-6
+
+    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Path.levels`: 1 and sigma."""
+        return self.schedule.values(t)
+
+    def step(
+        self, move: Move, generator: Generator | None, layout: Layout | None = None
     ) -> Tensor:
-        """See `Path.transition` and the module."""
-        score = _brownian(prediction).score
-        sigma, sigma_s = self.schedule.sigma(t.double()), self.schedule.sigma(s.double())
-        share = (eta * (1.0 - (sigma_s / sigma) ** 2)).clamp(0.0, 1.0)
-        gain = (1.0 - sigma_s / sigma * torch.sqrt(1.0 - share)) * sigma**2
-        rows = layout or Layout(len(x_t))
-        step = rows.spread(gain.to(score), score) * score
-        if eta > 0.0:
-            fresh = rows.spread((sigma_s * torch.sqrt(share)).to(score), score)
-            step = step + fresh * self.manifold.randn_tangent(x_t, generator, layout)
-        return self.manifold.exp(x_t, step)
+        """See `Move` and the module; all differences are logarithms at the first state."""
+        noise, start = move.noise, move.stages[0]
+        share = 0.0 if noise is None else min(noise.curved * noise.add**2, 1.0)
+        left = 0.0 if move.clean else move.end[1] / start.levels[1]
+        gain, step = 1.0 - left * math.sqrt(1.0 - share), None
+        for weight, stage in move.terms:
+            way = _brownian(stage.prediction).displacement
+            if stage is not start:
+                way = self.manifold.log(start.x, self.manifold.exp(stage.x, way))
+            step = gain * weight * way if step is None else step + gain * weight * way
+        if share > 0.0 and not move.clean:
+            fresh = self.manifold.randn_tangent(start.x, generator, layout)
+            fresh = move.end[1] * math.sqrt(share) * fresh
+            step = fresh if step is None else step + fresh
+        return start.x if step is None else self.manifold.exp(start.x, step)
 
-    def velocity(self, prediction: Prediction) -> Tensor:
-        """Time derivative of the state along the probability flow, a tangent vector."""
-        return _brownian(prediction).velocity
-
-    def score(self, prediction: Prediction) -> Tensor:
-        """Gradient of the log-density of the state, a tangent vector."""
-        return _brownian(prediction).score
+    def from_score(
+        self, change: Tensor, t: float | Tensor, layout: Layout | None = None
+    ) -> Tensor:
+        """See `Path.from_score`: the coordinates are the score itself."""
+        return change
 
     def log_prior(self, x: Tensor, layout: Layout | None = None) -> Tensor:
         """Zero: densities are with respect to the uniform law."""

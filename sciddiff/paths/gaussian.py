@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, final
 
 import torch
@@ -25,13 +26,15 @@ from sciddiff.errors import InputError
 from sciddiff.manifolds.base import Manifold
 from sciddiff.manifolds.euclidean import Euclidean, ZeroCenterOfMass
 from sciddiff.noise import NoiseLaw, White
-from sciddiff.paths.base import Path, PathSample
+from sciddiff.paths.base import Move, Path, PathSample
 from sciddiff.prediction import GaussianPrediction, Parametrization, Prediction
 from sciddiff.schedules import Linear, Schedule
 from sciddiff.state import Layout
 from sciddiff.streams import Generator
 
 __all__ = ["GaussianPath"]
+
+_FAINT = 1e-3  # signal level below which a prediction of noise no longer determines the data
 
 
 @final
@@ -75,13 +78,6 @@ class GaussianPath(Path):
             object.__setattr__(self, "sigma_data", torch.tensor(self.sigma_data))
         object.__setattr__(self, "loss_weight", _weight(self.loss_weight))
 
-    def _center(self, x: Tensor, layout: Layout | None) -> Tensor:
-        """Project on the manifold, but for samples whose frame is set by fixed rows."""
-        centered = self.manifold.project(x, layout)
-        if layout is None or layout.any_fixed is None:
-            return centered
-        return torch.where(layout.spread(layout.any_fixed, x), x, centered)
-
     def _levels(self, t: Tensor, like: Tensor, layout: Layout | None) -> tuple[Tensor, Tensor]:
         alpha, sigma = self.schedule.values(t)
         layout = layout or Layout(like.shape[0])
@@ -92,12 +88,57 @@ class GaussianPath(Path):
     ) -> Tensor:
         """See `Path.prior`: unit noise times ``prior_scale``; the state at t = 0 is that times
         ``sigma(0)``."""
-        noise = self._center(self.noise.sample(like, generator, layout), layout)
+        noise = self.project(self.noise.sample(like, generator, layout), layout)
         return noise if self.prior_scale == 1.0 else self.prior_scale * noise
 
+    @property
+    def first_time(self) -> float:
+        """Where the schedule starts from pure noise, a prediction of noise or of a score says
+        nothing about the data there; such a leaf starts where a thousandth of it is data."""
+        if self.parametrization not in ("noise", "score") or self._ends[0][0] > 0.0:
+            return 0.0
+        return float(self.schedule.inverse(torch.tensor(math.log(_FAINT), dtype=torch.float64)))
+
+    @property
+    def ends_clean(self) -> bool:
+        """Whether the schedule leaves no noise at t = 1."""
+        alpha, sigma = self._ends[1]
+        return sigma <= 1e-6 * alpha
+
+    @cached_property
+    def _ends(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Signal and noise level at t = 0 and at t = 1."""
+        alpha, sigma = self.schedule.values(torch.tensor([0.0, 1.0], dtype=torch.float64))
+        return (float(alpha[0]), float(sigma[0])), (float(alpha[1]), float(sigma[1]))
+
     def first_state(self, noise: Tensor) -> Tensor:
-        """The state at t = 0 that is noise alone: ``sigma(0)`` times it."""
-        return float(self.schedule.values(torch.zeros(()))[1]) * noise
+        """The state at `first_time` that is noise alone: ``sigma`` times it."""
+        start = torch.tensor(self.first_time, dtype=torch.float64)
+        return float(self.schedule.values(start)[1]) * noise
+
+    def scale_noise(self, noise: Tensor, scale: float) -> Tensor:
+        """Noise of ``scale`` times the standard deviation."""
+        return noise if scale == 1.0 else scale * noise
+
+    def noised(
+        self,
+        x1: Tensor,
+        t: Tensor,
+        noise: Tensor,
+        generator: Generator | None,
+        layout: Layout | None = None,
+    ) -> Tensor:
+        """See `Path.noised`; nothing is centred."""
+        alpha, sigma = self._levels(t, x1, layout)
+        return alpha * x1 + sigma * noise
+
+    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Path.levels`: those of the schedule."""
+        return self.schedule.values(t)
+
+    def time_at(self, log_snr: float) -> float:
+        """See `Path.time_at`."""
+        return float(self.schedule.inverse(torch.tensor(log_snr, dtype=torch.float64)))
 
     def sample(
         self,
@@ -108,7 +149,7 @@ class GaussianPath(Path):
         layout: Layout | None = None,
     ) -> PathSample:
         """See `Path.sample`; data are centred first if the manifold is."""
-        x1 = self._center(x1, layout)
+        x1 = self.project(x1, layout)
         x0 = self.prior(x1, generator, layout) if x0 is None else x0
         alpha, sigma = self._levels(t, x1, layout)
         x_t = alpha * x1 + sigma * x0
@@ -136,7 +177,7 @@ class GaussianPath(Path):
         t: Tensor,
         layout: Layout | None,
     ) -> GaussianPrediction:
-        raw = self._center(raw.to(x_t.dtype), layout)
+        raw = self.project(raw.to(x_t.dtype), layout)
         return GaussianPrediction(
             kind, raw, x_t, t, self.schedule, self.noise, self.prior_scale,
             self.sigma_data, layout,
@@ -199,38 +240,55 @@ class GaussianPath(Path):
         scale = torch.sqrt((alpha * d) ** 2 + (c * sigma) ** 2)
         return (c * sigma * sample.x1 / d - alpha * d * sample.x0 / c) / scale
 
-    def transition(
+    def step(
+        self, move: Move, generator: Generator | None, layout: Layout | None = None
+    ) -> Tensor:
+        """See `Move`: DDIM at ``eta = 0``, ancestral DDPM at ``eta = 1``."""
+        gain, result = move.gain, move.keep * move.x
+        for weight, stage in move.terms:
+            result = torch.add(result, stage.prediction.data, alpha=gain * weight)
+        if move.added > 0.0:
+            result = torch.add(result, self.prior(move.x, generator, layout), alpha=move.added)
+        return result
+
+    def renoise(
         self,
-        x_t: Tensor,
-        prediction: Prediction,
-        t: Tensor,
-        s: Tensor,
-        eta: float,
+        x: Tensor,
+        start: tuple[float, float],
+        earlier: tuple[float, float],
+        scale: float,
         generator: Generator | None,
         layout: Layout | None = None,
     ) -> Tensor:
-        """See `Path.transition`: DDIM at ``eta = 0``, ancestral DDPM at ``eta = 1``."""
-        (alpha, sigma), (alpha_s, sigma_s) = self.schedule.values(t), self.schedule.values(s)
-        ratio = (alpha * sigma_s / (alpha_s * sigma)).nan_to_num(0.0)
-        share = (eta * (1.0 - ratio**2)).clamp(0.0, 1.0)
-        keep = sigma_s / sigma * torch.sqrt(1.0 - share)
-        rows = layout or Layout(x_t.shape[0])
-        keep, gain, fresh = (
-            rows.spread(value.to(x_t), x_t)
-            for value in (keep, alpha_s - keep * alpha, sigma_s * torch.sqrt(share))
-        )
-        x_s = keep * x_t + gain * prediction.data
-        if eta > 0.0:
-            x_s = x_s + fresh * self.prior(x_t, generator, layout)
-        return x_s
+        """See `Path.renoise`: ``x / alpha`` gains the difference of the variances."""
+        ratio = earlier[0] / start[0]
+        added = math.sqrt(max(earlier[1] ** 2 - (ratio * start[1]) ** 2, 0.0))
+        return torch.add(ratio * x, self.prior(x, generator, layout), alpha=scale * added)
 
-    def velocity(self, prediction: Prediction) -> Tensor:
-        """Time derivative of the state along the probability flow, in the shape of the leaf."""
-        return _gaussian(prediction).velocity
+    def from_score(
+        self, change: Tensor, t: float | Tensor, layout: Layout | None = None
+    ) -> Tensor:
+        r"""See `Path.from_score`: :math:`\sigma^2 c^2 \Sigma s / lpha`, by Tweedie's formula.
 
-    def score(self, prediction: Prediction) -> Tensor:
-        """Gradient of the log-density of the state, in the shape of the leaf."""
-        return _gaussian(prediction).score
+        Where there is hardly any signal, :math:`lpha` is taken as a thousandth.
+        """
+        alpha, sigma = self.schedule.values(torch.as_tensor(t, dtype=torch.float64))
+        gain = (self.prior_scale * sigma) ** 2 / alpha.clamp(min=_FAINT)
+        coloured = self.noise.covariance(change, layout)
+        coloured = self.project_tangent(coloured, coloured, layout)
+        layout = layout or Layout(change.shape[0])
+        return layout.spread(gain.to(coloured.dtype), coloured) * coloured
+
+    def enter(
+        self, x1: Tensor, t: float, layout: Layout | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See `Path.enter`: the data times alpha."""
+        rows = layout or Layout(x1.shape[0])
+        alpha = float(self.schedule.values(torch.tensor(t, dtype=torch.float64))[0])
+        dimension = rows.count(x1)
+        if isinstance(self.manifold, ZeroCenterOfMass):
+            dimension = dimension - x1.shape[-1]
+        return alpha * self.project(x1, layout), dimension * math.log(alpha)
 
     def log_prior(self, x: Tensor, layout: Layout | None = None) -> Tensor:
         """Log-density in nats of the state at t = 0, ``[B]``.
@@ -244,8 +302,8 @@ class GaussianPath(Path):
             layout: How the rows are grouped in samples.
         """
         rows = layout or Layout(x.shape[0])
-        sigma = self.schedule.values(torch.zeros((), dtype=torch.float64))[1]
-        scale = self.prior_scale * float(sigma)
+        start = torch.tensor(self.first_time, dtype=torch.float64)
+        scale = self.prior_scale * float(self.schedule.values(start)[1])
         dimension = rows.count(x)
         result = self.noise.log_prob(x / scale, layout) - dimension * math.log(scale)
         if isinstance(self.manifold, ZeroCenterOfMass):

@@ -27,7 +27,7 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from sciddiff.manifolds.base import Manifold
 from sciddiff.manifolds.so3 import SO3
-from sciddiff.paths.base import Path, PathSample
+from sciddiff.paths.base import LeafStage, Move, Path, PathSample, natural_share
 from sciddiff.prediction import Prediction, TangentPrediction
 from sciddiff.schedules import Kappa, LinearKappa
 from sciddiff.state import Layout
@@ -36,6 +36,7 @@ from sciddiff.streams import Generator
 __all__ = ["GeodesicPath"]
 
 _FORGOTTEN = 1e-6  # 1 - tau is kept above it: by then the noise end is a fresh one
+_FAINT = 1e-3  # kappa below which the gain of a gradient does not grow further
 
 
 @final
@@ -101,7 +102,7 @@ class GeodesicPath(Path):
         """See `Path.predict`; data must be points of the manifold, tangents are projected."""
         raw = raw.to(x_t.dtype)
         if self.parametrization != "data":
-            raw = self.manifold.project_tangent(x_t, raw, layout)
+            raw = self.project_tangent(x_t, raw, layout)
         return TangentPrediction(
             self.parametrization, raw, x_t, t, self.manifold, self.kappa, layout
         )
@@ -119,59 +120,73 @@ class GeodesicPath(Path):
             error = error / _spread(left, error, layout)
         return error**2
 
-    def transition(
-        self,
-        x_t: Tensor,
-        prediction: Prediction,
-        t: Tensor,
-        s: Tensor,
-        eta: float,
-        generator: Generator | None,
-        layout: Layout | None = None,
+    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Path.levels`: ``kappa`` and ``1 - kappa`` of the progress that samplers follow."""
+        kappa = self.step_kappa(t)
+        return kappa, 1.0 - kappa
+
+    def step(
+        self, move: Move, generator: Generator | None, layout: Layout | None = None
     ) -> Tensor:
-        """See `Path.transition` and the module."""
-        now, then = self.step_kappa(t), self.step_kappa(s)
-        if eta == 0.0:
-            step = _tangent(prediction).displacement
-            fraction = (then - now) / (1.0 - now)
-            return self.manifold.exp(x_t, _spread(fraction, step, layout) * step)
-        ratio = (now * (1.0 - then) / (then * (1.0 - now))).nan_to_num(0.0)
-        share = (eta * (1.0 - ratio**2)).clamp(0.0, 1.0 - _FORGOTTEN)
-        like = x_t if self.manifold.event_ndim == self.manifold.tangent_ndim else x_t[..., 0]
-        sizes = (
-            1.0 / (1.0 - now).clamp(min=1e-6),
-            torch.sqrt(-torch.log1p(-share) / self._eigenvalue),
-            1.0 - then,
-        )
-        stretch, scale, fraction = (_spread(size, like, layout) for size in sizes)
-        return self.manifold.detour(
-            prediction.data, x_t, stretch, scale, fraction, generator, layout
-        )
+        """See `Move`, with logarithms at the state for differences; and the module for noise.
 
-    def detour_sizes(self, left: float, share: float) -> tuple[float, float]:
-        """How far the noise end is, and how long it walks, in a stochastic step.
-
-        Args:
-            left: ``1 - kappa`` where the step starts.
-            share: Share of the noise to replace.
-
-        Returns:
-            The length of the whole geodesic over that of its end ahead, and the standard deviation
-            of the random walk that takes the slowest mode down by ``sqrt(1 - share)``.
+        Fresh noise enters from the latest stage, in a step of first order.
         """
-        decay = -math.log1p(-min(max(share, 0.0), 1.0 - _FORGOTTEN))
-        return 1.0 / max(left, 1e-6), math.sqrt(decay / self._eigenvalue)
+        noise = move.noise
+        share = 0.0 if noise is None else noise.curved * noise.add**2
+        if share <= 0.0:
+            return self._deterministic(move)
+        stage = move.latest
+        if stage.t >= move.s:  # the first half of the step brought the leaf there already
+            return stage.x
+        # The same part of what can be forgotten, on the way that is left from the latest stage.
+        part = min(share / natural_share(move.stages[0].levels, move.end), 1.0)
+        share = part * natural_share(stage.levels, move.end)
+        walked = -math.log1p(-min(share, 1.0 - _FORGOTTEN))
+        return self.manifold.detour(
+            stage.prediction.data, stage.x, 1.0 / max(stage.levels[1], 1e-6),
+            math.sqrt(walked / self.manifold.slowest_eigenvalue), move.end[1], generator, layout,
+        )  # fmt: skip
 
-    @property
-    def _eigenvalue(self) -> float:
-        """Of the Laplacian, on the slowest mode."""
-        # A mode of Laplace eigenvalue e decays as exp(-e variance / 2). The slowest has e = 1 on
-        # the circle, 2 on SO(3) (l = 1, character form l (l + 1)) and d on the d-sphere.
-        return 2.0 if isinstance(self.manifold, SO3) else float(self.manifold.tangent_dim)
+    def _deterministic(self, move: Move) -> Tensor:
+        """``exp(sum of weight times gain times log of the data)``, all at the first state.
 
-    def velocity(self, prediction: Prediction) -> Tensor:
-        """Time derivative of the state, a tangent vector."""
-        return _tangent(prediction).velocity
+        ``keep`` of the noise is ``1 - kappa_s`` over ``1 - kappa_t``, so that ``gain`` is the
+        fraction of the way that is left at t and walked by s.
+        """
+        start = move.stages[0]
+        fraction = 1.0 - move.end[1] / start.levels[1]
+        terms = [(fraction * weight, stage) for weight, stage in move.terms]
+        if all(isinstance(p := stage.prediction, TangentPrediction) and p.kind == "data"
+               for _, stage in terms):  # fmt: skip
+            # From points a manifold may know a shorter way than log and exp.
+            points = [stage.prediction.data for _, stage in terms]
+            if len(points) == 1:
+                return self.manifold.geodesic(move.x, points[0], terms[0][0])
+            return self.manifold.toward(move.x, points, [weight for weight, _ in terms])
+        steps = [weight * self._displacement(start, stage) for weight, stage in terms]
+        return self.manifold.exp(move.x, sum(steps[1:], steps[0]))
+
+    def _displacement(self, start: LeafStage, stage: LeafStage) -> Tensor:
+        """The way from the state where a step starts to the data that one of its stages predicts.
+
+        What was predicted about that state itself is taken as it is: a displacement may be longer
+        than half a turn, and the logarithm of where it leads is another.
+        """
+        if stage is start:
+            return _tangent(stage.prediction).displacement
+        return self.manifold.log(start.x, stage.prediction.data)
+
+    def from_score(
+        self, change: Tensor, t: float | Tensor, layout: Layout | None = None
+    ) -> Tensor:
+        r"""See `Path.from_score`: a displacement of :math:`(1 - \kappa)^2 / \kappa` times it.
+
+        That is Tweedie's formula of the flat path with the same levels, good near the data, where
+        the manifold looks flat.
+        """
+        kappa, left = self.levels(torch.as_tensor(t, dtype=torch.float64))
+        return _spread(left**2 / kappa.clamp(min=_FAINT), change, layout) * change
 
     def log_prior(self, x: Tensor, layout: Layout | None = None) -> Tensor:
         """Zero: densities are with respect to the uniform law."""
@@ -180,7 +195,7 @@ class GeodesicPath(Path):
 
 def _spread(values: Tensor, like: Tensor, layout: Layout | None) -> Tensor:
     layout = layout or Layout(like.shape[0])
-    return layout.spread(values.to(like), like)
+    return layout.spread(values.to(like.dtype), like)
 
 
 def _tangent(prediction: Prediction) -> TangentPrediction:

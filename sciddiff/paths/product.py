@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import final
 
+import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
 from sciddiff.paths.base import Path, PathSample
 from sciddiff.prediction import Prediction, Predictions
-from sciddiff.state import Layout, State
+from sciddiff.state import Layout, State, time_of
 from sciddiff.streams import Generator
 
 __all__ = ["ProductPath"]
 
 Layouts = Mapping[str, Layout] | None
+Times = Tensor | Mapping[str, Tensor]
+"""Times ``[B]``, for all leaves or for each."""
 
 
 @final
 class ProductPath:
-    """Independent paths, one per leaf, that share the time.
+    """Independent paths, one per leaf, that share the time or keep a time each.
 
-    Random draws are made in the order of ``paths``, so that order is part of what a seed means.
+    Times are ``[B]``, or a mapping of such by leaf. Random draws are made in the order of
+    ``paths``, so that order is part of what a seed means.
 
     Args:
         paths: One path per leaf.
@@ -61,7 +65,7 @@ class ProductPath:
     def sample(
         self,
         x1: State,
-        t: Tensor,
+        t: Times,
         generator: Generator | None,
         x0: State | None = None,
         layouts: Layouts = None,
@@ -70,26 +74,31 @@ class ProductPath:
         self._check(x1, "x1")
         return {
             name: path.sample(
-                x1[name], t, generator, None if x0 is None else x0[name], _of(layouts, name)
-            )
+                x1[name], _at(t, name), generator, None if x0 is None else x0[name],
+                _of(layouts, name),
+            )  # fmt: skip
             for name, path in self.paths.items()
         }
 
-    def net_input(self, x_t: State, t: Tensor, layouts: Layouts = None) -> State:
+    def net_input(self, x_t: State, t: Times, layouts: Layouts = None) -> State:
         """What the network should see of every leaf; other entries pass unchanged."""
         seen = {
-            name: path.net_input(x_t[name], t, _of(layouts, name))
+            name: path.net_input(x_t[name], _at(t, name), _of(layouts, name))
             for name, path in self.paths.items()
         }
         return {**x_t, **seen}
 
     def predict(
-        self, raw: Mapping[str, Tensor], x_t: State, t: Tensor, layouts: Layouts = None
+        self,
+        raw: Mapping[str, Tensor],
+        x_t: State,
+        t: Times,
+        layouts: Layouts = None,
     ) -> Predictions:
         """Interpret the network's outputs; those of no leaf become `Predictions.extras`."""
         self._check(raw, "network output")
         predictions = {
-            name: path.predict(raw[name], x_t[name], t, _of(layouts, name))
+            name: path.predict(raw[name], x_t[name], _at(t, name), _of(layouts, name))
             for name, path in self.paths.items()
         }
         extras = {name: value for name, value in raw.items() if name not in self.paths}
@@ -107,28 +116,15 @@ class ProductPath:
             for name, path in self.paths.items()
         }
 
-    def transition(
-        self,
-        x_t: State,
-        predictions: Mapping[str, Prediction],
-        t: Tensor,
-        s: Tensor,
-        eta: float,
-        generator: Generator | None,
-        layouts: Layouts = None,
-    ) -> State:
-        """Draw the state at later times ``s [B]``; see `Path.transition`."""
-        return {
-            name: path.transition(
-                x_t[name], predictions[name], t, s, eta, generator, _of(layouts, name)
-            )
-            for name, path in self.paths.items()
-        }
-
     def log_prior(self, x: State, layouts: Layouts = None) -> Tensor:
         """Log-density in nats of the state at t = 0, ``[B]``: the sum over leaves."""
         terms = [path.log_prior(x[name], _of(layouts, name)) for name, path in self.paths.items()]
         return sum(terms[1:], terms[0])
+
+
+def _at(t: Times, name: str) -> Tensor:
+    """The times of one leaf as a tensor."""
+    return torch.as_tensor(time_of(t, name))
 
 
 def _of(layouts: Layouts, name: str) -> Layout | None:

@@ -10,3 +10,4 @@ from sciddiff.samplers.euler_maruyama import EulerMaruyama as EulerMaruyama
 from sciddiff.samplers.euler_maruyama import Reciprocal as Reciprocal
 from sciddiff.samplers.heun import Heun as Heun
 from sciddiff.samplers.leaves import Stage as Stage
+from sciddiff.samplers.midpoint import Midpoint as Midpoint

@@ -1,4 +1,4 @@
-r"""Ancestral sampling: every leaf by its path's own transition.
+r"""Ancestral sampling: every leaf by one first-order step of its path.
 
 On Gaussian paths this is DDIM (Song et al., 2021, eq. 12 and 16): with
 :math:`\tau = \eta\,(1 - (\alpha_t\sigma_s/\alpha_s\sigma_t)^2)`

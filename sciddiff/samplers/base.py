@@ -3,7 +3,7 @@
 A sampler is a frozen dataclass of settings: it holds no state, no grid and no network. The one
 loop over steps is `Sampler.__call__`; a sampler adds what happens between two times,
 `Sampler.step`, written with two verbs of a `Walk`: *predict* (ask the network) and *move* (bring
-every leaf to a later time, each by the rule of its own path; see `sciddiff.samplers.leaves`).
+every leaf to a later time, each by the `step` of its own path).
 """
 
 from __future__ import annotations
@@ -12,22 +12,33 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
 import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.paths.base import FreshNoise
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction
-from sciddiff.samplers.leaves import AffineLeaf, Fresh, GaussianLeaf, Stage, first_order, leaf_of
-from sciddiff.state import Layout, State
+from sciddiff.samplers.leaves import Leaf, NoiseRule, Stage, WeightRule, first_order
+from sciddiff.state import Layout, State, Time
 from sciddiff.streams import Generator
 
-__all__ = ["AfterStep", "DenoiseFn", "SampleOutput", "Sampler", "Walk", "first_order"]
+__all__ = [
+    "AfterStep", "DenoiseFn", "Grid", "SampleOutput", "Sampler", "Walk", "first_order", "times_of",
+]  # fmt: skip
 
-DenoiseFn = Callable[[State, Tensor], dict[str, Prediction]]
-"""``(x_t, t [B]) -> predictions``: a denoiser that knows its batch."""
+class DenoiseFn(Protocol):
+    """A denoiser that knows its batch."""
+
+    def __call__(self, x: State, t: Time, until: Time | None = None, /) -> dict[str, Prediction]:
+        """Predictions for a state; ``until`` is passed only where a sampler asks for it."""
+        ...
+
+
+Grid = Tensor | Mapping[str, Tensor]
+"""Increasing times from noise to data, ``[n + 1]``, for all leaves or for each."""
 
 AfterStep = Callable[[int, float, State, Stage], State]
 """``(steps done, time reached, state, stage the step began with) -> state to go on with``."""
@@ -58,9 +69,13 @@ class Walk:
         denoise: The denoiser.
         path: One path per leaf.
         x: The state at the first time.
-        grid: Increasing times, ``[n + 1]``.
+        grid: Increasing times, ``[n + 1]``, or such times for each leaf that keeps its own; these
+            must not decrease, and in every step one of them must rise.
         generator: Random source; None suffices for deterministic samplers.
         layouts: How the rows of each leaf are grouped; dense where left out.
+
+    Raises:
+        InputError: Times decrease, leave [0, 1], or are not given for every leaf.
     """
 
     def __init__(
@@ -68,19 +83,24 @@ class Walk:
         denoise: DenoiseFn,
         path: ProductPath,
         x: State,
-        grid: Tensor,
+        grid: Grid,
         generator: Generator | None,
         layouts: Mapping[str, Layout],
     ) -> None:
-        self.times = _checked(grid)
+        self.times, own = times_of(grid, path)
         self.leaves = {
-            name: leaf_of(name, one, layouts.get(name) or Layout(x[name].shape[0]), generator)
+            name: Leaf(
+                name, one, layouts.get(name) or Layout(x[name].shape[0]), generator,
+                None if own is None else (self.times, own[name]),
+            )
             for name, one in path.paths.items()
-        }
+        }  # fmt: skip
         self._denoise = denoise
-        some = next(name for name in x if x[name].is_floating_point())
-        self._like = x[some].new_empty(self.leaves[some].layout.size)
-        self.affine = [leaf for leaf in self.leaves.values() if isinstance(leaf, AffineLeaf)]
+        self._shared = own is None
+        self.levelled = [leaf for leaf in self.leaves.values() if leaf.levelled]
+        moving = [leaf for leaf in self.levelled if not leaf.rests]
+        flat = (leaf for leaf in moving if leaf.path.flat)
+        self._reference = next(flat, next(iter(moving), None))
         self.prepare(self.times)
 
     @property
@@ -90,19 +110,33 @@ class Walk:
 
     def prepare(self, times: list[float]) -> None:
         """Evaluate all schedules at these times, at once."""
-        for leaf in self.affine:
+        for leaf in self.levelled:
             leaf.prepare(times)
 
-    def predict(self, x: State, t: float) -> Stage:
-        """Ask the network about a state at a time."""
-        return Stage(x, self._denoise(x, torch.full_like(self._like, t)), t)
+    def predict(self, x: State, t: float, until: float | None = None) -> Stage:
+        """Ask the network about a state at a time.
+
+        Args:
+            x: The state.
+            t: Its time.
+            until: For networks that predict up to a later time (flow maps): that time.
+        """
+        if until is None:
+            return Stage(x, self._denoise(x, self._time(t)), t)
+        return Stage(x, self._denoise(x, self._time(t), self._time(until)), t)
+
+    def _time(self, t: float) -> Time:
+        """What the leaves' clocks show at a time of the walk."""
+        if self._shared:
+            return t
+        return {name: leaf.time(t) for name, leaf in self.leaves.items()}
 
     def move(
         self,
         *stages: Stage,
         s: float,
-        weights: Callable[[AffineLeaf], tuple[float, ...]] | None = None,
-        fresh: Fresh | None = None,
+        weights: WeightRule | None = None,
+        noise: NoiseRule | None = None,
     ) -> State:
         """Bring every leaf from the time of the first stage to time ``s``.
 
@@ -110,37 +144,37 @@ class Walk:
             stages: Where the step starts, then the other times whose predictions it uses.
             s: Where it ends.
             weights: From a leaf to one weight per stage, of sum 1; None: the first stage alone.
-            fresh: Fresh noise; None for none.
+            noise: From a leaf to its fresh noise; None for none.
         """
         weigh = weights or first_order(len(stages))
-        return {name: leaf.move(stages, s, weigh, fresh) for name, leaf in self.leaves.items()}
+        return {name: leaf.move(stages, s, weigh, noise) for name, leaf in self.leaves.items()}
 
     def transition(self, stage: Stage, s: float, eta: float) -> State:
-        """Bring every leaf to time ``s`` by its path's own transition.
+        """Bring every leaf to time ``s`` by one first-order step.
 
         Args:
             stage: Where the step starts.
             s: Where it ends.
             eta: Stochasticity in [0, 1].
         """
-        return {name: leaf.transition(stage, s, eta) for name, leaf in self.leaves.items()}
+        if eta <= 0.0:
+            return self.move(stage, s=s)
+        return self.move(
+            stage, s=s,
+            noise=lambda leaf: FreshNoise.replacing(eta * leaf.natural_share(stage.t, s), eta),
+        )  # fmt: skip
 
     def log_snr(self, t: float) -> float:
-        """Log-SNR of the leaf that names noise levels: the first Gaussian one, else the first.
+        """Log-SNR of the leaf that names noise levels: the first flat one, else the first.
 
         Infinite at the ends, and if no leaf has a signal and a noise level.
         """
-        gaussian = (leaf for leaf in self.affine if isinstance(leaf, GaussianLeaf))
-        leaf = next(gaussian, next(iter(self.affine), None))
-        return math.inf if leaf is None else leaf.log_snr(t)
+        return math.inf if self._reference is None else self._reference.log_snr(t)
 
-    def time_of(self, log_snr: float, fallback: float) -> float:
-        """The time at which the first Gaussian leaf has this log-SNR; else ``fallback``."""
-        for leaf in self.affine:
-            if isinstance(leaf, GaussianLeaf):
-                target = torch.tensor(log_snr, dtype=torch.float64)
-                return float(leaf.path.schedule.inverse(target))
-        return fallback
+    def time_at(self, log_snr: float, fallback: float) -> float:
+        """The time at which that leaf has a log-SNR; ``fallback`` if its path cannot tell."""
+        found = None if self._reference is None else self._reference.time_at(log_snr)
+        return fallback if found is None else found
 
 
 class Sampler(ABC):
@@ -165,7 +199,7 @@ class Sampler(ABC):
         denoise: DenoiseFn,
         path: ProductPath,
         x: State,
-        grid: Tensor,
+        grid: Grid,
         generator: Generator | None = None,
         *,
         layouts: Mapping[str, Layout] | None = None,
@@ -178,10 +212,10 @@ class Sampler(ABC):
         rows and derives one random stream per sample.
 
         Args:
-            denoise: ``(x_t, t [B]) -> predictions``.
+            denoise: ``(x_t, t) -> predictions``.
             path: One path per leaf.
             x: The state at ``grid[0]``.
-            grid: Increasing times in [0, 1], ``[n + 1]``.
+            grid: Increasing times in [0, 1], ``[n + 1]``, or a mapping of such by leaf.
             generator: Random source; deterministic samplers need none.
             layouts: How the rows of each leaf are grouped; dense where left out.
             after: Called at the end of each step; what it returns replaces the state.
@@ -192,10 +226,10 @@ class Sampler(ABC):
         """
         calls = 0
 
-        def counted(x: State, t: Tensor) -> dict[str, Prediction]:
+        def counted(x: State, t: Time, until: Time | None = None) -> dict[str, Prediction]:
             nonlocal calls
             calls += 1
-            return denoise(x, t)
+            return denoise(x, t) if until is None else denoise(x, t, until)
 
         walk = Walk(counted, path, x, grid, generator, layouts or {})
         trajectory = [x] if keep else []
@@ -209,10 +243,54 @@ class Sampler(ABC):
         return SampleOutput(x, tuple(trajectory), calls)
 
 
-def _checked(grid: Tensor) -> list[float]:
-    times = grid.detach().to("cpu", torch.float64).tolist()
+def times_of(grid: Grid, path: ProductPath) -> tuple[list[float], dict[str, list[float]] | None]:
+    """The times of a walk, and those of each leaf where they keep their own.
+
+    A walk does not start before what the networks say determines the data (`Path.first_time`).
+    The time of a walk whose leaves keep their own is the mean of theirs.
+
+    Args:
+        grid: Increasing times, ``[n + 1]``, or such times by leaf.
+        path: One path per leaf.
+
+    Raises:
+        InputError: Times decrease, leave [0, 1], or are not given for every leaf.
+    """
+    if not isinstance(grid, Mapping):
+        return _checked(grid, max(one.first_time for one in path.paths.values())), None
+    if set(grid) != set(path.paths):
+        raise InputError(
+            f"grid: times of leaves {', '.join(grid) or 'none'}; "
+            f"give them for each of {', '.join(path.paths)}"
+        )
+    own = {name: _floats(grid[name]) for name in path.paths}
+    sizes = {len(times) for times in own.values()}
+    if len(sizes) > 1:
+        raise InputError("grid: leaves have different numbers of times; give each n + 1 of them")
+    for name, times in own.items():
+        if any(t > s for t, s in zip(times, times[1:], strict=False)):
+            raise InputError(f"grid: the times of leaf {name!r} decrease")
+        if times[0] < 0.0 or times[-1] > 1.0:
+            raise InputError(f"grid: the times of leaf {name!r} leave [0, 1]")
+        own[name] = [max(t, path[name].first_time) for t in times]
+    mean = torch.tensor(list(own.values()), dtype=torch.float64).mean(0)
+    return _checked(mean, 0.0), own
+
+
+def _floats(grid: Tensor) -> list[float]:
+    return grid.detach().to("cpu", torch.float64).tolist()
+
+
+def _checked(grid: Tensor, first: float) -> list[float]:
+    """The times of a grid, from ``first`` on."""
+    times = _floats(grid)
     if len(times) < 2 or any(t >= s for t, s in zip(times, times[1:], strict=False)):
         raise InputError("grid: times do not increase; give n + 1 of them from 0 (noise) to 1")
     if times[0] < 0.0 or times[-1] > 1.0:
         raise InputError(f"grid: times from {times[0]} to {times[-1]}; they must lie in [0, 1]")
-    return times
+    if times[0] >= first:
+        return times
+    later = [t for t in times if t > first]
+    if not later:
+        raise InputError(f"grid: ends at {times[-1]}, where the path only begins ({first:g})")
+    return [first, *later]

@@ -15,13 +15,13 @@ Second order holds where the steps are even in :math:`\lambda` or nearly; prefer
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, final
 
 from sciddiff.errors import InputError
+from sciddiff.paths.base import FreshNoise
 from sciddiff.samplers.base import Sampler, Walk
-from sciddiff.samplers.leaves import AffineLeaf, Fresh, Stage
+from sciddiff.samplers.leaves import Leaf, NoiseRule, Stage, WeightRule
 from sciddiff.state import State
 
 __all__ = ["DPMSolverPP"]
@@ -54,39 +54,41 @@ class DPMSolverPP(Sampler):
         """See `Sampler.step`."""
         t, s = walk.times[k], walk.times[k + 1]
         start = walk.predict(x, t)
-        fresh = self._fresh(t, s)
+        noise = self._noise(t, s)
         other = self._middle(walk, start, s) if self.variant == "2S" else previous
         if self.variant == "2M" and k == walk.steps - 1 and walk.steps < _FEW_STEPS:
             other = None
         if other is None:
-            return walk.move(start, s=s, fresh=fresh), start
+            return walk.move(start, s=s, noise=noise), start
         weights = _extrapolate(t, other.t, s)
-        return walk.move(start, other, s=s, weights=weights, fresh=fresh), start
+        return walk.move(start, other, s=s, weights=weights, noise=noise), start
 
-    def _fresh(self, t: float, s: float) -> Fresh | None:
+    def _noise(self, t: float, s: float) -> NoiseRule | None:
         """All noise that the step from ``t`` to ``s`` may replace: ``tau = 1 - exp(-2h)``."""
         if not self.stochastic:
             return None
-        tau = lambda leaf: -math.expm1(-2.0 * _width(leaf, t, s))  # noqa: E731
-        return Fresh(lambda leaf: Fresh.share(tau(leaf)), self.noise_scale)
+        return lambda leaf: FreshNoise.replacing(
+            -math.expm1(-2.0 * _width(leaf, t, s)) if leaf.levelled else 1.0,
+            scale=self.noise_scale,
+        )
 
     def _middle(self, walk: Walk, start: Stage, s: float) -> Stage | None:
         """The second evaluation of 2S; None where one end has infinite log-SNR."""
         ends = walk.log_snr(start.t), walk.log_snr(s)
         if any(math.isinf(end) for end in ends):
             return None
-        middle = walk.time_of(0.5 * sum(ends), 0.5 * (start.t + s))
+        middle = walk.time_at(0.5 * sum(ends), 0.5 * (start.t + s))
         return walk.predict(walk.move(start, s=middle), middle)
 
 
-def _width(leaf: AffineLeaf, t: float, s: float) -> float:
+def _width(leaf: Leaf, t: float, s: float) -> float:
     return leaf.log_snr(s) - leaf.log_snr(t)
 
 
-def _extrapolate(t: float, other: float, s: float) -> Callable[[AffineLeaf], tuple[float, float]]:
+def _extrapolate(t: float, other: float, s: float) -> WeightRule:
     """Weights that extend the line through two predictions to the middle of the step."""
 
-    def weights(leaf: AffineLeaf) -> tuple[float, float]:
+    def weights(leaf: Leaf) -> tuple[float, float]:
         span, width = _width(leaf, t, other), _width(leaf, t, s)
         if math.isinf(width) or math.isinf(span) or math.isnan(span):
             return 1.0, 0.0

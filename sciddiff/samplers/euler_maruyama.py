@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from typing import final
 
 from sciddiff.errors import InputError
+from sciddiff.paths.base import FreshNoise
 from sciddiff.samplers.base import Sampler, Walk
-from sciddiff.samplers.leaves import AffineLeaf, Fresh, Stage
+from sciddiff.samplers.leaves import Leaf, NoiseRule, Stage
 from sciddiff.state import State
 
 __all__ = ["EulerMaruyama", "Reciprocal"]
@@ -83,19 +84,23 @@ class EulerMaruyama(Sampler):
         """See `Sampler.step`."""
         t, s = walk.times[k], walk.times[k + 1]
         stage = walk.predict(x, t)
-        fresh = None
-        if self.start <= t < self.end:
-            fresh = Fresh(lambda leaf: self._split(leaf, t, s), self.noise_scale, self.curved_eta)
-        return walk.move(stage, s=s, fresh=fresh), stage
+        rule: NoiseRule = lambda leaf: self._noise(leaf, t, s)  # noqa: E731
+        return walk.move(stage, s=s, noise=rule if self.start <= t < self.end else None), stage
 
-    def _split(self, leaf: AffineLeaf, t: float, s: float) -> tuple[float, float]:
-        """Factors of the predicted and of the fresh noise."""
+    def _noise(self, leaf: Leaf, t: float, s: float) -> FreshNoise:
+        """What becomes of the noise of a leaf between two times of the walk."""
+        scale, curved = self.noise_scale, self.curved_eta
+        if not leaf.levelled:
+            return FreshNoise(eta=min(curved, 1.0))
         (alpha, sigma), (alpha_s, sigma_s) = leaf.levels(t), leaf.levels(s)
         natural = (alpha * sigma_s / (alpha_s * sigma)) ** 2  # exp(-2h)
         if self.w is None:
-            return Fresh.share(1.0 - natural)
+            return FreshNoise.replacing(1.0 - natural, scale=scale, curved=curved)
+        t, s = leaf.time(t), leaf.time(s)
         amount = self.w(t) * (s - t) / sigma**2
         decay = max(math.exp(-amount), natural)
         excess = min(amount + math.log(decay), _MOST) if decay > 0.0 else 0.0
-        kept, added = Fresh.share(1.0 - decay)
-        return kept - 0.5 * excess, math.sqrt(added**2 + excess)
+        kept, added = math.sqrt(decay), math.sqrt(1.0 - decay)
+        return FreshNoise(
+            keep=kept - 0.5 * excess, add=math.sqrt(added**2 + excess), scale=scale, curved=curved
+        )

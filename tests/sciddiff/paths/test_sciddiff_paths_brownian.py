@@ -76,7 +76,7 @@ def test_steps_keep_the_marginals(name, eta):
     for now, then in zip(times[:-1], times[1:], strict=True):
         t, s = now.expand(n), then.expand(n)
         prediction = BrownianPrediction("score", _score(name, x, t), x, t, path)
-        x = path.transition(x, prediction, t, s, eta, streams)
+        x = path.transition(x, prediction, float(t[0]), float(s[0]), eta, streams)
     end = float(path.schedule.sigma(torch.ones(()).double()))
     expected = _decay(name, SPREAD**2 + end**2)
     assert abs(_first_mode(name, x) - expected) < 0.02
@@ -96,7 +96,7 @@ def test_known_data_give_the_kernel_score_and_no_loss(name):
         expected = wrapped_normal.score(v, sigma)
     else:
         expected = igso3.score_vector(v, sigma)
-    torch.testing.assert_close(path.score(truth), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(truth.score, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", PATHS)

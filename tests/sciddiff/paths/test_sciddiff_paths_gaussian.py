@@ -54,7 +54,7 @@ def test_steps_keep_the_marginals(schedule, eta):
     x = path.sample(x1, times[0], streams).x_t
     for t, s in zip(times[:-1], times[1:], strict=True):
         prediction = path.predict(_data(path, x, t), x, t)
-        x = path.transition(x, prediction, t, s, eta, streams)
+        x = path.transition(x, prediction, float(t[0]), float(s[0]), eta, streams)
     mean, std = _moments(path, grid[-1])
     assert abs(float(x.mean()) - mean) < 0.03 * std + 0.01
     assert float(x.std()) == pytest.approx(std, rel=0.04)
@@ -69,7 +69,7 @@ def test_a_known_end_makes_any_step_exact(schedule, eta):
     x1 = torch.full((n, 1), 0.7, dtype=torch.float64)
     t, s = (torch.full((n,), time, dtype=torch.float64) for time in (0.2, 0.7))
     x = path.sample(x1, t, streams).x_t
-    x = path.transition(x, path.predict(x1, x, t), t, s, eta, streams)
+    x = path.transition(x, path.predict(x1, x, t), float(t[0]), float(s[0]), eta, streams)
     alpha, sigma = (float(level[0]) for level in schedule.values(s))
     z = (x - 0.7 * alpha) / sigma
     assert abs(float(z.mean())) < 4 / math.sqrt(n)
@@ -82,7 +82,7 @@ def test_first_and_last_steps_are_regular():
     t, s = torch.zeros(3), torch.ones(3)
     prediction = path.predict(torch.full_like(x, 5.0), x, t)
     for eta in (0.0, 1.0):
-        moved = path.transition(x, prediction, t, s, eta, Streams.first(0, 3))
+        moved = path.transition(x, prediction, float(t[0]), float(s[0]), eta, Streams.first(0, 3))
         assert torch.equal(moved, torch.full_like(x, 5.0))
 
 
@@ -172,9 +172,10 @@ def test_correlated_noise_reaches_the_step():
     covariance = torch.tensor([[1.0, 0.8], [0.8, 1.0]], dtype=torch.float64)
     path = GaussianPath(Linear(), noise=Correlated.from_covariance(covariance))
     n = 40_000
-    t, s = torch.zeros(n), torch.full((n,), 0.5)
+    t = torch.zeros(n)
     x = path.prior(torch.empty(n, 2, dtype=torch.float64), Streams.first(0, n))
-    x = path.transition(x, path.predict(torch.zeros_like(x), x, t), t, s, 1.0, Streams.first(1, n))
+    prediction = path.predict(torch.zeros_like(x), x, t)
+    x = path.transition(x, prediction, 0.0, 0.5, 1.0, Streams.first(1, n))
     torch.testing.assert_close(torch.cov(x.T), 0.25 * covariance, rtol=0, atol=0.01)
 
 

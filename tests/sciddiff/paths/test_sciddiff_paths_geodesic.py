@@ -45,7 +45,7 @@ def test_the_path_is_the_geodesic_and_the_velocity_its_derivative(name, kappa):
     h = 1e-5
     ahead = path.sample(x1, t + h, None, sample.x0).x_t
     step = manifold.log(sample.x_t, ahead) / h
-    torch.testing.assert_close(path.velocity(truth), step, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(truth.velocity, step, rtol=1e-3, atol=1e-3)
     assert float(path.loss(truth, sample).max()) < 1e-18
 
 
@@ -65,7 +65,8 @@ def test_deterministic_steps_follow_the_path(name):
     path = GeodesicPath(manifold, sampling_kappa=None)
     t, s = (torch.full((4,), time, dtype=torch.float64) for time in (0.2, 0.7))
     sample = path.sample(x1, t, Streams.first(0, 4))
-    moved = path.transition(sample.x_t, path.predict(x1, sample.x_t, t), t, s, 0.0, None)
+    prediction = path.predict(x1, sample.x_t, t)
+    moved = path.transition(sample.x_t, prediction, float(t[0]), float(s[0]), 0.0, None)
     expected = path.sample(x1, s, None, sample.x0).x_t
     assert float(manifold.dist(moved, expected).max()) < 1e-7
 
@@ -81,13 +82,14 @@ def test_stochastic_steps_keep_the_marginals_exactly(name, eta, now, then):
     path = GeodesicPath(manifold)
     t, s = (torch.full((n,), time, dtype=torch.float64) for time in (now, then))
     x = path.sample(x1, t, Streams.first(1, n)).x_t
-    moved = path.transition(x, path.predict(x1, x, t), t, s, eta, Streams.first(2, n))
+    prediction = path.predict(x1, x, t)
+    moved = path.transition(x, prediction, now, then, eta, Streams.first(2, n))
     expected = path.sample(x1, s, Streams.first(3, n)).x_t
     assert _ks(manifold.dist(moved, x1), manifold.dist(expected, x1)) < 1.95  # p = 0.001
     far = x1[:1] if name == "Torus" else manifold.uniform(x1[:1], Streams.first(5, 1))
     far = manifold.exp(far, torch.ones(1).double()) if name == "Torus" else far
     assert _ks(manifold.dist(moved, far), manifold.dist(expected, far)) < 1.95
-    calm = path.transition(x, path.predict(x1, x, t), t, s, 0.0, None)
+    calm = path.transition(x, path.predict(x1, x, t), float(t[0]), float(s[0]), 0.0, None)
     assert float(manifold.dist(moved, calm).mean()) > 0.05 * eta * (then - now)
 
 
@@ -98,8 +100,8 @@ def test_vanishing_eta_is_deterministic(name):
     t, s = (torch.full((50,), time, dtype=torch.float64) for time in (0.4, 0.6))
     x = path.sample(x1, t, Streams.first(1, 50)).x_t
     prediction = path.predict(x1, x, t)
-    small = path.transition(x, prediction, t, s, 1e-10, Streams.first(2, 50))
-    none = path.transition(x, prediction, t, s, 0.0, None)
+    small = path.transition(x, prediction, float(t[0]), float(s[0]), 1e-10, Streams.first(2, 50))
+    none = path.transition(x, prediction, float(t[0]), float(s[0]), 0.0, None)
     # But for noise ends that were cut to stay off the cut locus, at most 0.1 % of pi.
     assert float(manifold.dist(small, none).max()) < 0.001 * math.pi + 1e-4
 
@@ -109,7 +111,8 @@ def test_sampling_kappa_changes_steps_only():
     path = GeodesicPath(manifold, sampling_kappa=ExponentialKappa(10.0))
     t, s = (torch.full((4,), time, dtype=torch.float64) for time in (0.0, 0.1))
     sample = path.sample(x1, t, Streams.first(0, 4))
-    moved = path.transition(sample.x_t, path.predict(x1, sample.x_t, t), t, s, 0.0, None)
+    prediction = path.predict(x1, sample.x_t, t)
+    moved = path.transition(sample.x_t, prediction, float(t[0]), float(s[0]), 0.0, None)
     left = manifold.dist(moved, x1) / manifold.dist(sample.x_t, x1)
     torch.testing.assert_close(left, torch.full_like(left, math.exp(-1)), rtol=1e-3, atol=0)
 

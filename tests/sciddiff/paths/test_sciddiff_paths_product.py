@@ -36,14 +36,13 @@ def _setup():
 
 def test_leaves_travel_as_if_alone():
     path, batch = _setup()
-    t, s = torch.tensor([0.2, 0.5, 0.8]), torch.tensor([0.4, 0.6, 1.0])
+    t = torch.tensor([0.2, 0.5, 0.8])
     together = Streams.first(1, 3)
     samples = path.sample(batch.x, t, together, layouts=batch.layouts)
     x_t = {name: sample.x_t for name, sample in samples.items()}
     raw = {"x": x_t["x"], "r": x_t["r"], "a": x_t["a"], "extra": t}
     predictions = path.predict(raw, x_t, t, batch.layouts)
     losses = path.loss(predictions, samples, batch.layouts)
-    moved = path.transition(x_t, predictions, t, s, 0.5, together, batch.layouts)
     assert set(predictions) == {"x", "r", "a"} and predictions.extras["extra"] is t
     alone = Streams.first(1, 3)
     for name in path.paths:
@@ -52,11 +51,6 @@ def test_leaves_travel_as_if_alone():
         assert torch.equal(sample.x_t, x_t[name])
         prediction = one.predict(raw[name], sample.x_t, t, layout)
         assert torch.equal(one.loss(prediction, sample, layout), losses[name])
-    for name in path.paths:
-        step = path[name].transition(
-            x_t[name], predictions[name], t, s, 0.5, alone, batch.layouts[name]
-        )
-        assert torch.equal(step, moved[name])
     total = sum(path[n].log_prior(x_t[n], batch.layouts[n]) for n in path.paths)
     torch.testing.assert_close(path.log_prior(x_t, batch.layouts), total)
 
