@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sciddiff.drawing import Drawing as Drawing
     from sciddiff.errors import InputError as InputError
     from sciddiff.errors import MissingExtra as MissingExtra
+    from sciddiff.likelihood import elbo as elbo
+    from sciddiff.likelihood import log_prob as log_prob
     from sciddiff.manifolds import SO3 as SO3
     from sciddiff.manifolds import Euclidean as Euclidean
     from sciddiff.manifolds import Manifold as Manifold
@@ -67,7 +69,9 @@ _HOMES = {
     "State": "sciddiff.state",
     "Streams": "sciddiff.streams",
     "Torus": "sciddiff.manifolds",
+    "elbo": "sciddiff.likelihood",
     "load": "sciddiff.checkpoint",
+    "log_prob": "sciddiff.likelihood",
     "ZeroCenterOfMass": "sciddiff.manifolds",
     "sample": "sciddiff.sampling",
 }

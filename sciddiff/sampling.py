@@ -21,7 +21,7 @@ from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction
 from sciddiff.samplers.base import Grid, SampleOutput, Sampler, times_of
 from sciddiff.samplers.leaves import Stage
-from sciddiff.state import Batch, State, Time, time_of, time_tensors
+from sciddiff.state import Batch, State, Time, per_sample, time_of
 from sciddiff.streams import Generator, Streams, streams_of
 
 __all__ = ["Progress", "sample"]
@@ -180,7 +180,7 @@ class _Conditioned:
         data, layout, path = batch.x[name], batch.layouts[name], self._denoiser.path.paths[name]
         if self._noise is None or (isinstance(own, float) and own == 1.0):
             return layout.hold(x[name], data)
-        times = time_tensors(own, x, batch.size)
+        times = per_sample(own, x, batch.size)
         moved = path.noised(data, times, self._noise[name], self._generator, layout)
         return layout.hold(x[name], moved)
 
@@ -240,7 +240,7 @@ def _first_state(
     for name, one in path.paths.items():
         leaf, layout = (data or like.x)[name], like.layouts[name]
         if starts[name] > one.first_time:
-            times = time_tensors(starts[name], noise, like.size)
+            times = per_sample(starts[name], noise, like.size)
             x[name] = one.sample(leaf, times, generator, noise[name], layout).x_t
         else:
             x[name] = one.first_state(noise[name])

@@ -25,7 +25,10 @@ from torch import Tensor
 
 from sciddiff.errors import InputError
 
-__all__ = ["Batch", "Layout", "State", "Time", "time_dtype", "time_of", "time_tensors"]
+__all__ = [
+    "Batch", "Layout", "LeafTime", "State", "Time", "per_sample", "time_dtype", "time_of",
+    "time_tensors",
+]  # fmt: skip
 
 State = dict[str, Tensor]
 
@@ -71,11 +74,12 @@ def time_tensors(t: Time, x: State, size: int) -> Tensor | dict[str, Tensor]:
         size: Number of samples, B.
     """
     if isinstance(t, Mapping):
-        return {name: _per_sample(value, x, size) for name, value in t.items()}
-    return _per_sample(t, x, size)
+        return {name: per_sample(value, x, size) for name, value in t.items()}
+    return per_sample(t, x, size)
 
 
-def _per_sample(t: LeafTime, x: State, size: int) -> Tensor:
+def per_sample(t: LeafTime, x: State, size: int) -> Tensor:
+    """The time of one leaf, or of all, as ``[B]`` on the device of the state."""
     if isinstance(t, Tensor):
         return t.expand(size) if t.ndim == 0 else t
     device = next(iter(x.values())).device

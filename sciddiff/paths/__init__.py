@@ -4,13 +4,17 @@ from sciddiff.paths.base import Path, PathSample
 from sciddiff.paths.brownian import BrownianPath, BrownianPrediction
 from sciddiff.paths.gaussian import GaussianPath
 from sciddiff.paths.geodesic import GeodesicPath
+from sciddiff.paths.move import FreshNoise, LeafStage, Move
 from sciddiff.paths.product import ProductPath
 
 __all__ = [
     "BrownianPath",
     "BrownianPrediction",
+    "FreshNoise",
     "GaussianPath",
     "GeodesicPath",
+    "LeafStage",
+    "Move",
     "Path",
     "PathSample",
     "ProductPath",

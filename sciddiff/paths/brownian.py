@@ -33,8 +33,9 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from sciddiff.manifolds.base import Manifold
 from sciddiff.manifolds.so3 import SO3
-from sciddiff.paths.base import Move, Path, PathSample
+from sciddiff.paths.base import Path, PathSample
 from sciddiff.paths.heat_kernels import HeatKernel, heat_kernel
+from sciddiff.paths.move import NOISE_FREE, Move
 from sciddiff.prediction import Prediction
 from sciddiff.schedules import Logarithmic, Schedule
 from sciddiff.state import Layout
@@ -230,7 +231,7 @@ class BrownianPath(Path):
     @property
     def ends_clean(self) -> bool:
         """Whether the schedule leaves no noise at t = 1."""
-        return float(self.schedule.sigma(torch.ones((), dtype=torch.float64))) <= 1e-6
+        return float(self.schedule.sigma(torch.ones((), dtype=torch.float64))) <= NOISE_FREE
 
     def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """See `Path.levels`: 1 and sigma."""

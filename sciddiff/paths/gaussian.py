@@ -26,7 +26,8 @@ from sciddiff.errors import InputError
 from sciddiff.manifolds.base import Manifold
 from sciddiff.manifolds.euclidean import Euclidean, ZeroCenterOfMass
 from sciddiff.noise import NoiseLaw, White
-from sciddiff.paths.base import Move, Path, PathSample
+from sciddiff.paths.base import Path, PathSample
+from sciddiff.paths.move import NOISE_FREE, Move
 from sciddiff.prediction import GaussianPrediction, Parametrization, Prediction
 from sciddiff.schedules import Linear, Schedule
 from sciddiff.state import Layout
@@ -103,7 +104,7 @@ class GaussianPath(Path):
     def ends_clean(self) -> bool:
         """Whether the schedule leaves no noise at t = 1."""
         alpha, sigma = self._ends[1]
-        return sigma <= 1e-6 * alpha
+        return sigma <= NOISE_FREE * alpha
 
     @cached_property
     def _ends(self) -> tuple[tuple[float, float], tuple[float, float]]:

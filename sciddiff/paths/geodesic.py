@@ -27,7 +27,8 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from sciddiff.manifolds.base import Manifold
 from sciddiff.manifolds.so3 import SO3
-from sciddiff.paths.base import LeafStage, Move, Path, PathSample, natural_share
+from sciddiff.paths.base import Path, PathSample
+from sciddiff.paths.move import LeafStage, Move, natural_share
 from sciddiff.prediction import Prediction, TangentPrediction
 from sciddiff.schedules import Kappa, LinearKappa
 from sciddiff.state import Layout

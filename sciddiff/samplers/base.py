@@ -12,13 +12,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
-from sciddiff.paths.base import FreshNoise
+from sciddiff.paths.move import FreshNoise
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction
 from sciddiff.samplers.leaves import Leaf, NoiseRule, Stage, WeightRule, first_order
@@ -29,13 +29,9 @@ __all__ = [
     "AfterStep", "DenoiseFn", "Grid", "SampleOutput", "Sampler", "Walk", "first_order", "times_of",
 ]  # fmt: skip
 
-class DenoiseFn(Protocol):
-    """A denoiser that knows its batch."""
-
-    def __call__(self, x: State, t: Time, until: Time | None = None, /) -> dict[str, Prediction]:
-        """Predictions for a state; ``until`` is passed only where a sampler asks for it."""
-        ...
-
+DenoiseFn = Callable[..., dict[str, Prediction]]
+"""``(x, t) -> predictions``: a denoiser that knows its batch, at one time or one by leaf.
+Samplers that follow flow maps call it as ``(x, t, until)``."""
 
 Grid = Tensor | Mapping[str, Tensor]
 """Increasing times from noise to data, ``[n + 1]``, for all leaves or for each."""

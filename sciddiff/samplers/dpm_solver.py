@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from sciddiff.errors import InputError
-from sciddiff.paths.base import FreshNoise
+from sciddiff.paths.move import FreshNoise
 from sciddiff.samplers.base import Sampler, Walk
 from sciddiff.samplers.leaves import Leaf, NoiseRule, Stage, WeightRule
 from sciddiff.state import State

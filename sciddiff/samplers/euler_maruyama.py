@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import final
 
 from sciddiff.errors import InputError
-from sciddiff.paths.base import FreshNoise
+from sciddiff.paths.move import FreshNoise
 from sciddiff.samplers.base import Sampler, Walk
 from sciddiff.samplers.leaves import Leaf, NoiseRule, Stage
 from sciddiff.state import State

@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
-from sciddiff.paths.base import FreshNoise, LeafStage, Move, Path, natural_share
+from sciddiff.paths.base import Path
+from sciddiff.paths.move import NOISE_FREE, FreshNoise, LeafStage, Move, natural_share
 from sciddiff.prediction import Prediction
 from sciddiff.state import Layout, State
 from sciddiff.streams import Generator
 
 __all__ = ["Leaf", "NoiseRule", "Stage", "WeightRule", "first_order"]
-
-_NOISE_FREE = 1e-6  # sigma / alpha below which no noise is left: cos(pi / 2) is not exactly 0
 
 
 @final
@@ -116,7 +115,7 @@ class Leaf:
     def clean(self, t: float) -> bool:
         """Whether no noise is left at a time."""
         alpha, sigma = self.levels(t)
-        return sigma <= _NOISE_FREE * alpha
+        return sigma <= NOISE_FREE * alpha
 
     def natural_share(self, t: float, s: float) -> float:
         """The share of the noise that can be replaced from ``t`` to ``s``; 1 without levels."""

@@ -5,12 +5,15 @@ import math
 import pytest
 import torch
 
+from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 from sciddiff.likelihood import log_prob
 from sciddiff.manifolds import SO3, Sphere, Torus, ZeroCenterOfMass, igso3
 from sciddiff.noise import Correlated
 from sciddiff.paths import GaussianPath, GeodesicPath, ProductPath
 from sciddiff.prediction import TangentPrediction
+from sciddiff.samplers import Ancestral
+from sciddiff.sampling import sample
 from sciddiff.schedules import VE, VP, Cosine, Linear
 from sciddiff.state import Batch, Layout
 from sciddiff.streams import Streams, normal
@@ -228,3 +231,47 @@ def test_brownian_path_on_the_torus():
     ]
     assert float(errors[1].abs().max()) < 5e-5
     assert float(errors[0].abs().max() / errors[1].abs().max()) > 3**3.3  # order four: 3^4
+
+
+def test_probes_are_not_the_noise_of_the_samples():
+    """One's own samples at one's own seed: the estimate is unbiased there too."""
+    law = GaussianMixture.standard()
+    model = AnalyticDenoiser({"x": GaussianPath()}, {"x": law})
+    count = 1500
+    like = Batch({"x": torch.zeros(count, 2, dtype=torch.float64)})
+    x = sample(model, like, Ancestral(0.0), torch.linspace(0, 1, 33), 0).x
+    options = {"steps": 12, "t_end": 0.98}
+    exact = log_prob(model, Batch(x), **options)
+    estimate = log_prob(model, Batch(x), exact=False, probes=1, seed=0, **options)
+    error = estimate - exact
+    assert abs(float(error.mean())) < 4.0 * float(error.std()) / count**0.5
+
+
+def test_dropout_is_off_and_no_global_number_is_drawn():
+    class Drops(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drop = torch.nn.Dropout(0.5)
+
+        def forward(self, x_t, t, batch):
+            return {"x": self.drop(x_t["x"])}
+
+    model = Denoiser(Drops(), {"x": GaussianPath()})
+    batch = Batch({"x": torch.ones(2, 3)})
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    one, two = (log_prob(model, batch, steps=4) for _ in range(2))
+    assert torch.equal(one, two) and torch.equal(torch.get_rng_state(), before) and model.training
+
+
+def test_a_mask_of_no_fixed_rows_is_no_fixed_row():
+    law = GaussianMixture.standard()
+    model = AnalyticDenoiser({"x": GaussianPath()}, {"x": law})
+    x = {"x": torch.zeros(2, 3, 2, dtype=torch.float64)}
+    free = Layout(2, fixed=torch.zeros(2, 3, dtype=torch.bool))
+    torch.testing.assert_close(
+        log_prob(model, Batch(x, layouts={"x": free}), steps=4), log_prob(model, Batch(x), steps=4)
+    )
+    held = Layout(2, fixed=torch.ones(2, 3, dtype=torch.bool))
+    with pytest.raises(InputError, match="leaf 'x': has fixed rows"):
+        log_prob(model, Batch(x, layouts={"x": held}), steps=4)
