@@ -16,11 +16,12 @@ from torch import Tensor
 
 from sciddiff import streams
 from sciddiff.errors import InputError
+from sciddiff.leaf_times import Time, time_of, time_tensors
 from sciddiff.manifolds.torus import wrap
 from sciddiff.paths.base import Path
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction
-from sciddiff.state import Batch, Layout, State, Time, time_of, time_tensors
+from sciddiff.state import Batch, Layout, State
 from sciddiff.streams import Generator
 
 __all__ = ["AnalyticDenoiser", "GaussianMixture", "Law", "TorusMixture"]

@@ -15,10 +15,11 @@ from typing import final
 
 from torch import nn
 
+from sciddiff.leaf_times import Time, time_tensors
 from sciddiff.paths.base import Path
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Predictions
-from sciddiff.state import Batch, State, Time, time_tensors
+from sciddiff.state import Batch, State
 
 __all__ = ["Denoiser"]
 

@@ -33,9 +33,10 @@ from torch import Tensor
 from sciddiff import streams
 from sciddiff.errors import InputError
 from sciddiff.guidance.base import DenoiserLike, ask, evaluation_mode
+from sciddiff.leaf_times import time_dtype
 from sciddiff.manifolds import SO3, Euclidean, Manifold, Torus, ZeroCenterOfMass
 from sciddiff.paths.base import PathSample
-from sciddiff.state import Batch, Layout, State, time_dtype
+from sciddiff.state import Batch, Layout, State
 from sciddiff.streams import Streams
 
 __all__ = ["elbo", "log_prob"]

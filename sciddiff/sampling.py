@@ -17,11 +17,12 @@ from torch import Tensor
 
 from sciddiff.errors import InputError
 from sciddiff.guidance.base import DenoiserLike, ask, evaluation_mode, evaluations
+from sciddiff.leaf_times import Time, per_sample, time_of
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction
 from sciddiff.samplers.base import Grid, SampleOutput, Sampler, times_of
 from sciddiff.samplers.leaves import Stage
-from sciddiff.state import Batch, State, Time, per_sample, time_of
+from sciddiff.state import Batch, State
 from sciddiff.streams import Generator, Streams, streams_of
 
 __all__ = ["Progress", "sample"]

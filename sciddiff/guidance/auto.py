@@ -7,8 +7,9 @@ from typing import final
 
 from sciddiff.guidance.base import DenoiserLike, Guidance, Guided, ask, evaluations
 from sciddiff.guidance.combine import Strength, combine
+from sciddiff.leaf_times import Time
 from sciddiff.prediction import Prediction
-from sciddiff.state import Batch, State, Time
+from sciddiff.state import Batch, State
 
 __all__ = ["AutoGuidance"]
 

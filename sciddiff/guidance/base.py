@@ -21,9 +21,10 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from sciddiff.leaf_times import Time, time_tensors
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction
-from sciddiff.state import Batch, State, Time, time_tensors
+from sciddiff.state import Batch, State
 
 __all__ = [
     "DenoiserLike", "Guidance", "Guided", "ask", "evaluation_mode", "evaluations", "networks",

@@ -12,8 +12,9 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from sciddiff.guidance.base import DenoiserLike, Guidance, Guided, ask, evaluations
 from sciddiff.guidance.combine import Strength, combine
+from sciddiff.leaf_times import Time
 from sciddiff.prediction import Prediction
-from sciddiff.state import Batch, State, Time
+from sciddiff.state import Batch, State
 
 __all__ = ["ClassifierFree"]
 

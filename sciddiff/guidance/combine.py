@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.leaf_times import LeafTime, Time, time_of
 from sciddiff.prediction import Prediction, Predictions
-from sciddiff.state import LeafTime, State, Time, time_of
+from sciddiff.state import State
 
 __all__ = ["Strength", "combine"]
 

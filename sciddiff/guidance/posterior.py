@@ -39,9 +39,10 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from sciddiff.guidance.base import DenoiserLike, Guidance, Guided, ask, evaluations
 from sciddiff.guidance.combine import Strength
+from sciddiff.leaf_times import Time, time_of
 from sciddiff.paths.base import Path
 from sciddiff.prediction import Prediction, Predictions
-from sciddiff.state import Batch, State, Time, time_of
+from sciddiff.state import Batch, State
 
 __all__ = ["ObserveFn", "Posterior"]
 

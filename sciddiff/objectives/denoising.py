@@ -12,13 +12,14 @@ from torch import Tensor
 from sciddiff import times as time_laws
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
+from sciddiff.leaf_times import time_dtype
 from sciddiff.objectives.base import LossOutput, Objective
 from sciddiff.objectives.couplings import Coupling, Independent
 from sciddiff.objectives.weightings import Weighting, weighting_of
 from sciddiff.paths.base import PathSample
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Predictions
-from sciddiff.state import Batch, State, time_dtype
+from sciddiff.state import Batch, State
 from sciddiff.streams import Generator, uniform_per_sample
 
 __all__ = ["Denoising", "ExtraLoss", "LabelDropout"]

@@ -21,11 +21,12 @@ from torch import Tensor
 
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
+from sciddiff.leaf_times import time_dtype
 from sciddiff.objectives.base import LossOutput, Objective
 from sciddiff.objectives.rollout import Rollout
 from sciddiff.objectives.scores import Distance, energy_score, fair_crps
 from sciddiff.paths.base import Path
-from sciddiff.state import Batch, Layout, State, time_dtype
+from sciddiff.state import Batch, Layout, State
 from sciddiff.streams import Generator
 
 __all__ = ["ProperScore", "ScoreTerm", "energy_score", "fair_crps"]

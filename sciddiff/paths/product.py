@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.leaf_times import time_of
 from sciddiff.paths.base import Path, PathSample
 from sciddiff.prediction import Prediction, Predictions
-from sciddiff.state import Layout, State, time_of
+from sciddiff.state import Layout, State
 from sciddiff.streams import Generator
 
 __all__ = ["ProductPath"]

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.leaf_times import Time
 from sciddiff.paths.move import FreshNoise
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction
 from sciddiff.samplers.leaves import Leaf, NoiseRule, Stage, WeightRule, first_order
-from sciddiff.state import Layout, State, Time
+from sciddiff.state import Layout, State
 from sciddiff.streams import Generator
 
 __all__ = [

@@ -18,7 +18,7 @@ FLOORS = (
     ("files",),
     ("trust",),
     ("state", "weights", "shipped", "calibration", "report", "philox"),
-    ("streams",),
+    ("leaf_times", "streams"),
     ("manifolds", "schedules"),
     ("noise", "times", "nn", "rescaling"),
     ("grids", "prediction"),

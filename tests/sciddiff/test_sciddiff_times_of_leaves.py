@@ -8,13 +8,14 @@ import torch
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 from sciddiff.guidance import ClassifierFree
+from sciddiff.leaf_times import time_dtype, time_tensors
 from sciddiff.manifolds import SO3
 from sciddiff.objectives import Denoising
 from sciddiff.paths import GaussianPath, GeodesicPath
 from sciddiff.samplers import Ancestral, DPMSolverPP, EulerMaruyama, Heun, Midpoint
 from sciddiff.sampling import sample
 from sciddiff.schedules import Linear
-from sciddiff.state import Batch, Layout, time_dtype, time_tensors
+from sciddiff.state import Batch, Layout
 from sciddiff.streams import Streams
 from sciddiff.testing import AnalyticDenoiser, GaussianMixture
 from sciddiff.times import LogitNormal, Uniform

@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 
+from sciddiff.leaf_times import time_tensors
 from sciddiff.manifolds import SO3, Torus
 from sciddiff.paths import BrownianPath, GaussianPath, GeodesicPath, ProductPath
 from sciddiff.samplers import Ancestral, DPMSolverPP, EulerMaruyama, Heun, Midpoint
 from sciddiff.schedules import EDM, VE, VP, Cosine, Linear
-from sciddiff.state import Batch, time_tensors
+from sciddiff.state import Batch
 from sciddiff.streams import Streams, normal, uniform
 from sciddiff.testing import AnalyticDenoiser, TorusMixture, assert_order
 
