@@ -20,6 +20,7 @@ compiled network load into a plain one.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,6 +105,8 @@ class PowerEMA:
         self._averages = {
             w: {n: _accumulator(p) for n, p in _parameters(self._module)} for w in self.widths
         }
+        # Training changes parameters in place: looked up once, not at every step.
+        self._live = dict(_parameters(self._module))
 
     @torch.no_grad()
     def update(self, step: int | None = None) -> None:
@@ -118,13 +121,11 @@ class PowerEMA:
         step = self.step + 1 if step is None else int(step)
         if step <= self.step:
             raise ValueError(f"PowerEMA.update: step {step} comes after {self.step}")
-        live = dict(_parameters(self._module))
         for width, averages in self._averages.items():
             # A gap of several steps counts as their profile mass given to the last of them.
             beta = (self.step / step) ** (self._gammas[width] + 1.0)
-            names = list(averages)
-            stored = [averages[n] for n in names]
-            new = [live[n].detach().to(a) for n, a in zip(names, stored, strict=True)]
+            stored = list(averages.values())
+            new = [self._live[n].to(a) for n, a in averages.items()]
             torch._foreach_lerp_(stored, new, 1.0 - beta)  # pyright: ignore[reportPrivateImportUsage]
         self.step = step
 
@@ -144,6 +145,27 @@ class PowerEMA:
             n: (averages[n].to(v.dtype) if n in averages else v.detach()).clone()
             for n, v in live.items()
         }
+
+    def network(self, width: float) -> nn.Module:
+        """Return a copy of the module whose parameters are an average, now and after every update.
+
+        Parameters share memory with the average, and buffers with the module. The copy is in
+        evaluation mode and takes no gradient. Move the averages and load their state before.
+
+        Args:
+            width: One of `widths`.
+
+        Raises:
+            InputError: The width is not tracked.
+        """
+        averages = self._averages[self._tracked(width)]
+        buffers = {id(b): b for b in self._module.buffers()}
+        # Buffers are shared, and parameters need no copy: the memo hands both over as they are.
+        memo: dict[int, Any] = dict(buffers)
+        memo |= {
+            id(p): nn.Parameter(averages[n], requires_grad=False) for n, p in self._live.items()
+        }
+        return copy.deepcopy(self._module, memo).eval()
 
     def snapshot(self) -> list[Snapshot]:
         """Return a copy of every average as it stands, for widths chosen after training."""
@@ -183,7 +205,7 @@ class PowerEMA:
                     "both; resume with the network the run was started with"
                 )
             for name, value in averages.items():
-                mine[name] = value.to(mine[name]).clone()
+                mine[name].copy_(value)  # in place: a network may share the memory
         self.step = int(state["step"])
 
     def to(self, device: torch.device | str) -> PowerEMA:

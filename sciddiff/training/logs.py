@@ -249,7 +249,7 @@ def _held_out(module: DenoisingModule, rank: int, world: int) -> float | None:
         if number % world == rank:
             streams = Streams(module.experiment.trainer.val_seed, indices)
             moved = module.cast(batch.to(module.device))
-            loss = module.objective(module.denoiser, moved, streams).loss
+            loss = module.learn(moved, streams).loss
             total += torch.tensor([float(loss) * batch.size, batch.size], device=total.device)
     if world > 1:
         torch.distributed.all_reduce(total)

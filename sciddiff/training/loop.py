@@ -99,7 +99,8 @@ def train(experiment: Experiment, resume: str | os.PathLike[str] = "auto") -> Tr
     with _environment(settings.threads), control.signals():
         module = DenoisingModule(experiment, origin)
         trainer = _trainer(experiment, directory, [logs, control])
-        trainer.fit(module, ckpt_path=checkpoint)
+        with module.borrowed:
+            trainer.fit(module, ckpt_path=checkpoint)
     spent = time.monotonic() - start
     return TrainResult(
         directory=directory,

@@ -4,7 +4,9 @@ Optimisation is by hand (Lightning's manual mode), so that three things have one
 counts as a step, what happens when a gradient is not finite, and what a resumed run needs.
 
 Randomness is a function of `(seed, number of the batch, rank)`.  No generator state has to be
-saved, and a resumed run draws what an unbroken one would have drawn, to the bit.
+saved, and a resumed run draws what an unbroken one would have drawn, to the bit.  Dropout draws
+from the global generators: they are seeded before each batch, and given back as they were when the
+run ends.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import contextlib
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, final
 
@@ -30,6 +32,7 @@ from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 from sciddiff.objectives import LossOutput
 from sciddiff.state import Batch, State
+from sciddiff.streams import Generator
 from sciddiff.training.ema import PowerEMA
 from sciddiff.training.optim import make_optimizer, rate
 from sciddiff.training.runs import FORMAT, STATE_KEY
@@ -79,6 +82,7 @@ class DenoisingModule(pl.LightningModule):
         samples: Samples trained on by all processes.
         skipped: Steps skipped since the loss or the gradient was not finite.
         window: Values since the last log line, by name.
+        borrowed: To be entered around a fit: gives the global generators back at the end.
         origin: Which weights the run started from, as plain values; None: none.
 
     Args:
@@ -100,10 +104,12 @@ class DenoisingModule(pl.LightningModule):
         net = Autocast(self.net) if mixed else self.net
         # In a tuple: registered a second time, every parameter would have two names.
         self._denoiser = (Denoiser(net, experiment.domain.path()),)
+        self._teacher: tuple[Denoiser, ...] = ()
         self.ema = PowerEMA(self.net, experiment.ema.widths)
         self.place = Place()
         self.batches = self.samples = self.skipped = 0
         self.window: dict[str, list[Tensor]] = {}
+        self.borrowed = contextlib.ExitStack()
         self._micro: list[tuple[tuple[str, ...], Tensor]] = []
 
     @property
@@ -124,10 +130,31 @@ class DenoisingModule(pl.LightningModule):
         """Whether no gradient is half accumulated: the moments at which a run can be saved."""
         return not self._micro
 
+    @property
+    def teacher(self) -> Denoiser:
+        """The denoiser with averaged weights, of the shortest memory that is tracked.
+
+        Its parameters are the averages themselves: it is as new as the last step, and costs no
+        memory of its own. It is in evaluation mode and gets no gradient.
+        """
+        if not self._teacher:
+            net = self.ema.network(min(self.ema.widths))
+            if self.experiment.trainer.compile:
+                net.compile(dynamic=True)
+            mixed = self.experiment.trainer.precision == "bf16-mixed"
+            self._teacher = (Denoiser(Autocast(net) if mixed else net, self.denoiser.path),)
+            self._teacher[0].eval()
+        return self._teacher[0]
+
     def on_fit_start(self) -> None:
         """Move the averages to the device, and compile if asked to."""
         self.ema.to(self.device)
+        devices = [] if self.device.type == "cpu" else [self.device]
+        kind = "cuda" if self.device.type == "cpu" else self.device.type
+        self.borrowed.enter_context(torch.random.fork_rng(devices, device_type=kind))
         if self.experiment.trainer.compile:
+            if self._taught:
+                _ = self.teacher  # copied from the network before that is compiled
             self.net.compile(dynamic=True)  # in place: names of parameters do not change
 
     def train_dataloader(self) -> DataLoader[Placed]:
@@ -155,11 +182,23 @@ class DenoisingModule(pl.LightningModule):
             return batch
         return replace(batch, x=_double(batch.x), cond=_double(batch.cond))
 
+    @property
+    def _taught(self) -> bool:
+        """Whether the objective asks for averaged weights beside the live ones."""
+        return getattr(self.objective, "needs_teacher", False)
+
+    def learn(self, batch: Batch, generator: Generator) -> LossOutput:
+        """Return the loss on a batch, with the teacher at hand where the objective needs one."""
+        if self._taught:  # declares the argument then
+            objective: Callable[..., LossOutput] = self.objective
+            return objective(self.denoiser, batch, generator, teacher=self.teacher)
+        return self.objective(self.denoiser, batch, generator)
+
     def training_step(self, batch: Placed, batch_idx: int) -> None:
         """Add the gradient of one batch, and step when enough are accumulated."""
         accumulate = self.experiment.trainer.accumulate
-        with self._sync(len(self._micro) + 1 == accumulate), self._randomness() as generator:
-            output: LossOutput = self.objective(self.denoiser, batch.batch, generator)
+        with self._sync(len(self._micro) + 1 == accumulate):
+            output = self.learn(batch.batch, self._generator())
             self.manual_backward(output.loss / accumulate)
         self._micro.append((batch.batch.ids, output.loss.detach()))
         self._record({"loss": output.loss, **output.metrics})
@@ -171,17 +210,16 @@ class DenoisingModule(pl.LightningModule):
 
     def _step(self) -> None:
         """Clip, check and apply the accumulated gradient."""
-        settings = self.experiment.optim
-        trained = [p for p in self.parameters() if p.grad is not None]
+        settings, optimizer = self.experiment.optim, self.optimiser
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
         limit = settings.grad_clip if settings.grad_clip > 0 else math.inf
         norm = nn.utils.clip_grad_norm_(trained, limit)
         micro, self._micro = self._micro, []
         # Gradients are summed over ranks, so every rank sees the same norm and decides alike.
-        finite = torch.isfinite(norm)
+        total = norm
         if self.trainer.world_size == 1:
-            finite = finite & torch.isfinite(torch.stack([loss for _, loss in micro])).all()
-        optimizer = self.optimiser
-        if not bool(finite):
+            total = sum((loss for _, loss in micro), norm)  # finite if all of them are
+        if not math.isfinite(float(total)):
             optimizer.zero_grad()
             self._refuse(micro)
             return
@@ -214,15 +252,16 @@ class DenoisingModule(pl.LightningModule):
         for name, value in values.items():
             self.window.setdefault(name, []).append(value.detach())
 
-    @contextlib.contextmanager
-    def _randomness(self) -> Iterator[torch.Generator]:
-        """Give the generator of this batch, and the same seed to dropout."""
+    def _generator(self) -> torch.Generator:
+        """The generator of this batch; dropout gets a seed of its own."""
         key = [self.experiment.seed, self.batches, self.trainer.global_rank]
         first, second = np.random.SeedSequence(key).generate_state(2, np.uint64).tolist()
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(second)
-            yield torch.Generator(self.device).manual_seed(first)
+        # Not torch.manual_seed: where a device is missing it queues a call for it, with the trace
+        # of the stack, at every step.
+        torch.default_generator.manual_seed(second)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(second)
+        return torch.Generator(self.device).manual_seed(first)
 
     def _sync(self, last: bool) -> contextlib.AbstractContextManager[None]:
         """Let processes exchange gradients at the last accumulated batch only."""
@@ -248,8 +287,8 @@ class DenoisingModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue where the checkpoint was made."""
-        state = checkpoint[STATE_KEY]
-        self.place = Place(*state["place"])
+        state, world = checkpoint[STATE_KEY], self.trainer.world_size
+        self.place = Place(*state["place"]).shared(state["world"], world)
         self.batches, self.samples = state["batches"], state["samples"]
         self.skipped, self.origin = state["skipped"], state.get("origin")
         self.ema.load_state_dict(state["ema"])

@@ -15,6 +15,7 @@ gradients most. The factor gives the entries of a step the mean square of Adam's
 rates and decays suit; what is no matrix moves by Adam, with the same rate.
 """
 
+# pyright: reportPrivateImportUsage=false
 from __future__ import annotations
 
 import math
@@ -118,19 +119,27 @@ class Muon(Optimizer):
 
     def _adam(self, moved: list[nn.Parameter], group: dict[str, Any]) -> None:
         (first, second), lr = group["betas"], group["lr"]
+        together: dict[int, list[Tensor]] = {}
         for p in moved:
-            state, grad = self.state[p], _gradient(p)
+            state = self.state[p]
             if not state:
                 state["step"] = 0
                 state["mean"], state["square"] = torch.zeros_like(p), torch.zeros_like(p)
             state["step"] += 1
-            state["mean"].lerp_(grad, 1.0 - first)
-            state["square"].mul_(second).addcmul_(grad, grad, value=1.0 - second)
-            unbias = math.sqrt(1.0 - second ** state["step"])
-            scale = (state["square"].sqrt() / unbias).add_(group["eps"])
-            p.addcdiv_(state["mean"], scale, value=-lr / (1.0 - first ** state["step"]))
+            together.setdefault(state["step"], []).append(p)
+        for step, parameters in together.items():  # of one age: their corrections are the same
+            grads = [_gradient(p) for p in parameters]
+            means = [self.state[p]["mean"] for p in parameters]
+            squares = [self.state[p]["square"] for p in parameters]
+            torch._foreach_lerp_(means, grads, 1.0 - first)
+            torch._foreach_mul_(squares, second)
+            torch._foreach_addcmul_(squares, grads, grads, 1.0 - second)
+            scale = torch._foreach_sqrt(squares)
+            torch._foreach_div_(scale, math.sqrt(1.0 - second**step))
+            torch._foreach_add_(scale, group["eps"])
+            torch._foreach_addcdiv_(parameters, means, scale, -lr / (1.0 - first**step))
 
 
-def _gradient(p: nn.Parameter) -> Tensor:
+def _gradient(p: Tensor) -> Tensor:
     assert p.grad is not None
     return p.grad

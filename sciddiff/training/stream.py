@@ -35,6 +35,22 @@ class Place:
     epoch: int = 0
     done: int = 0
 
+    def shared(self, before: int, now: int) -> Place:
+        """The place from which another number of processes reads on.
+
+        `before` processes have read the first ``done * before`` batches of the pass between them.
+        No batch is skipped; where `now` does not divide that number, up to ``now - 1`` are read
+        once more, so that all processes go on in step.
+
+        >>> Place(0, 6).shared(1, 2)
+        Place(epoch=0, done=3)
+
+        Args:
+            before: Number of processes that have read so far.
+            now: Number of processes that will read on.
+        """
+        return Place(self.epoch, self.done * before // now)
+
 
 @final
 @dataclass(frozen=True, eq=False)

@@ -48,6 +48,9 @@ def test_matrices_decay_and_vectors_do_not():
     assert decays == {0.1: 1, 0.0: 3}
     plain = make_optimizer(net.named_parameters(), OptimSettings())
     assert type(plain) is Adam and plain.param_groups[0]["betas"] == (0.9, 0.99)
+    assert optimizer.defaults["fused"] and plain.defaults["fused"]
+    elsewhere = nn.Linear(3, 3, device="meta")  # a device without the fused kernel
+    assert not make_optimizer(elsewhere.named_parameters(), OptimSettings()).defaults["fused"]
 
 
 def test_frozen_parameters_are_left_out():
@@ -141,3 +144,21 @@ def test_muon_goes_on_from_its_saved_state():
     rest, second = make((half.state_dict(), first.state_dict()))
     train(rest, second, range(3, 6))
     assert torch.equal(rest.weight, whole.weight)
+
+
+def test_muon_moves_vectors_as_adam_does():
+    torch.manual_seed(0)
+    one, two = nn.Linear(5, 3).double(), nn.Linear(5, 3).double()
+    two.load_state_dict(one.state_dict())
+    muon, adam = Muon([], one.parameters(), lr=0.1), Adam(two.parameters(), lr=0.1)
+    adam.param_groups[0]["betas"] = (0.9, 0.99)
+    for step in range(5):
+        for net, optimizer in ((one, muon), (two, adam)):
+            optimizer.zero_grad()
+            x = torch.full((2, 5), float(step), dtype=torch.float64)
+            net(x).square().sum().backward()
+            if step == 2:
+                net.bias.grad = None  # then the two parameters are of different ages
+            optimizer.step()
+    for p, q in zip(one.parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-9, atol=1e-12)

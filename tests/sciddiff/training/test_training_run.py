@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ from torch import nn
 
 from sciddiff import config
 from sciddiff.errors import InputError
+from sciddiff.objectives import LossOutput, Objective
+from sciddiff.state import Batch
+from sciddiff.streams import uniform_per_sample
 from sciddiff.training import train
 from sciddiff.training.logs import Table, swapped
 from sciddiff.training.module import Autocast, DenoisingModule
@@ -174,6 +178,143 @@ def test_a_domain_without_batches_is_told():
         next(iter(BatchStream(MixtureDomain(size=4, batch=8), 0)))
 
 
+@pytest.mark.parametrize(("before", "now"), [(1, 2), (2, 1), (2, 3), (3, 2), (1, 4), (4, 1)])
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_another_number_of_processes_reads_on_without_a_gap(before, now, done):
+    from mixture_domain import MixtureDomain
+
+    domain = MixtureDomain(size=96, batch=8)  # twelve batches an epoch
+
+    def read(rank, world, place):
+        """The samples of each batch of the first epoch that this process reads from a place."""
+        found = []
+        for placed in BatchStream(domain, 0, rank, world, place):
+            if placed.place.epoch > 0:
+                return found
+            found.append(placed.batch.ids)
+
+    early = [ids for rank in range(before) for ids in read(rank, before, Place())[:done]]
+    place = Place(0, done).shared(before, now)
+    late = [ids for rank in range(now) for ids in read(rank, now, place)]
+    assert len(set(early + late)) == 12
+    assert len(early) + len(late) - 12 < now  # and next to nothing twice
+
+
+def test_a_checkpoint_of_another_number_of_processes_is_read_on_from_there(tmp_path, monkeypatch):
+    run(tmp_path, "--trainer.max_steps=4")
+    checkpoint = read_checkpoint(tmp_path / LAST)
+    checkpoint[STATE_KEY]["world"] = 3
+    module = DenoisingModule(config.build(plain(tmp_path)))
+    monkeypatch.setattr(DenoisingModule, "trainer", SimpleNamespace(world_size=2))
+    module.on_load_checkpoint(checkpoint)
+    assert module.place == Place(0, 6)
+
+
+class Told(Objective):
+    """Notes what a step draws; learns to predict the state itself, without noise."""
+
+    def __init__(self, teacher=False):
+        self.needs_teacher = teacher
+        self.drawn, self.dropped, self.gaps = [], [], []
+
+    def __call__(self, denoiser, batch, generator, teacher=None):
+        self.drawn.append(uniform_per_sample(batch.size, generator))
+        self.dropped.append(torch.nn.functional.dropout(torch.ones(64)))
+        x, t = batch.x, torch.full((batch.size,), 0.5)
+        said = denoiser.net(x, t, batch)["point"]
+        if teacher is not None:
+            assert not teacher.training and teacher.net is not denoiser.net
+            assert not any(p.requires_grad for p in teacher.parameters())
+            self.gaps.append((teacher.net(x, t, batch)["point"] - said).detach().abs().max())
+        return LossOutput((said - 5.0).square().mean())
+
+
+def told(tmp_path, objective, *overrides):
+    experiment = config.build(plain(tmp_path, *overrides))
+    object.__setattr__(experiment, "objective", objective)
+    train(experiment)
+    return objective
+
+
+def test_no_two_batches_share_noise_or_dropout(tmp_path):
+    notes = told(tmp_path, Told(), "--trainer.max_steps=4", "--trainer.accumulate=2")
+    assert len(notes.drawn) == 8
+    assert len({tuple(d.tolist()) for d in notes.drawn}) == 8
+    assert len({tuple(d.tolist()) for d in notes.dropped}) == 8
+
+
+def test_no_two_processes_share_noise_or_dropout(tmp_path, monkeypatch):
+    drawn, dropped = set(), set()
+    before = torch.get_rng_state()
+    for rank in range(3):
+        module = DenoisingModule(config.build(plain(tmp_path)))
+        monkeypatch.setattr(DenoisingModule, "trainer", SimpleNamespace(global_rank=rank))
+        for module.batches in range(3):
+            drawn.add(tuple(torch.rand(3, generator=module._generator()).tolist()))
+            dropped.add(tuple(torch.rand(3).tolist()))
+    torch.set_rng_state(before)
+    assert len(drawn) == len(dropped) == 9 and drawn.isdisjoint(dropped)
+
+
+def test_two_accumulated_halves_are_the_whole_batch(tmp_path):
+    """The same sixteen points in one batch or two; clipping sees the size of the gradient."""
+    common = ("--trainer.max_steps=3", "--optim.grad_clip=0.01")
+    told(tmp_path / "halves", Told(), "--trainer.accumulate=2", *common)
+    from mixture_domain import MixtureDomain
+
+    def whole(self, epoch, seed, rank, world):
+        halves = list(MixtureDomain(size=40, batch=8).train_batches(epoch, seed, rank, world))
+        halves += list(MixtureDomain(size=40, batch=8).train_batches(epoch + 1, seed, 0, 1))
+        for a, b in zip(halves[::2], halves[1::2], strict=True):
+            yield Batch({"point": torch.cat([a.x["point"], b.x["point"]])}, ids=a.ids + b.ids)
+
+    experiment = config.build(plain(tmp_path / "whole", *common))
+    object.__setattr__(experiment, "objective", Told())
+    experiment.domain.train_batches = whole.__get__(experiment.domain)
+    train(experiment)
+    a, b = (read_checkpoint(tmp_path / n / LAST) for n in ("halves", "whole"))
+    for name, value in a["state_dict"].items():
+        torch.testing.assert_close(value, b["state_dict"][name], rtol=1e-4, atol=1e-6)
+    norms = [[float(row["grad_norm"]) for row in rows(tmp_path / n)] for n in ("halves", "whole")]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+
+
+def test_the_teacher_is_the_average_of_the_shortest_memory(tmp_path):
+    options = ("--ema.widths=[0.1, 0.02]", "--trainer.val_every=2")
+    notes = told(tmp_path, Told(teacher=True), "--trainer.max_steps=6", *options)
+    assert notes.gaps[0] == 0.0  # before the first step
+    assert max(notes.gaps) > 0.0
+    run(tmp_path / "b", "--trainer.max_steps=2", *options)
+    module = DenoisingModule(config.build(plain(tmp_path / "b", *options)))
+    with torch.no_grad():
+        for step in (1, 2, 3):
+            for p in module.net.parameters():
+                p.add_(1.0)
+            module.ema.update(step)
+            teacher = dict(module.teacher.net.state_dict())
+            assert same(teacher, module.ema.weights(0.02))
+    saved = module.ema.state_dict()
+    module.ema.update(4)
+    module.ema.load_state_dict(saved)
+    assert same(dict(module.teacher.net.state_dict()), module.ema.weights(0.02))
+
+
+def test_a_run_with_a_teacher_resumes_to_the_bit(tmp_path):
+    class Distil(Told):
+        def __call__(self, denoiser, batch, generator, teacher=None):
+            t = uniform_per_sample(batch.size, generator)
+            with torch.no_grad():
+                aim = teacher.net(batch.x, t, batch)["point"] + 1.0
+            said = denoiser.net(batch.x, t, batch)["point"]
+            return LossOutput((said - aim).square().mean())
+
+    told(tmp_path / "six", Distil(teacher=True), "--trainer.max_steps=6")
+    told(tmp_path / "two", Distil(teacher=True), "--trainer.max_steps=3")
+    told(tmp_path / "two", Distil(teacher=True), "--trainer.max_steps=6")
+    six, two = (read_checkpoint(tmp_path / name / LAST)["state_dict"] for name in ("six", "two"))
+    assert same(dict(six), dict(two))
+
+
 class Poisoned(nn.Module):
     """A network whose output is not finite for points beyond x = 3."""
 
@@ -281,7 +422,7 @@ def test_table_grows_columns_and_drops_what_will_be_made_again(tmp_path):
 
 def test_time_limit_stops_and_saves(tmp_path):
     result = run(tmp_path, "--trainer.max_steps=-1", "--trainer.max_time=00:00:01")
-    assert result.step > 1 and not result.interrupted and result.seconds < 20
+    assert result.step >= 1 and not result.interrupted and result.seconds >= 1
     assert read_checkpoint(tmp_path / LAST)["global_step"] == result.step
 
 
@@ -307,22 +448,29 @@ def script(tmp_path: Path, settings: dict) -> Path:
 
 
 def test_interrupt_finishes_the_step_saves_and_returns(tmp_path):
+    ended = threading.Event()
+
     def press() -> None:
-        while not (tmp_path / METRICS).exists() or len(rows(tmp_path)) < 3:
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+        while not ended.wait(0.01):
+            if (tmp_path / METRICS).exists() and len(rows(tmp_path)) >= 3:
+                os.kill(os.getpid(), signal.SIGINT)
+                return
 
     handler = signal.getsignal(signal.SIGINT)
     thread = threading.Thread(target=press, daemon=True)
     thread.start()
-    result = run(tmp_path, "--trainer.max_steps=100000")
-    thread.join()
+    try:
+        result = run(tmp_path, "--trainer.max_steps=100000")
+    finally:
+        ended.set()  # a run that failed must not leave a key that is pressed later
+        thread.join()
     assert result.interrupted and 3 <= result.step < 100000
     assert read_checkpoint(tmp_path / LAST)["global_step"] == result.step
     assert signal.getsignal(signal.SIGINT) is handler
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_saves_and_the_same_command_resumes(tmp_path, number):
     out = tmp_path / "run"
@@ -330,12 +478,15 @@ def test_signal_saves_and_the_same_command_resumes(tmp_path, number):
     child = subprocess.Popen(
         [sys.executable, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 90
-    while not (out / METRICS).exists() or len(rows(out)) < 5:
-        assert child.poll() is None and time.monotonic() < deadline, child.stderr.read()
-        time.sleep(0.05)
-    child.send_signal(number)
-    output, errors = child.communicate(timeout=60)
+    try:  # no limit of time but that of the test: how fast a busy machine is says nothing
+        while not (out / METRICS).exists() or len(rows(out)) < 5:
+            assert child.poll() is None, child.stderr.read()
+            time.sleep(0.05)
+        child.send_signal(number)
+        output, errors = child.communicate()
+    finally:
+        child.kill()  # whatever happens here, no training stays behind
+        child.wait()
     assert child.returncode == 0 and "Traceback" not in errors, errors
     _, step, interrupted = output.split()[-3:]
     assert interrupted == "True"
