@@ -1,6 +1,7 @@
 """Molecules, an imprinted pocket, and the complexes where they are."""
 
 import os
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,19 @@ from protein.docking.molecules.atom_types import INDEX, TYPES
 from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
 from protein.docking.receptors.receptor import Receptor
 
-ROOT = Path(__file__).resolve().parents[3]
-
 
 @pytest.fixture(scope="session")
-def complexes() -> list[Path]:
-    """Folders with `protein.pdb` and `ligand.sdf`."""
-    root = Path(os.environ.get("SCIDDIFF_DOCKING_DATA", ROOT / "runs" / "docking" / "dataset"))
-    found = sorted((root / "val").glob("*/ligand.sdf"))
-    if not found:
-        pytest.skip("no docking complexes; set SCIDDIFF_DOCKING_DATA to the unpacked data set")
-    return [path.parent for path in found]
+def complexes(tmp_path_factory) -> list[Path]:
+    """Folders with `protein.pdb` and `ligand.sdf`, unpacked from the shared data."""
+    packed = Path(os.environ.get("SCIDDIFF_DATA", "")) / "docking" / "complexes.tar.xz"
+    if not packed.is_file():
+        pytest.skip("no complexes: set SCIDDIFF_DATA to a folder with docking/complexes.tar.xz")
+    root = tmp_path_factory.mktemp("complexes")
+    with tarfile.open(packed, "r|xz") as archive:  # in one pass: going back decompresses anew
+        for member in archive:
+            if member.name.startswith("dataset/val/"):
+                archive.extract(member, root, filter="data")
+    return [path.parent for path in sorted(root.glob("dataset/val/*/ligand.sdf"))]
 
 
 @pytest.fixture(scope="session")
