@@ -10,7 +10,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from protein.structures.parse import STRUCTURE_SUFFIXES
 from protein.structures.shards import DroppedRow, FileResult, KeptChain, ShardStore, process_file
 from protein.structures.splits import split_by_cluster
 from protein.structures.workers import map_in_processes
+from sciddiff.cli.campaign import made_before
+from sciddiff.cli.fingerprint import Inputs
 from sciddiff.errors import InputError
 from sciddiff.names import cell
 
@@ -137,11 +139,14 @@ def prepare_backbones(
     settings = settings or PrepareSettings()
     if out.suffix != ".npz":
         raise InputError(f"{out}: name the archive with the suffix .npz")
-    if out.exists() and not settings.overwrite:
-        raise InputError(f"{out}: is there already; choose another name or add --overwrite")
     split_by_cluster(np.zeros(0, dtype=np.int32), settings.val, settings.test, settings.seed)
     files = find_structures(folder)
     root = folder.parent if folder.is_file() else folder
+    if out.exists() and not settings.overwrite:
+        made = _made_of(settings, root, files)
+        found = made_before(out, out.with_suffix(".json"), *made)
+        report = {entry.name: found[entry.name] for entry in fields(PrepareReport)}
+        return PrepareReport(**report)
     store = ShardStore(out.with_name(out.name + ".parts"), settings.filters)
     shards: list[Path] = []
     kept: list[list[KeptChain]] = []
@@ -173,6 +178,10 @@ def prepare_backbones(
     )
     if any(kept):
         report = _write(out, store, shards, kept, settings, report, on_progress)
+        request, inputs = _made_of(settings, root, files)
+        summary = {"request": request, "inputs": inputs.entries, **report.as_dict()}
+        with replacing(out.with_suffix(".json")) as file:
+            file.write((json.dumps(summary, indent=2) + "\n").encode())
     if not settings.keep_parts:
         store.remove()
     return report
@@ -240,10 +249,17 @@ def _write(
         clusterer=tool,
         archive=str(out),
     )
-    summary = {"settings": asdict(settings), **report.as_dict()}
-    with replacing(out.with_suffix(".json")) as file:
-        file.write((json.dumps(summary, indent=2) + "\n").encode())
     return report
+
+
+def _made_of(
+    settings: PrepareSettings, root: Path, files: Sequence[Path]
+) -> tuple[dict[str, Any], Inputs]:
+    """What decides an archive: the settings that do, and the content of the files."""
+    request = asdict(settings)
+    for name in ("jobs", "keep_parts", "overwrite"):
+        del request[name]
+    return request, Inputs().add_files("structures", root, files)
 
 
 def _columns(

@@ -1,8 +1,8 @@
 """One structure file to training chains, and the cache that lets a killed run go on.
 
 A shard holds all that one file gave: kept chains, and a row for everything dropped. It is named
-by the file's path, size and time of change and by the filter settings, so a changed file or a
-changed bound is worked out anew. Shards appear whole or not at all.
+by the file's place and content and by the filter settings, so a changed file or a changed bound is
+worked out anew, and a folder may move. Shards appear whole or not at all.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from protein.structures.chain import Backbone
 from protein.structures.filters import FilterSettings, judge, pieces
 from protein.structures.parse import STRUCTURE_SUFFIXES
 from protein.structures.read import read_structure
+from sciddiff.cli.fingerprint import content
 from sciddiff.errors import InputError
 
 _log = logging.getLogger(__name__)
@@ -189,9 +190,8 @@ class ShardStore:
     def path(self, file: Path, relative: str) -> Path:
         """Where the shard of a file is or would be."""
         try:
-            stat = file.stat()
-            stamp = f"{stat.st_size}|{stat.st_mtime_ns}"
-        except OSError:
+            stamp = content(file)
+        except InputError:
             stamp = "absent"  # a dangling link; reading it will say so
         key = hashlib.sha256(f"{relative}|{stamp}|{self._digest}".encode()).hexdigest()
         return self._folder / f"{key[:32]}.npz"

@@ -21,7 +21,7 @@ from typing import Any, final
 from sciddiff.cli.fingerprint import Inputs, changed
 from sciddiff.errors import InputError
 
-__all__ = ["RECORD", "Campaign", "machine_facts", "read_record"]
+__all__ = ["RECORD", "Campaign", "machine_facts", "made_before", "read_record"]
 
 RECORD = "run.json"
 """File of the record, inside the folder."""
@@ -100,7 +100,8 @@ class Campaign:
                 raise
             self._write()
             return
-        other, content = self._differences(record), changed(record["inputs"], self.inputs)
+        other = _options(record["request"], self.request)
+        content = changed(record["inputs"], self.inputs)
         differ = other + content
         if differ and begun:
             remedy = ", or restore what was read" if content and not other else ""
@@ -125,15 +126,6 @@ class Campaign:
                 f"{file}: is not a record of results; remove it or choose another -o"
             ) from error
         return record
-
-    def _differences(self, record: Mapping[str, Any]) -> list[str]:
-        """Which options differ from those of a record, as phrases."""
-        before, now = record["request"], self.request
-        names = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
-        return [
-            f"{name} was {_short(before.get(name))} and is now {_short(now.get(name))}"
-            for name in names
-        ]
 
     def _take(self, record: dict[str, Any]) -> None:
         record = dict(record)
@@ -190,6 +182,36 @@ class Campaign:
         os.replace(partial, self.directory / RECORD)
 
 
+def made_before(
+    file: Path, record: Path, request: Mapping[str, Any], inputs: Inputs
+) -> dict[str, Any]:
+    """The record beside a file, where this very request has made the file.
+
+    Args:
+        file: What is to be made, and is there already.
+        record: Its record: JSON with ``request`` and ``inputs`` among other things.
+        request: Plain values that decide the file.
+        inputs: Content of what it is made of.
+
+    Raises:
+        InputError: Another request made it, or nobody knows which.
+    """
+    try:
+        found = dict(json.loads(record.read_text(encoding="utf-8")))
+        before, read = dict(found["request"]), dict(found["inputs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{file}: is there already; choose another name or add --overwrite"
+        ) from None
+    differ = [*_options(before, _plain(request)), *changed(read, inputs.entries)]
+    if differ:
+        raise InputError(
+            f"{file}: is there already, made by another request: {'; '.join(differ)}; choose "
+            "another name or add --overwrite"
+        )
+    return found
+
+
 def read_record(directory: Path) -> dict[str, Any]:
     """Content of `run.json` for a report; empty if there is none that can be read.
 
@@ -218,6 +240,14 @@ def machine_facts() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
+
+
+def _options(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    names = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+    return [
+        f"{name} was {_short(before.get(name))} and is now {_short(now.get(name))}"
+        for name in names
+    ]
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, final
 
 from sciddiff.errors import reading
 
-__all__ = ["LARGE", "Inputs", "changed", "digest"]
+__all__ = ["LARGE", "Inputs", "changed", "content", "digest"]
 
 LARGE = 64 * 2**20
 """Bytes above which a file whose size and time of change are the recorded ones is not read."""
@@ -71,6 +72,19 @@ class Inputs:
         self.entries[name] = {"sha256": total, "parts": parts}
         return self
 
+    def add_files(self, name: str, folder: Path, files: Iterable[Path]) -> Inputs:
+        """Add some files of a folder, by their content and their places below it.
+
+        Args:
+            name: The option or word that names the folder.
+            folder: The folder.
+            files: Those of its files that are read; what cannot be read counts as absent.
+        """
+        there = [file for file in files if os.access(file, os.R_OK)]
+        below = {file.relative_to(folder).as_posix(): file for file in there}
+        self.entries[name] = _entry(folder, {}, below)
+        return self
+
     def add_model(self, name: str, meta: Mapping[str, Any], path: object = "") -> Inputs:
         """Add a model: its weights and its configuration, not its card.
 
@@ -101,17 +115,25 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def content(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with reading(path):
+        return _file(path)
+
+
 def digest(value: Any) -> str:
     """The SHA-256 of plain values, in hexadecimal."""
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _entry(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
-    """The entry of a file or a folder."""
+def _entry(
+    path: Path, known: Mapping[str, Any], below: Mapping[str, Path] | None = None
+) -> dict[str, Any]:
+    """The entry of a file, or of a folder with some or all of its files."""
     with reading(path):
-        folder = path.is_dir()
-        files = _below(path) if folder else {"": path}
+        folder = below is not None or path.is_dir()
+        files = below if below is not None else _below(path) if folder else {"": path}
         stats = [file.stat() for file in files.values()]
         size = sum(stat.st_size for stat in stats)
         entry: dict[str, Any] = {"path": str(path)}
@@ -120,8 +142,8 @@ def _entry(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
             entry |= {"files": len(files), "bytes": size, "changed": latest}
             if all(known.get(key) == value for key, value in entry.items()):
                 return dict(known)
-        content = {name: _file(file) for name, file in files.items()}
-        return {"sha256": digest(content) if folder else content[""], **entry}
+        hashes = {name: _file(file) for name, file in sorted(files.items())}
+        return {"sha256": digest(hashes) if folder else hashes[""], **entry}
 
 
 def _below(folder: Path) -> dict[str, Path]:

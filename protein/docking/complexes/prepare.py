@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, final
 
@@ -35,6 +35,8 @@ from protein.structures.atomic import replacing
 from protein.structures.clustering import cluster_sequences
 from protein.structures.splits import split_by_cluster
 from protein.structures.workers import map_in_processes
+from sciddiff.cli.campaign import made_before
+from sciddiff.cli.fingerprint import Inputs, content, digest
 from sciddiff.errors import InputError
 from sciddiff.names import cell
 
@@ -121,10 +123,12 @@ def prepare_docking(
     settings = settings or DockPrepareSettings()
     if out.suffix != ".npz":
         raise InputError(f"{out}: name the archive with the suffix .npz")
-    if out.exists() and not settings.overwrite:
-        raise InputError(f"{out}: is there already; choose another name or add --overwrite")
     split_by_cluster(np.zeros(0, dtype=np.int32), settings.val, settings.test, settings.seed)
     sources = find_sources(folder, structures=bool(components))
+    if out.exists() and not settings.overwrite:
+        made = _made_of(settings, components or {}, folder, sources)
+        found = made_before(out, out.with_suffix(".json"), *made)
+        return DockPrepareReport(**{f.name: found[f.name] for f in fields(DockPrepareReport)})
     store = _Shards(out.with_name(out.name + ".parts"), settings.read, components or {})
     items: list[Item] = []
     dropped: list[Dropped] = []
@@ -155,12 +159,27 @@ def prepare_docking(
         dropped_table=str(table),
     )
     if items:
-        summary = {"settings": asdict(settings), **report.as_dict()}
+        request, inputs = _made_of(settings, components or {}, folder, sources)
+        summary = {"request": request, "inputs": inputs.entries, **report.as_dict()}
         with replacing(out.with_suffix(".json")) as file:
             file.write((json.dumps(summary, indent=2) + "\n").encode())
     if not settings.keep_parts:
         store.remove()
     return report
+
+
+def _made_of(
+    settings: DockPrepareSettings,
+    components: Mapping[str, str],
+    folder: Path,
+    sources: Sequence[Source],
+) -> tuple[dict[str, Any], Inputs]:
+    """What decides an archive: the settings that do, and the content of the files."""
+    request = {**asdict(settings), "components": digest(sorted(components.items()))}
+    for name in ("jobs", "keep_parts", "overwrite"):
+        del request[name]
+    files = [file for source in sources for file in source.files]
+    return request, Inputs().add_files("complexes", folder, files)
 
 
 def pocket_clusters(chains: Sequence[Sequence[str]]) -> NDArray[np.int64]:
@@ -282,8 +301,7 @@ class _Shards:
     def _path(self, source: Source) -> Path:
         stamps = [source.id, source.split]
         for file in source.files:
-            stat = file.stat()
-            stamps.append(f"{file}|{stat.st_size}|{stat.st_mtime_ns}")
+            stamps.append(content(file))
         key = hashlib.sha256("|".join([*stamps, self._digest]).encode()).hexdigest()
         return self._folder / f"{key[:32]}.npz"
 

@@ -4,6 +4,7 @@ import argparse
 import csv
 import gzip
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,7 +131,7 @@ def test_end_to_end(folder: Path, tmp_path: Path, bundles, capsys) -> None:
     printed = capsys.readouterr().out
     assert "unreadable   6" in printed and f"kept {GOOD} chains" in printed
     summary = json.loads((tmp_path / "out" / "set.json").read_text())
-    assert summary["chains"] == GOOD and summary["settings"]["filters"]["max_length"] == 256
+    assert summary["chains"] == GOOD and summary["request"]["filters"]["max_length"] == 256
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {"set.npz", "set.dropped.csv", "set.json"}
 
@@ -252,6 +253,23 @@ def test_wrong_options_fail_before_any_work(folder: Path, tmp_path: Path, words,
     with pytest.raises(InputError, match=message):
         run(folder, "-o", tmp_path / "x.npz", *words)
     assert not (tmp_path / "x.npz.parts").exists()
+
+
+def test_a_finished_archive_is_left_alone_and_another_is_refused(
+    folder: Path, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "chains.npz"
+    run(folder, "-o", out)
+    made = {file: file.stat().st_mtime_ns for file in tmp_path.glob("chains*")}
+    moved = tmp_path / "moved"
+    shutil.copytree(folder, moved, symlinks=True)
+    run(moved, "-o", out, "-j", 2)
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.glob("chains*")} == made
+    with pytest.raises(InputError, match="is there already, made by another request: seed was 0"):
+        run(folder, "-o", out, "--seed", 1)
+    (moved / "more.pdb").write_text("ATOM")
+    with pytest.raises(InputError, match="the content of structures .*has changed"):
+        run(moved, "-o", out)
 
 
 def test_wrong_paths(folder: Path, tmp_path: Path) -> None:
