@@ -28,7 +28,7 @@ _EXAMPLES = """examples:
   sciddiff verify fc.zarr truth_ensembles.nc --train data.zarr --analyses control.nc
   sciddiff verify fc.zarr truth.zarr --channels z500 t850 --threshold "t850>q0.95"
   sciddiff verify fc.zarr truth.zarr --region globe europe=35:75,-12.5:42.5
-  sciddiff verify fc.zarr truth.zarr --compare other.zarr --workers 4
+  sciddiff verify new.zarr truth.zarr --compare old.zarr -o scores/      (with a scorecard)
 
 The truth is a prepared store or a file of fields along time; a file with initial times, members
 and leads is an ensemble of equally valid truths, whose members also score each other: the limit.
@@ -43,7 +43,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("forecast", type=Path, help="what sciddiff forecast wrote (Zarr or NetCDF)")
     add("truth", type=Path, help="prepared store, file of fields along time, or truth ensemble")
     add_output(parser, "scores")
-    add("--compare", type=Path, nargs="+", default=[], metavar="FC", help="more forecasts")
+    add(
+        "--compare",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FC",
+        help="more forecasts; the scorecard shows which differences are significant",
+    )
+    add(
+        "--reference",
+        metavar="NAME",
+        help="what the scorecard compares with: a forecast or baseline by its name in the table "
+        "(default: the first of --compare)",
+    )
     what = parser.add_argument_group("what")
     what.add_argument("--channels", nargs="+", metavar="C", help="default: all in common")
     what.add_argument("--leads", nargs="+", type=float, metavar="D", help="days (default: all)")
@@ -110,7 +123,10 @@ def run(args: argparse.Namespace) -> int:
     began = time.perf_counter()
     result, notes = _verify(args)
     paths = write_scores(result, args.out, plots=not args.no_plots)
-    rows = summary_rows(result)
+    asked = None if args.leads is None else range(len(result.leads))
+    rows = summary_rows(result, asked)
+    lines, more = _compared(args, result)
+    paths += more
     facts = {
         "folder": str(args.out),
         "files": [path.name for path in paths],
@@ -122,13 +138,31 @@ def run(args: argparse.Namespace) -> int:
     against = f", {result.truths} truths each" if result.truths > 1 else ""
     text = (
         f"{table_text(rows)}"
+        f"{''.join(f'{line}{chr(10)}' for line in lines)}"
         f"{region}, {size} initial times{against}; ±: 95 % by block bootstrap over initial times\n"
         f"{args.out}: {', '.join(path.name for path in paths)}"
     )
     if notes and not args.json:
         sys.stderr.write("".join(f"note: {note}\n" for note in notes))
-    emit(args, {**facts, "notes": list(notes), "region": region, "scores": rows}, text)
+    told = {"notes": list(notes), "region": region, "scores": rows, "differences": lines}
+    emit(args, {**facts, **told}, text)
     return 0
+
+
+def _compared(args: argparse.Namespace, result: Verification) -> tuple[list[str], list[Path]]:
+    """Differences from the reference: lines for people, and files."""
+    from weather.verification.differences import compare, write_differences
+    from weather.verification.scorecard import verdict, write_scorecard
+
+    names = result.forecasts
+    reference = args.reference or (names[1] if args.compare else None)
+    if reference is None:
+        return [], []
+    found = compare(result, reference)
+    table = args.out / "differences.csv"
+    write_differences(result, found, table)
+    lines = [verdict(one) for one in found if one.score in ("crps", "rmse")]
+    return lines, [table, *write_scorecard(result, found, args.out, not args.no_plots)]
 
 
 def _check_packages() -> None:
@@ -141,7 +175,7 @@ def _check_packages() -> None:
 
     from sciddiff.errors import MissingExtra
 
-    for package in ("xarray", "scores", "scoringrules", "scipy", "dask"):
+    for package in ("xarray", "scores", "scipy", "dask"):
         if find_spec(package) is None:
             raise MissingExtra(package, "weather")
 
@@ -159,7 +193,7 @@ def _verify(args: argparse.Namespace) -> tuple[Verification, tuple[str, ...]]:
     grid = detect_grid(forecast.lat, forecast.lon) if args.regrid else None
     truth = open_truth(args.truth, str(grid or ""), args.regrid or "conservative")
     leads = None if args.leads is None else [round(day * 86400) for day in args.leads]
-    plan = align(forecast, truth, args.channels, leads)
+    plan = align(forecast, truth, args.channels, leads, others)
     climate = _climate(args)
     events = tuple(parse_event(text) for text in args.threshold or ())
     if not args.threshold and climate is not None:

@@ -6,5 +6,5 @@ from sciddiff.extras import Needs
 
 __all__ = ["NEEDS"]
 
-NEEDS = Needs(("weather",), optional=("matplotlib", "scores", "scoringrules"))
+NEEDS = Needs(("weather",), optional=("matplotlib", "scores"))
 """Optional packages that the domain and its verbs use."""

@@ -3,7 +3,7 @@ r"""Scores of one field: an ensemble of M members against K equally valid truths
 With members :math:`x_i`, truth :math:`y` and area weights that sum to 1 in each region,
 
 * fair CRPS :math:`\frac1M\sum_i|x_i-y|-\frac1{2M(M-1)}\sum_{i,j}|x_i-x_j|`, whose expectation does
-  not depend on M (Ferro 2014), by ``scoringrules``;
+  not depend on M (Ferro 2014), from the sorted members;
 * fair Brier score of the event :math:`x\ge a`:
   :math:`(p-o)^2-p(1-p)/(M-1)`;
 * rank of the truth among the members, ties shared equally between the ranks they span;
@@ -111,16 +111,17 @@ def _crps(members: Fields, truths: Fields) -> Floats:
     """Fair CRPS at every point, `[K, P]`."""
     if len(members) == 1:
         return np.abs(members - truths).astype(np.float64)
-    import scoringrules
-
     # Relative to one truth nothing is lost in float32, and the sort serves all truths.
-    origin = truths[:1]
-    ordered = np.sort((members - origin).T, axis=-1).astype(np.float64)
-    crps = [
-        scoringrules.crps_ensemble(y, ordered, estimator="pwm", sorted_ensemble=True)
-        for y in (truths - origin).astype(np.float64)
+    origin, size = truths[:1], len(members)
+    ordered = np.sort((members - origin).T, axis=-1)
+    # Half the mean distance of pairs is a weighted sum of the sorted members: the i-th is above
+    # i - 1 others and below M - i. Twice as fast as the libraries, and equal to rounding.
+    coefficients = (2.0 * np.arange(1, size + 1) - size - 1.0) / (size * (size - 1.0))
+    spread = ordered @ coefficients
+    distances = [
+        np.abs(ordered - y[:, None]).mean(-1, dtype=np.float64) for y in truths - origin
     ]
-    return np.stack([np.asarray(one) for one in crps])
+    return np.stack(distances) - spread
 
 
 def _ranks(members: Fields, truths: Fields, weights: Floats) -> Floats:

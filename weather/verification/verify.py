@@ -71,7 +71,7 @@ class Plan:
 
 def align(
     forecast: Ensemble, truth: Truth, channels: Sequence[str] | None = None,
-    leads: Sequence[int] | None = None,
+    leads: Sequence[int] | None = None, others: Sequence[Ensemble] = (),
 ) -> Plan:  # fmt: skip
     """Find the channels, initial times and leads that can be verified.
 
@@ -80,17 +80,29 @@ def align(
         truth: What happened.
         channels: Only these; default all they share.
         leads: Only these, in seconds.
+        others: Forecasts that are compared with it, on what all of them hold.
 
     Raises:
-        InputError: Grids or calendars differ, or nothing is in common.
+        InputError: Grids or calendars differ, nothing is in common, or a lead that is asked for
+            is not there.
     """
-    _same_grid(forecast, truth)
+    for one in (forecast, *others):
+        _same_grid(one, truth)
+    if absent := [lead for lead in leads or () if lead not in forecast.leads]:
+        held = ", ".join(f"{lead / 86400:g}" for lead in forecast.leads)
+        raise InputError(
+            f"--leads {absent[0] / 86400:g}: not in {forecast.name}, which has days {held}"
+        )
     if forecast.times.calendar != truth.calendar:
         raise InputError(
             f"{forecast.name}: calendar {forecast.times.calendar}, but the truth has "
             f"{truth.calendar}; verify against data in the forecast's calendar"
         )
-    shared = tuple(name for name in forecast.channels if name in truth.channels)
+    shared = tuple(
+        name
+        for name in forecast.channels
+        if name in truth.channels and all(name in one.channels for one in others)
+    )
     missing = [name for name in (channels or ()) if name not in shared]
     if missing or not shared:
         raise InputError(
@@ -99,9 +111,19 @@ def align(
         )
     chosen = tuple(channels) if channels else shared
     wanted = [int(lead) for lead in forecast.leads if leads is None or int(lead) in leads]
+    for one in others:
+        wanted = [lead for lead in wanted if lead in one.leads]
     known = np.zeros((len(forecast.times), len(wanted)), dtype=bool)
+    starts = [int(time) for time in forecast.times.seconds]
+    together = [all(time in one.times.seconds for one in others) for time in starts]
     for row, time in enumerate(forecast.times.seconds):
-        known[row] = [truth.covers(int(time), lead) for lead in wanted]
+        if together[row]:
+            known[row] = [truth.covers(int(time), lead) for lead in wanted]
+    if not any(together) or not wanted:
+        raise InputError(
+            f"--compare {others[0].name}: shares no initial time and lead with {forecast.name}; "
+            "compare forecasts from the same initial times"
+        )
     if not known.any():
         raise InputError(
             f"{forecast.name}: no valid time of {forecast.times.text(0)} and later is in the "
@@ -111,8 +133,15 @@ def align(
     notes = []
     if dropped := [name for name in forecast.channels if name not in truth.channels]:
         notes.append(f"no truth for {', '.join(dropped)}")
-    if not times.all():
-        notes.append(f"no truth for {int((~times).sum())} of {len(known)} initial times")
+    if apart := [n for n in forecast.channels if n in truth.channels and n not in shared]:
+        notes.append(f"not in every forecast that is compared: {', '.join(apart)}")
+    if not all(together):
+        notes.append(
+            f"{len(together) - sum(together)} of {len(known)} initial times are not in every "
+            "forecast that is compared, and are left out"
+        )
+    if (lacking := int((~times & np.asarray(together)).sum())) > 0:
+        notes.append(f"no truth for {lacking} of {len(known)} initial times")
     if not known[times][:, reached].all():
         notes.append("the truth ends before the last leads of some initial times")
     return Plan(
