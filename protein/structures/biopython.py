@@ -48,4 +48,6 @@ def to_biopython(chains: Sequence[Backbone], name: str = "structure") -> Structu
             builder.init_residue(residue, " ", int(number), code.strip() or " ")
             for atom, place in zip(ATOM_NAMES, atoms, strict=True):
                 builder.init_atom(atom, place.copy(), 0.0, 1.0, " ", f" {atom:<3}", None, atom[0])
-    return builder.get_structure()
+    built = builder.get_structure()
+    assert built is not None
+    return built

@@ -49,7 +49,7 @@ class Progress:
             return
         changes = {"description": label, "total": total}
         given = {key: value for key, value in changes.items() if value is not None}
-        self._display.update(self._task, advance=n, **given)  # pyright: ignore[reportArgumentType]
+        self._display.update(self._task, advance=n, **given)
 
 
 @final

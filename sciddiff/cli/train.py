@@ -52,6 +52,23 @@ def _keys() -> list[str]:
     return lines
 
 
+def _check_packages(file: str | None) -> None:
+    """Name every missing package of the experiment's domain before anything is imported.
+
+    A file that cannot be read, or names no domain, is left to the reader of experiments.
+    """
+    import yaml
+
+    from sciddiff.domains import check_needs
+
+    try:
+        with open(file or "", encoding="utf-8") as stream:
+            class_path = yaml.safe_load(stream)["domain"]["class_path"]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return
+    check_needs(str(class_path))
+
+
 def _overrides(args: Namespace) -> list[str]:
     """Options of this verb that stand for keys of the experiment, then the user's own."""
     words = []
@@ -74,6 +91,7 @@ def _run(args: Namespace) -> None:
         raise InputError(f"{args.config}: --config is given too; write values as --key value")
     if args.config is None and args.file is None and not args.rest:
         raise InputError("train: no experiment; give a YAML file: sciddiff train CONFIG")
+    _check_packages(args.config or args.file)
     plain = read(args.config or args.file, _overrides(args))
     if args.print_config:
         sys.stdout.write(yaml.safe_dump(plain, sort_keys=False))

@@ -39,6 +39,20 @@ def test_files_in_code_quotes_exist(repository):
     assert not lost, "\n".join(lost)
 
 
+def test_the_source_distribution_holds_what_documents_run(repository):
+    import tomllib
+
+    project = tomllib.loads((repository / "pyproject.toml").read_text(encoding="utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    lost = set()
+    for path in _documents(repository):
+        text = path.read_text(encoding="utf-8")
+        for target in re.findall(r"(?:python|bash|sh|make -C) ((?:\.ci|\w+)/[\w./-]+)", text):
+            if not any(f"/{target}".startswith(f"{root}") for root in included):
+                lost.add(f"{path.name}: {target}")
+    assert not lost, "\n".join(sorted(lost))
+
+
 def test_verbs_in_documents_exist(repository):
     verbs = {*core_verbs(), *(entry.name for entry in entry_points(group=COMMANDS))}
     if "backbone" not in verbs:

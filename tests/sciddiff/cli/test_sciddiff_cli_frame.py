@@ -150,6 +150,13 @@ def test_a_verb_names_all_that_is_missing_before_it_begins(shell, fails, monkeyp
     (shell.folder / "x").mkdir()
     fails(shell("evaluate", "x", "--domain", "backbone"), wanted)
     assert wanted in shell("domains").stdout
+    (shell.folder / "x.yaml").write_text(
+        "domain: {class_path: protein.backbone.domain.BackboneDomain}\n"
+    )
+    fails(shell("train", "x.yaml"), wanted)
+    fails(shell("sample", "--model", "lite", "-o", "y"), wanted)
+    fails(shell("backbone", "-n", "1", "-o", "y"), wanted)
+    assert not (shell.folder / "y").exists()
 
 
 def test_help_of_train_names_every_key_of_an_experiment(capsys):
