@@ -134,7 +134,11 @@ def save(path: Path, planet: Planet, states: Tensor, dims: tuple[str, ...], coor
         "latitude": ("latitude", planet.grid.lat, {"units": "degrees_north"}),
         "longitude": ("longitude", planet.grid.lon, {"units": "degrees_east"}),
     }
-    attributes = {"Conventions": "CF-1.10", "source": "barotropic vorticity equation, T10"}
+    attributes = {
+        "Conventions": "CF-1.10",
+        "source": "barotropic vorticity equation, T10",
+        "planet": "toy",
+    }
     made = xr.Dataset(data, {**coords, **where}, attributes)
     made.to_netcdf(path, engine="netcdf4")
 

@@ -17,7 +17,7 @@ from weather.sphere.grids import Grid
 
 CHANNELS = ("z500", "u850", "v850", "q700", "tas")
 GRID = "gaussian-16x32"
-SCALES = {"z500": (5500.0, 100.0), "q700": (2e-3, 2e-3), "tas": (280.0, 10.0)}
+SCALES = {"z500": (5500.0, 100.0), "q700": (5e-3, 1e-3), "tas": (280.0, 10.0)}
 NET = {"channels": 5, "vectors": [1, 2], "widths": [8, 16], "blocks": [1, 1], "embedding": 16}
 
 

@@ -12,7 +12,6 @@ standard deviation of the observation's error. ``units`` (default those of the c
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from sciddiff.errors import InputError
+from sciddiff.errors import InputError, reading
+from sciddiff.files import read_text, split_rows
 from weather.data.channels import Channel, parse_channel
 from weather.data.times import calendar_of, label
 from weather.data.units import conversion
@@ -101,25 +101,20 @@ def read_observations(path: Path, spec: ForecastSpec) -> Observations:
     Raises:
         InputError: Not such a file; the message names the line.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise InputError(f"{path}: no such file; give a CSV file of observations") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is no text; give a CSV file of observations") from error
-    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    names = [_ALIASES.get(n.strip().lower(), n.strip().lower()) for n in reader.fieldnames or ()]
+    lines = read_text(path, "a CSV file of observations").removeprefix("\ufeff").splitlines()
+    with reading(path, "a CSV file of observations"):
+        header, *cells = list(split_rows(lines, skipinitialspace=True)) or [[]]
+    names = [_ALIASES.get(name.strip().lower(), name.strip().lower()) for name in header]
     missing = [name for name in _NEEDED if name not in names]
     if missing:
         raise InputError(
             f"{path}: no column {', '.join(missing)}; the first line must name "
             f"{', '.join(_NEEDED)} and optionally units, time"
         )
-    reader.fieldnames = names
     rows = [
-        _row(f"{path} line {reader.line_num}", row, spec)
-        for row in reader
-        if any(isinstance(value, str) and value.strip() for value in row.values())
+        _row(f"{path} line {number}", dict(zip(names, row, strict=False)), spec)
+        for number, row in enumerate(cells, start=2)
+        if any(value.strip() for value in row)
     ]
     if not rows:
         raise InputError(f"{path}: holds no observation; add lines below the header")

@@ -270,8 +270,9 @@ def _composites(
         f"mean of {made.members} extreme members"
     )
     png = composite_png(
-        made, spec.channels, Grid.parse(spec.grid), names, title, spec.names[meter.channel]
-    )
+        made, spec.channels, Grid.parse(spec.grid), names, title, spec.names[meter.channel],
+        coasts=not spec.planet,
+    )  # fmt: skip
     (args.out / "composites.png").write_bytes(png)
     return [str(args.out / name) for name in ("composites.nc", "composites.png")]
 

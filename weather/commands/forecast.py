@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,10 +128,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[str, Any]:
-    from sciddiff.cli.campaign import machine_facts
     from weather.data.times import label
     from weather.forecast.ensemble import Plan
     from weather.forecast.initial import read_initial
+    from weather.forecast.lock import sole_writer
     from weather.forecast.making import block_size
     from weather.forecast.perturb import perturbation_of
 
@@ -159,6 +160,23 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     }
     if _whole(args.out, request, args.members):
         return {**summary, "seconds": 0.0, "made": 0}
+    # The processes of one team write to one store together; the first stands for all.
+    with sole_writer(args.out) if team.rank == 0 else nullcontext():
+        return summary | _written(args, team, plan, forecaster, request, initials, perturbation)
+
+
+def _written(
+    args: argparse.Namespace,
+    team: Team,
+    plan: Plan,
+    forecaster: Forecaster,
+    request: dict[str, Any],
+    initials: list[InitialState],
+    perturbation: Any,
+) -> dict[str, Any]:
+    """Make the members that are missing; how long that took and how many steps it was."""
+    from sciddiff.cli.campaign import machine_facts
+
     store = _open(args, team, plan, forecaster, request)
     began = time.perf_counter()
     missing = store.missing()
@@ -171,7 +189,7 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
         store.campaign.ran(members, seconds, args.command_line, **facts)
     if team.rank == 0:
         _finish(args.out, store, _attributes(args, forecaster))
-    return {**summary, "seconds": round(seconds, 2), "made": made}
+    return {"seconds": round(seconds, 2), "made": made}
 
 
 def _forecaster(args: argparse.Namespace, team: Team) -> Forecaster:
@@ -267,6 +285,7 @@ def _attributes(args: argparse.Namespace, forecaster: Forecaster) -> dict[str, A
         "seed": args.seed,
         "perturb": args.perturb,
         "training_data": forecaster.spec.fingerprint,
+        **({"planet": forecaster.spec.planet} if forecaster.spec.planet else {}),
     }
 
 
@@ -279,12 +298,13 @@ def _whole(out: Path, request: dict[str, Any], members: int) -> bool:
     """Whether a NetCDF file of this very request is there already."""
     import json
 
+    from sciddiff.files import read_json
     from weather.forecast.netcdf import members_of
 
     record = _record_of(out)
     if out.suffix != ".nc" or not (out.exists() and record.exists()):
         return False
-    before = json.loads(record.read_text(encoding="utf-8"))
+    before = read_json(record, "remove it, or choose another -o")
     plain = json.loads(json.dumps(request, default=str))
     return before.get("request") == plain and members_of(out) == members
 

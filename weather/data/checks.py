@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sciddiff.errors import InputError
 from weather.data.aggregate import Windows
 from weather.data.channels import Channel
+from weather.data.rectangles import position
 from weather.data.times import Period, Step, TimeAxis, find_step, label, labels
 
 __all__ = [
@@ -176,7 +177,8 @@ class NanPolicy:
     Attributes:
         rules: ``refuse``, ``fill`` (mean over the area that is there), ``min`` (its smallest
             value), ``drop`` (leave the channel out) or a number, by channel or variable name;
-            ``all`` stands for the rest.
+            ``all`` stands for the rest. ``keep`` leaves them missing: for fields that are only
+            compared with others.
     """
 
     rules: Mapping[str, str]
@@ -208,7 +210,8 @@ class NanPolicy:
             lon: Of the columns, for the message.
 
         Returns:
-            The fields without NaN, and where values were filled.
+            The fields without NaN (but with it under the rule ``keep``), and where values were
+            filled.
 
         Raises:
             InputError: The rule is to refuse, or a field has no value to fill from.
@@ -217,6 +220,8 @@ class NanPolicy:
         if not missing.any():
             return fields, missing
         rule = self.of(c)
+        if rule == "keep":
+            return fields, np.zeros_like(missing)
         if rule == "refuse":
             raise InputError(_missing_line(c, missing, times, lat, lon))
         empty = missing.all((1, 2))
@@ -245,7 +250,7 @@ def _missing_line(
 ) -> str:
     n, i, j = (int(k) for k in np.unravel_index(int(missing.argmax()), missing.shape))
     share = missing[n].mean()
-    where = "everywhere" if missing[n].all() else f"first at {lat[i]:.4g}N {lon[j]:.4g}E"
+    where = "everywhere" if missing[n].all() else f"first at {position(lat[i], lon[j])}"
     return (
         f"{c.name}: {share:.2%} of the field is missing (NaN) at {label(times[n])}, "
         f"{where}; say what to do: --nan {c.name}=fill (mean of the rest), min, a value, or drop"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +15,30 @@ from sciddiff.errors import InputError
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["MISSING_CHUNKS", "check_grib", "note_missing_chunks", "with_valid_ranges"]
+__all__ = [
+    "MISSING_CHUNKS",
+    "check_grib",
+    "note_missing_chunks",
+    "quietly",
+    "with_valid_ranges",
+]
 
 MISSING_CHUNKS = "missing_chunks"
 """Attribute of a variable: how many of its chunks the store lacks, and what they read as."""
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Silence warnings of xarray and zarr that a user can do nothing about.
+
+    They are about metadata that are not consolidated (an unfinished forecast), records of our own
+    beside the arrays, and dates before 1582.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated")
+        warnings.filterwarnings("ignore", ".*not recognized as a component.*")
+        warnings.filterwarnings("ignore", "Unable to decode time axis into full numpy")
+        yield
 
 
 def check_grib(path: Path) -> None:

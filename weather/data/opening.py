@@ -7,7 +7,6 @@ dask (`weather.data.joining`). Data are read only when asked for.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 from sciddiff.errors import InputError, MissingExtra
 from weather.data.dimensions import normalise
-from weather.data.integrity import check_grib, note_missing_chunks, with_valid_ranges
+from weather.data.integrity import check_grib, note_missing_chunks, quietly, with_valid_ranges
 from weather.data.joining import join
 from weather.data.times import as_times, label, snap
 
@@ -56,7 +55,9 @@ def open_files(
     ]
     if not parts:
         raise InputError("FILES: none given; name NetCDF, GRIB or Zarr files")
-    return parts[0] if len(parts) == 1 else join(parts, wanted)
+    whole = parts[0] if len(parts) == 1 else join(parts, wanted)
+    whole.attrs.setdefault("planet", str(parts[0].attrs.get("planet", "")))
+    return whole
 
 
 def _understood(
@@ -118,7 +119,10 @@ def _open(name: str) -> list[xr.Dataset]:
         elif (kind := _kind(path)) == "grib":
             parts = _open_grib(name)
         elif kind == "netcdf":
-            opened = xr.open_dataset(name, engine="netcdf4", decode_timedelta=False, cache=False)
+            with quietly():
+                opened = xr.open_dataset(
+                    name, engine="netcdf4", decode_timedelta=False, cache=False
+                )
             parts = [opened]
         else:
             raise InputError(f"{name}: neither NetCDF, GRIB nor a Zarr store; give one of these")
@@ -136,9 +140,7 @@ def _open(name: str) -> list[xr.Dataset]:
 def _open_zarr(name: str) -> xr.Dataset:
     import xarray as xr
 
-    with warnings.catch_warnings():
-        # That metadata are not consolidated makes opening slow, nothing else.
-        warnings.simplefilter("ignore", RuntimeWarning)
+    with quietly():
         opened = xr.open_zarr(name, chunks={}, decode_timedelta=False)
     # Listed in the order of the file system, which is none.
     opened = opened[sorted(opened.data_vars, key=str)]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sciddiff.errors import InputError
 from weather.data.channels import VARIABLES, Channel
 from weather.data.matching import Match
+from weather.data.rectangles import position
 from weather.data.times import label
 from weather.data.units import CONVERSIONS, Conversion, normal_units
 
@@ -80,8 +81,8 @@ def check_units(found: Match, raw_mean: float, when: str = "") -> None:
     if when and fits:
         raise InputError(
             f"{name}: a mean of {raw_mean:.4g} {found.units}{at} is not plausible for {c.name}, "
-            f"{c.long_name}, but {fits[0]} would be; the units change with time: prepare the two "
-            "periods apart (--period), each with its --units"
+            f"{c.long_name}, but {fits[0]} would be; {hint}, or if the units change with time, "
+            "prepare the two periods apart (--period)"
         )
     if fits:
         raise InputError(
@@ -135,7 +136,7 @@ def _value_line(
 ) -> str:  # fmt: skip
     c, raw = found.channel, _back(found, float(field[i, j]))
     low, high = _extremes(c)
-    where = "everywhere" if bad.all() else f"at {lat:.4g}N {lon:.4g}E"
+    where = "everywhere" if bad.all() else f"at {position(lat, lon)}"
     share = "" if bad.all() else f" and {bad.mean():.2%} of the field"
     return (
         f"{found.source}: {raw:.6g} {found.units} {where}{share} at {label(time)} is no value of "

@@ -190,4 +190,5 @@ def plan_of(paths: Sequence[str | Path], reader: Reader, training: Period) -> Pl
         training,
         policy,
         0.0 if reader.selection.windows is None else reader.selection.windows.hours,
+        str(reader.dataset.attrs.get("planet", "")),
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sciddiff.errors import InputError, reading
 from weather.data.aggregate import METHODS, check_thinning, method_of, reduce
-from weather.data.checks import NanPolicy, TimeSelection, choose_times, mask_fills, parse_nan
+from weather.data.checks import NanPolicy, TimeSelection, choose_times, mask_fills
 from weather.data.integrity import MISSING_CHUNKS
 from weather.data.matching import Match, Matching, match
 from weather.data.opening import open_files
@@ -25,7 +25,7 @@ from weather.sphere.grids import Grid
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Reader", "ReaderSettings", "open_reader", "read_fields"]
+__all__ = ["Reader", "ReaderSettings", "open_reader", "open_reader_of", "read_fields"]
 
 _BLOCK_BYTES = 1 << 28
 
@@ -243,14 +243,25 @@ def open_reader(
     target = Grid.parse(settings.grid) if settings.grid else source
     _check_target(source, target)
     regrid = Regridder(source, target, settings.method)
-    rules = [f"{name}={rule}" for name, rule in settings.nan.items()]
     reader = Reader(
-        dataset, matching, selection, regrid, parse_nan(rules), settings.aggregate,
+        dataset, matching, selection, regrid, NanPolicy(settings.nan), settings.aggregate,
         settings.missing, settings.any_values,
     )  # fmt: skip
     if probe:
         reader.probe()
     return reader
+
+
+def open_reader_of(dataset: xr.Dataset, matching: Matching, regrid: Regridder) -> Reader:
+    """A reader of all times that are in the files, in order, each once.
+
+    Args:
+        dataset: As `weather.data.opening.open_files` gives it.
+        matching: Its channels.
+        regrid: To the grid wanted.
+    """
+    selection = choose_times(dataset["time"].values, gaps="keep", duplicates="first")
+    return Reader(dataset, matching, selection, regrid, NanPolicy({}))
 
 
 def _select(dataset: xr.Dataset, settings: ReaderSettings) -> TimeSelection:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from sciddiff.errors import InputError
 from weather.sphere.grids import Grid
 
-__all__ = ["AnyGrid", "Rectangle", "grid_of", "row_edges"]
+__all__ = ["AnyGrid", "Rectangle", "grid_of", "position", "row_edges"]
 
 Array = NDArray[np.float64]
 
@@ -114,6 +114,16 @@ class Rectangle:
 
 
 AnyGrid: TypeAlias = Grid | Rectangle
+
+
+def position(lat: float, lon: float) -> str:
+    """A point in words.
+
+    >>> position(-55.0, 350.0)
+    '55S 10W'
+    """
+    lon = (lon + 180.0) % 360.0 - 180.0
+    return f"{abs(lat):.4g}{'N' if lat >= 0 else 'S'} {abs(lon):.4g}{'E' if lon >= 0 else 'W'}"
 
 
 def grid_of(lat: ArrayLike, lon: ArrayLike) -> AnyGrid:

@@ -54,6 +54,7 @@ class Plan:
         nan_policy: What was done about missing values, by channel.
         period_hours: Length of the periods that end at the times, where a channel is a sum or a
             mean over them; else 0.
+        planet: Which one, where it is not the Earth.
     """
 
     channels: tuple[Channel, ...]
@@ -65,6 +66,7 @@ class Plan:
     training: Period = field(default_factory=Period)
     nan_policy: Mapping[str, str] = field(default_factory=dict)
     period_hours: float = 0.0
+    planet: str = ""
 
     @property
     def chunk(self) -> int:
@@ -248,6 +250,7 @@ def _create(
             "sources": list(plan.sources),
             "method": plan.method,
             "channels": plain_channels(plan.channels),
+            "planet": plan.planet,
         }
     )
     _coordinates(group, plan)

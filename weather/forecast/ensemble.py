@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciddiff.cli.campaign import RECORD, Campaign
-from sciddiff.errors import InputError
+from sciddiff.errors import InputError, reading
 from weather.data.times import TimeAxis, as_times
 from weather.forecast.spec import ForecastSpec
 from weather.sphere.grids import Grid
@@ -123,8 +123,9 @@ class EnsembleStore:
                 )
             _create(path, plan, spec, request, attrs, command)
         store = cls(path, plan, spec, Campaign.open(path, request, command))
-        array = store._group("r")[spec.names[0]]
-        block = int(array.chunks[1])
+        with reading(path, "a forecast", "remove it, or choose another -o"):
+            array = store._group("r")[spec.names[0]]
+            block = int(array.chunks[1])
         if block != plan.block:
             store.plan = Plan(plan.starts, plan.members, plan.leads, block)
         if plan.members > array.shape[1]:
@@ -186,7 +187,9 @@ class EnsembleStore:
         for name in names or self.spec.names:
             for block in self.plan.blocks():
                 members = slice(block.members.start, block.members.stop)
-                yield name, block, group[name][block.start, members]
+                with reading(f"{self.path}: {name}", remedy="remove it, and make it again"):
+                    values = group[name][block.start, members]
+                yield name, block, values
 
     def _group(self, mode: Any) -> Any:
         import zarr

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from sciddiff.errors import InputError
 from weather.data.rectangles import AnyGrid, Rectangle
+from weather.data.remedies import options_of_prepare
 from weather.data.store import Store, is_store
-from weather.data.times import TimeAxis, as_times, label, labels
+from weather.data.times import TimeAxis, label, labels
 from weather.forecast.spec import ForecastSpec
 from weather.sphere.grids import Grid
 
@@ -63,7 +64,7 @@ class _Source:
 
 
 def read_initial(
-    paths: Sequence[Path],
+    paths: str | Path | Sequence[str | Path],
     spec: ForecastSpec,
     starts: Sequence[str] | None = None,
     regrid: str | None = None,
@@ -71,7 +72,7 @@ def read_initial(
     """Read initial states.
 
     Args:
-        paths: Files, or one prepared store.
+        paths: A file, several files, or one prepared store.
         spec: What the model needs.
         starts: Initial times; `["all"]` for every time that has what it needs; None: the last.
         regrid: Method to bring the files to the model's grid by; None: they must be on it.
@@ -79,13 +80,15 @@ def read_initial(
     Raises:
         InputError: Something the model needs is missing, on another grid, or in other units.
     """
-    for path in paths:
+    files = [Path(p) for p in ([paths] if isinstance(paths, str | Path) else paths)]
+    for path in files:
         if not path.exists():
             raise InputError(f"{path}: no such file; give the file of the initial state")
-    stores = [path for path in paths if is_store(path)]
-    if stores and len(paths) > 1:
+    stores = [path for path in files if is_store(path)]
+    if stores and len(files) > 1:
         raise InputError(f"{stores[0]}: is a prepared store; give it alone")
-    source = _prepared(stores[0], spec) if stores else _files(paths, spec, regrid)
+    with options_of_prepare(files[0] if files else "FILES", ("--regrid",)):
+        source = _prepared(stores[0], spec) if stores else _files(files, spec, regrid)
     kept: dict[int, Tensor] = {}
     states = []
     for position in _positions(source, spec, starts):
@@ -120,40 +123,32 @@ def _files(paths: Sequence[Path], spec: ForecastSpec, regrid: str | None) -> _So
     """Files of any kind, matched by name, level and units, and brought to the model's grid."""
     from weather.data.matching import match
     from weather.data.opening import open_files
+    from weather.data.reading import open_reader_of
     from weather.data.rectangles import grid_of
     from weather.data.regrid import Regridder
 
     name = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     dataset = open_files(paths, wanted=spec.names)
     try:
-        matches = match(dataset, spec.names).matches
+        matching = match(dataset, spec.names)
     except InputError as error:
         raise InputError(f"{name}: the model needs {', '.join(spec.names)}; {error}") from error
-    for one in matches:
+    for one in matching.matches:
         _check_units(name, one, spec)
     grid = grid_of(dataset["lat"].values, dataset["lon"].values)
     target = Grid.parse(spec.grid)
     if grid != target:
         _check_grid(name, grid, target, regrid)
     change = Regridder(grid, target, "bilinear" if regrid == "bilinear" else "conservative")
-    times, order = _in_order(dataset["time"].values)
+    reader = open_reader_of(dataset, matching, change)
 
     def read(index: int) -> NDArray[np.float32]:
-        now = dataset.isel(time=int(order[index]))
-        fields = []
-        for one, channel in zip(matches, spec.channels, strict=True):
-            field = now[one.source]
-            if one.level_dim is not None:
-                field = field.isel({one.level_dim: one.level})
-            values = np.asarray(field.transpose("lat", "lon").values, dtype=np.float64)
-            if one.conversion is not None:
-                values = one.conversion(values)
-            fields.append(change(values, vector=channel.vector))
-        made = np.stack(fields)
+        with options_of_prepare(name, ("--regrid",)):
+            made = reader.block(index, index + 1)[0][0]
         _check_range(name, made, spec)
         return made
 
-    return _Source(name, times, read)
+    return _Source(name, reader.selection.times, read)
 
 
 def _check_units(name: str, one: Match, spec: ForecastSpec) -> None:
@@ -195,12 +190,6 @@ def _check_range(name: str, fields: NDArray[np.float32], spec: ForecastSpec) -> 
                 f"{name}: {channel.name} has a mean of {level:.4g}, the model's data one of "
                 f"{mean:.4g} {channel.units}; are its values in the units they claim?"
             )
-
-
-def _in_order(times: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Times in order, each once, and where each is in the files."""
-    _, first = np.unique(labels(as_times(times)), return_index=True)
-    return as_times(times)[first], first
 
 
 def _positions(

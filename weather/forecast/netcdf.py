@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sciddiff.errors import MissingExtra
+from sciddiff.errors import MissingExtra, reading
 from weather.forecast.ensemble import DIMS, EnsembleStore, coordinates, variables
 
 __all__ = ["members_of", "write_netcdf"]
@@ -49,7 +49,7 @@ def write_netcdf(store: EnsembleStore, out: Path, attrs: Mapping[str, Any]) -> N
 
 def members_of(out: Path) -> int:
     """Number of members of a forecast."""
-    with _library().Dataset(out) as file:
+    with reading(out, "a forecast"), _library().Dataset(out) as file:
         return len(file.dimensions["number"])
 
 

@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Literal, final
 
 import numpy as np
@@ -52,6 +53,7 @@ class ForecastSpec:
         period: First and last time of the training data, ISO 8601.
         seasons: Annual course of each channel's area mean and its persistence, six numbers a
             channel (`weather.data.seasons`); empty where the data do not cover a year.
+        planet: Which one the data are of; empty for the Earth.
     """
 
     channels: tuple[Channel, ...]
@@ -66,6 +68,7 @@ class ForecastSpec:
     fingerprint: str = ""
     period: tuple[str, ...] = ()
     seasons: tuple[tuple[float, ...], ...] = ()
+    planet: str = ""
 
     def __post_init__(self) -> None:
         for name in ("mean", "std", "tendency_std"):
@@ -177,4 +180,10 @@ class ForecastSpec:
         return x
 
     def _column(self, values: tuple[float, ...], like: Tensor) -> Tensor:
-        return torch.tensor(values, dtype=torch.float64).to(like).view(-1, 1, 1)
+        return _on_device(values, like.dtype, like.device)
+
+
+@lru_cache(maxsize=256)
+def _on_device(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers of the channels as `[C, 1, 1]`, sent to a device once and not at every step."""
+    return torch.tensor(values, dtype=torch.float64).to(device, dtype).view(-1, 1, 1)

@@ -140,6 +140,7 @@ class ForecastData:
             fingerprint=store.fingerprint,
             period=(label(first), label(last)),
             seasons=self._seasons(found.channels),
+            planet=str(store.attributes.get("planet", "")),
         )
 
     def _seasons(self, names: Sequence[str]) -> tuple[tuple[float, ...], ...]:

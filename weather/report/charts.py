@@ -167,7 +167,7 @@ def round_levels(
     if not high - low > 1e-9 * max(abs(low), abs(high), 1e-30):
         low, high = low - 0.5 * max(abs(low), 1.0), high + 0.5 * max(abs(high), 1.0)
     levels = MaxNLocator(count, steps=[1, 2, 2.5, 4, 5, 10]).tick_values(low, high)
-    return np.asarray(levels, np.float64)
+    return np.asarray(levels, np.float64) + 0.0  # -0 becomes 0
 
 
 def contour_lines(mean: _Array, positive: bool) -> _Array:
@@ -175,7 +175,7 @@ def contour_lines(mean: _Array, positive: bool) -> _Array:
     shares = [80.0] if positive else [30.0, 70.0]
     raw = np.nanpercentile(mean, shares)
     step = 10.0 ** np.floor(np.log10(max(float(np.nanstd(mean)), 1e-12)))
-    return np.unique(np.round(raw / step) * step)
+    return np.unique(np.round(raw / step) * step + 0.0)  # -0 becomes 0
 
 
 def _probability_colours() -> Any:

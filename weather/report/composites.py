@@ -29,6 +29,7 @@ def composite_png(
     names: Sequence[str],
     title: str,
     first: str,
+    coasts: bool = True,
 ) -> bytes:
     """Maps of extreme members minus all members: a row for each variable, a column for each time.
 
@@ -39,6 +40,7 @@ def composite_png(
         names: The start and the steps in words, ``T + 1``.
         title: Above the picture.
         first: The channel of the index; the first row.
+        coasts: Draw the coasts of the Earth.
     """
     order = [first, *(name for name in _FIRST if name != first)]
     listed = [c.name for c in channels]
@@ -46,7 +48,7 @@ def composite_png(
     times = np.unique(np.linspace(1, len(names) - 1, min(4, len(names) - 1)).round().astype(int))
     turn = int(np.argmin(np.abs(grid.lon - 180.0)))
     east = np.roll(grid.lon, -turn)
-    frame = MapFrame(grid.lat, np.where(east >= 180.0, east - 360.0, east))
+    frame = MapFrame(grid.lat, np.where(east >= 180.0, east - 360.0, east), coasts=coasts)
     width = (_WIDTH - 0.12 * (len(times) - 1)) / max(len(times), 2)
     tall = width * frame.aspect + 0.85
     height = len(rows) * tall + 0.35

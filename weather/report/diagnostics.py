@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sciddiff.errors import InputError
 from weather.report.collect import LeadFields
 from weather.report.style import BLUE, GREY, INK, LINES, ORANGE, new_figure, png_bytes, svg_text
-from weather.report.units import Display
+from weather.report.units import Display, squared
 
 __all__ = ["power", "rank_figure", "rank_shares", "row_weights", "scores", "spectra_figure"]
 
@@ -116,7 +116,7 @@ def spectra_figure(
         for fields, style in curves:
             wavenumber, values, kind = power(fields, lat, lon)
             axis.loglog(wavenumber, np.maximum(values, 1e-300), lw=1.6, **style)
-        units = f" ({display.difference_units}²)" if display.difference_units else ""
+        units = f" ({squared(display.difference_units)})" if display.difference_units else ""
         axis.set(xlabel=kind, ylabel=f"power{units}", title=display.label)
         for one in (axis.xaxis, axis.yaxis):
             one.set_major_formatter(lambda value, position: f"{value:g}")

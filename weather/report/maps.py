@@ -68,6 +68,7 @@ class MapFrame:
         x: Left edge on paper.
         y: Lower edge on paper.
         width: Width on paper.
+        coasts: Draw the coasts of the Earth; no other planet has them.
     """
 
     lat: _Array
@@ -75,6 +76,7 @@ class MapFrame:
     x: float = 0.0
     y: float = 0.0
     width: float = 1.0
+    coasts: bool = True
 
     def at(self, x: float, y: float, width: float) -> MapFrame:
         """The same map elsewhere on paper."""
@@ -127,9 +129,9 @@ class MapFrame:
         axis.plot(*np.vstack([outline, outline[:1]]).T, color="#9aa7b3", lw=0.6, zorder=6)
         if not small:
             self._graticule(axis)
-        lon, lat = coastlines()
+        lon, lat = coastlines() if self.coasts else (np.empty(0), np.empty(0))
         # Copies on either side, for regions across the date line.
-        for turn in (0.0,) if self.around else (-360.0, 0.0, 360.0):
+        for turn in (0.0,) if self.around or not self.coasts else (-360.0, 0.0, 360.0):
             self._line(axis, lon + turn, lat, color=_COAST, lw=0.35 if small else 0.6, zorder=5)
         if title:
             axis.text(

@@ -65,7 +65,10 @@ DEFAULT_PLACES = (
 
 
 def places_within(
-    places: Sequence[Place], lat: NDArray[np.float64], lon: NDArray[np.float64]
+    places: Sequence[Place],
+    lat: NDArray[np.float64],
+    lon: NDArray[np.float64],
+    elsewhere: bool = False,
 ) -> tuple[Place, ...]:
     """The default places inside a grid, or its middle; places of a user's own are all kept.
 
@@ -73,6 +76,7 @@ def places_within(
         places: Those a user named; empty for the default.
         lat: Latitudes of the grid, ascending.
         lon: Longitudes of the grid, ascending.
+        elsewhere: The planet is not the Earth, and the default places have no names there.
 
     Raises:
         InputError: A place of the user's lies outside.
@@ -90,7 +94,7 @@ def places_within(
             PointOperator.build(lat, lon, [place.lat], [place.lon])
         except InputError:
             continue
-        inside.append(place)
+        inside.append(Place(str(place), place.lat, place.lon) if elsewhere else place)
     if inside:
         return tuple(inside)
     return (Place("Middle", float(lat[[0, -1]].mean()), float(lon[[0, -1]].mean())),)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from sciddiff.errors import InputError, MissingExtra
+from sciddiff.errors import InputError, MissingExtra, reading
 from weather.assimilation.operator import is_global
 from weather.data.channels import (
     Channel,
@@ -27,6 +27,8 @@ from weather.data.channels import (
     find_by_alias,
     find_by_standard_name,
 )
+from weather.data.integrity import quietly
+from weather.data.levels import pressure_levels
 from weather.data.units import Conversion, conversion
 from weather.report.units import Display, display_of, find_name
 
@@ -84,6 +86,12 @@ class Ensemble:
         return self.data.sizes["member"]
 
     @property
+    def planet(self) -> str:
+        """Which planet the fields are of; empty for the Earth."""
+        name = str(self.attributes.get("planet", ""))
+        return "" if name.lower() == "earth" else name
+
+    @property
     def around(self) -> bool:
         """Whether the grid goes round the globe."""
         return is_global(self.lon)
@@ -123,7 +131,8 @@ class Ensemble:
         if level is not None:
             chosen = chosen.isel(level=level)
         display = self.shown[name]
-        values = np.asarray(chosen.transpose("member", "lat", "lon").values, dtype=np.float32)
+        with reading(f"{self.source}: {variable}"):
+            values = np.asarray(chosen.transpose("member", "lat", "lon").values, dtype=np.float32)
         return values * np.float32(display.scale) + np.float32(display.offset)
 
     def valid(self, init: int, lead: int) -> Any:
@@ -186,22 +195,21 @@ def _open(path: Path) -> xr.Dataset:
         raise InputError(f"{path}: no such file or folder; check the path")
     decode: Any = {"decode_timedelta": False}
     try:
-        if path.is_dir():
-            whole = (path / ".zmetadata").exists()
-            return xarray.open_zarr(path, **decode, consolidated=whole, chunks=None)
-        if path.suffix in (".grib", ".grb", ".grib2", ".grb2"):
-            return xarray.open_dataset(path, engine="cfgrib", **decode)
-        return xarray.open_dataset(path, engine="netcdf4", **decode)
+        with quietly():
+            if path.is_dir():
+                return xarray.open_zarr(path, **decode, chunks=None)
+            if path.suffix in (".grib", ".grb", ".grib2", ".grb2"):
+                return xarray.open_dataset(path, engine="cfgrib", **decode)
+            return xarray.open_dataset(path, engine="netcdf4", **decode)
     except ImportError as error:
         package = error.name or ("zarr" if path.is_dir() else "netCDF4")
         raise MissingExtra(package, "weather") from error
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # each backend fails in its own ways
         if "cfgrib" in str(error):
             raise MissingExtra("cfgrib", "grib") from error
-        raise InputError(
-            f"{path}: cannot be read as NetCDF or Zarr ({' '.join(str(error).split())[:120]}); "
-            "give a forecast, or a CF NetCDF file"
-        ) from error
+        remedy = "give a forecast, or a CF NetCDF file"
+        with reading(path, "a Zarr store or a NetCDF file", remedy):
+            raise
 
 
 def _split_channels(data: xr.Dataset) -> xr.Dataset:
@@ -317,21 +325,28 @@ def _names(
         numeric = np.issubdtype(array.dtype, np.number)
         if not (numeric and {"lat", "lon"} <= dims and dims <= {*_ORDER, "level"}):
             continue
-        levels: list[float | None] = [None]
+        levels: list[Any] = [None]
+        other = False
         if "level" in dims or ("level" in data.variables and data["level"].ndim == 0):
-            levels = [_hectopascal(data["level"], x) for x in np.atleast_1d(data["level"].values)]
+            pressures = pressure_levels(data["level"])
+            other = isinstance(pressures, str)
+            values = np.atleast_1d(data["level"].values) if other else pressures
+            levels = [_number(value) for value in values]
         for i, level in enumerate(levels):
-            found = _channel(str(variable), dict(array.attrs), level)
+            found = _channel(str(variable), dict(array.attrs), level, other)
             channels[found.name] = found
             names[found.name] = (str(variable), i if "level" in dims else None)
     return names, channels
 
 
-def _channel(variable: str, attributes: Mapping[str, Any], level: float | None) -> Channel:
+def _channel(
+    variable: str, attributes: Mapping[str, Any], level: Any, other: bool = False
+) -> Channel:
+    """The channel of a field at a level, which is a pressure unless the axis is some `other`."""
     units = str(attributes.get("units", ""))
     words = str(attributes.get("long_name") or variable).replace("_", " ")
-    known = find_by_alias(variable)
-    if known is None and attributes.get("standard_name"):
+    known = None if other else find_by_alias(variable)
+    if known is None and not other and attributes.get("standard_name"):
         standard = str(attributes["standard_name"])
         by_name = find_by_standard_name(standard, upper=level is not None)
         known = None if by_name is None else (by_name, None)
@@ -341,14 +356,16 @@ def _channel(variable: str, attributes: Mapping[str, Any], level: float | None) 
         fits = not quantity.upper or named is not None
         if fits and conversion(units, quantity.units) is not None:
             return channel(quantity, named if quantity.upper else None)
-    name = variable if level is None else f"{variable}{level:g}"
-    words = words if level is None else f"{words} at level {level:g}"
+    name = variable if level is None else f"{variable}{level}"
+    words = words if level is None else f"{words} at level {level}"
     return Channel.unknown(name, units, words)
 
 
-def _hectopascal(level: xr.DataArray, value: Any) -> float:
-    in_pascal = str(level.attrs.get("units", "")).lower() in ("pa", "pascal")
-    return float(value) / 100.0 if in_pascal else float(value)
+def _number(value: Any) -> Any:
+    """A level as it is written: 500 for 500.0; text stays text."""
+    if isinstance(value, (float, np.floating)):
+        return int(value) if float(value).is_integer() else float(value)
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _partner(name: str) -> str | None:

@@ -16,7 +16,7 @@ from sciddiff.errors import InputError
 from weather.data.channels import Channel, parse_channel
 from weather.data.units import Conversion, normal_units
 
-__all__ = ["Display", "Threshold", "default_threshold", "display_of", "find_name"]
+__all__ = ["Display", "Threshold", "default_threshold", "display_of", "find_name", "squared"]
 
 # Units of a channel -> (units shown, scale, offset).
 _SHOWN = {
@@ -170,6 +170,22 @@ def find_name(name: str, shown: Mapping[str, Display]) -> str:
     few = list(shown)[:20]
     more = f" and {len(shown) - len(few)} more" if len(shown) > len(few) else ""
     raise InputError(f"variable {name}: not in the file; there are {', '.join(few)}{more}")
+
+
+def squared(units: str) -> str:
+    """Units of a power, written so that the exponent cannot be misread.
+
+    >>> squared("K"), squared("m s⁻¹"), squared("g kg⁻¹")
+    ('K²', 'm² s⁻²', 'g² kg⁻²')
+    """
+    powers = {"": "²", "⁻¹": "⁻²", "²": "⁴", "⁻²": "⁻⁴"}
+    words = []
+    for word in units.split():
+        found = re.fullmatch(r"([^⁻¹²]+)([⁻¹²]*)", word)
+        if found is None or found[2] not in powers:
+            return f"({units})²"
+        words.append(found[1] + powers[found[2]])
+    return " ".join(words)
 
 
 def _plain(units: str) -> str:

@@ -23,6 +23,7 @@ from weather.report.reading import Ensemble, when
 from weather.report.series import meteogram
 from weather.report.style import colour_map
 from weather.report.units import Display, Threshold, default_threshold, find_name
+from weather.report.words import facts_of, note, sentence
 
 __all__ = ["ReportSettings", "write_report"]
 
@@ -107,13 +108,14 @@ def write_report(
     names = _variables(ensemble, settings)
     thresholds = _thresholds(ensemble, settings)
     leads, map_leads = _leads(ensemble, settings)
-    places = places_within(settings.places, ensemble.lat, ensemble.lon)
+    places = places_within(settings.places, ensemble.lat, ensemble.lon, bool(ensemble.planet))
     known = None if truth is None else Truth(truth, ensemble)
-    parts = _Parts()
+    parts, finished = _Parts(), ensemble.members
     draw = _Drawing(directory / "figures", ensemble, settings.init, places, thresholds)
     for name in names:
         say(name)
         data = collect(ensemble, name, settings.init, leads, map_leads, places, known)
+        finished = min(finished, data.maps[-1].members.shape[0])
         draw.variable(data, parts)
         parts.panels.append(
             VariableData(data.display, data.places, data.truth_places)  # lets the maps go
@@ -124,9 +126,9 @@ def write_report(
         _LOG.warning("%s: no valid time in common with the forecast", truth.source)
     title = settings.title or f"Report on {ensemble.source}"
     sections = [
-        page.header(title, _sentence(ensemble, settings.init, leads), _facts(ensemble)),
+        page.header(title, sentence(ensemble, settings.init, leads, finished), facts_of(ensemble)),
         page.places_section(series),
-        page.maps_section(parts.maps, _note(ensemble)),
+        page.maps_section(parts.maps, note(ensemble)),
         page.score_table(parts.scores),
         page.plots_section(
             "Power spectra",
@@ -165,7 +167,7 @@ class _Drawing:
     ) -> None:
         self.folder, self.ensemble, self.init = folder, ensemble, init
         self.places, self.thresholds = places, thresholds
-        self.frame = MapFrame(ensemble.lat, ensemble.lon)
+        self.frame = MapFrame(ensemble.lat, ensemble.lon, coasts=not ensemble.planet)
         self.weights = diagnostics.row_weights(ensemble.lat, ensemble.lon)
 
     def lead_name(self, lead: int) -> str:
@@ -315,43 +317,6 @@ def _leads(ensemble: Ensemble, settings: ReportSettings) -> tuple[list[int], lis
         count = min(len(series), _MOST_LEADS)
         chosen = np.linspace(0, len(series) - 1, count).astype(int).tolist()
     return series, sorted(set(chosen))
-
-
-def _sentence(ensemble: Ensemble, init: int, leads: Sequence[int]) -> str:
-    members = "one member" if ensemble.members == 1 else f"{ensemble.members} members"
-    last = when(ensemble.valid(init, leads[-1]))
-    if ensemble.kind == "forecast":
-        start = ensemble.inits[init]
-        since = "" if start is None else f" from {when(start)}"
-        return f"Forecast{since}: {members}, {len(leads)} leads to {last}."
-    text = f"Fields of {members} at {len(leads)} time{'s' * (len(leads) != 1)}"
-    first = when(ensemble.valid(init, leads[0]))
-    text += f", {first} to {last}." if len(leads) > 1 else f", {first}."
-    if len(ensemble.leads) > len(leads):
-        text += f" The file has {len(ensemble.leads)} times; the first {len(leads)} are shown."
-    return text
-
-
-def _facts(ensemble: Ensemble) -> dict[str, str]:
-    lat, lon = ensemble.lat, ensemble.lon
-    facts = {
-        "members": str(ensemble.members),
-        "last lead (days)" if ensemble.kind == "forecast" else "days": f"{ensemble.leads[-1]:.4g}",
-        "latitudes × longitudes": f"{len(lat)} × {len(lon)}",
-    }
-    for key, word in (("model", "model"), ("head", "head"), ("seed", "seed")):
-        if key in ensemble.attributes:
-            facts[word] = str(ensemble.attributes[key])[:40]
-    return facts
-
-
-def _note(ensemble: Ensemble) -> str:
-    if ensemble.members == 1:
-        return "A single member: no spread, no probabilities."
-    return (
-        "For each time: the mean and the spread of the members; the probability of a threshold "
-        "and one contour of every member; and the members themselves."
-    )
 
 
 def _identifier(name: str) -> str:

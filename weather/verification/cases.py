@@ -165,5 +165,5 @@ def _check_finite(
         member = int(np.flatnonzero(bad.any(1))[0])
         raise InputError(
             f"{ensemble.name}: {channel} is not finite at lead {lead / 3600:g} h, member "
-            f"{member}; a forecast with gaps cannot be scored, make it again"
+            f"{member}; finish the forecast with the command that began it, or make it again"
         )

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from sciddiff.errors import InputError
+from sciddiff.errors import InputError, reading
+from weather.data.integrity import quietly
 from weather.verification.instants import Instants, lead_seconds
 from weather.verification.layers import find_dimensions, find_layers
 
@@ -141,7 +142,8 @@ class FileEnsemble(Ensemble):
             field = field.expand_dims("number")
             dims = {**dims, "number": "number"}
         order = ("number", "lead", "latitude", "longitude")
-        values = field.transpose(*(dims[role] for role in order)).values.astype(np.float32)
+        with reading(f"{self.path}: {channel}"):
+            values = field.transpose(*(dims[role] for role in order)).values.astype(np.float32)
         if layer.conversion is not None:
             values = layer.conversion(values)
         values = values[:, :, ::-1] if self._flip else values
@@ -157,16 +159,13 @@ def open_dataset(path: Path) -> xr.Dataset:
     import xarray as xr
 
     if not path.exists():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: no such file; check the path")
     coder = xr.coders.CFDatetimeCoder(time_unit="s")
     options: dict[str, Any] = {"decode_times": coder, "decode_timedelta": True, "chunks": None}
-    try:
+    with reading(path, "a Zarr store or a NetCDF file"), quietly():
         if path.is_dir():
             return xr.open_zarr(path, consolidated=None, **options)
         return xr.open_dataset(path, **options)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not readable as Zarr or NetCDF ({reason})") from error
 
 
 def orient(

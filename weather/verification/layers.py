@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-import numpy as np
-
 from sciddiff.errors import InputError
+from weather.data.levels import pressure_levels
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -86,9 +85,11 @@ def find_layers(data: xr.Dataset, dims: dict[str, str], path: Path) -> dict[str,
             name, channel = _canonical(variable, None)
             layers[name] = Layer(variable, conversion=_conversion(field, channel, path))
         elif len(other) == 1 and other[0] in _LEVELS and other[0] in data.coords:
-            for index, level in enumerate(np.asarray(data[other[0]].values, dtype=np.float64)):
-                hpa = level / 100.0 if level > 1100.0 else float(level)
-                name, channel = _canonical(variable, hpa)
+            found = pressure_levels(data[other[0]])
+            if isinstance(found, str):
+                raise InputError(f"{path}: {variable}: {found}")
+            for index, hpa in enumerate(found):
+                name, channel = _canonical(variable, float(hpa))
                 change = _conversion(field, channel, path)
                 layers[name] = Layer(variable, other[0], index, change)
     return layers

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciddiff.errors import InputError
+from weather.data.remedies import options_of_prepare
 from weather.verification.ensembles import FileEnsemble, open_dataset
 from weather.verification.layers import DIMENSIONS
 from weather.verification.truths import EnsembleTruth, SeriesTruth, States, Truth
@@ -28,16 +29,17 @@ class FileStates:
         reader: The files, opened and matched.
     """
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, reader: Reader, path: Path) -> None:
+        self._reader, self._path = reader, path
         self.channels: Sequence[Any] = [m.channel for m in reader.matching.matches]
         self.grid: Any = reader.grid
         self.times: Any = reader.selection.times
         self.step_hours = float(reader.selection.step.hours)
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Fields `[T, C, H, W]` in the channels' units."""
-        return self._reader.block(start, stop)[0]
+        """Fields `[T, C, H, W]` in the channels' units, NaN where the files miss a value."""
+        with options_of_prepare(self._path):
+            return self._reader.block(start, stop)[0]
 
 
 def open_states(path: Path, grid: str = "", method: str = "conservative") -> States:
@@ -54,15 +56,16 @@ def open_states(path: Path, grid: str = "", method: str = "conservative") -> Sta
     from weather.data.store import Store, is_store
 
     if not path.exists():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: no such file; check the path")
     if is_store(path):
         # Its cached properties serve the protocol's, which the type checker does not see.
         store: Any = Store(path)
         return store
     from weather.data.reading import ReaderSettings, open_reader
 
-    settings = ReaderSettings(grid=grid, method=method, gaps="keep", any_values=True)  # type: ignore[arg-type]
-    return FileStates(open_reader([path], settings, probe=False))
+    settings = ReaderSettings(grid=grid, method=method, gaps="keep", nan={"all": "keep"})  # type: ignore[arg-type]
+    with options_of_prepare(path):
+        return FileStates(open_reader([path], settings), path)
 
 
 def open_truth(path: Path, grid: str = "", method: str = "conservative") -> Truth:

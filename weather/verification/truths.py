@@ -74,8 +74,13 @@ class Truth(ABC):
         """Return a reader of fields `[K, H, W]` by index into `leads` (seconds) and channel."""
 
     @abstractmethod
-    def variance(self, channel: str) -> float:
-        """Variance over time (or members and starts) at a point, averaged over points."""
+    def variance(self, channel: str, rows: NDArray[np.float64]) -> float:
+        """Variance over time (or members and starts) at a point, averaged over the area.
+
+        Args:
+            channel: Name.
+            rows: Area of the rows `[H]`.
+        """
 
 
 @final
@@ -113,10 +118,10 @@ class SeriesTruth(Truth):
 
         return read
 
-    def variance(self, channel: str) -> float:
+    def variance(self, channel: str, rows: NDArray[np.float64]) -> float:
         place = self._place[channel]
         some = _spread(len(self._index))
-        return _point_variance(self._states.read(i, i + 1)[0, place] for i in some)
+        return _area_variance((self._states.read(i, i + 1)[0, place] for i in some), rows)
 
 
 @final
@@ -158,11 +163,11 @@ class EnsembleTruth(Truth):
         inner = self._ensemble.open(self._case[time], places)
         return lambda lead, channel: inner(places[lead], channel)
 
-    def variance(self, channel: str) -> float:
+    def variance(self, channel: str, rows: NDArray[np.float64]) -> float:
         last = len(self._ensemble.leads) - 1
         some = _spread(len(self._ensemble.times))
         drawn = (self._ensemble.open(case, [last])(last, channel) for case in some)
-        return _point_variance(field for members in drawn for field in members)
+        return _area_variance((field for members in drawn for field in members), rows)
 
 
 def _spread(count: int, most: int = 200) -> list[int]:
@@ -170,11 +175,15 @@ def _spread(count: int, most: int = 200) -> list[int]:
     return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))]
 
 
-def _point_variance(fields: Iterable[NDArray[np.float32]]) -> float:
-    """Variance at each point, averaged over points, of fields that come one by one."""
+def _area_variance(
+    fields: Iterable[NDArray[np.float32]], rows: NDArray[np.float64]
+) -> float:
+    """Variance at each point, averaged over the area, of fields that come one by one."""
     origin, total, square, count = None, 0.0, 0.0, 0
     for field in fields:
         origin = field.astype(np.float64) if origin is None else origin
         gap = field - origin
         total, square, count = total + gap, square + np.square(gap), count + 1
-    return float(np.nanmean(square / count - np.square(total / count)))
+    variance = square / count - np.square(total / count)
+    weights = np.where(np.isfinite(variance), rows[:, None], 0.0)
+    return float((np.nan_to_num(variance) * weights).sum() / weights.sum())

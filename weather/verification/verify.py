@@ -204,7 +204,7 @@ def verify(
         plan.channels,
         plan.leads,
         area_weights(settings.regions, truth.lat, truth.lon, rows),
-        np.asarray(scales if scales is not None else _scales(truth, plan.channels)),
+        np.asarray(scales if scales is not None else _scales(truth, plan.channels, rows)),
         grid,
         thresholds,
         plan.times.calendar,
@@ -256,7 +256,9 @@ def _check(forecast: Ensemble, plan: Plan) -> None:
         raise InputError(f"{forecast.name}: lacks leads of the first forecast")
 
 
-def _scales(truth: Truth, channels: tuple[str, ...]) -> list[float]:
-    """Standard deviations of the truth; 1 where it never changes."""
-    found = [float(np.sqrt(truth.variance(channel))) for channel in channels]
+def _scales(
+    truth: Truth, channels: tuple[str, ...], rows: NDArray[np.float64]
+) -> list[float]:
+    """Standard deviations of the truth over its area; 1 where it never changes."""
+    found = [float(np.sqrt(truth.variance(channel, rows))) for channel in channels]
     return [value if value > 0 else 1.0 for value in found]

@@ -216,5 +216,5 @@ def test_missing_values_are_named_before_anything_is_written(
     words = (tmp_path / "init.nc", "--model", small_models["crps"], "-o", tmp_path / "fc.zarr")
     assert _run(*words) == 2
     said = capsys.readouterr().err
-    assert "u850 (u at 850 hPa): not finite in the initial state" in said
+    assert "u850: 0.20% of the field is missing (NaN) at 0003-03-07" in said
     assert not (tmp_path / "fc.zarr").exists()

@@ -143,7 +143,7 @@ def _out_of_range(ds):
     [
         (lambda ds: _patch(ds, -9999.0), r"t: -9999 K at 60S 45E .*2001-01-08.* --missing t=-99"),
         (_never_written, "t: a mean of 0 K at 2001-01-14.* is not plausible for t850"),
-        (_celsius_from, "2001-01-20.*but degC would be; the units change with time"),
+        (_celsius_from, "2001-01-20.*but degC would be; say --units t=.degC., or if"),
         (_out_of_range, r"t250: 0.32% of the field is missing .* at 2001-01-10"),
     ],
     ids=["fill", "zero", "celsius", "range"],

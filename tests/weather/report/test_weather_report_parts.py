@@ -112,7 +112,7 @@ def test_files_that_cannot_be_shown_are_refused_with_the_remedy(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         open_ensemble(tmp_path / "none.nc")
     (tmp_path / "text.nc").write_text("not a file of data")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="text.nc: damaged, or not a Zarr store or a NetCDF file"):
         open_ensemble(tmp_path / "text.nc")
     made = xr.Dataset({"z": (("month", "lat", "lon"), np.zeros((2, 15, 24)))},
                       {"month": [1, 7], "lat": LAT, "lon": LON})  # fmt: skip

@@ -287,3 +287,18 @@ def test_the_dataset_keeps_scores_of_every_start():
     )  # fmt: skip
     ranks = data.rank_frequency.sel(forecast="model").sum("rank")
     np.testing.assert_allclose(ranks, 1.0)
+
+
+def test_scales_of_the_energy_score_weigh_by_area(make_states):
+    """A field that varies near the poles alone: they are few of the points by area."""
+    from weather.sphere.grids import Grid
+    from weather.verification.truths import SeriesTruth
+
+    grid = Grid.parse("regular-19x36")
+    rng = np.random.default_rng(0)
+    fields = rng.standard_normal((200, 1, *grid.shape)).astype(np.float32)
+    fields[:, :, np.abs(grid.lat) < 60] = 0.0
+    truth = SeriesTruth(make_states(fields, grid, ("z500",)))
+    share = grid.weights[np.abs(grid.lat) >= 60].sum() / grid.weights.sum()
+    assert truth.variance("z500", grid.weights) == pytest.approx(share, rel=0.05)
+    assert share < 0.2 < (np.abs(grid.lat) >= 60).mean()
