@@ -28,8 +28,9 @@ from benchmarks.docking_physics import FIELDS, measured, print_table
 from protein.docking.confidence.ranker import Ranker, find_ranker
 from protein.docking.diffusion.settings import ProposeSettings
 from protein.docking.energy.vina import VinaEnergy, grid_for
+from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.files import read_ligand
-from protein.docking.molecules.ligand import Ligand, fresh_conformers
+from protein.docking.molecules.ligand import Ligand
 from protein.docking.pipeline.docker import Docker, chosen
 from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.pose import LigandBatch

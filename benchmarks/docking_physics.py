@@ -32,8 +32,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.vina_reference import VinaReference
 from protein.docking.confidence.ranker import find_ranker
 from protein.docking.diffusion.propose import find_proposer
+from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.files import read_ligand
-from protein.docking.molecules.ligand import Ligand, LigandSettings, fresh_conformers
+from protein.docking.molecules.ligand import Ligand, LigandSettings
 from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.metrics import bust, success_interval, symmetric_rmsd

@@ -264,7 +264,7 @@ def _sites(args: argparse.Namespace, receptor: Receptor) -> list[BindingSite]:
 
 
 def _box(args: argparse.Namespace, receptor: Receptor) -> Box:
-    from protein.docking.molecules.files import read_ligand
+    from protein.docking.molecules.files import read_place
     from protein.docking.receptors.box import Box, box_around
     from protein.docking.receptors.receptor import box_of_residues
 
@@ -272,8 +272,7 @@ def _box(args: argparse.Namespace, receptor: Receptor) -> Box:
     if sum(value is not None for value in given) != 1:
         raise InputError(f"where to search: {_ONE_OF}")
     if args.autobox_ligand is not None:
-        coords = read_ligand(args.autobox_ligand).require_coords()
-        box = box_around(coords, args.autobox_add)
+        box = box_around(read_place(args.autobox_ligand), args.autobox_add)
     elif args.pocket_residues is not None:
         box = box_of_residues(receptor, args.pocket_residues, args.autobox_add)
     else:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from protein.docking.campaign.output import Row
     from sciddiff.cli.fingerprint import Inputs
 
+_TOLD = 5  # ligands whose notes or reasons are printed
+
 __all__ = ["counting", "networks", "summarise"]
 
 
@@ -55,7 +57,7 @@ def summarise(args: argparse.Namespace, rows: list[Row], made: bool) -> int:
         rows: of every ligand.
         made: whether this call docked any of them; a page that is there stays otherwise.
     """
-    from protein.docking.campaign.output import RESULTS
+    from protein.docking.campaign.output import RESULTS, by_affinity
     from protein.docking.report.write import REPORT, try_report
 
     page = args.out / REPORT
@@ -73,13 +75,18 @@ def summarise(args: argparse.Namespace, rows: list[Row], made: bool) -> int:
     }
     lines = [f"{len(good)} of {len(rows)} ligands docked; {args.out / RESULTS}"]
     if good:
-        best = min(good, key=lambda row: float(row.affinity))
+        best = by_affinity(good)[0]
         summary["best"] = {"name": best.name, "affinity": float(best.affinity)}
         lines.append(f"best     {best.name}, {best.affinity} kcal/mol, {args.out / best.file}")
-    for row in [row for row in rows if row.status == "failed"][:5]:
-        lines.append(f"failed   {row.reason}")
-    if len(rows) - len(good) > 5:
-        lines.append(f"failed   and {len(rows) - len(good) - 5} more, see the table")
+    noted = [row for row in good if row.note]
+    summary["noted"] = len(noted)
+    lines += [f"note     {row.name}: {row.note}" for row in noted[:_TOLD]]
+    if len(noted) > _TOLD:
+        lines.append(f"note     {len(noted) - _TOLD} more ligands have a note in the table")
+    failed = [row for row in rows if row.status == "failed"]
+    lines += [f"failed   {row.reason}" for row in failed[:_TOLD]]
+    if len(failed) > _TOLD:
+        lines.append(f"failed   {len(failed) - _TOLD} more ligands; the table has their reasons")
     if page is not None:
         lines.append(f"open     {page}")
     emit(args, summary, "\n".join(lines))

@@ -19,10 +19,13 @@ from itertools import islice
 from pathlib import Path
 
 from protein.docking.campaign.output import (
+    BEST,
     RESULTS,
     Row,
+    by_affinity,
     docked_row,
     failed_row,
+    write_best,
     write_complex,
     write_results,
     write_sdf,
@@ -132,7 +135,10 @@ def dock_parts(
     if place.rank > 0:
         return []
     rows = [row for part, _ in enumerate(parts.items()) for row in parts.read_rows(part)]
-    write_results(campaign.directory / RESULTS, [row.as_dict() for row in rows])
+    ordered = by_affinity(rows)
+    if before < len(rows) or not (campaign.directory / BEST).exists():
+        write_best(campaign.directory, ordered)
+    write_results(campaign.directory / RESULTS, [row.as_dict() for row in ordered])
     campaign.ran(len(rows) - before, time.perf_counter() - started, command)
     return rows
 

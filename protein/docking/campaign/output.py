@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein.docking.energy.terms import TERMS
-from protein.docking.molecules.ligand import Ligand, same_stereo
+from protein.docking.molecules.conformers import same_stereo
+from protein.docking.molecules.ligand import Ligand
 from protein.docking.pipeline.docker import Result
 from protein.docking.poses.metrics import Verdict
 from protein.docking.receptors.receptor import Receptor
@@ -23,6 +24,9 @@ from sciddiff.names import cell
 RESULTS = "results.csv"
 """Table with one row per input."""
 
+BEST = "best.sdf"
+"""First poses of all ligands of a screen."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -33,13 +37,14 @@ class Row:
         name: unique name.
         status: ``ok`` or ``failed``.
         reason: why it failed.
-        smiles: canonical SMILES of what was docked.
+        smiles: canonical SMILES of what was docked; of the first pose where the input leaves
+            stereocentres open.
         heavy_atoms: of the ligand.
         torsions: rotatable bonds turned.
         poses: written.
-        confidence: P(RMSD < 2 Å) of the first pose; the ranking, where a ranker was used.
-        affinity: Vina score of the first pose, kcal/mol.
-        energy: interaction plus intramolecular of the first pose, kcal/mol; the ranking.
+        confidence: P(RMSD < 2 Å) of the first pose, which a ranker puts first for it.
+        affinity: Vina score of the first pose, kcal/mol; what ligands are ordered by.
+        energy: interaction plus intramolecular of the first pose, kcal/mol.
         strain: intramolecular energy above the best fresh conformer, kcal/mol.
         valid: PoseBusters' verdict on the first pose: yes, no, or empty if not asked.
         failed_checks: names of its checks that fail.
@@ -48,6 +53,7 @@ class Row:
         file: poses, below the output folder.
         site: number of the site the first pose is in, where several were searched.
         title: name as the input has it, with control characters written out.
+        note: what a user should know of the poses.
     """
 
     index: int
@@ -69,6 +75,7 @@ class Row:
     file: str = ""
     site: str = ""
     title: str = ""
+    note: str = ""
 
     def as_dict(self) -> dict[str, str | int]:
         """Columns to values."""
@@ -105,7 +112,7 @@ def docked_row(
         index + 1,
         name,
         "ok",
-        smiles=ligand.smiles,
+        smiles=result.isomers[0] if result.isomers else ligand.smiles,
         heavy_atoms=str(len(ligand)),
         torsions=str(len(ligand.tree)),
         poses=str(len(docked.coords)),
@@ -119,7 +126,37 @@ def docked_row(
         seconds=f"{result.seconds:.2f}",
         file=file,
         site=str(result.sites[0]) if len(result.sites) else "",
+        note="; ".join(result.notes),
     )
+
+
+def by_affinity(rows: Sequence[Row]) -> list[Row]:
+    """Rows of a screen in the order of every table, file and page: the best affinity first.
+
+    A confidence compares the poses of one ligand with each other, so it orders no ligands. Those
+    that failed come last, in the order of the input.
+
+    Args:
+        rows: of every input.
+    """
+    return sorted(
+        rows,
+        key=lambda row: (row.status != "ok", float(row.affinity or "inf"), row.index),
+    )
+
+
+def write_best(directory: Path, rows: Sequence[Row]) -> None:
+    """``best.sdf``: the first pose of every docked ligand, in the order of the rows.
+
+    Args:
+        directory: of the poses and of the file.
+        rows: of every input.
+    """
+    with replacing(directory / BEST) as out:
+        for row in rows:
+            if row.status == "ok":
+                poses = (directory / row.file).read_text(encoding="utf-8")
+                out.write((poses.partition("$$$$\n")[0] + "$$$$\n").encode("utf-8"))
 
 
 def write_sdf(
@@ -149,6 +186,7 @@ def write_sdf(
         tags = _tags(k, docked, result.strain)
         if len(result.sites):
             tags["site"] = str(result.sites[k])
+        tags["smiles"] = result.isomers[k] if result.isomers else ligand.smiles
         if k < len(verdicts):
             tags["posebusters"] = "valid" if verdicts[k].valid else "invalid"
             tags["posebusters_failed"] = " ".join(verdicts[k].failed)
@@ -187,16 +225,16 @@ def write_complex(
 
 
 def write_results(path: Path, rows: Sequence[Mapping[str, str | int]]) -> None:
-    """``results.csv``: rows in the order of the input.
+    """Write ``results.csv``.
 
     Args:
         path: to write.
-        rows: of every input, each once.
+        rows: of every input, each once, in the order they shall have.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
     writer.writeheader()
-    for row in sorted(rows, key=lambda row: int(row["index"])):
+    for row in rows:
         writer.writerow({key: cell(value) for key, value in row.items()})
     made = text.getvalue().encode("utf-8")
     if path.is_file() and path.read_bytes() == made:

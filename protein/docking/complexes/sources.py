@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from protein.docking.complexes.archive import complex_arrays
 from protein.docking.complexes.complex import make_complex, match
 from protein.docking.complexes.components import ligands_of_structure
+from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.files import read_ligand
-from protein.docking.molecules.ligand import LIMITS, Ligand, LigandSettings, fresh_conformers
+from protein.docking.molecules.ligand import LIMITS, Ligand, LigandSettings
 from protein.docking.receptors.receptor import Receptor, read_receptor
 from protein.structures.parse import STRUCTURE_SUFFIXES
 from protein.structures.residues import parent_letter
@@ -178,7 +179,7 @@ def read_source(
     """
     try:
         if source.ligands:
-            receptor = read_receptor(source.receptor)
+            receptor = read_receptor(source.receptor, whole=not source.backbone)
             pairs = [(source.id, first_readable(source.ligands), receptor)]
             refused: list[tuple[str, str]] = []
         else:

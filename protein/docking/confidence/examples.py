@@ -23,7 +23,7 @@ from protein.docking.complexes.sources import Source, find_sources, first_readab
 from protein.docking.confidence.pose_set import PoseSet, pose_set
 from protein.docking.confidence.training import Example
 from protein.docking.energy.vina import VinaEnergy, grid_for
-from protein.docking.molecules.ligand import fresh_conformers
+from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.poses.metrics import symmetric_rmsd
 from protein.docking.poses.pose import LigandBatch, recover
 from protein.docking.receptors.box import box_around

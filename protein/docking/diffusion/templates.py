@@ -18,8 +18,9 @@ from protein.docking.complexes.complex import LigandGraph, Pocket
 from protein.docking.diffusion.data import pose_batch
 from protein.docking.diffusion.network import padded_pose
 from protein.docking.diffusion.systems import Systems
-from protein.docking.molecules.files import read_ligand
-from protein.docking.molecules.ligand import Ligand, fresh_conformers
+from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.molecules.files import read_ligand, read_place
+from protein.docking.molecules.ligand import Ligand
 from protein.docking.poses.pose import LigandBatch, coordinates
 from protein.docking.receptors.receptor import Receptor, read_receptor
 from protein.structures.atomic import replacing
@@ -163,7 +164,7 @@ def write_poses(batch: Batch, x: State, directory: Path) -> list[Path]:
 
 def _center(request: Mapping[str, Any]) -> NDArray[np.float64]:
     if request.get("autobox_ligand"):
-        return read_ligand(str(request["autobox_ligand"])).require_coords().mean(axis=0)
+        return read_place(str(request["autobox_ligand"])).mean(axis=0)
     text = request.get("center")
     words = text.split(",") if isinstance(text, str) else list(text or ())
     try:

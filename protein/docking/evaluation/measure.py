@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from protein.docking.complexes.sources import first_readable
 from protein.docking.evaluation.cases import Case, confidence_of_name
-from protein.docking.molecules.ligand import Ligand, delocalised, same_stereo
+from protein.docking.molecules.conformers import same_stereo
+from protein.docking.molecules.ligand import Ligand, delocalised
 from protein.docking.poses.files import ANY_SIZE, GivenPose, read_poses
 from protein.docking.poses.metrics import Verdict, bust, pdb_file, permuted_rmsd
 from sciddiff.errors import InputError, MissingExtra

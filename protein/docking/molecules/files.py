@@ -14,10 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from protein.docking.molecules.ligand import (
     LIMITS,
     Ligand,
     LigandSettings,
+    input_coords,
     ligand_from_mol,
     ligand_from_smiles,
     quietly,
@@ -156,6 +160,29 @@ def read_ligand(source: str | os.PathLike[str], settings: LigandSettings = LIMIT
     return row.ligand
 
 
+def read_place(source: str | os.PathLike[str]) -> NDArray[np.float64]:
+    """Where the first molecule of a file lies: its heavy atoms `[N, 3]`, Å.
+
+    The molecule need not be one that can be docked: a macrocycle or a metal has a place too.
+
+    Args:
+        source: ``.sdf``, ``.mol`` or ``.mol2``, also with ``.gz``.
+
+    Raises:
+        InputError: it cannot be read, or has no 3-D coordinates.
+    """
+    record = next(ligand_records(source))
+    mol = _molecule(record.text, record.kind, str(source))
+    coords = input_coords(mol)
+    heavy = np.asarray([atom.GetAtomicNum() > 1 for atom in mol.GetAtoms()])
+    if coords is None or not heavy.any():
+        raise InputError(
+            f"{source}: its first molecule has no 3-D coordinates; give an SDF or MOL2 file of a "
+            "ligand in its pocket"
+        )
+    return coords[heavy]
+
+
 def sdf_tags(record: str) -> dict[str, str]:
     """Data fields of one SDF record; lines of a value are joined by newlines.
 
@@ -282,11 +309,18 @@ def _csv_records(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _parse(record: str, kind: str, name: str, settings: LigandSettings) -> Ligand:
+    if kind in ("smi", "csv"):
+        return ligand_from_smiles(record.strip(), name, settings)
+    return quietly(ligand_from_mol, _molecule(record, kind, name), name, settings)
+
+
+def _molecule(record: str, kind: str, name: str) -> "Mol":
+    """The molecule of a record, not yet sanitised."""
     from rdkit import Chem
 
     if kind in ("smi", "csv"):
-        return ligand_from_smiles(record.strip(), name, settings)
-    if kind == "sdf":
+        mol = quietly(Chem.MolFromSmiles, record.strip(), sanitize=False)
+    elif kind == "sdf":
         mol = quietly(Chem.MolFromMolBlock, record, sanitize=False, removeHs=False)
         if mol is not None and mol.GetNumConformers() and not mol.GetConformer().Is3D():
             # Wedges of a flat drawing carry its stereochemistry.
@@ -297,7 +331,7 @@ def _parse(record: str, kind: str, name: str, settings: LigandSettings) -> Ligan
             _neutralise(mol)
     if mol is None:
         raise InputError(f"{name}: RDKit cannot read this {kind.upper()} record; check the file")
-    return quietly(ligand_from_mol, mol, name, settings)
+    return mol
 
 
 def _neutralise(mol: "Mol") -> None:

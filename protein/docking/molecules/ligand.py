@@ -1,8 +1,8 @@
-"""Small molecules for docking: what is accepted, fresh conformers, stereochemistry, symmetry.
+"""Small molecules for docking: what is accepted, and their symmetries.
 
 A ``Ligand`` is the heavy-atom view of one RDKit molecule. Charges and tautomers stay as given;
 hydrogens only serve to find donors and to embed. Stereochemistry comes from the coordinates of a
-3-D input, from wedges or SMILES otherwise, and every conformer is checked against it.
+3-D input, and from wedges or SMILES otherwise.
 """
 
 import logging
@@ -61,12 +61,14 @@ class Ligand:
         tree: its torsion tree.
         name: how the molecule is called in tables.
         coords: input coordinates `[N, 3]`, float64, Å; None without a 3-D input.
+        labelled: SMILES with isotopes of hydrogen, which are no heavy atoms; empty without any.
     """
 
     mol: "Mol"
     tree: TorsionTree
     name: str = ""
     coords: NDArray[np.float64] | None = None
+    labelled: str = ""
 
     def __len__(self) -> int:
         """Number of heavy atoms N."""
@@ -74,10 +76,18 @@ class Ligand:
 
     @cached_property
     def smiles(self) -> str:
-        """Canonical isomeric SMILES."""
+        """Canonical isomeric SMILES, with all isotopes of the input."""
         from rdkit.Chem import MolToSmiles
 
-        return MolToSmiles(self.mol)
+        return self.labelled or MolToSmiles(self.mol)
+
+    @cached_property
+    def open_stereo(self) -> int:
+        """Stereocentres and double bonds whose configuration the input leaves open."""
+        from rdkit.Chem import FindPotentialStereo, StereoSpecified
+
+        found = FindPotentialStereo(self.mol)
+        return sum(info.specified == StereoSpecified.Unspecified for info in found)
 
     @cached_property
     def symmetries(self) -> NDArray[np.int64]:
@@ -160,7 +170,7 @@ def ligand_from_mol(
     except Exception as error:  # RDKit raises several unrelated types for bad chemistry
         raise InputError(f"{name}: {_chemistry(error)}") from error
     _check(heavy, name, settings)
-    coords = _input_coords(heavy)
+    coords = input_coords(heavy)
     if coords is not None:
         Chem.AssignStereochemistryFrom3D(heavy)
     else:
@@ -172,7 +182,9 @@ def ligand_from_mol(
             "or polymer?); dock a smaller piece or use a peptide method"
         )
     heavy.RemoveAllConformers()
-    return Ligand(heavy, tree, name, coords)
+    deuterated = any(a.GetAtomicNum() == 1 and a.GetIsotope() for a in mol.GetAtoms())
+    labelled = Chem.MolToSmiles(Chem.RemoveHs(mol)) if deuterated else ""
+    return Ligand(heavy, tree, name, coords, labelled)
 
 
 def ligand_from_smiles(smiles: str, name: str = "", settings: LigandSettings = LIMITS) -> Ligand:
@@ -187,82 +199,6 @@ def ligand_from_smiles(smiles: str, name: str = "", settings: LigandSettings = L
     if mol is None or not smiles.strip():
         raise InputError(f"{label}: {smiles!r} is no valid SMILES; check rings and brackets")
     return ligand_from_mol(mol, label, settings)
-
-
-def fresh_conformers(
-    ligand: Ligand, n: int = 1, seed: int = 0, timeout: int = 30
-) -> NDArray[np.float64]:
-    """New conformers by ETKDGv3 and a short MMFF94 relaxation; input coordinates are not used.
-
-    Args:
-        ligand: the molecule.
-        n: conformers wanted; fewer may come back.
-        seed: of the embedding; the same seed gives the same conformers.
-        timeout: seconds for one attempt of embedding.
-
-    Returns:
-        Heavy-atom coordinates `[K, N, 3]`, 1 <= K <= n, Å.
-
-    Raises:
-        InputError: embedding failed, or no conformer has the input's stereochemistry.
-    """
-    Chem = _chem()
-    from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
-
-    full = Chem.AddHs(ligand.mol)
-    for random_coords in (False, True):
-        parameters = rdDistGeom.ETKDGv3()
-        # RDKit multiplies the seed by the number of the conformer: 0 would make them all alike.
-        parameters.randomSeed = 1 + seed % (2**31 - 2)
-        parameters.useRandomCoords = random_coords
-        parameters.timeout = timeout
-        ids = list(quietly(rdDistGeom.EmbedMultipleConfs, full, n, parameters))
-        if ids:
-            break
-    else:
-        raise InputError(
-            f"{ligand.name}: no 3-D conformer could be made (strained or impossible "
-            "stereochemistry?); check the structure"
-        )
-    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(full):
-        quietly(rdForceFieldHelpers.MMFFOptimizeMoleculeConfs, full, maxIters=200)
-    else:
-        quietly(rdForceFieldHelpers.UFFOptimizeMoleculeConfs, full, maxIters=200)
-    heavy = [a.GetIdx() for a in full.GetAtoms() if a.GetAtomicNum() > 1]
-    kept = []
-    for conformer in full.GetConformers():
-        coords = conformer.GetPositions()[heavy]
-        if np.isfinite(coords).all() and same_stereo(ligand, coords):
-            kept.append(coords)
-    if not kept:
-        raise InputError(
-            f"{ligand.name}: every conformer lost the input's stereochemistry; check its "
-            "stereocentres"
-        )
-    return np.stack(kept)
-
-
-def same_stereo(ligand: Ligand, coords: NDArray[np.floating]) -> bool:
-    """Whether coordinates have every stereocentre and double bond that the ligand specifies.
-
-    Args:
-        ligand: the molecule with its stereochemistry.
-        coords: `[N, 3]`, Å.
-    """
-    Chem = _chem()
-    made = ligand.with_coords(coords)
-    Chem.AssignStereochemistryFrom3D(made)
-    for given, found in zip(ligand.mol.GetAtoms(), made.GetAtoms(), strict=True):
-        if given.GetChiralTag() == Chem.ChiralType.CHI_UNSPECIFIED:
-            found.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
-    for given, found in zip(ligand.mol.GetBonds(), made.GetBonds(), strict=True):
-        if given.GetStereo() in (Chem.BondStereo.STEREONONE, Chem.BondStereo.STEREOANY):
-            found.SetStereo(Chem.BondStereo.STEREONONE)
-    made.RemoveAllConformers()
-    reference = Chem.Mol(ligand.mol)
-    for mol in (made, reference):
-        Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
-    return Chem.MolToSmiles(made) == Chem.MolToSmiles(reference)
 
 
 def automorphisms(mol: "Mol") -> NDArray[np.int64]:
@@ -370,8 +306,12 @@ def _chemistry(error: Exception) -> str:
     return f"is refused by RDKit ({text[:160]}); check its bond orders and charges"
 
 
-def _input_coords(mol: "Mol") -> NDArray[np.float64] | None:
-    """Coordinates `[N, 3]` if there are any and they are not flat."""
+def input_coords(mol: "Mol") -> NDArray[np.float64] | None:
+    """Coordinates of a molecule `[N, 3]`, Å; None where there are none, or a flat drawing.
+
+    Args:
+        mol: with a conformer or without.
+    """
     if mol.GetNumConformers() == 0:
         return None
     conformer = mol.GetConformer()

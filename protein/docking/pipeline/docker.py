@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from protein.docking.confidence.ranker import Ranker
 from protein.docking.energy.grid import Grid, fits, make_grid
 from protein.docking.energy.vina import VinaEnergy
-from protein.docking.molecules.ligand import Ligand, fresh_conformers
+from protein.docking.molecules.conformers import fresh_conformers, stereoisomer
+from protein.docking.molecules.ligand import Ligand
 from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.metrics import symmetric_rmsd
 from protein.docking.poses.pose import LigandBatch, map_tensors
@@ -53,9 +54,13 @@ class Result:
     Attributes:
         docked: ranked poses; None when it failed.
         error: the reason then, one sentence.
-        strain: intramolecular energy above that of the best fresh conformer `[K]`, kcal/mol.
+        strain: intramolecular energy above that of the best fresh conformer of the same
+            stereoisomer `[K]`, kcal/mol.
         seconds: its share of the time of its batch.
         sites: numbers from 1 of the boxes the poses are in `[K]`; empty where one box was given.
+        isomers: SMILES of the stereoisomer that each pose is; empty where the input leaves no
+            centre open.
+        notes: what a user should know of the poses, a sentence each.
     """
 
     docked: Docked | None
@@ -63,6 +68,8 @@ class Result:
     strain: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     seconds: float = 0.0
     sites: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    isomers: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Docker:
@@ -170,16 +177,38 @@ class Docker:
         found = join(parts)
         with torch.no_grad():
             relaxed = energy.pairs.evaluate(batch.reference.unsqueeze(1))[0][:, 0]
-        # The strain of a pose counts from the best conformer of its ligand.
-        relaxed = relaxed.view(-1, each).amin(1).double().cpu().numpy()
+        relaxed = relaxed.view(-1, each).double().cpu().numpy()
         results = []
         for i, ligand in enumerate(ligands):
             mine = map_tensors(lambda x, i=i: x[i * each : (i + 1) * each], found)
             docked = ranked(ligand, mine, max(self.settings.poses, JUDGED), _DISTINCT)
             docked = chosen(ligand, self.receptor, docked, self.ranker, self.settings.poses)
-            strain = docked.intramolecular - relaxed[i]
-            results.append(Result(docked, strain=strain, sites=self._sites(docked)))
+            results.append(self._result(ligand, docked, conformers[i], relaxed[i]))
         return results
+
+    def _result(
+        self,
+        ligand: Ligand,
+        docked: Docked,
+        conformers: NDArray[np.float64],
+        relaxed: NDArray[np.float64],
+    ) -> Result:
+        """Poses with their strain, which counts from the best conformer of their stereoisomer."""
+        notes = [*_too_large(conformers, self.boxes)]
+        least, isomers = np.full(len(docked.coords), relaxed.min()), ()
+        if ligand.open_stereo:
+            isomers = tuple(stereoisomer(ligand, x) for x in docked.coords)
+            own = np.asarray([stereoisomer(ligand, x) for x in conformers])
+            least = np.asarray([relaxed[own == name].min(initial=np.inf) for name in isomers])
+            least[~np.isfinite(least)] = relaxed.min()
+            notes.append(
+                f"{ligand.open_stereo} stereocentres or double bonds are not specified: the "
+                f"poses are of {len(set(isomers))} stereoisomers, named with each"
+            )
+        strain = docked.intramolecular - least
+        return Result(
+            docked, "", strain, sites=self._sites(docked), isomers=isomers, notes=tuple(notes)
+        )
 
     def _searched(
         self, box: Box, batch: LigandBatch, energy: VinaEnergy, numbers: Sequence[int]
@@ -248,6 +277,18 @@ class _Place:
 
 
 _DISTINCT = SearchSettings().distinct
+
+
+def _too_large(conformers: NDArray[np.float64], boxes: Sequence[Box]) -> Iterator[str]:
+    """A note, if no conformer `[C, N, 3]` fits into any box along its own axes."""
+    centred = conformers - conformers.mean(axis=1, keepdims=True)
+    axes = np.linalg.eigh(centred.transpose(0, 2, 1) @ centred)[1]
+    extents = np.sort(np.ptp(centred @ axes, axis=1), axis=-1)
+    edges = np.sort([box.size for box in boxes], axis=-1)
+    if (extents[:, None] > edges).any(-1).all():
+        needed, given = (" x ".join(f"{x:.0f}" for x in sizes) for sizes in
+                         (extents[extents[:, -1].argmin()], edges[-1]))  # fmt: skip
+        yield f"the ligand ({needed} Å) is larger than the box ({given} Å); give a larger box"
 
 
 def chosen(

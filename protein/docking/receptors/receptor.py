@@ -71,7 +71,7 @@ _ALIASES = {"HSD": "HID", "HSE": "HIE", "HSP": "HIP"}
 # Shares of a receptor's atoms and standard residues beyond which it is refused; of fewer residues
 # than _FEW a share says nothing.
 _MOST_UNTYPED, _MOST_INCOMPLETE, _FEW = 0.1, 0.5, 5
-_SIDE_ATOMS = dict(
+SIDE_ATOMS = dict(
     zip("ARNDCQEGHILKMFPSTWYV", (1, 7, 4, 4, 2, 5, 5, 0, 6, 4, 4, 5, 4, 7, 3, 2, 3, 10, 8, 3),
         strict=True)
 )  # fmt: skip
@@ -157,6 +157,7 @@ def read_receptor(
     path: str | os.PathLike[str],
     keep: frozenset[str] = frozenset(),
     drop: frozenset[str] = frozenset(),
+    whole: bool = True,
 ) -> Receptor:
     """Heavy atoms of a structure file.
 
@@ -164,6 +165,7 @@ def read_receptor(
         path: PDB or mmCIF, optionally gzipped.
         keep: names of further HETATM groups to keep.
         drop: names of groups to drop, cofactors included (when one of them is the ligand).
+        whole: refuse a protein of which much is absent, such as one without side chains.
 
     Raises:
         InputError: the file cannot be read, holds no protein, or much of the protein is absent.
@@ -196,7 +198,8 @@ def read_receptor(
     types = receptor_types(list(elements), list(atoms), list(resnames), xyz)
     known = types >= 0
     counts["untyped"] = int((~known).sum())
-    _check_whole(file, counts, len(rows))
+    if whole:
+        _check_whole(file, counts, len(rows))
     receptor = Receptor(xyz, types, elements, atoms, resnames, residues, file.name)
     notes = (*parsed.notes, *_notes(counts, dropped))
     return replace(receptor.select(known), notes=notes)
@@ -375,7 +378,7 @@ def _incomplete(name: str, atoms: list[tuple[str, str, NDArray[np.float64]]]) ->
     letter = parent_letter(name) if is_standard(name) else None
     if letter is None:
         return 0
-    return int(len({atom for atom, _, _ in atoms} - {"OXT"}) < 4 + _SIDE_ATOMS[letter])
+    return int(len({atom for atom, _, _ in atoms} - {"OXT"}) < 4 + SIDE_ATOMS[letter])
 
 
 def _notes(counts: Counter[str], dropped: Counter[str]) -> tuple[str, ...]:

@@ -79,18 +79,8 @@ def read_record(directory: Path) -> dict[str, Any]:
 
 
 def ranked(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Docked ligands by confidence where there is one, else by affinity; then the failed ones."""
-    return sorted((dict(row) for row in rows), key=_place)
-
-
-def _place(row: Mapping[str, str]) -> tuple[bool, float, float, int]:
-    confidence, affinity = number(row.get("confidence")), number(row.get("affinity"))
-    return (
-        row["status"] != "ok",
-        0.0 if confidence is None else -confidence,
-        float("inf") if affinity is None else affinity,
-        int(number(row["index"]) or 0),
-    )
+    """Rows in the order of the table, the failed ones last."""
+    return sorted((dict(row) for row in rows), key=lambda row: row["status"] != "ok")
 
 
 def number(text: str | None) -> float | None:

@@ -20,7 +20,8 @@ from protein.docking.confidence.ranker import Ranker
 from protein.docking.energy.terms import CUTOFF
 from protein.docking.energy.vina import SCORE_CAP, Score, VinaEnergy
 from protein.docking.molecules.atom_types import METALS
-from protein.docking.molecules.ligand import Ligand, fresh_conformers
+from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.molecules.ligand import Ligand
 from protein.docking.poses.files import GivenPose, read_poses, runs
 from protein.docking.poses.metrics import Verdict, bust
 from protein.docking.poses.pose import LigandBatch

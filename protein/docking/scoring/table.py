@@ -3,7 +3,7 @@
 import numpy as np
 
 from protein.docking.energy.terms import TERMS
-from protein.docking.molecules.ligand import same_stereo
+from protein.docking.molecules.conformers import same_stereo
 from protein.docking.poses.files import GivenPose
 from protein.docking.scoring.score import PoseScores, ScoreSettings
 

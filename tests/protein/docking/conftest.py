@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("rdkit")
 
 from protein.docking.molecules.atom_types import INDEX, TYPES
-from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.receptors.receptor import Receptor
 
 

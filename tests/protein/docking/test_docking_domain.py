@@ -21,7 +21,8 @@ from protein.docking.diffusion.network import ROTATION, TORSIONS, TRANSLATION, D
 from protein.docking.diffusion.symmetry import NearestImage, motions
 from protein.docking.diffusion.templates import batch_coordinates, templates
 from protein.docking.domain import DockingDomain
-from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.poses.pose import LigandBatch, coordinates
 from protein.docking.receptors.receptor import Receptor
 from sciddiff.domains import get_domain

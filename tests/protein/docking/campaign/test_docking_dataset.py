@@ -11,7 +11,8 @@ import pytest
 pytest.importorskip("Bio")
 
 from protein.docking.campaign.dataset import Dataset, without_ligand
-from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.pipeline.settings import EFFORTS
 from protein.docking.poses.files import sdf_record
 from protein.docking.search.monte_carlo import SearchSettings

@@ -17,7 +17,8 @@ from protein.docking.complexes.prepare import (
     relatives,
 )
 from protein.docking.complexes.sources import ReadSettings, find_sources
-from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.molecules.ligand import ligand_from_smiles
 from sciddiff.cli.main import main
 from sciddiff.errors import InputError
 
@@ -26,7 +27,8 @@ FAST = DockPrepareSettings(ReadSettings(conformers=2), val=0.34, test=0.0)
 
 
 def _protein(coords, seed=0, letters="ACDEFGHIKLMNPQRSTVWY"):
-    """A shell of glycine-like residues around a molecule, as PDB text."""
+    """A shell of residues around a molecule, their side chains pointing away, as PDB text."""
+    from protein.docking.receptors.receptor import SIDE_ATOMS
     from protein.structures.residues import ONE_TO_THREE
 
     rng = np.random.default_rng(seed)
@@ -39,13 +41,16 @@ def _protein(coords, seed=0, letters="ACDEFGHIKLMNPQRSTVWY"):
         if placed and np.linalg.norm(np.stack(placed) - point, axis=-1).min() < 4.0:
             continue
         placed.append(point)
-        name = ONE_TO_THREE[letters[int(rng.integers(len(letters)))]]
-        for k, (atom, shift) in enumerate(
-            (("N", (-1.2, 0.4, 0)), ("CA", (0, 0, 0)), ("C", (0.7, 1.3, 0)), ("O", (0.1, 2.4, 0)))
-        ):
+        letter = letters[int(rng.integers(len(letters)))]
+        name = ONE_TO_THREE[letter]
+        away = (point - coords.mean(0)) / np.linalg.norm(point - coords.mean(0))
+        spine = (("N", (-1.2, 0.4, 0)), ("CA", (0, 0, 0)), ("C", (0.7, 1.3, 0)),
+                 ("O", (0.1, 2.4, 0)))  # fmt: skip
+        side = [(f"C{k}", away * 1.7 * k) for k in range(1, SIDE_ATOMS[letter] + 1)]
+        for k, (atom, shift) in enumerate((*spine, *side)):
             x, y, z = point + np.asarray(shift) * 0.9
             lines.append(
-                f"ATOM  {4 * number + k:5d}  {atom:<3s} {name} A{number:4d}    "
+                f"ATOM  {16 * number + k:5d}  {atom:<3s} {name} A{number:4d}    "
                 f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           {atom[0]}"
             )
         number += 1

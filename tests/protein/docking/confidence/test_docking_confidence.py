@@ -218,7 +218,7 @@ def _complex(folder, drug, conformer, receptor) -> None:
     folder.mkdir(parents=True)
     (folder / "ligand.sdf").write_text(MolToMolBlock(drug.with_coords(conformer)) + "$$$$\n")
     lines = [
-        f"ATOM  {i:5d}  CA  ALA A{i:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C"
+        f"ATOM  {i:5d}  CA  UNK A{i:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C"
         for i, (x, y, z) in enumerate(receptor.coords, 1)
     ]
     (folder / "protein.pdb").write_text("\n".join([*lines, "END"]) + "\n")

@@ -171,7 +171,8 @@ def _flow(batch, x, raw):
 
 
 def test_batch_equals_one_by_one(net, scene, mould, conformer):
-    from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+    from protein.docking.molecules.conformers import fresh_conformers
+    from protein.docking.molecules.ligand import ligand_from_smiles
 
     graph, reference, pocket = scene
     small = ligand_from_smiles("Oc1ccccc1", "phenol")

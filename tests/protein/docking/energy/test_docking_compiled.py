@@ -8,7 +8,8 @@ pytest.importorskip("numba")
 
 from protein.docking.energy import compiled
 from protein.docking.energy.vina import VinaEnergy, grid_for
-from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.poses.pose import LigandBatch, coordinates
 from protein.docking.receptors.box import box_around
 from protein.docking.search.minimize import MinimizeSettings, minimize

@@ -10,7 +10,8 @@ from protein.docking.energy.pairwise import interaction
 from protein.docking.energy.terms import VinaWeights, soft_cap, soft_cap_slope
 from protein.docking.energy.vina import VinaEnergy, grid_for
 from protein.docking.molecules.atom_types import INDEX, TYPES, ligand_types
-from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.receptors.box import box_around
 from sciddiff.errors import InputError
 

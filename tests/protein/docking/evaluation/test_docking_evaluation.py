@@ -14,7 +14,8 @@ from protein.docking.evaluation.cases import Case, find_cases, pose_files
 from protein.docking.evaluation.measure import CaseResult, PoseResult, matches, measure
 from protein.docking.evaluation.summary import summarize
 from protein.docking.evaluation.write import EvaluateSettings, write_evaluation
-from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.poses.files import sdf_record
 from sciddiff.cli.main import main
 from sciddiff.errors import InputError

@@ -5,13 +5,12 @@ import gzip
 import numpy as np
 import pytest
 
+from protein.docking.molecules.conformers import fresh_conformers, same_stereo
 from protein.docking.molecules.files import read_ligand, read_ligands
 from protein.docking.molecules.ligand import (
     LigandSettings,
-    fresh_conformers,
     ligand_from_mol,
     ligand_from_smiles,
-    same_stereo,
 )
 from sciddiff.errors import InputError
 

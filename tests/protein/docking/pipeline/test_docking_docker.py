@@ -19,7 +19,8 @@ from protein.docking.diffusion.settings import ProposeSettings
 from protein.docking.diffusion.templates import Site
 from protein.docking.domain import docking_path
 from protein.docking.energy.vina import VinaEnergy, grid_for
-from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import EFFORTS, DockSettings
 from protein.docking.poses.pose import LigandBatch, coordinates
@@ -136,12 +137,12 @@ def files(tmp_path_factory, drug, conformer, imprint) -> Path:
 
 
 def _write_receptor(path: Path, receptor: Receptor) -> None:
-    """Every atom of the mould as the CA of an alanine, so that a reader takes it as protein."""
+    """Every atom of the mould as the CA of an unknown residue, which a reader takes as protein."""
     lines = []
     for i, (x, y, z) in enumerate(receptor.coords):
         for atom, shift in (("N", -1.2), ("CA", 0.0), ("C", 1.2)):
             lines.append(
-                f"ATOM  {3 * i + 1:5d}  {atom:<3s} ALA A{i + 1:4d}    {x:8.3f}{y + shift:8.3f}"
+                f"ATOM  {3 * i + 1:5d}  {atom:<3s} UNK A{i + 1:4d}    {x:8.3f}{y + shift:8.3f}"
                 f"{z:8.3f}  1.00  0.00           {atom[0]}"
             )
     path.write_text("\n".join([*lines, "END"]) + "\n")
@@ -157,7 +158,14 @@ def test_command_line(tmp_path, files, capsys):
     assert main(arguments) == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["ligands"], told["docked"], told["failed"]) == (4, 2, 2)
-    rows = list(csv.DictReader((out / "results.csv").open()))
+    table = list(csv.DictReader((out / "results.csv").open()))
+    # Ordered by affinity, those that failed last.
+    affinities = [float(row["affinity"]) for row in table[:2]]
+    assert affinities == sorted(affinities)
+    assert [row["name"] for row in table[2:]] == ["bad", "salt"]
+    best = (out / "best.sdf").read_text().split("$$$$\n")
+    assert [text.partition("\n")[0] for text in best[:-1]] == [row["name"] for row in table[:2]]
+    rows = sorted(table, key=lambda row: int(row["index"]))
     assert [row["name"] for row in rows] == ["phenol", "bad", "salt", "phenol_2"]
     assert [row["status"] for row in rows] == ["ok", "failed", "failed", "ok"]
     assert "SMILES" in rows[1]["reason"] and "salt" in rows[2]["reason"]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.poses.metrics import bust, success_interval, symmetric_rmsd
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.poses.pose import (
     LigandBatch,
     Pose,

@@ -17,9 +17,13 @@ import pytest
 pytest.importorskip("Bio")
 
 from protein.docking.campaign.output import (
+    BEST,
     RESULTS,
+    Row,
+    by_affinity,
     docked_row,
     failed_row,
+    write_best,
     write_complex,
     write_results,
     write_sdf,
@@ -93,7 +97,7 @@ def chain(imprint) -> Receptor:
     labels = tuple(f"A:{i + 1}" for i in range(n) for _ in range(3))
     types = np.asarray([INDEX[t] for t in ("N_D", "C_P", "C_P")] * n)
     names = ("N", "CA", "C") * n
-    return Receptor(coords, types, ("N", "C", "C") * n, names, ("ALA",) * (3 * n), labels)
+    return Receptor(coords, types, ("N", "C", "C") * n, names, ("UNK",) * (3 * n), labels)
 
 
 @pytest.fixture
@@ -111,7 +115,7 @@ def folder(tmp_path, drug, conformer, chain) -> Path:
         where = file.relative_to(out).as_posix()
         rows.append(docked_row(index, name, drug, found, where))
     rows.append(failed_row(3, "bad", f"bad: {HOSTILE}"))
-    write_results(out / RESULTS, [row.as_dict() for row in rows])
+    write_results(out / RESULTS, [row.as_dict() for row in by_affinity(rows)])
     box = {"center": [12.0, -7.0, 4.0], "size": [22.0, 22.0, 22.0]}
     record = {"request": {"receptor": "gone.pdb", "box": box, "effort": "fast", "seed": 3},
               "command": f"sciddiff dock {HOSTILE}", "receptor": [HOSTILE]}  # fmt: skip
@@ -229,19 +233,26 @@ def test_what_is_no_folder_of_poses_is_refused(tmp_path, caplog):
     assert try_report(tmp_path) is None and "no report" in caplog.text
 
 
-def test_ranked_by_confidence_where_there_is_one():
-    def row(index, status="ok", **more):
-        return {"index": str(index), "name": str(index), "status": status, **more}
-
-    rows = [row(1, "failed"), row(2, affinity="-9"), row(3, affinity="-7"), row(4)]
-    assert [r["index"] for r in ranked(rows)] == ["2", "3", "4", "1"]
-    rows[2]["confidence"], rows[1]["confidence"] = "0.9", "0.2"
-    assert [r["index"] for r in ranked(rows)] == ["3", "2", "4", "1"]
+def test_ligands_are_ordered_by_affinity_and_not_by_confidence(tmp_path):
+    """Water may be sure of its place and bind nobody: it must not top a screen."""
+    water = Row(1, "water", "ok", confidence="0.89", affinity="-1.2", file="poses/w.sdf")
+    drug = Row(2, "drug", "ok", confidence="0.35", affinity="-9.4", file="poses/d.sdf")
+    bad = Row(3, "bad", "failed", "no")
+    rows = by_affinity([bad, water, drug])
+    assert [row.name for row in rows] == ["drug", "water", "bad"]
+    (tmp_path / "poses").mkdir()
+    for row in (water, drug):
+        (tmp_path / row.file).write_text(f"{row.name}\n$$$$\n{row.name} 2\n$$$$\n")
+    write_best(tmp_path, rows)
+    assert (tmp_path / BEST).read_text() == "drug\n$$$$\nwater\n$$$$\n"
+    write_results(tmp_path / RESULTS, [row.as_dict() for row in rows])
+    shown = ranked(read_rows(tmp_path))
+    assert [row["name"] for row in shown] == ["drug", "water", "bad"]
 
 
 def test_rows_of_an_older_table_are_read(folder):
     rows = read_rows(folder)
-    assert [row["index"] for row in rows] == ["1", "2", "3", "4"]
+    assert [row["index"] for row in rows] == ["3", "2", "1", "4"]
     text = (folder / RESULTS).read_text(encoding="utf-8").replace(",site", "", 1)
     (folder / RESULTS).write_text(text, encoding="utf-8")
     assert len(read_rows(folder)) == 4

@@ -13,8 +13,9 @@ pytest.importorskip("Bio")
 from protein.docking.confidence.network import Committee
 from protein.docking.confidence.ranker import Ranker
 from protein.docking.energy.vina import VinaEnergy
+from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.files import sdf_tags
-from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.poses.files import read_poses, runs, sdf_record
 from protein.docking.receptors.receptor import Receptor
 from protein.docking.scoring.score import ScoreSettings, score_poses
@@ -110,7 +111,7 @@ def files(tmp_path_factory, drug, conformer, imprint) -> Path:
     for i, (x, y, z) in enumerate(imprint.coords):
         for atom, shift in (("N", -1.2), ("CA", 0.0), ("C", 1.2)):
             lines.append(
-                f"ATOM  {3 * i + 1:5d}  {atom:<3s} ALA A{i + 1:4d}    {x:8.3f}{y + shift:8.3f}"
+                f"ATOM  {3 * i + 1:5d}  {atom:<3s} UNK A{i + 1:4d}    {x:8.3f}{y + shift:8.3f}"
                 f"{z:8.3f}  1.00  0.00           {atom[0]}"
             )
     (root / "receptor.pdb").write_text("\n".join([*lines, "END"]) + "\n")

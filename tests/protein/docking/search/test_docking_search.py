@@ -123,7 +123,8 @@ def test_a_ligand_is_put_back_into_its_mould(drug, conformer, imprint):
 
 
 def test_a_search_does_not_depend_on_its_batch(drug, conformer, imprint):
-    from protein.docking.molecules.ligand import fresh_conformers, ligand_from_smiles
+    from protein.docking.molecules.conformers import fresh_conformers
+    from protein.docking.molecules.ligand import ligand_from_smiles
 
     small = ligand_from_smiles("OC(=O)Cc1ccccc1")
     box = box_around(conformer, 2.0)
