@@ -24,6 +24,7 @@ SHORTEST, LONGEST = 20, 512
 ANY = "any"
 CLASS_SHARES = {"alpha": 0.25, "beta": 0.19, "mixed": 0.56}
 """Shares of the fold classes among natives of up to 128 residues (training split)."""
+_GOLDEN = (5.0**0.5 - 1.0) / 2.0
 PAIR_BUDGET = 8 * 128**2
 
 
@@ -75,8 +76,11 @@ class GenerationRequest:
         """Fold class of the design with this index."""
         if self.fold != ANY:
             return self.fold
-        rng = np.random.default_rng([self.seed, index, 13])
-        return str(rng.choice(list(CLASS_SHARES), p=list(CLASS_SHARES.values())))
+        # Steps of the golden ratio cover [0, 1) evenly, so that few designs have the shares, too.
+        start = np.random.default_rng([self.seed, 13]).random()
+        place = (start + index * _GOLDEN) % 1.0
+        ends = np.cumsum(list(CLASS_SHARES.values()))[:-1]
+        return list(CLASS_SHARES)[int(np.searchsorted(ends, place, side="right"))]
 
 
 def templates(request: GenerationRequest, indices: Iterable[int] | None = None) -> Iterator[Batch]:

@@ -45,7 +45,12 @@ def test_any_fold_is_drawn_as_natives_are_shared_out() -> None:
     request = GenerationRequest(n=2000, seed=3)
     drawn = [request.fold_of(i) for i in range(2000)]
     for fold, share in CLASS_SHARES.items():
-        assert abs(drawn.count(fold) / 2000 - share) < 0.04
+        assert abs(drawn.count(fold) / 2000 - share) < 0.002
+        # A run of any size comes near the shares, wherever it begins.
+        for first in range(0, 2000, 50):
+            assert abs(drawn[first : first + 50].count(fold) / 50 - share) < 0.05
+    others = [GenerationRequest(n=9, seed=4).fold_of(i) for i in range(9)]
+    assert drawn[:9] != others, "another seed begins elsewhere"
     assert drawn[:5] == [GenerationRequest(n=5, seed=3).fold_of(i) for i in range(5)]
     assert GenerationRequest(fold="beta").fold_of(9) == "beta"
 
