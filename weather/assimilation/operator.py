@@ -9,6 +9,7 @@ latitude and longitude within a cell; of second order in the spacing for smooth 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 __all__ = ["PointOperator", "is_global"]
@@ -116,16 +118,24 @@ class PointOperator:
         Returns:
             ``[..., K]``.
         """
-        import torch
-
-        index = torch.as_tensor(self.index, device=fields.device)
-        weight = torch.as_tensor(self.weight, device=fields.device, dtype=fields.dtype)
+        index, weight = _on_device(self, fields.device, fields.dtype)
         size = fields.shape[-2] * fields.shape[-1]
         flat = fields.flatten(-2)
         if channel is not None:
             flat = flat.flatten(-2)
             index = index + channel.to(index)[:, None] * size
         return (flat[..., index] * weight).sum(-1)
+
+
+@lru_cache(maxsize=16)
+def _on_device(
+    operator: PointOperator, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Indices and weights, sent to a device once and not at every call of the network."""
+    import torch
+
+    index = torch.as_tensor(operator.index, device=device)
+    return index, torch.as_tensor(operator.weight, device=device, dtype=dtype)
 
 
 def is_global(lon: ArrayLike) -> bool:

@@ -105,11 +105,15 @@ class Forcings:
         d = np.asarray(days)
         height, width = self.grid.shape
         out = np.empty((len(d), len(FORCINGS), height, width), dtype=np.float32)
-        out[:, :5] = self.static
-        out[:, 5] = (insolation(self.grid.lat, d) / 400.0)[:, :, None]
-        angle = 2.0 * np.pi * d / YEAR
-        out[:, 6], out[:, 7] = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+        out[:, :5], out[:, 5:] = self.static, self.changing(d)[..., None]
         return out
+
+    def changing(self, days: ArrayLike) -> NDArray[np.float32]:
+        """The last three fields, which are alike along each latitude, `[T, 3, H]`."""
+        d = np.asarray(days)
+        angle = np.broadcast_to((2.0 * np.pi * d / YEAR)[:, None], (len(d), self.grid.height))
+        sun = insolation(self.grid.lat, d) / 400.0
+        return np.stack([sun, np.cos(angle), np.sin(angle)], 1).astype(np.float32)
 
     def at(self, times: Any) -> NDArray[np.float32]:
         """All fields at times of any calendar `[T]`, as `[T, 8, H, W]`.

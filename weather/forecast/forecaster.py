@@ -34,7 +34,7 @@ from sciddiff.sampling import sample
 from sciddiff.state import Batch
 from sciddiff.streams import Streams
 from weather.data.forcings import FORCINGS, Forcings
-from weather.data.times import label
+from weather.data.times import as_times, day_of_year, label
 from weather.forecast.area_means import AreaMeans
 from weather.forecast.spec import ForecastSpec, Head
 from weather.sphere.grids import Grid
@@ -150,6 +150,7 @@ class Forecaster:
             self.device,
         )
         self._remembered: tuple[Any, Tensor] | None = None
+        self._constant: Tensor | None = None
 
     @property
     def calls(self) -> int:
@@ -169,8 +170,13 @@ class Forecaster:
     def forcing(self, valid: Any) -> Tensor:
         """Known fields of the time that is forecast, `[K, H, W]` on the device."""
         if self._remembered is None or self._remembered[0] != valid:
-            fields = torch.from_numpy(self._forcings.at([valid])[0])
-            self._remembered = valid, fields.to(self.device)
+            days = day_of_year(as_times([valid]))
+            changing = torch.from_numpy(self._forcings.changing(days)[0]).to(self.device)
+            wide = changing[..., None].expand(-1, -1, self.spec.shape[1])
+            # What never changes is sent to the device once.
+            if self._constant is None:
+                self._constant = torch.from_numpy(self._forcings.static).to(self.device)
+            self._remembered = valid, torch.cat([self._constant, wide])
         return self._remembered[1]
 
     def batch(self, history: Tensor, valid: Any) -> Batch:

@@ -10,21 +10,41 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Protocol, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from weather.forecast.ensemble import Block, EnsembleStore
+from weather.forecast.ensemble import Block, Plan
 from weather.forecast.forecaster import Forecaster
 from weather.forecast.initial import InitialState
 from weather.forecast.perturb import Perturbation
 
-__all__ = ["Team", "block_size", "make_ensemble", "staging"]
+__all__ = ["Sink", "Team", "block_size", "make_ensemble", "staging"]
 
 _CPU_BYTES = 512 * 2**20
 _LARGEST = {"cpu": 8, "cuda": 256}
+
+
+class Sink(Protocol):
+    """Where the members go: a store on disk, or arrays in memory."""
+
+    plan: Plan
+
+    @property
+    def span(self) -> int:
+        """Leads that are written at once."""
+        ...
+
+    def write(self, block: Block, lead: int, values: NDArray[np.float32]) -> None:
+        """Take some leads of a block, physical, `[leads, members, C, H, W]`."""
+        ...
+
+    def finish(self, block: Block) -> None:
+        """Take note that a block is complete."""
+        ...
 
 
 @final
@@ -99,7 +119,7 @@ def block_size(
 def make_ensemble(
     forecaster: Forecaster,
     initials: Sequence[InitialState],
-    store: EnsembleStore,
+    store: Sink,
     blocks: Sequence[Block],
     seed: int,
     perturbation: Perturbation | None = None,

@@ -128,13 +128,13 @@ def _picture(result: Verification, shown: Sequence[Difference], path: Path) -> N
     leads, channels = len(result.leads), len(result.channels)
     regions = len(result.regions)
     width, height = max(2.4, 0.34 * leads + 0.9), 0.26 * channels + 0.75
-    figure = Figure(figsize=(width * regions + 0.3, height * len(shown) + 0.6),
+    figure = Figure(figsize=(width * regions + 0.3, height * len(shown) + 0.9),
                     layout="constrained")  # fmt: skip
     FigureCanvasAgg(figure)
     first = shown[0]
     figure.suptitle(
-        f"{first.forecast} against {first.reference}: blue better, brown worse, hatched not "
-        f"significant ({100 * result.level:g} %)", fontsize=9,
+        f"{first.forecast} against {first.reference}\nblue: better, brown: worse,\n"
+        f"hatched: not significant at {100 * result.level:g} %", fontsize=8,
     )  # fmt: skip
     grid = figure.subplots(len(shown), regions, squeeze=False)
     for row, one in zip(grid, shown, strict=True):
