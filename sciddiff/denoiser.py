@@ -52,9 +52,9 @@ class Denoiser(nn.Module):
                 networks that know of none.
         """
         times = time_tensors(t, x_t, batch.size)
-        seen = self.path.net_input(x_t, times, batch.layouts)
+        seen = self.path.net_input(x_t, t, batch.layouts)
         if until is None:
             raw = self.net(seen, times, batch)
         else:
             raw = self.net(seen, times, batch, until=time_tensors(until, x_t, batch.size))
-        return self.path.predict(raw, x_t, times, batch.layouts)
+        return self.path.predict(raw, x_t, t, batch.layouts)

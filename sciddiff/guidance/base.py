@@ -21,6 +21,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from sciddiff.denoiser import Denoiser
 from sciddiff.leaf_times import Time, time_tensors
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction
@@ -96,7 +97,7 @@ def ask(
         batch: Conditions and layouts.
         until: The later time up to which a flow map predicts; None for other networks.
     """
-    if isinstance(denoiser, Guided):
+    if isinstance(denoiser, Guided | Denoiser):
         return denoiser(x_t, t, batch, until)
     times = time_tensors(t, x_t, batch.size)
     if until is None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -54,12 +54,14 @@ class Path(ABC):
     Class attributes:
         manifold: Where the leaf lives; None for leaves that are not points of a manifold (tokens).
         prior_scale: Standard deviation of the noise in units of the data.
+        numeric_times: Whether `net_input` and `predict` take a number as the time of all samples.
         uses_noise: Whether `sample` goes through the noise it is given. A walk that starts from
             the data does not, and then noise cannot be paired with data.
     """
 
     manifold: Manifold | None = None
     prior_scale: float = 1.0
+    numeric_times = False
     uses_noise = True
 
     # Training.
@@ -89,15 +91,28 @@ class Path(ABC):
             layout: How the rows are grouped in samples.
         """
 
-    def net_input(self, x_t: Tensor, t: Tensor, layout: Layout | None = None) -> Tensor:
-        """What the network should see of the state; the state itself unless a path scales it."""
+    def net_input(self, x_t: Tensor, t: Any, layout: Layout | None = None) -> Tensor:
+        """What the network should see of the state; the state itself unless a path scales it.
+
+        Args:
+            x_t: The state.
+            t: Times ``[B]``, or a number if the path says so (``numeric_times``).
+            layout: How the rows are grouped in samples.
+        """
         return x_t
 
     @abstractmethod
     def predict(
-        self, raw: Tensor, x_t: Tensor, t: Tensor, layout: Layout | None = None
+        self, raw: Tensor, x_t: Tensor, t: Any, layout: Layout | None = None
     ) -> Prediction:
-        """Interpret the raw output of a network. It is cast to the type of ``x_t``."""
+        """Interpret the raw output of a network. It is cast to the type of ``x_t``.
+
+        Args:
+            raw: What the network returned.
+            x_t: The state it saw.
+            t: Times ``[B]``, or a number if the path says so (``numeric_times``).
+            layout: How the rows are grouped in samples.
+        """
 
     @abstractmethod
     def loss(

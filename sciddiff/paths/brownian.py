@@ -23,14 +23,16 @@ slowest mode is left with ``exp(-sigma^2)`` on SO(3) and ``exp(-sigma^2 / 2)`` o
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal, final
 
 import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.leaf_times import LeafTime
 from sciddiff.manifolds.base import Manifold
 from sciddiff.manifolds.so3 import SO3
 from sciddiff.paths.base import Path, PathSample
@@ -65,7 +67,7 @@ class BrownianPrediction(Prediction):
         kind: Literal["score", "data"],
         value: Tensor,
         x_t: Tensor,
-        t: Tensor,
+        t: LeafTime,
         path: BrownianPath,
         layout: Layout | None = None,
     ) -> None:
@@ -93,14 +95,22 @@ class BrownianPrediction(Prediction):
     @cached_property
     def displacement(self) -> Tensor:
         """The way to the data by Tweedie's formula, ``sigma^2`` times the score."""
-        sigma = self.spread(self.path.schedule.sigma(self.t.double()), self.score)
-        return sigma**2 * self.score
+        return self._sigma(self.score) ** 2 * self.score
 
     @cached_property
     def velocity(self) -> Tensor:
         """Time derivative of the state along the probability flow, a tangent vector."""
-        rates = self.path.schedule.rates(self.t)
-        return self.spread(-rates.sigma * rates.sigma_rate, self.score) * self.score
+        if isinstance(self.t, Tensor):
+            rates = self.path.schedule.rates(self.t)
+            return self.spread(-rates.sigma * rates.sigma_rate, self.score) * self.score
+        now = self.path.schedule.at(self.t)
+        return -now.sigma * now.sigma_rate * self.score
+
+    def _sigma(self, like: Tensor) -> LeafTime:
+        """Sigma, a number or broadcast against a tangent vector."""
+        if isinstance(self.t, Tensor):
+            return self.spread(self.path.schedule.sigma(self.t.double()), like)
+        return self.path.schedule.at(self.t).sigma
 
     def with_data(self, data: Tensor) -> BrownianPrediction:
         """The prediction for the same state and time that says ``data`` instead.
@@ -112,8 +122,7 @@ class BrownianPrediction(Prediction):
             return BrownianPrediction("data", data, self.x_t, self.t, self.path, self.layout)
         log = self.path.manifold.log
         change = log(self.x_t, data) - log(self.x_t, self.data)
-        sigma = self.spread(self.path.schedule.sigma(self.t.double()), change)
-        return self.with_coordinates(self.value + change / sigma**2)
+        return self.with_coordinates(self.value + change / self._sigma(change) ** 2)
 
     @property
     def coordinates(self) -> Tensor:
@@ -141,6 +150,7 @@ class BrownianPath(Path):
         InputError: The manifold has no heat kernel here, or the schedule scales the data.
     """
 
+    numeric_times = True
     uses_noise = False
 
     manifold: Manifold = field(default_factory=SO3)
@@ -166,8 +176,10 @@ class BrownianPath(Path):
         tail = (self.manifold.tangent_dim,) if self.manifold.tangent_ndim else ()
         return x.new_empty(*lead, *tail)
 
-    def _sigma(self, t: Tensor, tangent: Tensor, layout: Layout | None) -> Tensor:
+    def _sigma(self, t: LeafTime, tangent: Tensor, layout: Layout | None) -> Tensor:
         """Sigma of each point, broadcast to ``[...]`` of ``tangent [..., *tangent]``."""
+        if not isinstance(t, Tensor):
+            return tangent.new_tensor(self.schedule.at(t).sigma)
         sigma = self.schedule.sigma(t.double()).to(tangent)
         points = tangent[..., 0] if self.manifold.tangent_ndim else tangent
         return (layout or Layout(len(points))).spread(sigma, points)
@@ -195,22 +207,36 @@ class BrownianPath(Path):
         return PathSample(x_t, x_t, x1, t)
 
     def kernel_score(
-        self, x1: Tensor, x_t: Tensor, t: Tensor, layout: Layout | None = None
+        self, x1: Tensor, x_t: Tensor, t: LeafTime, layout: Layout | None = None
     ) -> Tensor:
         """Score of the state if the data are known, a tangent vector at ``x_t``."""
         step = -self.manifold.log(x_t, x1)
         return self.kernel.score(step, self._sigma(t, step, layout))
 
-    def _score_scale(self, t: Tensor, like: Tensor, layout: Layout | None) -> Tensor:
-        """Root mean square of one component of the score, broadcast against ``like``."""
-        # A quadrature for each distinct time: while sampling there is only one.
-        distinct, which = torch.unique(t.double(), return_inverse=True)
-        norm = self.kernel.score_norm(self.schedule.sigma(distinct))[which]
+    def _score_scale(
+        self, t: LeafTime, like: Tensor, layout: Layout | None
+    ) -> LeafTime:
+        """Root mean square of one component of the score: a number, or broadcast to ``like``."""
+        if not isinstance(t, Tensor):
+            return self._rms(self.schedule.at(t).sigma)
+        # One quadrature for every sample of a batch of training.
+        norm = self.kernel.score_norm(self.schedule.sigma(t.double()))
         layout = layout or Layout(len(like))
         return layout.spread((norm / self.kernel.dimension).sqrt().to(like), like)
 
+    @cached_property
+    def _rms(self) -> Callable[[float], float]:
+        """Root mean square of one component of the score, remembered by noise level."""
+
+        @lru_cache(maxsize=4096)
+        def rms(sigma: float) -> float:
+            norm = self.kernel.score_norm(torch.tensor([sigma], dtype=torch.float64))
+            return math.sqrt(float(norm) / self.kernel.dimension)
+
+        return rms
+
     def predict(
-        self, raw: Tensor, x_t: Tensor, t: Tensor, layout: Layout | None = None
+        self, raw: Tensor, x_t: Tensor, t: LeafTime, layout: Layout | None = None
     ) -> BrownianPrediction:
         """See `Path.predict`."""
         raw = raw.to(x_t.dtype)

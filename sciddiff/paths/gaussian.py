@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.leaf_times import LeafTime
 from sciddiff.manifolds.base import Manifold
 from sciddiff.manifolds.euclidean import Euclidean, ZeroCenterOfMass
 from sciddiff.noise import NoiseLaw, White
@@ -58,6 +59,8 @@ class GaussianPath(Path):
         InputError: The manifold is not flat.
     """
 
+    numeric_times = True
+
     schedule: Schedule = field(default_factory=Linear)
     manifold: Manifold = field(default_factory=Euclidean)
     noise: NoiseLaw = field(default_factory=White)
@@ -79,7 +82,13 @@ class GaussianPath(Path):
             object.__setattr__(self, "sigma_data", torch.tensor(self.sigma_data))
         object.__setattr__(self, "loss_weight", _weight(self.loss_weight))
 
-    def _levels(self, t: Tensor, like: Tensor, layout: Layout | None) -> tuple[Tensor, Tensor]:
+    def _levels(
+        self, t: LeafTime, like: Tensor, layout: Layout | None
+    ) -> tuple[LeafTime, LeafTime]:
+        """``alpha`` and ``sigma``: numbers, or tensors broadcast to the rows of a leaf."""
+        if not isinstance(t, Tensor):
+            now = self.schedule.at(t)
+            return now.alpha, now.sigma
         alpha, sigma = self.schedule.values(t)
         layout = layout or Layout(like.shape[0])
         return layout.spread(alpha.to(like), like), layout.spread(sigma.to(like), like)
@@ -156,16 +165,18 @@ class GaussianPath(Path):
         x_t = alpha * x1 + sigma * x0
         return PathSample(x_t if layout is None else layout.hold(x_t, x1), x0, x1, t)
 
-    def net_input(self, x_t: Tensor, t: Tensor, layout: Layout | None = None) -> Tensor:
+    def net_input(self, x_t: Tensor, t: LeafTime, layout: Layout | None = None) -> Tensor:
         """The state, of unit variance if the parametrization is ``"edm"``."""
         if self.parametrization != "edm":
             return x_t
         alpha, sigma = self._levels(t, x_t, layout)
-        d = torch.as_tensor(self.sigma_data, dtype=x_t.dtype, device=x_t.device)
-        return x_t / torch.sqrt((alpha * d) ** 2 + (self.prior_scale * sigma) ** 2)
+        d = self.sigma_data
+        if not isinstance(d, int | float):
+            d = torch.as_tensor(d, dtype=x_t.dtype, device=x_t.device)
+        return x_t / ((alpha * d) ** 2 + (self.prior_scale * sigma) ** 2) ** 0.5
 
     def predict(
-        self, raw: Tensor, x_t: Tensor, t: Tensor, layout: Layout | None = None
+        self, raw: Tensor, x_t: Tensor, t: LeafTime, layout: Layout | None = None
     ) -> GaussianPrediction:
         """See `Path.predict`; the output is centred if the manifold is."""
         return self._predict(self.parametrization, raw, x_t, t, layout)
@@ -175,7 +186,7 @@ class GaussianPath(Path):
         kind: Parametrization,
         raw: Tensor,
         x_t: Tensor,
-        t: Tensor,
+        t: LeafTime,
         layout: Layout | None,
     ) -> GaussianPrediction:
         raw = self.project(raw.to(x_t.dtype), layout)
@@ -236,9 +247,9 @@ class GaussianPath(Path):
             return alpha_rate * sample.x1 + sigma_rate * sample.x0
         alpha, sigma = self._levels(sample.t, sample.x1, layout)
         if kind == "v":
-            return (alpha * sample.x0 - sigma * sample.x1) / (alpha**2 + sigma**2).sqrt()
+            return (alpha * sample.x0 - sigma * sample.x1) / (alpha**2 + sigma**2) ** 0.5
         d, c = torch.as_tensor(self.sigma_data).to(sample.x1), self.prior_scale
-        scale = torch.sqrt((alpha * d) ** 2 + (c * sigma) ** 2)
+        scale = ((alpha * d) ** 2 + (c * sigma) ** 2) ** 0.5
         return (c * sigma * sample.x1 / d - alpha * d * sample.x0 / c) / scale
 
     def step(

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.leaf_times import LeafTime
 from sciddiff.manifolds.base import Manifold
 from sciddiff.manifolds.so3 import SO3
 from sciddiff.paths.base import Path, PathSample
@@ -58,6 +59,8 @@ class GeodesicPath(Path):
     Raises:
         InputError: The manifold is not compact.
     """
+
+    numeric_times = True
 
     manifold: Manifold = field(default_factory=SO3)
     kappa: Kappa = field(default_factory=LinearKappa)
@@ -98,7 +101,7 @@ class GeodesicPath(Path):
         return PathSample(x_t if layout is None else layout.hold(x_t, x1), x0, x1, t)
 
     def predict(
-        self, raw: Tensor, x_t: Tensor, t: Tensor, layout: Layout | None = None
+        self, raw: Tensor, x_t: Tensor, t: LeafTime, layout: Layout | None = None
     ) -> TangentPrediction:
         """See `Path.predict`; data must be points of the manifold, tangents are projected."""
         raw = raw.to(x_t.dtype)

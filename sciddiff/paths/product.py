@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
-from sciddiff.leaf_times import time_of
+from sciddiff.leaf_times import LeafTime, Time, per_sample, time_of
 from sciddiff.paths.base import Path, PathSample
 from sciddiff.prediction import Prediction, Predictions
 from sciddiff.state import Layout, State
@@ -81,10 +81,10 @@ class ProductPath:
             for name, path in self.paths.items()
         }
 
-    def net_input(self, x_t: State, t: Times, layouts: Layouts = None) -> State:
+    def net_input(self, x_t: State, t: Time, layouts: Layouts = None) -> State:
         """What the network should see of every leaf; other entries pass unchanged."""
         seen = {
-            name: path.net_input(x_t[name], _at(t, name), _of(layouts, name))
+            name: path.net_input(x_t[name], *_seen(path, name, x_t, t, layouts))
             for name, path in self.paths.items()
         }
         return {**x_t, **seen}
@@ -93,13 +93,13 @@ class ProductPath:
         self,
         raw: Mapping[str, Tensor],
         x_t: State,
-        t: Times,
+        t: Time,
         layouts: Layouts = None,
     ) -> Predictions:
         """Interpret the network's outputs; those of no leaf become `Predictions.extras`."""
         self._check(raw, "network output")
         predictions = {
-            name: path.predict(raw[name], x_t[name], _at(t, name), _of(layouts, name))
+            name: path.predict(raw[name], x_t[name], *_seen(path, name, x_t, t, layouts))
             for name, path in self.paths.items()
         }
         extras = {name: value for name, value in raw.items() if name not in self.paths}
@@ -126,6 +126,16 @@ class ProductPath:
 def _at(t: Times, name: str) -> Tensor:
     """The times of one leaf as a tensor."""
     return torch.as_tensor(time_of(t, name))
+
+
+def _seen(
+    path: Path, name: str, x_t: State, t: Time, layouts: Layouts
+) -> tuple[LeafTime, Layout | None]:
+    """The time and the layout that a path is given: a number only where it takes numbers."""
+    own, layout = time_of(t, name), _of(layouts, name)
+    if isinstance(own, Tensor) or path.numeric_times:
+        return own, layout
+    return per_sample(own, x_t, len(x_t[name]) if layout is None else layout.size), layout
 
 
 def _of(layouts: Layouts, name: str) -> Layout | None:
