@@ -136,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
         report = args.out / "report.html"
         summary |= {"report": str(report), "figures": measured["figures"]}
         table = comparison_text(measured["figures"], measured["natives"])
-        text = f"{table}\n\n{text}; open {report}"
+        text = f"{table.rstrip()}\n\n{text}; open {report}"
     emit(args, summary, text)
     return 0
 
