@@ -93,13 +93,9 @@ class Campaign:
 
     def _go_on(self, begun: bool) -> None:
         """Take over the record that is there, or replace it where nothing came of it."""
-        try:
-            record = self._read()
-        except InputError:
-            if begun:
-                raise
-            self._write()
-            return
+        record = self._read()
+        # Results of another verb may be there that this one does not know.
+        begun |= bool(record["runs"]) or _verb(record.get("command", "")) != _verb(self.command)
         other = _options(record["request"], self.request)
         content = changed(record["inputs"], self.inputs)
         differ = other + content
@@ -240,6 +236,11 @@ def machine_facts() -> dict[str, str]:
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
+
+
+def _verb(command: str) -> list[str]:
+    """The words of a command line that say what is done."""
+    return command.split()[1:2]
 
 
 def _options(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

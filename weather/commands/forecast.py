@@ -251,6 +251,7 @@ def _request(
     args: argparse.Namespace, forecaster: Forecaster, plan: Plan, initials: list[InitialState]
 ) -> dict[str, Any]:
     """What decides every member."""
+    from sciddiff.cli.fingerprint import digest
     from weather.data.times import label
 
     states = hashlib.sha256()
@@ -258,8 +259,7 @@ def _request(
         states.update(initial.frames.numpy().tobytes())
     meta = forecaster.model.meta
     request: dict[str, Any] = {
-        "model": str(args.model),
-        "weights": [meta["sha256"][name] for name in meta["weights"]],
+        "model": digest(sorted(meta["sha256"].items())),
         "head": forecaster.head,
         "seed": args.seed,
         "leads": plan.leads,

@@ -122,7 +122,17 @@ class EnsembleStore:
                     f"{path}: exists and is no forecast begun by this command; choose another -o"
                 )
             _create(path, plan, spec, request, attrs, command)
-        store = cls(path, plan, spec, Campaign.open(path, request, command))
+        try:
+            campaign = Campaign.open(path, request, command)
+        except InputError:
+            # A command that failed before its first block leaves a store of no use; what is no
+            # store of ours stays.
+            if any((path / _DONE).glob("*")) or not (path / ".zgroup").is_file():
+                raise
+            shutil.rmtree(path)
+            _create(path, plan, spec, request, attrs, command)
+            campaign = Campaign.open(path, request, command)
+        store = cls(path, plan, spec, campaign)
         with reading(path, "a forecast", "remove it, or choose another -o"):
             array = store._group("r")[spec.names[0]]
             block = int(array.chunks[1])

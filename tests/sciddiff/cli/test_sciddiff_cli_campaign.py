@@ -56,14 +56,24 @@ def test_a_call_that_made_nothing_changes_nothing(tmp_path):
 
 
 def test_a_command_that_failed_does_not_block_the_right_one(tmp_path):
-    Campaign.open(tmp_path, {"length": 900}, "wrong", begun=False)
-    Campaign.open(tmp_path, {"length": 90}, "right", begun=False)
-    assert _read(tmp_path) == {"request": {"length": 90}, "command": "right"}
+    wrong, right = "sciddiff backbone --length 900", "sciddiff backbone --length 90"
+    Campaign.open(tmp_path, {"length": 900}, wrong, begun=False)
+    Campaign.open(tmp_path, {"length": 90}, right, begun=False)
+    assert _read(tmp_path) == {"request": {"length": 90}, "command": right}
     with pytest.raises(InputError, match="length was 90 and is now 80"):
-        Campaign.open(tmp_path, {"length": 80}, begun=True)
-    (tmp_path / RECORD).write_text("not json")
-    Campaign.open(tmp_path, {"length": 90}, begun=False)
-    assert _read(tmp_path) == {"request": {"length": 90}}
+        Campaign.open(tmp_path, {"length": 80}, right, begun=True)
+
+
+def test_the_record_of_another_verb_is_never_replaced(tmp_path):
+    Campaign.open(tmp_path, {"box": 1}, "sciddiff dock -o x")
+    before = _read(tmp_path)
+    with pytest.raises(InputError, match="another command"):
+        Campaign.open(tmp_path, {"length": 80}, "sciddiff backbone -o x", begun=False)
+    other = tmp_path / "other"
+    Campaign.open(other, {"length": 8}, "sciddiff backbone").ran(3, 1.0)
+    with pytest.raises(InputError, match="another command"):
+        Campaign.open(other, {"length": 80}, "sciddiff backbone", begun=False)
+    assert _read(tmp_path) == before
 
 
 def _add(folder: Path, number: int) -> None:
@@ -87,8 +97,10 @@ def test_processes_that_record_at_once_lose_nothing(tmp_path):
 @pytest.mark.parametrize("text", ["not json", "[1]", "{}", '{"request": 3}'])
 def test_a_damaged_record_is_named(tmp_path, text):
     (tmp_path / RECORD).write_text(text)
-    with pytest.raises(InputError, match="run.json: is not a record"):
-        Campaign.open(tmp_path, {})
+    for begun in (True, False):
+        with pytest.raises(InputError, match="run.json: is not a record"):
+            Campaign.open(tmp_path, {}, begun=begun)
+    assert (tmp_path / RECORD).read_text() == text
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):

@@ -131,7 +131,9 @@ def test_a_first_command_that_failed_does_not_block_the_right_one(shop, fails):
     wrong = ("sample", "--model", "model", "-n", "3", "--sampler", "heun", "--eta", "1")
     fails(shop(*wrong, "-o", "points"), "--eta")
     (shop.folder / "points").mkdir(exist_ok=True)
-    (shop.folder / "points" / "run.json").write_text('{"request": {"number": 9}}')
+    (shop.folder / "points" / "run.json").write_text(
+        '{"request": {"number": 9}, "command": "sciddiff sample --model model -n 9"}'
+    )
     assert shop("sample", "--model", "model", "-n", "3", "-o", "points").returncode == 0
     fails(shop("sample", "--model", "model", "-n", "4", "-o", "points"), "number was 3")
 

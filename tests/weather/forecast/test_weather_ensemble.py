@@ -93,6 +93,21 @@ def test_what_is_there_is_not_written_over(forecaster, initials, tmp_path):
         with pytest.raises(InputError, match="choose another -o"):
             EnsembleStore.open(tmp_path / name, plan, forecaster.spec, {}, {})
     assert (tmp_path / "full" / "precious.txt").read_text() == "x"
-    EnsembleStore.open(tmp_path / "b.zarr", plan, forecaster.spec, {"seed": 0}, {})
-    with pytest.raises(InputError, match="differs in seed"):
+    store = EnsembleStore.open(tmp_path / "b.zarr", plan, forecaster.spec, {"seed": 0}, {})
+    store.finish(plan.blocks()[0])
+    with pytest.raises(InputError, match="seed was 0 and is now 1"):
         EnsembleStore.open(tmp_path / "b.zarr", plan, forecaster.spec, {"seed": 1}, {})
+
+
+def test_a_command_that_failed_does_not_block_the_right_one(forecaster, initials, tmp_path):
+    plan, path = _plan(initials), tmp_path / "a.zarr"
+    EnsembleStore.open(path, plan, forecaster.spec, {"seed": 0}, {})
+    right = EnsembleStore.open(path, plan, forecaster.spec, {"seed": 1}, {})
+    assert right.campaign.request == {"seed": 1} and right.missing() == plan.blocks()
+    # A folder that another verb wrote is not ours to replace.
+    (tmp_path / "designs").mkdir()
+    (tmp_path / "designs" / "run.json").write_text('{"request": {"length": 80}}')
+    (tmp_path / "designs" / "design_0001.cif").write_text("x")
+    with pytest.raises(InputError, match="another command"):
+        EnsembleStore.open(tmp_path / "designs", plan, forecaster.spec, {"seed": 1}, {})
+    assert (tmp_path / "designs" / "design_0001.cif").exists()
