@@ -143,9 +143,9 @@ class Layout:
     def sum_per_sample(self, x: Tensor) -> Tensor:
         """Sum the real rows, and all their entries, of each sample: ``[B]``."""
         x = self.zero_padding(x)
+        rows = x.sum(dim=tuple(range(1, x.ndim))) if x.ndim > 1 else x
         if self.index is None:
-            return x.reshape(self.size, -1).sum(dim=1)
-        rows = x.reshape(x.shape[0], -1).sum(dim=1)
+            return rows
         return rows.new_zeros(self.size).index_add(0, self.index, rows)
 
     def count(self, like: Tensor) -> Tensor:

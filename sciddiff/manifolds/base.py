@@ -32,7 +32,7 @@ __all__ = ["Manifold"]
 class Manifold(ABC):
     """A Riemannian manifold with closed-form geodesics.
 
-    Class attributes:
+    Attributes:
         event_ndim: Trailing dimensions that form one point (SO(3): 2, sphere: 1, torus: 0).
         tangent_ndim: Trailing dimensions that form one tangent vector (SO(3): 1, torus: 0).
         compact: Whether the uniform law of `uniform` exists.

@@ -34,7 +34,7 @@ class LossOutput:
 class Objective(ABC):
     """What is minimised.
 
-    Class attributes:
+    Attributes:
         needs_teacher: Whether training must give an averaged copy of the denoiser as ``teacher``.
     """
 

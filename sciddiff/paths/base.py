@@ -51,7 +51,7 @@ class PathSample:
 class Path(ABC):
     """The probability path of one leaf.
 
-    Class attributes:
+    Attributes:
         manifold: Where the leaf lives; None for leaves that are not points of a manifold (tokens).
         prior_scale: Standard deviation of the noise in units of the data.
         numeric_times: Whether `net_input` and `predict` take a number as the time of all samples.

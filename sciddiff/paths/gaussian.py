@@ -280,9 +280,9 @@ class GaussianPath(Path):
     def from_score(
         self, change: Tensor, t: float | Tensor, layout: Layout | None = None
     ) -> Tensor:
-        r"""See `Path.from_score`: :math:`\sigma^2 c^2 \Sigma s / lpha`, by Tweedie's formula.
+        r"""See `Path.from_score`: :math:`\sigma^2 c^2 \Sigma s / \alpha`, by Tweedie's formula.
 
-        Where there is hardly any signal, :math:`lpha` is taken as a thousandth.
+        Where there is hardly any signal, :math:`\alpha` is taken as a thousandth.
         """
         alpha, sigma = self.schedule.values(torch.as_tensor(t, dtype=torch.float64))
         gain = (self.prior_scale * sigma) ** 2 / alpha.clamp(min=_FAINT)

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import pytest
 from sciddiff.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
+RESIDUES = "ALA ARG ASN ASP GLN GLU GLY HIS ILE LEU LYS MET PHE SER THR TRP TYR VAL".split()
 ENTRY_POINTS = "[sciddiff.domains]\nmixture = mixture_domain:MixtureDomain\n"
 
 
@@ -24,9 +25,10 @@ class StandIns:
         self.folder = folder
 
     def place_all(self, where: Path, named_in: str) -> None:
-        """Put every stand-in whose name stands in a text into a folder."""
+        """Put every stand-in that a text names, and does not make itself, into a folder."""
         for name in MAKERS:
-            if re.search(rf"(?<![\w./-]){re.escape(name)}\b", named_in):
+            made = re.search(rf"-o {re.escape(name)}\b", named_in)
+            if not made and re.search(rf"(?<![\w./-]){re.escape(name)}\b", named_in):
                 self.place(name, where)
 
     def place(self, name: str, where: Path) -> None:
@@ -56,10 +58,20 @@ def _run(*words: object) -> None:
 
 
 def _structures(files: StandIns, made: Path) -> None:
-    """Four designed backbones of 60 residues."""
-    _run("backbone", "--length", 60, "-n", 4, "--steps", 10, "--no-report", "-o", made)
+    """Six designed backbones of 60 residues, with sequences that have nothing in common."""
+    _run("backbone", "--length", 60, "-n", 6, "--steps", 10, "--no-report", "-o", made)
     for path in [*made.glob("*.cif"), *made.glob("*.json")]:
         path.unlink()
+    for number, path in enumerate(sorted(made.glob("*.pdb"))):
+        names = np.random.default_rng(number).choice(RESIDUES, 61)
+        path.write_text("".join(_renamed(line, names) for line in path.open()))
+
+
+def _renamed(line: str, names: Sequence[str]) -> str:
+    """A line of a PDB file with the residue name that its number asks for."""
+    if not line.startswith(("ATOM", "TER")) or not line[22:26].strip():
+        return line
+    return line[:17] + names[int(line[22:26])] + line[20:]
 
 
 def _structure(files: StandIns, made: Path) -> None:
@@ -75,13 +87,18 @@ def _moved(files: StandIns) -> np.ndarray:
 
 
 def _receptor(files: StandIns, made: Path) -> None:
+    """That structure as polyglycine, which lacks no atoms."""
     shift, lines = _moved(files), []
     for line in files.get("file.pdb").read_text().splitlines():
         if line.startswith("ATOM"):
             place = [float(line[i : i + 8]) for i in (30, 38, 46)] + shift
-            line = line[:30] + "".join(f"{x:8.3f}" for x in place) + line[54:]
-        lines.append(line)
+            line = line[:30] + _columns(place) + line[54:]
+        lines.append(_renamed(line, ["GLY"] * 61))
     made.write_text("\n".join(lines) + "\n")
+
+
+def _columns(place: np.ndarray) -> str:
+    return "".join(f"{x:8.3f}" for x in place)
 
 
 def _receptor_cif(files: StandIns, made: Path) -> None:
@@ -119,15 +136,124 @@ def _library(files: StandIns, made: Path) -> None:
 
 
 def _complexes(files: StandIns, made: Path) -> None:
-    for name, ligand in (("1abc", "ligands.sdf"), ("2xyz", "crystal.sdf")):
-        (made / name).mkdir(parents=True)
-        shutil.copy(files.get("receptor.pdb"), made / name / "protein.pdb")
-        shutil.copy(files.get(ligand), made / name / "ligand.sdf")
+    """Two complexes of each split: `train/ID/protein.pdb`, `train/ID/ligand.sdf`, and so on."""
+    for number, split in enumerate(("train", "train", "val", "val")):
+        folder = made / split / f"{number}abc"
+        folder.mkdir(parents=True)
+        shutil.copy(files.get("receptor.pdb"), folder / "protein.pdb")
+        ligand = files.get(("ligands.sdf", "crystal.sdf")[number % 2])
+        shutil.copy(ligand, folder / "ligand.sdf")
+
+
+def _chains(files: StandIns, made: Path) -> None:
+    _run("prepare", "backbone", files.get("structures"), "-o", made, "--val", 0.2, "--max-rg", 0)
 
 
 def _mixture(files: StandIns, made: Path) -> None:
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     made.write_text(text.split("```yaml\n")[1].split("```")[0])
+
+
+CHANNELS = {
+    "z500": (5500.0, 100.0, "m"), "t850": (275.0, 8.0, "K"),
+    "u850": (0.0, 8.0, "m s-1"), "v850": (0.0, 5.0, "m s-1"),
+    "u250": (10.0, 15.0, "m s-1"), "v250": (0.0, 9.0, "m s-1"),
+    "q700": (4e-3, 1e-3, "kg kg-1"), "mslp": (101300.0, 800.0, "Pa"),
+    "tas": (280.0, 10.0, "K"), "tp": (3.0, 1.0, "kg m-2"),
+}  # fmt: skip
+"""What the weights that ship forecast: mean, deviation and units of each channel."""
+
+
+def _weather(
+    first: str,
+    times: int,
+    grid: str = "gaussian-32x64",
+    names: Sequence[str] = tuple(CHANNELS),
+    step: float = 1.0,
+) -> Callable[[StandIns, Path], None]:
+    """Maker of a file of fields: waves that travel east, on a 365-day calendar.
+
+    Args:
+        first: Date of the first of them.
+        times: How many there are.
+        grid: Where.
+        names: Channels.
+        step: Days from one to the next.
+    """
+
+    def make(files: StandIns, made: Path) -> None:
+        import cftime
+        import xarray as xr
+
+        from weather.sphere.grids import Grid
+
+        where = Grid.parse(grid)
+        year, month, day = map(int, first.split("-"))
+        start = cftime.datetime(year, month, day, calendar="noleap")
+        since = cftime.date2num(start, "days since 0001-01-01", calendar="noleap")
+        lon, lat = np.meshgrid(np.radians(where.lon), np.radians(where.lat))
+        time = since + step * np.arange(times)
+        fields = {}
+        for c, name in enumerate(names):
+            mean, deviation, units = CHANNELS[name]
+            wave = sum(
+                np.cos(lat) ** 2 * np.cos(m * lon - 0.3 * m * time[:, None, None] + 2.4 * c * m)
+                for m in range(1, 5)
+            )
+            values = (mean + 0.5 * deviation * wave).astype(np.float32)
+            fields[name] = (("time", "lat", "lon"), values, {"units": units})
+        dates = cftime.num2date(time, "days since 0001-01-01", calendar="noleap")
+        axes = {"time": dates, "lat": where.lat, "lon": where.lon}
+        xr.Dataset(fields, axes).to_netcdf(made)
+
+    return make
+
+
+def _folder(make: Callable[[StandIns, Path], None]) -> Callable[[StandIns, Path], None]:
+    def made_in(files: StandIns, made: Path) -> None:
+        made.mkdir()
+        make(files, made / "fields.nc")
+
+    return made_in
+
+
+def _store(first: str, days: int) -> Callable[[StandIns, Path], None]:
+    """Maker of a prepared store."""
+
+    def make(files: StandIns, made: Path) -> None:
+        source = made.with_name(f"{made.stem}_source.nc")
+        _weather(first, days)(files, source)
+        _run("prepare", "forecast", source, "-o", made)
+
+    return make
+
+
+def _ensemble(starts: Sequence[str]) -> Callable[[StandIns, Path], None]:
+    """Maker of a file of three members for each start, two days ahead."""
+
+    def make(files: StandIns, made: Path) -> None:
+        import xarray as xr
+
+        parts = []
+        for number, start in enumerate(starts):
+            source = made.with_name(f"{made.stem}_{number}.nc")
+            _weather(start, 3, names=("z500", "t850", "mslp"))(files, source)
+            with xr.open_dataset(source) as read:
+                data, date = read.load(), read.time.values[0]
+            leads = ("prediction_timedelta", [1, 2], {"units": "days"})
+            ahead = data.isel(time=slice(1, None)).rename(time="prediction_timedelta")
+            ahead = ahead.assign_coords(prediction_timedelta=leads, time=date)
+            members = [ahead + 0.01 * k * ahead.std() for k in range(3)]
+            parts.append(xr.concat(members, xr.Variable("number", range(3))))
+            for name in parts[-1].data_vars:
+                parts[-1][name].attrs = data[name].attrs
+        xr.concat(parts, "time").to_netcdf(made)
+
+    return make
+
+
+def _observations(files: StandIns, made: Path) -> None:
+    made.write_text("variable,lat,lon,value,error\nt850,60.4,5.3,276,1\nmslp,48,11,101000,100\n")
 
 
 MAKERS: dict[str, Callable[[StandIns, Path], None]] = {
@@ -142,6 +268,20 @@ MAKERS: dict[str, Callable[[StandIns, Path], None]] = {
     "library.smi": _library,
     "complexes": _complexes,
     "mixture.yaml": _mixture,
+    "data/chains.npz": _chains,
+    "era5": _folder(_weather("0003-01-01", 40, "gaussian-16x32")),
+    "daily.nc": _weather("0008-07-15", 215),
+    "z.nc": _weather("0003-01-01", 4, names=["z500"]),
+    "t.nc": _weather("0003-01-01", 4, names=["t850"]),
+    "slp.nc": _weather("0003-01-01", 4, names=["mslp"]),
+    "init.nc": _weather("0002-01-10", 3),
+    "before.nc": _weather("0002-01-10", 3),
+    "control.nc": _weather("0001-10-06", 60),
+    "truth.zarr": _store("0002-01-10", 16),
+    "hourly": _folder(_weather("0003-01-01", 96, "gaussian-16x32", ("t850", "tas", "tp"), 1 / 24)),
+    "truth_ensembles.nc": _ensemble(("0001-10-08", "0001-11-20")),
+    "era5_members.nc": _ensemble(("0003-01-01",)),
+    "obs.csv": _observations,
 }
 
 

@@ -111,3 +111,14 @@ def test_a_sample_without_rows_has_mean_zero():
     layout = Layout(2, index=torch.tensor([0, 0, 0]))
     mean = layout.free_mean_per_sample(torch.tensor([1.0, 2.0, 6.0]))
     assert torch.equal(mean, torch.tensor([3.0, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "layout"),
+    [((2, 0), Layout(2)), ((0,), Layout(2, index=torch.zeros(0, dtype=torch.int64))),
+     ((0, 3), Layout(2, index=torch.zeros(0, dtype=torch.int64)))],
+)  # fmt: skip
+def test_a_leaf_without_entries_sums_to_nothing(shape, layout):
+    """The torsions of a batch of rigid ligands, for example."""
+    assert torch.equal(layout.sum_per_sample(torch.zeros(shape)), torch.zeros(2))
+    assert torch.equal(layout.free_mean_per_sample(torch.zeros(shape)), torch.zeros(2))
