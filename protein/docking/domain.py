@@ -18,9 +18,12 @@ from protein.docking.diffusion.data import NO_DATA, DockData, DockDataSettings
 from protein.docking.diffusion.network import ROTATION, TORSIONS, TRANSLATION
 from protein.docking.diffusion.symmetry import NearestImage
 from sciddiff.domains import Domain
+from sciddiff.drawing import Drawing
+from sciddiff.grids import uniform
 from sciddiff.manifolds import SO3, Torus
 from sciddiff.objectives import Denoising
 from sciddiff.paths import GaussianPath, GeodesicPath, ProductPath
+from sciddiff.samplers import Ancestral
 from sciddiff.schedules import Linear
 from sciddiff.state import Batch, State
 from sciddiff.times import Uniform
@@ -67,6 +70,19 @@ class DockingDomain(Domain):
     def templates(self, n: int, seed: int, request: Mapping[str, Any]) -> Iterable[Batch]:
         """`like` with conformers made from the seed."""
         return self.like({"seed": seed, **request, "n": n})
+
+    def drawing(self) -> Drawing:
+        """As the proposals of `sciddiff dock`, without the energy of a receptor."""
+        from protein.docking.diffusion.settings import ProposeSettings
+
+        settings = ProposeSettings()
+        return Drawing(Ancestral(settings.noise), uniform(settings.steps))
+
+    def results(self, batch: Batch, x: State) -> list[Any]:
+        """Poses as molecules of RDKit, in the frame of the receptor."""
+        from protein.docking.diffusion.templates import posed_molecules
+
+        return posed_molecules(batch, x)
 
     def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
         """One SDF file for every pose of the batch."""

@@ -23,11 +23,14 @@ import torch
 from torch import Tensor
 
 from sciddiff.domains import Domain
+from sciddiff.drawing import Drawing
 from sciddiff.errors import InputError
+from sciddiff.grids import uniform
 from sciddiff.noise import NoiseLaw, White
 from sciddiff.objectives import Denoising, Objective, ProperScore, Rollout, ScoreTerm
 from sciddiff.paths import GaussianPath, ProductPath
 from sciddiff.prediction import Parametrization
+from sciddiff.samplers import Ancestral
 from sciddiff.schedules import Linear
 from sciddiff.state import Batch, State
 from weather.forecast.advance import FIELDS, advance
@@ -194,6 +197,17 @@ class ForecastDomain(Domain):
         files = [Path(str(request["init"]))]
         states = read_initial(files, spec, None if start is None else [str(start)])
         return templates(spec, states, int(request.get("n", 1)))
+
+    def drawing(self) -> Drawing:
+        """As `sciddiff forecast` draws one step: in one network call, or in ten by diffusion."""
+        from weather.forecast.forecaster import SamplingSettings
+
+        if self.head == "crps":
+            return Drawing(Ancestral(0.0), uniform(1), prior_scale=self.spread)
+        settings, path = SamplingSettings(), self.path().paths[FIELDS]
+        if not isinstance(path, GaussianPath):
+            raise TypeError(f"{FIELDS}: travels on {type(path).__name__}, not on a GaussianPath")
+        return Drawing(settings.build(), settings.times(path))
 
     def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
         """One NumPy archive for every sample: the state one step on."""

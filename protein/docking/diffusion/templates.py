@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ from sciddiff.errors import InputError
 from sciddiff.names import stem_of
 from sciddiff.state import Batch, State
 from sciddiff.streams import seed_of
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
 
 _AT_ONCE = 32
 _KEYS = ("receptor", "ligand", "center", "autobox_ligand", "n", "seed")
@@ -134,6 +137,29 @@ def batch_coordinates(batch: Batch, x: State) -> Tensor:
     return coordinates(ligands, padded_pose(x, ligands)).squeeze(1)
 
 
+def posed_molecules(batch: Batch, x: State) -> "list[Mol]":
+    """A molecule of RDKit for every pose, in the frame of the receptor, with its name.
+
+    Args:
+        batch: from ``site_batch``.
+        x: the leaves.
+
+    Raises:
+        InputError: the batch is one of training data.
+    """
+    sites: tuple[Site, ...] | None = batch.cond.get("sites")
+    if sites is None:
+        raise InputError("poses: training data have no molecules to write; sample from a request")
+    coords = batch_coordinates(batch, x).double().cpu().numpy()
+    molecules = []
+    for k, name in enumerate(batch.ids):
+        site = sites[int(batch.cond["complex"][k])]
+        mol = site.ligand.with_coords(coords[k, : len(site.ligand)] + site.center)
+        mol.SetProp("_Name", name)
+        molecules.append(mol)
+    return molecules
+
+
 def write_poses(batch: Batch, x: State, directory: Path) -> list[Path]:
     """One SDF file for every pose.
 
@@ -147,15 +173,8 @@ def write_poses(batch: Batch, x: State, directory: Path) -> list[Path]:
     """
     from rdkit.Chem import MolToMolBlock
 
-    sites: tuple[Site, ...] | None = batch.cond.get("sites")
-    if sites is None:
-        raise InputError("poses: training data have no molecules to write; sample from a request")
-    coords = batch_coordinates(batch, x).double().cpu().numpy()
     files = []
-    for k, name in enumerate(batch.ids):
-        site = sites[int(batch.cond["complex"][k])]
-        mol = site.ligand.with_coords(coords[k, : len(site.ligand)] + site.center)
-        mol.SetProp("_Name", name)
+    for name, mol in zip(batch.ids, posed_molecules(batch, x), strict=True):
         files.append(directory / f"{name}.sdf")
         with replacing(files[-1]) as out:
             out.write((MolToMolBlock(mol) + "$$$$\n").encode())

@@ -9,6 +9,8 @@ import torch
 pytest.importorskip("e3nn")
 pytest.importorskip("torch_geometric")
 
+from rdkit.Chem import SDMolSupplier
+
 from protein.docking.complexes.archive import (
     DockArchive,
     complex_arrays,
@@ -248,6 +250,12 @@ def test_request_to_files(tmp_path, complexes):
     x = domain.path().prior(batch.x, Streams(0, torch.arange(3)), batch.layouts)
     files = domain.write(batch, x, tmp_path)
     assert len(files) == 3
+    for mol, file in zip(domain.results(batch, x), files, strict=True):
+        (read,) = SDMolSupplier(str(file))
+        assert mol.GetProp("_Name") == read.GetProp("_Name") == file.stem
+        places = [m.GetConformer().GetPositions() for m in (mol, read)]
+        assert np.abs(places[0] - places[1]).max() < 1e-3
+    assert len(domain.drawing().grid) == 11
     figures = domain.evaluate(tmp_path, folder / "ligand.sdf")
     assert figures["poses"] == 3 and figures["median"]["rmsd_best_of_3"] > 0.5
     assert TORSIONS in batch.x

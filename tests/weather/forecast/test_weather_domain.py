@@ -223,3 +223,23 @@ def test_single_steps_through_the_core(small_store, small_models, tmp_path):
     assert scores["time"] == "0003-04-02T00:00:00" and scores["tas"]["rmse_of_mean"] > 0
     with pytest.raises(InputError, match="unknown"):
         model.domain.like({"initial": "x"})
+
+
+def test_single_steps_are_drawn_as_the_head_was_trained(small_store, small_models):
+    """One call from noise of the spread where a network does it in one; a grid of ten else."""
+    from sciddiff import checkpoint
+    from sciddiff.streams import Streams
+
+    assert len(checkpoint.load(small_models["diffusion"]).drawing.grid) == 11
+    model = checkpoint.load(small_models["crps"])
+    request = {"init": small_store, "model": small_models["crps"], "start": "3-4-1"}
+    model.domain.spread = 1.5
+    drawn = model.sample(2, seed=3, **request)
+    (batch,) = model.domain.like({**request, "n": 2})
+    path = model.denoiser.path.paths[FIELDS]
+    noise = 1.5 * path.prior(batch.x[FIELDS], Streams(3, torch.arange(2)), batch.layouts[FIELDS])
+    with torch.no_grad():
+        x = {FIELDS: path.first_state(noise)}
+        data = model.denoiser(x, torch.zeros(2), batch)[FIELDS].data
+    found = torch.stack([state[FIELDS] for state in drawn])
+    assert torch.allclose(found, data, atol=1e-5)
