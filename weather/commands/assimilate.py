@@ -39,11 +39,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("initial", type=Path, nargs="+", metavar="FILE",
         help="states before the observations, as for sciddiff forecast")  # fmt: skip
-    add("--observations", type=Path, required=True, metavar="CSV", help="what was observed")
+    add(
+        "--observations",
+        type=Path,
+        required=True,
+        metavar="CSV",
+        help="file of observations, as described below",
+    )
     add("-o", "--out", type=Path, default=Path("analysis.zarr"), metavar="PATH",
         help="Zarr store, or NetCDF if it ends in .nc (default analysis.zarr)")  # fmt: skip
-    add("-n", "--members", type=count(), default=20, metavar="N", help="ensemble size (20)")
-    add("--start", metavar="DATE", help="time of the last state to use (default: the last)")
+    add(
+        "-n",
+        "--members",
+        type=count(),
+        default=20,
+        metavar="N",
+        help="number of members (default 20)",
+    )
+    add(
+        "--start",
+        metavar="DATE",
+        help="time of the last state to use (default: the last in the files)",
+    )
     add("--regrid", choices=("conservative", "bilinear"),
         help="bring the files to the model's grid")  # fmt: skip
     add("--cycles", type=count(), default=1, metavar="N",
@@ -51,7 +68,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--window", type=float, metavar="H",
         help="use observations within H hours of the analysis (default: half a step)")  # fmt: skip
     add("--model", metavar="NAME", help="diffusion weights that ship, or a model directory")
-    add("--steps", type=count(), default=20, metavar="K", help="network calls (default 20)")
+    add(
+        "--steps",
+        type=count(),
+        default=20,
+        metavar="K",
+        help="network calls an analysis (default 20)",
+    )
     add("--iterations", type=count(0), default=5, metavar="I",
         help="conjugate gradients with the model's covariance; 0: diagonal (5)")  # fmt: skip
     add("--gamma", type=float, default=1.0, metavar="G",

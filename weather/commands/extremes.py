@@ -49,29 +49,59 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("initial", type=Path, nargs="+", metavar="FILE",
         help="initial states, as for sciddiff forecast")  # fmt: skip
-    add("--index", required=True, metavar="TEXT", help="what is measured")
+    add(
+        "--index",
+        required=True,
+        metavar="TEXT",
+        help="the number whose extremes are sought, as described below",
+    )
     add("--threshold", required=True, metavar="X",
         help="value with optional units; q0.99: quantile of a plain ensemble; c0.99: quantile of "
         "the climate of the season, from --archive")  # fmt: skip
     add("--method", choices=("mc", "smc", "guide"), default="mc",
-        help="count; clone members that come far; steer the noise (default mc)")  # fmt: skip
-    add("-n", "--members", type=count(), default=1000, metavar="N", help="in all (1000)")
-    add("--repeats", type=count(4), default=10, metavar="R",
-        help="independent repeats of smc and guide, which give the interval (10)")  # fmt: skip
+        help="mc counts members, smc clones those that approach the event, guide steers the noise "
+        "(default mc)")  # fmt: skip
+    add(
+        "-n",
+        "--members",
+        type=count(),
+        default=1000,
+        metavar="N",
+        help="number of members in all (default 1000)",
+    )
+    add(
+        "--repeats",
+        type=count(4),
+        default=10,
+        metavar="R",
+        help="independent repeats of smc and guide, which give the interval (default 10)",
+    )
     add("--pilot", type=count(8), default=100, metavar="M",
-        help="plain members that choose threshold quantiles and tilts (100)")  # fmt: skip
+        help="plain members that choose threshold quantiles and tilts (default 100)")  # fmt: skip
     add("--start", metavar="DATE", help="initial time in the files (default: the last)")
     add("--regrid", choices=("conservative", "bilinear"),
         help="bring the files to the model's grid")  # fmt: skip
     add("--model", metavar="NAME", help="weights that ship, or a model directory")
-    add("--steps", type=count(), default=10, metavar="K", help="network calls, diffusion (10)")
+    add(
+        "--steps",
+        type=count(),
+        default=10,
+        metavar="K",
+        help="network calls a step of the diffusion head (default 10)",
+    )
     add("--perturb", choices=("none", "lagged-difference", "random-field"), default="none",
         help="how members' initial states differ (default none)")  # fmt: skip
     add("--amplitude", type=float, metavar="A", help="strength of --perturb")
     add("--archive", type=Path, metavar="STORE",
         help="prepared store, for lagged differences and the climate of the season")  # fmt: skip
-    add("--batch", type=count(), default=32, metavar="B", help="members stepped together (32)")
-    add("--no-composites", action="store_true", help="the probability alone")
+    add(
+        "--batch",
+        type=count(),
+        default=32,
+        metavar="B",
+        help="number of members that are stepped together (default 32)",
+    )
+    add("--no-composites", action="store_true", help="compute the probability alone")
     add_output(parser, "extremes")
     add_seed(parser)
     add_device(parser)
@@ -319,7 +349,7 @@ def _usual(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 command = Command(
     "extremes",
-    "the probability of rare weather, and what its members had in common",
+    "estimate the probability of rare weather, and show what its members had in common",
     configure,
     run,
     needs=NEEDS,

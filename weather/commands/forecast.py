@@ -30,7 +30,7 @@ _EXAMPLES = """examples:
   sciddiff forecast init.nc --perturb lagged-difference --archive data.zarr -o fc.zarr
   torchrun --nproc-per-node 2 --no-python sciddiff forecast init.nc --members 50 -o fc.zarr
 
-The same command goes on where it was stopped; with more --members it adds to what is there.
+The same command continues where it was stopped; with more --members it adds to what is there.
 """
 
 
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="initial states: NetCDF, Zarr, GRIB or a prepared store, the last two time steps",
+        help="file with the last two states: NetCDF, Zarr, GRIB or a prepared store",
     )
     add(
         "-o",
@@ -54,50 +54,79 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="Zarr store to write, or a NetCDF file if it ends in .nc (default forecast.zarr)",
     )
-    add("-n", "--members", type=count(), default=20, metavar="N", help="ensemble size (20)")
-    add("--days", type=float, default=10.0, metavar="D", help="how far (default 10 days)")
+    add(
+        "-n",
+        "--members",
+        type=count(),
+        default=20,
+        metavar="N",
+        help="number of members (default 20)",
+    )
+    add(
+        "--days", type=float, default=10.0, metavar="D", help="length of the forecast (default 10)"
+    )
     add(
         "--start",
         nargs="+",
         metavar="DATE",
-        help="initial times in the files, or all (default: the last)",
+        help="initial times to take from the files, or all (default: the last one)",
     )
     add(
         "--regrid",
         choices=("conservative", "bilinear"),
-        help="bring the files to the model's grid",
+        help="method to regrid the files to the model's grid",
     )
     model = parser.add_argument_group("model")
-    model.add_argument("--model", metavar="NAME", help="shipped weights, or a model directory")
+    model.add_argument(
+        "--model", metavar="NAME", help="weights that ship, or the folder of a model"
+    )
     model.add_argument(
         "--head",
         choices=("crps", "diffusion"),
-        help="one network call a step, or many (default: as the model was trained)",
+        help="crps takes one network call a step, diffusion many (default: as the model was "
+        "trained)",
     )
     model.add_argument(
-        "--steps", type=count(), default=10, metavar="K", help="network calls, diffusion (10)"
+        "--steps",
+        type=count(),
+        default=10,
+        metavar="K",
+        help="network calls a step of the diffusion head (default 10)",
     )
     model.add_argument(
         "--sampler",
         choices=("dpm", "heun", "sde"),
         default="dpm",
-        help="of the diffusion head (default dpm: DPM-Solver++ 2M)",
+        help="sampler of the diffusion head (default dpm: DPM-Solver++ 2M)",
     )
     perturb = parser.add_argument_group("initial perturbations")
     perturb.add_argument(
         "--perturb",
         choices=("none", "lagged-difference", "random-field"),
         default="none",
-        help="how members' initial states differ (default none)",
+        help="how the initial states of the members differ (default none)",
     )
-    perturb.add_argument("--amplitude", type=float, metavar="A", help="strength (0.05; 0.1)")
     perturb.add_argument(
-        "--archive", type=Path, metavar="STORE", help="prepared store for lagged differences"
+        "--amplitude",
+        type=float,
+        metavar="A",
+        help="strength of the perturbation (default 0.05 for lagged-difference, 0.1 for "
+        "random-field)",
+    )
+    perturb.add_argument(
+        "--archive",
+        type=Path,
+        metavar="STORE",
+        help="prepared store from which lagged differences are taken",
     )
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--batch", type=count(), metavar="B", help="members made together")
-    machine.add_argument("--memory", metavar="SIZE", help="budget for a batch, such as 2GB")
-    machine.add_argument("--threads", type=count(), metavar="T", help="CPU threads")
+    machine.add_argument(
+        "--batch", type=count(), metavar="B", help="number of members that are made together"
+    )
+    machine.add_argument(
+        "--memory", metavar="SIZE", help="memory that a batch may take, such as 2GB"
+    )
+    machine.add_argument("--threads", type=count(), metavar="T", help="number of CPU threads")
     add_seed(parser)
     add_device(parser)
     add_json(parser)
@@ -349,7 +378,7 @@ def _bytes(text: str | None) -> int | None:
 
 command = Command(
     "forecast",
-    "forecast the weather: an ensemble from initial states",
+    "make an ensemble forecast of the weather from initial states",
     configure,
     run,
     needs=NEEDS,

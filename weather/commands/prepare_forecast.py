@@ -28,11 +28,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="NetCDF, GRIB, Zarr stores, or folders of them; joined along time and by variable",
     )
-    add("-o", "--out", type=Path, metavar="ZARR", help="store to write")
+    add("-o", "--out", type=Path, metavar="ZARR", help="prepared store to write")
     _what(parser)
     _how(parser)
     add = parser.add_argument
-    add("--dry-run", action="store_true", help="print what would be taken, write nothing")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="print what would be taken and every fault, and write nothing",
+    )
     add("--overwrite", action="store_true", help="replace a store that is there")
     add_json(parser)
 
@@ -46,9 +50,24 @@ def _what(parser: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help="channels (z500,mslp) or quantities on all levels (z,t); default all known",
     )
-    add("--levels", default="", metavar="P,Q", help="pressure levels, hPa; default all")
-    add("--period", default="", metavar="A:B", help="dates, both included: 1990:1999-06")
-    add("--step", default="", metavar="24h", help="keep a field every so often; default all")
+    add(
+        "--levels",
+        default="",
+        metavar="P,Q",
+        help="pressure levels to take, in hPa (default: all)",
+    )
+    add(
+        "--period",
+        default="",
+        metavar="A:B",
+        help="first and last date to take, both included: 1990:1999-06",
+    )
+    add(
+        "--step",
+        default="",
+        metavar="24h",
+        help="distance of the fields to keep (default: all fields)",
+    )
     add(
         "--aggregate",
         action="append",
@@ -57,12 +76,12 @@ def _what(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=HOW",
         help="take the sum, mean, min or max over the step up to each time: tp=sum tas=mean",
     )
-    add("--member", metavar="LABEL", help="ensemble member, where there are several")
+    add("--member", metavar="LABEL", help="ensemble member to take, where the files hold several")
     add(
         "--train-period",
         default="",
         metavar="A:B",
-        help="dates the statistics are taken over; default all",
+        help="dates over which the statistics are taken (default: all)",
     )
 
 
@@ -79,7 +98,7 @@ def _how(parser: argparse.ArgumentParser) -> None:
         "--method",
         choices=("conservative", "bilinear"),
         default="conservative",
-        help="of regridding (default conservative)",
+        help="method of regridding (default conservative)",
     )
     add(
         "--nan",
@@ -92,13 +111,13 @@ def _how(parser: argparse.ArgumentParser) -> None:
         "--gaps",
         choices=("refuse", "keep"),
         default="refuse",
-        help="gaps in time (default refuse)",
+        help="what to do about gaps in time (default refuse)",
     )
     add(
         "--duplicates",
         choices=("refuse", "first", "last"),
         default="refuse",
-        help="repeated times (default refuse)",
+        help="which of repeated times to take (default refuse)",
     )
     add(
         "--rename",
@@ -121,7 +140,7 @@ def _how(parser: argparse.ArgumentParser) -> None:
         metavar="VAR=VALUE",
         help="a number that stands for missing values, where the file does not say",
     )
-    add("--any-values", action="store_true", help="take values that no atmosphere has")
+    add("--any-values", action="store_true", help="accept values that no atmosphere has")
 
 
 def run(args: argparse.Namespace) -> int:

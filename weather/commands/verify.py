@@ -58,13 +58,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(default: the first of --compare)",
     )
     what = parser.add_argument_group("what")
-    what.add_argument("--channels", nargs="+", metavar="C", help="default: all in common")
-    what.add_argument("--leads", nargs="+", type=float, metavar="D", help="days (default: all)")
+    what.add_argument(
+        "--channels",
+        nargs="+",
+        metavar="C",
+        help="channels to score (default: all that forecast and truth share)",
+    )
+    what.add_argument(
+        "--leads",
+        nargs="+",
+        type=float,
+        metavar="D",
+        help="leads to score, in days (default: all)",
+    )
     what.add_argument(
         "--region",
         nargs="+",
         metavar="R",
-        help="globe, north, tropics, south or name=35:75,-12.5:42.5 (default: the four)",
+        help="globe, north, tropics, south or name=35:75,-12.5:42.5 (default: the first four)",
     )
     what.add_argument(
         "--threshold",
@@ -76,10 +87,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--regrid",
         choices=("conservative", "bilinear"),
-        help="bring a truth along time to the forecast's grid",
+        help="method to regrid a truth along time to the forecast's grid",
     )
     base = parser.add_argument_group("baselines")
-    base.add_argument("--train", type=Path, metavar="STORE", help="training states: the climate")
+    base.add_argument(
+        "--train",
+        type=Path,
+        metavar="STORE",
+        help="training states, from which the climate is taken",
+    )
     base.add_argument(
         "--baselines",
         nargs="*",
@@ -93,19 +109,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="states the baselines start from (default: the truth, if along time)",
     )
     base.add_argument(
-        "--baseline-members", type=count(2), default=50, metavar="M", help="members (default 50)"
+        "--baseline-members",
+        type=count(2),
+        default=50,
+        metavar="M",
+        help="number of members of the baselines (default 50)",
     )
     how = parser.add_argument_group("how")
     how.add_argument(
-        "--block-days", type=float, default=10.0, metavar="D", help="of the bootstrap (10)"
+        "--block-days",
+        type=float,
+        default=10.0,
+        metavar="D",
+        help="length of the blocks of the bootstrap (default 10)",
     )
     how.add_argument(
-        "--draws", type=count(), default=1000, metavar="B", help="of the bootstrap (1000)"
+        "--draws",
+        type=count(),
+        default=1000,
+        metavar="B",
+        help="number of resamples of the bootstrap (default 1000)",
     )
     how.add_argument(
-        "--workers", type=count(), default=1, metavar="W", help="initial times at once (1)"
+        "--workers",
+        type=count(),
+        default=1,
+        metavar="W",
+        help="number of initial times that are scored at once (default 1)",
     )
-    how.add_argument("--no-plots", action="store_true", help="numbers only")
+    how.add_argument("--no-plots", action="store_true", help="write numbers only")
     add_seed(parser)
     add_json(parser)
 
@@ -278,7 +310,12 @@ def _baselines(
     states = analyses_of(analyses, climate.history.channels, str(source))
     return [
         BaselineEnsemble(
-            baseline, states, plan.times, plan.leads, args.baseline_members, plan.channels,
+            baseline,
+            states,
+            plan.times,
+            plan.leads,
+            args.baseline_members,
+            plan.channels,
             args.seed,
         )  # fmt: skip
         for baseline in choose_baselines(names, climate)
@@ -286,6 +323,9 @@ def _baselines(
 
 
 command = Command(
-    "verify", "score a forecast against what happened, beside baselines", configure, run,
+    "verify",
+    "score a forecast against what happened, beside baselines",
+    configure,
+    run,
     needs=NEEDS,
 )
