@@ -309,11 +309,14 @@ def _docker_maker(
         shared = max(1, (os.cpu_count() or 1) // args.workers)
         torch.set_num_threads(args.threads or shared)
     from protein.docking.confidence.ranker import find_ranker
-    from protein.docking.diffusion.propose import find_proposer
 
     device = _device(args)
     ranker = find_ranker(args.ranker, device)
-    denoiser = find_proposer(args.model, device)
+    denoiser = None
+    if args.model is not None:  # what the network needs is imported for it alone
+        from protein.docking.diffusion.propose import find_proposer
+
+        denoiser = find_proposer(args.model, device)
     return lambda receptor, box: Docker(receptor, box, settings, denoiser, ranker, device)
 
 

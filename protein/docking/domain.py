@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from protein.docking.diffusion.data import NO_DATA, DockData, DockDataSettings
-from protein.docking.diffusion.network import ROTATION, TORSIONS, TRANSLATION
+from protein.docking.diffusion.leaves import ROTATION, TORSIONS, TRANSLATION
 from protein.docking.diffusion.symmetry import NearestImage
 from sciddiff.domains import Domain
 from sciddiff.drawing import Drawing

@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from protein.docking.complexes.archive import DockArchive
 from protein.docking.complexes.complex import Complex, Pocket
-from protein.docking.diffusion.network import ROTATION, TORSIONS, TRANSLATION
+from protein.docking.diffusion.leaves import ROTATION, TORSIONS, TRANSLATION
 from protein.docking.diffusion.symmetry import motions
 from protein.docking.diffusion.systems import Systems
 from sciddiff.errors import InputError

@@ -25,6 +25,7 @@ from torch_geometric.nn import MessagePassing
 from protein.docking.complexes.columns import Columns
 from protein.docking.complexes.features import LIGAND_SIZES, PAIR_SIZES, POCKET_SIZES
 from protein.docking.diffusion.heads import PoseHeads
+from protein.docking.diffusion.leaves import ROTATION, TORSIONS, TRANSLATION, padded_pose
 from protein.docking.diffusion.systems import Systems
 from protein.docking.diffusion.tensor_product import (
     Channels,
@@ -33,11 +34,9 @@ from protein.docking.diffusion.tensor_product import (
     depthwise_product,
     unpack,
 )
-from protein.docking.poses.pose import LigandBatch, Pose, coordinates
+from protein.docking.poses.pose import LigandBatch, coordinates
 from sciddiff.nn import TimeEmbedding
 from sciddiff.state import Batch, State
-
-TRANSLATION, ROTATION, TORSIONS = "translation", "rotation", "torsions"
 
 _BASIS = 16
 _SOFT = 0.05  # Å; keeps directions smooth where two atoms coincide
@@ -165,20 +164,6 @@ class DockNetwork(nn.Module):
         )
         found["inside"] = _Edges(source, target, offset, self.pair(columns))
         return found
-
-
-def padded_pose(x: State, ligands: LigandBatch) -> Pose:
-    """The pose of a state, one per sample: torsions padded, a pose dimension of 1.
-
-    Args:
-        x: leaves ``translation``, ``rotation``, ``torsions``.
-        ligands: one per sample.
-    """
-    torsions = x[TORSIONS].new_zeros(ligands.torsion_mask.shape)
-    torsions = torsions.masked_scatter(ligands.torsion_mask, x[TORSIONS])
-    return Pose(
-        x[TRANSLATION].unsqueeze(1), x[ROTATION].unsqueeze(1), torsions.unsqueeze(1)
-    )
 
 
 @final

@@ -15,13 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from protein.docking.diffusion.network import (
-    ROTATION,
-    TORSIONS,
-    TRANSLATION,
-    DockNetwork,
-    padded_pose,
-)
+from protein.docking.diffusion.leaves import ROTATION, TORSIONS, TRANSLATION, padded_pose
+from protein.docking.diffusion.network import DockNetwork
 from protein.docking.diffusion.settings import ProposeSettings
 from protein.docking.diffusion.templates import Site, posed_ligands, site_batch
 from protein.docking.energy.vina import VinaEnergy

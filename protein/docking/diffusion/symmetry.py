@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from protein.docking.complexes.complex import LigandGraph
-from protein.docking.diffusion.network import ROTATION, TORSIONS
+from protein.docking.diffusion.leaves import ROTATION, TORSIONS
 from protein.docking.diffusion.systems import Systems
 from protein.docking.poses.pose import kabsch
 from sciddiff.manifolds import so3

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from protein.docking.complexes.complex import LigandGraph, Pocket
 from protein.docking.diffusion.data import pose_batch
-from protein.docking.diffusion.network import padded_pose
+from protein.docking.diffusion.leaves import padded_pose
 from protein.docking.diffusion.systems import Systems
 from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.files import read_ligand, read_place

@@ -83,11 +83,23 @@ class Ligand:
 
     @cached_property
     def open_stereo(self) -> int:
-        """Stereocentres and double bonds whose configuration the input leaves open."""
-        from rdkit.Chem import FindPotentialStereo, StereoSpecified
+        """Stereocentres and double bonds whose configuration the input leaves open.
+
+        Counted are those that heavy atoms can show: not a ``C=NH``, and no centre such as a
+        phosphate's, two of whose ends differ only in where charge and hydrogen are drawn.
+        """
+        from rdkit.Chem import FindPotentialStereo, StereoSpecified, StereoType
+
+        def shown(info: Any) -> bool:
+            if info.type == StereoType.Bond_Double:
+                bond = self.mol.GetBondWithIdx(info.centeredOn)
+                return min(bond.GetBeginAtom().GetDegree(), bond.GetEndAtom().GetDegree()) > 1
+            atom = self.mol.GetAtomWithIdx(info.centeredOn)
+            ends = [n.GetAtomicNum() for n in atom.GetNeighbors() if n.GetDegree() == 1]
+            return len(ends) == len(set(ends))
 
         found = FindPotentialStereo(self.mol)
-        return sum(info.specified == StereoSpecified.Unspecified for info in found)
+        return sum(i.specified == StereoSpecified.Unspecified and shown(i) for i in found)
 
     @cached_property
     def symmetries(self) -> NDArray[np.int64]:

@@ -202,8 +202,8 @@ class Docker:
             least = np.asarray([relaxed[own == name].min(initial=np.inf) for name in isomers])
             least[~np.isfinite(least)] = relaxed.min()
             notes.append(
-                f"{ligand.open_stereo} stereocentres or double bonds are not specified: the "
-                f"poses are of {len(set(isomers))} stereoisomers, named with each"
+                f"{ligand.open_stereo} of its stereocentres and double bonds are not specified; "
+                f"its poses are of {len(set(isomers))} stereoisomers, and each says of which"
             )
         strain = docked.intramolecular - least
         return Result(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _MOST = 20_000_000
+_LOOKED_AT = 12.0
 
 
 def symmetric_rmsd(
@@ -103,8 +104,43 @@ def bust(
     except ImportError as error:
         raise MissingExtra("posebusters", "docking") from error
     _reopen_log()
-    runner = PoseBusters(config="mol" if receptor is None else "dock")
-    return [_verdict(runner, ligand.with_coords(c), receptor) for c in coords]
+    if receptor is None:
+        runner = PoseBusters(config="mol")
+        return [_verdict(runner, ligand.with_coords(c), None) for c in coords]
+    runner = PoseBusters(config="dock")
+    with _near(Path(receptor), coords) as near:
+        return [_verdict(runner, ligand.with_coords(c), near) for c in coords]
+
+
+@contextmanager
+def _near(receptor: Path, coords: NDArray[np.floating]) -> Iterator[Path]:
+    """A copy of a PDB file with the residues that have an atom within 12 Å of a pose.
+
+    PoseBusters looks at what is within 6 Å, but reads the whole file for every pose.
+    """
+    from scipy.spatial import KDTree
+
+    lines = receptor.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    atoms = [i for i, line in enumerate(lines) if line.startswith(("ATOM", "HETATM"))]
+    places = np.asarray([[float(lines[i][a : a + 8]) for a in (30, 38, 46)] for i in atoms])
+    # Chain, number and insertion code of the residue.
+    labels = [lines[i][21:27] for i in atoms]
+    gaps = KDTree(np.reshape(coords, (-1, 3))).query(places.reshape(-1, 3))[0]
+    kept = {label for label, gap in zip(labels, gaps, strict=True) if gap < _LOOKED_AT}
+    far = {i for i, label in zip(atoms, labels, strict=True) if label not in kept}
+    serials = {lines[i][6:11] for i in far}
+
+    def stays(i: int, line: str) -> bool:
+        bonded = [line[k : k + 5] for k in range(6, len(line.rstrip()), 5)]
+        return i not in far and not (line.startswith("CONECT") and serials & {*bonded})
+
+    if not kept:  # the pose is far from everything, which PoseBusters says itself
+        yield receptor
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "near.pdb"
+        copy.write_text("".join(x for i, x in enumerate(lines) if stays(i, x)), encoding="utf-8")
+        yield copy
 
 
 def _reopen_log() -> None:

@@ -19,7 +19,8 @@ from protein.docking.complexes.archive import (
 )
 from protein.docking.complexes.complex import Complex, LigandGraph, make_complex, match
 from protein.docking.diffusion.data import DockData, DockDataSettings, complex_batch
-from protein.docking.diffusion.network import ROTATION, TORSIONS, TRANSLATION, DockNetwork
+from protein.docking.diffusion.leaves import ROTATION, TORSIONS, TRANSLATION
+from protein.docking.diffusion.network import DockNetwork
 from protein.docking.diffusion.symmetry import NearestImage, motions
 from protein.docking.diffusion.templates import batch_coordinates, templates
 from protein.docking.domain import DockingDomain

@@ -13,7 +13,8 @@ from protein.docking.complexes.complex import LigandGraph, Pocket
 from protein.docking.complexes.features import pocket_features
 from protein.docking.diffusion.data import pose_batch
 from protein.docking.diffusion.heads import axes, rigid_part
-from protein.docking.diffusion.network import ROTATION, TORSIONS, TRANSLATION, DockNetwork
+from protein.docking.diffusion.leaves import ROTATION, TORSIONS, TRANSLATION
+from protein.docking.diffusion.network import DockNetwork
 from protein.docking.diffusion.systems import Systems
 from protein.docking.diffusion.tensor_product import (
     Channels,

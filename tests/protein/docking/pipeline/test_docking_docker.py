@@ -220,3 +220,22 @@ def test_the_network_is_found_by_name():
         find_proposer("dock_lit", cpu)
     found = find_proposer("dock_lite", cpu)
     assert found is not None and isinstance(found.net, DockNetwork)
+
+
+def test_a_search_imports_nothing_of_the_network():
+    """What the flow network needs takes seconds to import; a plain `dock` does without."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\n"
+        "from protein.docking.campaign.library import dock_parts\n"
+        "from protein.docking.pipeline.docker import Docker\n"
+        "from protein.docking.confidence.ranker import find_ranker\n"
+        "assert find_ranker() is not None\n"
+        "heavy = {'torch_geometric', 'e3nn', 'torch._dynamo', 'pandas', 'pytorch_lightning'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

@@ -47,3 +47,38 @@ def test_interval():
     assert (low, high) == (pytest.approx(0.458, abs=2e-3), pytest.approx(0.793, abs=2e-3))
     assert success_interval(0, 0) == (0.0, 1.0)
     assert success_interval(5, 5)[1] == pytest.approx(1.0)
+
+
+def test_posebusters_reads_what_is_near_and_says_the_same(drug, conformer, tmp_path, monkeypatch):
+    """A clash near the pose is found, and a far part of the protein is not even read."""
+    from contextlib import contextmanager
+
+    from protein.docking.poses import metrics
+
+    pytest.importorskip("posebusters")
+    lines, number = [], 0
+    corners = [conformer.mean(0) + np.asarray([x, y, z]) for x in (-9, 9, 40) for y in (-9, 9)
+               for z in (-6, 6)]  # fmt: skip
+    for corner in [*corners, conformer[0] + 0.8]:
+        number += 1
+        for k, (atom, shift) in enumerate((("N", -1.4), ("CA", 0.0), ("C", 1.5))):
+            x, y, z = corner + np.asarray([shift, 0.0, 0.0])
+            lines.append(
+                f"ATOM  {3 * number + k:5d}  {atom:<3s} GLY A{number:4d}    {x:8.3f}{y:8.3f}"
+                f"{z:8.3f}  1.00  0.00           {atom[0]}\n"
+            )
+    file = tmp_path / "protein.pdb"
+    file.write_text("".join([*lines, "CONECT    3    4\n", "END\n"]))
+    poses = np.stack([conformer, conformer + [0.0, 0.0, 60.0]])
+    with metrics._near(file, poses[:1]) as near:
+        kept = near.read_text()
+    assert 0 < kept.count("ATOM") < len(lines) and f"A{number:4d}" in kept
+    cropped = bust(drug, poses, file)
+
+    @contextmanager
+    def whole(receptor, coords):
+        yield receptor
+
+    monkeypatch.setattr(metrics, "_near", whole)
+    assert [v.checks for v in cropped] == [v.checks for v in bust(drug, poses, file)]
+    assert "minimum_distance_to_protein" in cropped[0].failed
