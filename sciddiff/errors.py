@@ -68,7 +68,8 @@ class MissingExtra(ImportError):  # noqa: N818 - names the state of the environm
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a remedy for a name that does not exist: the closest one, or all that do."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    # Comparing takes the product of both lengths: a damaged file may hold a name of any length.
+    near = difflib.get_close_matches(name[:_MOST_WORDS], names, n=1)
     if near:
         return f"did you mean {near[0]}?"
     return f"there are: {', '.join(names)}" if names else "none is installed"

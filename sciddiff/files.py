@@ -15,7 +15,9 @@ import io
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from sciddiff.errors import InputError, reading
 __all__ = [
     "LIMIT_VARIABLE",
     "most_bytes",
+    "open_arrays",
     "read_bytes",
     "read_json",
     "read_lines",
@@ -118,6 +121,29 @@ def read_json(path: str | os.PathLike[str], remedy: str = "copy or download it a
     text = read_text(path, "a JSON file")
     with reading(path, "a JSON file", remedy):
         return json.loads(text)
+
+
+@contextmanager
+def open_arrays(
+    path: str | os.PathLike[str], remedy: str = "copy or download it again"
+) -> Iterator[Mapping[str, Any]]:
+    """Open a ``.npz`` archive; arrays are read as they are asked for, and nothing is unpickled.
+
+    Args:
+        path: The file.
+        remedy: What the user can do about a damaged one.
+
+    Raises:
+        InputError: It is not such an archive, or is damaged where it is read inside ``with``.
+    """
+    import numpy as np
+
+    file = regular(path)
+    with reading(file, "a .npz archive", remedy):
+        if not zipfile.is_zipfile(file):  # numpy would take it for a pickle, and say so
+            raise InputError(f"{file}: is not a readable .npz archive; {remedy}")
+        with np.load(file, allow_pickle=False) as arrays:
+            yield arrays
 
 
 def read_lines(path: str | os.PathLike[str], kind: str = "") -> Iterator[str]:

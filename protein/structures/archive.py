@@ -20,7 +20,6 @@ an archive larger than memory can be trained on; a compressed one is read on fir
 import os
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
@@ -30,7 +29,8 @@ from numpy.typing import NDArray
 
 from protein.structures.atomic import replacing
 from protein.structures.chain import Backbone
-from sciddiff.errors import InputError
+from sciddiff.errors import InputError, reading
+from sciddiff.files import open_arrays
 
 COORD_SCALE = 0.01
 """Å of one integer step; natives are deposited to 0.001 Å and known to about 0.1 Å."""
@@ -38,7 +38,7 @@ COORD_SCALE = 0.01
 SPLITS: tuple[str, ...] = ("train", "val", "test")
 
 _REQUIRED = ("coord_scale", "offsets", "length", "id", "sequence", "ss3", "split")
-_BAD_ZIP = (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError, zlib.error)
+_AGAIN = "copy or prepare it again"
 
 
 @final
@@ -69,26 +69,18 @@ class ChainArchive:
         file = Path(path)
         if not file.is_file():
             raise InputError(f"{file}: no such file; make one with `sciddiff prepare backbone`")
-        try:
-            with np.load(file, allow_pickle=False) as data:
-                missing = [k for k in (*_REQUIRED, "coords") if k not in data.files]
-                if missing:
-                    raise InputError(
-                        f"{file}: lacks {', '.join(missing)}; it is not a chain archive, "
-                        "make one with `sciddiff prepare backbone`"
-                    )
-                columns = {k: data[k] for k in data.files if k != "coords"}
-        except InputError:
-            raise
-        except _BAD_ZIP as error:
-            raise InputError(
-                f"{file}: not a readable .npz archive ({error}); copy or prepare it again"
-            ) from error
-        count = len(columns["length"])
-        if len(columns["offsets"]) != count + 1 or np.any(
-            np.diff(columns["offsets"]) != columns["length"]
-        ):
-            raise InputError(f"{file}: offsets and length disagree; prepare the archive again")
+        with open_arrays(file, _AGAIN) as data:
+            missing = [k for k in (*_REQUIRED, "coords") if k not in data]
+            if missing:
+                raise InputError(
+                    f"{file}: lacks {', '.join(missing)}; it is not a chain archive, "
+                    "make one with `sciddiff prepare backbone`"
+                )
+            columns = {k: data[k] for k in data if k != "coords"}
+            count = len(columns["length"])
+            steps = np.diff(columns["offsets"])
+            if len(steps) != count or np.any(steps != columns["length"]):
+                raise InputError(f"{file}: offsets and length disagree; prepare the archive again")
         return cls(file, columns, np.arange(count, dtype=np.int64))
 
     def __len__(self) -> int:
@@ -214,12 +206,8 @@ class ChainArchive:
 
     def _packed(self) -> NDArray[np.int16]:
         if self._coords is None:
-            try:
+            with reading(self._path, "a .npz archive", _AGAIN):
                 self._coords = _open_coords(self._path)
-            except _BAD_ZIP as error:
-                raise InputError(
-                    f"{self._path}: damaged coordinates ({error}); copy or prepare it again"
-                ) from error
         return self._coords
 
 
@@ -289,8 +277,12 @@ def _open_coords(path: Path) -> NDArray[np.int16]:
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo("coords.npy")
     if info.compress_type != zipfile.ZIP_STORED:
-        with np.load(path, allow_pickle=False) as data:
+        with open_arrays(path, _AGAIN) as data:
             return data["coords"]
+    # The map goes past the checksum that the archive holds of them, so it is compared once.
+    with zipfile.ZipFile(path) as archive, archive.open(info) as member:
+        while member.read(2**20):
+            pass
     with open(path, "rb") as raw:
         # The local header's name and extra fields may differ in size from the directory's.
         raw.seek(info.header_offset + 26)

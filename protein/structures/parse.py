@@ -15,7 +15,7 @@ from protein.structures.atom_table import AtomTable, mended
 from protein.structures.mmcif_columns import mmcif_atoms
 from protein.structures.pdb_columns import pdb_atoms, pdb_resolution
 from protein.structures.residues import WATERS
-from sciddiff.errors import InputError, MissingExtra
+from sciddiff.errors import InputError, MissingExtra, reading
 from sciddiff.files import read_bytes
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ def parse_file(file: Path) -> ParsedFile:
         MissingExtra: Biopython is not installed.
     """
     table, resolution = read_atoms(file)
-    return ParsedFile(_tree(table, file.name), resolution, table.notes, table.counts)
+    # Biopython has rules of its own for residues that share a number.
+    with reading(file, "a PDB or mmCIF file", "repair it or download it again"):
+        tree = _tree(table, file.name)
+    return ParsedFile(tree, resolution, table.notes, table.counts)
 
 
 def read_atoms(file: Path) -> tuple[AtomTable, float | None]:

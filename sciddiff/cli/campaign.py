@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, final
 
 from sciddiff.cli.fingerprint import Inputs, changed
-from sciddiff.errors import InputError
+from sciddiff.errors import InputError, reading
+from sciddiff.files import read_json
 
 __all__ = ["RECORD", "Campaign", "machine_facts", "made_before", "read_record"]
 
+_OTHER = "remove it or choose another -o"
 RECORD = "run.json"
 """File of the record, inside the folder."""
 
@@ -86,9 +88,9 @@ class Campaign:
     def known(directory: Path) -> dict[str, Any]:
         """The inputs that a folder's record names; none without a record that can be read."""
         try:
-            found = json.loads((directory / RECORD).read_text(encoding="utf-8"))["inputs"]
+            found = read_json(directory / RECORD)["inputs"]
             return dict(found)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return {}
 
     def _go_on(self, begun: bool) -> None:
@@ -112,15 +114,12 @@ class Campaign:
 
     def _read(self) -> dict[str, Any]:
         file = self.directory / RECORD
-        try:
-            record = dict(json.loads(file.read_text(encoding="utf-8")))
+        found = read_json(file, _OTHER)
+        with reading(file, "a record of results", _OTHER):
+            record = dict(found)
             record["request"] = dict(record["request"])
             record["inputs"] = dict(record.get("inputs", {}))
             record["runs"] = list(record.get("runs", []))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{file}: is not a record of results; remove it or choose another -o"
-            ) from error
         return record
 
     def _take(self, record: dict[str, Any]) -> None:
@@ -193,9 +192,9 @@ def made_before(
         InputError: Another request made it, or nobody knows which.
     """
     try:
-        found = dict(json.loads(record.read_text(encoding="utf-8")))
+        found = dict(read_json(record))
         before, read = dict(found["request"]), dict(found["inputs"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         raise InputError(
             f"{file}: is there already; choose another name or add --overwrite"
         ) from None
@@ -215,12 +214,12 @@ def read_record(directory: Path) -> dict[str, Any]:
     under the names of their options without dashes.
     """
     try:
-        record = dict(json.loads((directory / RECORD).read_text(encoding="utf-8")))
+        record = dict(read_json(directory / RECORD))
         inputs = dict(record.get("inputs") or {})
         paths = {name.lstrip("-"): str(entry.get("path", "")) for name, entry in inputs.items()}
         record["request"] = {**paths, **dict(record.get("request") or {})}
         return record
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return {}
 
 

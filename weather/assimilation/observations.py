@@ -21,7 +21,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from sciddiff.errors import InputError, reading
+from sciddiff.errors import InputError, brief, reading
 from sciddiff.files import read_text, split_rows
 from weather.data.channels import Channel, parse_channel
 from weather.data.times import calendar_of, label
@@ -101,19 +101,25 @@ def read_observations(path: Path, spec: ForecastSpec) -> Observations:
     Raises:
         InputError: Not such a file; the message names the line.
     """
-    lines = read_text(path, "a CSV file of observations").removeprefix("\ufeff").splitlines()
+    lines = read_text(path, "a CSV file of observations").splitlines()
     with reading(path, "a CSV file of observations"):
-        header, *cells = list(split_rows(lines, skipinitialspace=True)) or [[]]
-    names = [_ALIASES.get(name.strip().lower(), name.strip().lower()) for name in header]
+        header, *table = [*split_rows(lines, skipinitialspace=True)] or [[]]
+    names = [_ALIASES.get(n.strip().lower(), n.strip().lower()) for n in header]
     missing = [name for name in _NEEDED if name not in names]
     if missing:
         raise InputError(
             f"{path}: no column {', '.join(missing)}; the first line must name "
             f"{', '.join(_NEEDED)} and optionally units, time"
         )
+    for number, row in enumerate(table, start=2):
+        if any(cell.strip() for cell in row[len(names) :]):
+            raise InputError(
+                f"{path} line {number}: has {len(row)} cells where the first line names "
+                f"{len(names)}; a decimal comma?"
+            )
     rows = [
         _row(f"{path} line {number}", dict(zip(names, row, strict=False)), spec)
-        for number, row in enumerate(cells, start=2)
+        for number, row in enumerate(table, start=2)
         if any(value.strip() for value in row)
     ]
     if not rows:
@@ -155,8 +161,8 @@ def _position(where: str, name: str, spec: ForecastSpec) -> int:
         canonical = name
     if canonical not in spec.names:
         raise InputError(
-            f"{where}: variable {name or '(empty)'} is not of the model; it has "
-            f"{', '.join(spec.names)}"
+            f"{where}: variable {brief(ValueError(name or '(empty)'))} is not of the model; it "
+            f"has {', '.join(spec.names)}"
         )
     return spec.names.index(canonical)
 
@@ -167,7 +173,8 @@ def _number(where: str, name: str, text: Any) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"{where}: {name} {str(text).strip()!r} is not a number; correct it")
+        shown = brief(ValueError(repr(str(text or "").strip())))
+        raise InputError(f"{where}: {name} {shown} is not a number; correct it")
     return value
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, final
 
-from sciddiff.errors import InputError
+from sciddiff.errors import InputError, brief
 
 __all__ = [
     "VARIABLES",
@@ -270,7 +270,8 @@ def parse_channel(name: str) -> Channel:
     Raises:
         InputError: No such channel.
     """
-    match = re.fullmatch(r"([a-z0-9]+?)([\d.]+)hPa", name.strip())
+    name = brief(ValueError(name))  # a damaged file may hold a name of any length
+    match = re.fullmatch(r"([a-z0-9]+?)([\d.]+)hPa", name)
     if match is not None and match[1] in VARIABLES and VARIABLES[match[1]].upper:
         return channel(VARIABLES[match[1]], float(match[2]))
     found = find_by_alias(name)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from protein.backbone.metrics.secondary import ca_secondary_structure
 from protein.backbone.metrics.tm import Pair, Progress, ca_of, tm_scores
 from sciddiff.errors import InputError
+from sciddiff.files import open_arrays
 
 GRID = 16
 CANDIDATES = 32
@@ -194,11 +195,8 @@ class FoldLibrary:
         Raises:
             InputError: the file is not such an archive.
         """
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                parts = {key: data[key] for key in _ARRAYS}
-        except (OSError, KeyError, ValueError) as error:
-            raise InputError(f"{path}: not a fold library; build it again") from error
+        with open_arrays(path, "build it again") as data:
+            parts = {key: data[key] for key in _ARRAYS}
         chains = np.split(parts["ca"], np.cumsum(parts["lengths"])[:-1])
         names = tuple(str(name) for name in parts["names"])
         return cls(names, tuple(chains), parts["shapes"], parts["owners"], parts["contacts"])

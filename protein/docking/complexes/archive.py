@@ -6,8 +6,6 @@ beside them. Pocket coordinates are int16 in steps of 0.01 Å from the ligand's 
 """
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -19,6 +17,7 @@ from protein.docking.complexes.complex import Complex, LigandGraph, Pocket
 from protein.docking.molecules.torsion_tree import TorsionTree
 from protein.structures.atomic import replacing
 from sciddiff.errors import InputError
+from sciddiff.files import open_arrays
 
 COORD_SCALE = 0.01
 """Å of one integer step of pocket coordinates."""
@@ -26,7 +25,6 @@ COORD_SCALE = 0.01
 COLUMNS: tuple[str, ...] = ("id", "split", "cluster", "smiles", "source", "rmsd")
 """One value per complex."""
 
-_BAD_ZIP = (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError, zlib.error)
 
 
 def complex_arrays(item: Complex) -> dict[str, NDArray]:
@@ -133,13 +131,8 @@ class DockArchive:
         file = Path(path)
         if not file.is_file():
             raise InputError(f"{file}: no such file; make one with `sciddiff prepare dock`")
-        try:
-            with np.load(file, allow_pickle=False) as data:
-                arrays = {name: data[name] for name in data.files}
-        except _BAD_ZIP as error:
-            raise InputError(
-                f"{file}: not a readable .npz archive ({error}); copy or prepare it again"
-            ) from error
+        with open_arrays(file, "copy or prepare it again") as data:
+            arrays = {name: data[name] for name in data}
         wanted = (*COLUMNS, "conformers", "pocket_coords")
         missing = [name for name in wanted if name not in arrays]
         if missing:

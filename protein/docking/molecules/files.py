@@ -4,9 +4,6 @@ A record that cannot be docked becomes a row with a reason; it never stops the o
 read one at a time, so that a library may be larger than memory. Names are unique within a source.
 """
 
-import csv
-import gzip
-import io
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -28,6 +25,7 @@ from protein.docking.molecules.ligand import (
 )
 from sciddiff.cli.fingerprint import digest
 from sciddiff.errors import InputError
+from sciddiff.files import read_lines, split_rows
 from sciddiff.names import Names
 
 if TYPE_CHECKING:
@@ -38,6 +36,8 @@ _NAME_COLUMNS = ("name", "id", "ligand", "title", "compound", "molecule", "compo
 _TAG = re.compile(r">[^<]*<([^>]+)>")
 LIGAND_SUFFIXES: tuple[str, ...] = (".sdf", ".sd", ".mol", ".mol2", ".smi", ".smiles", ".csv")
 """File names that are read as ligands, each also with ``.gz``."""
+
+_LONGEST_RECORD = 4_000_000  # characters; a protein with its hydrogens in SDF has fewer
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,12 +234,7 @@ def _stem(path: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    try:
-        opened = gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
-        with opened as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace") as text:
-            yield from text
-    except (OSError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); check it is whole") from error
+    return read_lines(path, "a ligand file")
 
 
 def _records(path: Path, kind: str) -> Iterator[tuple[str, str]]:
@@ -294,7 +289,7 @@ def _csv_records(path: Path) -> Iterator[tuple[str, str]]:
     lines = _lines(path)
     first = next(lines, "")
     comma = max(",;\t", key=first.count)
-    header = [cell.strip().lower() for cell in next(csv.reader([first], delimiter=comma), [])]
+    header = [cell.strip().lower() for cell in next(split_rows([first], delimiter=comma), [])]
     smiles = next((header.index(c) for c in _SMILES_COLUMNS if c in header), None)
     if smiles is None:
         raise InputError(
@@ -302,7 +297,7 @@ def _csv_records(path: Path) -> Iterator[tuple[str, str]]:
             "of structures smiles"
         )
     names = next((header.index(c) for c in _NAME_COLUMNS if c in header), None)
-    for cells in csv.reader(lines, delimiter=comma):
+    for cells in split_rows(lines, delimiter=comma):
         if cells:
             name = cells[names] if names is not None and names < len(cells) else ""
             yield name, cells[smiles] if smiles < len(cells) else ""
@@ -318,6 +313,11 @@ def _molecule(record: str, kind: str, name: str) -> "Mol":
     """The molecule of a record, not yet sanitised."""
     from rdkit import Chem
 
+    if len(record) > _LONGEST_RECORD:
+        raise InputError(
+            f"{name}: its record has {len(record):,} characters, above {_LONGEST_RECORD:,}; is it "
+            "one molecule?"
+        )
     if kind in ("smi", "csv"):
         mol = quietly(Chem.MolFromSmiles, record.strip(), sanitize=False)
     elif kind == "sdf":

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from protein.docking.molecules.atom_types import ligand_types
 from protein.docking.molecules.torsion_tree import TorsionTree, torsion_tree
-from sciddiff.errors import InputError, MissingExtra
+from sciddiff.errors import InputError, MissingExtra, brief
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -47,6 +47,8 @@ class LigandSettings:
     max_atoms: int = 120
     max_ring: int = 11
 
+
+_LONGEST_SMILES = 10_000
 
 LIMITS = LigandSettings()
 """The usual limits."""
@@ -206,10 +208,16 @@ def ligand_from_smiles(smiles: str, name: str = "", settings: LigandSettings = L
         InputError: RDKit cannot read it, or the molecule is refused.
     """
     Chem = _chem()
-    label = name or smiles
+    label = name or brief(ValueError(smiles))
+    if len(smiles) > _LONGEST_SMILES:  # RDKit would take minutes and gigabytes to say so
+        raise InputError(
+            f"{label}: has {len(smiles):,} characters of SMILES, above {_LONGEST_SMILES:,}; dock "
+            "a smaller piece"
+        )
     mol = quietly(Chem.MolFromSmiles, smiles, sanitize=False)
     if mol is None or not smiles.strip():
-        raise InputError(f"{label}: {smiles!r} is no valid SMILES; check rings and brackets")
+        shown = brief(ValueError(repr(smiles)))
+        raise InputError(f"{label}: {shown} is no valid SMILES; check rings and brackets")
     return ligand_from_mol(mol, label, settings)
 
 

@@ -98,7 +98,7 @@ def test_processes_that_record_at_once_lose_nothing(tmp_path):
 def test_a_damaged_record_is_named(tmp_path, text):
     (tmp_path / RECORD).write_text(text)
     for begun in (True, False):
-        with pytest.raises(InputError, match="run.json: is not a record"):
+        with pytest.raises(InputError, match="run.json: damaged, or not a .*remove it"):
             Campaign.open(tmp_path, {}, begun=begun)
     assert (tmp_path / RECORD).read_text() == text
 

@@ -1,0 +1,302 @@
+"""Every kind of file that a user gives: how a small one is made, and what reads it.
+
+A reader returns what it read, as text, so that it can be told whether damage was accepted.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FIELDS = ("z", "z500", "z850", "time", "level", "lat", "lon")
+SEEDS = Path(__file__).parent / "seeds"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file or folder.
+
+    Attributes:
+        name: Name, and with its suffix that of the file.
+        make: Writes a good one at a path.
+        read: Reads one.
+        checked: Whether checksums protect it: damage is then refused, or makes no difference.
+        fields: Fields that a message may begin with instead of the file.
+    """
+
+    name: str
+    make: Callable[[Path], object]
+    read: Callable[[Path], object]
+    checked: bool = False
+    fields: tuple[str, ...] = ()
+
+
+def told(value: Any) -> str:
+    """A checksum of numbers, text and containers of them."""
+    seen = hashlib.sha256()
+
+    def see(one: Any) -> None:
+        if isinstance(one, dict):
+            for key in one:
+                see(key)
+                see(one[key])
+        elif isinstance(one, (list, tuple)):
+            for item in one:
+                see(item)
+        elif isinstance(one, np.ndarray) or hasattr(one, "__array__"):
+            seen.update(np.ascontiguousarray(np.asarray(one)).tobytes())
+        else:
+            seen.update(repr(one).encode())
+
+    see(value)
+    return seen.hexdigest()
+
+
+def copied(name: str) -> Callable[[Path], object]:
+    return lambda path: shutil.copyfile(SEEDS / name, path)
+
+
+def packed(name: str) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(gzip.compress((SEEDS / name).read_bytes(), mtime=0))
+
+
+def structure(path: Path) -> object:
+    from protein.structures.read import read_structure
+
+    return [chain.coords for chain in read_structure(path, side_chains=True).chains]
+
+
+def receptor(path: Path) -> object:
+    from protein.docking.receptors.receptor import read_receptor
+
+    return read_receptor(path).coords
+
+
+def ligands(path: Path) -> object:
+    from protein.docking.molecules.files import read_ligands
+
+    rows = list(read_ligands(path))
+    for row in rows:
+        assert row.ligand is not None or ("\n" not in row.error and row.error), row
+        assert "internal" not in (row.error or ""), row.error
+    return [row.name for row in rows]
+
+
+def whole_ligands(path: Path) -> object:
+    """All of them, where a record that cannot be read is damage that was told."""
+    from protein.docking.molecules.files import read_ligands
+    from sciddiff.errors import InputError
+
+    rows = list(read_ligands(path))
+    if told := [row.error for row in rows if row.ligand is None]:
+        raise InputError(f"{path}: {told[0]}")
+    return [[row.name, row.ligand.coords] for row in rows]
+
+
+def poses(path: Path) -> object:
+    from protein.docking.poses.files import read_poses
+
+    return [pose.name for pose in read_poses(path)]
+
+
+def chains_made(path: Path) -> None:
+    from protein.structures.archive import write_archive
+
+    coords = [np.cumsum(np.ones((n, 4, 3)), axis=0) for n in (5, 7)]
+    text = {"id": ["a", "b"], "split": ["train", "val"], "sequence": ["AAAAA", "GGGGGGG"]}
+    columns = {"length": np.array([5, 7]), "ss3": np.array(["HHHHH", "CCCCCCC"])}
+    columns |= {name: np.array(values) for name, values in text.items()}
+    write_archive(path, coords, columns)
+
+
+def chains(path: Path) -> object:
+    from protein.structures.archive import ChainArchive
+
+    opened = ChainArchive.open(path)
+    return [*opened, list(opened.lengths), list(opened.ids), list(opened.sequences)]
+
+
+def model_made(path: Path) -> None:
+    from sciddiff import checkpoint, config
+
+    plain = {
+        "domain": {"class_path": "protein.backbone.domain.BackboneDomain"},
+        "net": {
+            "class_path": "weather.nets.unet.SphericalUNet",
+            "init_args": {"channels": 1, "widths": [8], "blocks": [1], "embedding": 8},
+        },
+        "seed": 0,
+    }
+    domain, net = config.build_parts(plain)
+    checkpoint.save(path, net.state_dict(), plain, path=domain.path())
+
+
+def model(path: Path) -> object:
+    from sciddiff.checkpoint import load
+    from sciddiff.weights import shapes
+
+    shapes(path)
+    found = load(path)
+    return [dict(found.config), {k: v.numpy() for k, v in found.denoiser.net.state_dict().items()}]
+
+
+def resealed(path: Path) -> object:
+    """A model whose files were damaged before their checksums were taken."""
+    from sciddiff.weights import META, sha256
+
+    try:
+        meta = json.loads((path / META).read_text())
+        meta["sha256"] = {name: sha256(path / name) for name in meta["sha256"]}
+        (path / META).write_text(json.dumps(meta))
+    except (ValueError, TypeError, KeyError, AttributeError, OSError):
+        pass  # its facts are what was damaged
+    return model(path)
+
+
+def record_made(path: Path) -> None:
+    from sciddiff.cli.campaign import Campaign
+
+    path.mkdir()
+    campaign = Campaign.open(path, {"n": 2, "seed": 0}, "sciddiff sample")
+    campaign.ran(1, 0.5, "sciddiff sample")
+
+
+def record(path: Path) -> object:
+    from sciddiff.cli.campaign import Campaign, read_record
+
+    read_record(path)
+    campaign = Campaign.open(path, {"n": 2, "seed": 0}, "sciddiff sample")
+    campaign.ran(1, 0.5, "sciddiff sample")
+    return campaign.request
+
+
+def experiment(path: Path) -> object:
+    from sciddiff import config
+
+    return config.read(path)
+
+
+def run_made(path: Path) -> None:
+    import torch
+
+    from sciddiff.training.runs import LAST, METRICS, STATE_KEY
+
+    (path / LAST).parent.mkdir(parents=True)
+    state = {
+        "format": 1, "plain": json.dumps({"seed": 0}), "samples": 4, "origin": None,
+        "ema": {"step": 2, "widths": [0.1], "averages": [{"a": torch.ones(3)}]},
+    }  # fmt: skip
+    saved = {STATE_KEY: state, "state_dict": {"net.a": torch.ones(3)}, "global_step": 2}
+    torch.save(saved, path / LAST)
+    (path / METRICS).write_text("step,loss\n1,0.5\n2,0.25\n")
+
+
+def run(path: Path) -> object:
+    from sciddiff.training.runs import harvest
+
+    found = harvest(path, 0.1)
+    return [found.step, dict(found.metrics), {k: v.numpy() for k, v in found.weights.items()}]
+
+
+def fields_made(path: Path) -> None:
+    import xarray as xr
+
+    lat, lon = np.linspace(-75, 75, 6), np.arange(12) * 30.0
+    shape = (2, 2, 6, 12)
+    values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    values += np.array([5500, 1400], dtype=np.float32)[:, None, None]
+    data = xr.Dataset(
+        {"z": (("time", "level", "lat", "lon"), values, {"units": "m"})},
+        {
+            "time": np.array(["2020-01-01", "2020-01-02"], dtype="datetime64[ns]"),
+            "level": ("level", [500.0, 850.0], {"units": "hPa"}),
+            "lat": ("lat", lat, {"units": "degrees_north"}),
+            "lon": ("lon", lon, {"units": "degrees_east"}),
+        },
+    )
+    data["z"].attrs["standard_name"] = "geopotential_height"
+    if path.suffix == ".zarr":
+        data.to_zarr(path, zarr_format=3)
+    else:
+        data.to_netcdf(path, encoding={"z": {"zlib": True, "fletcher32": True}})
+
+
+def fields(path: Path) -> object:
+    from weather.data.reading import ReaderSettings, read_fields
+
+    times, values = read_fields([path], ReaderSettings(variables=("z500", "z850")))
+    return [[str(time) for time in times], values]
+
+
+def prepared_made(path: Path) -> None:
+    import cftime
+
+    from weather.data.channels import parse_channel
+    from weather.data.times import find_step
+    from weather.data.writer import Plan, StoreWriter
+    from weather.sphere.grids import Grid
+
+    days = cftime.num2date(np.arange(6), "days since 0003-03-01", calendar="noleap")
+    times = np.asarray(days)
+    grid = Grid.parse("gaussian-8x16")
+    values = np.random.default_rng(0).normal(280, 5, (6, 1, 8, 16)).astype(np.float32)
+    writer = StoreWriter(path, Plan((parse_channel("tas"),), grid, times, find_step(times)))
+    while not writer.finished:
+        writer.write(values[slice(*writer.next_block())])
+    writer.finish()
+
+
+def prepared(path: Path) -> object:
+    from weather.data.store import Store
+
+    store = Store(path)
+    return [store.read(0, len(store)), [str(time) for time in store.times], store.names]
+
+
+def spec() -> Any:
+    from weather.data.channels import parse_channel
+    from weather.forecast.spec import ForecastSpec
+
+    names = ("z500", "tas")
+    return ForecastSpec(
+        tuple(parse_channel(name) for name in names),
+        (5500.0, 280.0), (100.0, 10.0), (50.0, 3.0), "gaussian-8x16", 24.0,
+    )  # fmt: skip
+
+
+def observations(path: Path) -> object:
+    from weather.assimilation.observations import read_observations
+
+    return read_observations(path, spec())
+
+
+KINDS = (
+    Kind("peptide.pdb", copied("peptide.pdb"), structure),
+    Kind("receptor.pdb", copied("peptide.pdb"), receptor),
+    Kind("peptide.cif", copied("peptide.cif"), structure),
+    Kind("peptide.pdb.gz", packed("peptide.pdb"), structure, checked=True),
+    Kind("ligands.sdf", copied("ligands.sdf"), ligands),
+    Kind("ligands.sdf.gz", packed("ligands.sdf"), whole_ligands, checked=True),
+    Kind("poses.sdf", copied("ligands.sdf"), poses),
+    Kind("ligand.mol2", copied("ligand.mol2"), ligands),
+    Kind("ligands.smi", copied("ligands.smi"), ligands),
+    Kind("ligands.csv", copied("ligands.csv"), ligands),
+    Kind("chains.npz", chains_made, chains, checked=True),
+    Kind("model", model_made, model, checked=True),
+    Kind("resealed", model_made, resealed),
+    Kind("samples", record_made, record),
+    Kind("experiment.yaml", copied("experiment.yaml"), experiment),
+    Kind("run", run_made, run),
+    Kind("fields.nc", fields_made, fields, fields=FIELDS),
+    Kind("fields.zarr", fields_made, fields, fields=FIELDS),
+    Kind("prepared.zarr", prepared_made, prepared, checked=True),
+    Kind("observations.csv", copied("observations.csv"), observations),
+)
