@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from protein.backbone.designs import evaluate_directory
+from protein.backbone.measuring import evaluate_directory
 from protein.backbone.generate import GenerateSettings, generate
 from protein.backbone.polish import DEFAULT, PolishSettings
 from protein.backbone.request import GenerationRequest, design_name, templates

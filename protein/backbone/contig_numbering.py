@@ -8,7 +8,7 @@ The rule, so that a motif is found where its user knows it:
 - a motif residue keeps its number and its insertion code. Only a residue grafted from another
   motif chain onto a number that is taken gives way, and is numbered like a designed one;
 - designed residues count on from the residue before them, and those in front of the first motif
-  count down from it, below 1 if need be. Where these numbers would run into a motif residue, the
+  count down from it. Where these numbers would run into a motif residue, or fall below 1, the
   stretch is numbered above the highest number of its chain instead.
 """
 
@@ -90,4 +90,4 @@ def _start(
     start = before[0] + 1 if before is not None else after[0] - len(rows) if after else 1
     wanted = range(start, start + len(rows))
     in_order = after is None or wanted[-1] < after[0]
-    return start if in_order and used.isdisjoint(wanted) else None
+    return start if start > 0 and in_order and used.isdisjoint(wanted) else None

@@ -12,8 +12,8 @@ A contig is read from the N-terminus of the design. Its items are separated by `
 ``/0`` + space  the chain ends here and another begins
 =============== =====================================================================
 
-Chain identifiers are letters, in the case the file has them. The language is that of RFdiffusion
-(Watson et al. 2023).
+Chain identifiers are in the case the file has them; one that is not made of letters alone needs
+the colon. The language is that of RFdiffusion (Watson et al. 2023) with the colon added.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ from sciddiff.errors import InputError
 __all__ = ["ContigPlan", "Designed", "Motif", "Segment", "parse_contig"]
 
 _DESIGNED = re.compile(r"(\d+)(?:-(\d+))?")
-_MOTIF = re.compile(r"([A-Za-z]+)(-?\d+)([A-Za-z]?)(?:-(?:\1)?(-?\d+)([A-Za-z]?))?")
+_NUMBERS = r"(-?\d+)([A-Za-z]?)(?:-(?:(?P=chain):?)?(-?\d+)([A-Za-z]?))?"
+_MOTIF = re.compile(rf"(?P<chain>[A-Za-z]+){_NUMBERS}")
+_NAMED = re.compile(rf"(?P<chain>[A-Za-z0-9]+):(?:{_NUMBERS})?")
+_WHOLE = re.compile(r"(?P<chain>[A-Za-z]+)")
+_LONGEST_TEXT = 10_000  # characters; the longest design has 512 residues
+_MOST_RESIDUES = 10**6  # of one designed stretch; far beyond what is made, and no huge number
 # An item and what ends it: the chain break "/0" needs no separator behind it.
 _ITEM = re.compile(r"\s*(?P<item>[^,/\s]*)\s*(?P<end>[,/]|$|(?=\S))")
 
@@ -60,6 +65,7 @@ class Motif:
         stop: author's number of the last residue.
         stop_code: its insertion code, or empty.
         text: as written.
+        whole: every residue of the chain; the numbers say nothing then.
     """
 
     chain: str
@@ -68,6 +74,7 @@ class Motif:
     stop: int
     stop_code: str
     text: str
+    whole: bool = False
 
 
 Segment = Designed | Motif
@@ -107,6 +114,11 @@ def parse_contig(text: str) -> ContigPlan:
     stripped = text.strip().strip("[]'\"")
     if not stripped:
         raise InputError("contig: empty; write for instance 10-40,A25-45,10-40")
+    if len(stripped) > _LONGEST_TEXT:
+        raise InputError(
+            f"contig {stripped[:30]}...: has {len(stripped)} characters and {_LONGEST_TEXT} is "
+            "the most; shorten it"
+        )
     while position < len(stripped):
         match = _ITEM.match(stripped, position)
         item, end = (match["item"], match["end"]) if match else ("", "")
@@ -136,9 +148,15 @@ def _segment(text: str, count: int, item: str) -> Segment:
         low, high = int(match[1]), int(match[2] or match[1])
         if high < low:
             _fail(text, count, f"{item!r} is reversed; write {high}-{low}")
+        if high > _MOST_RESIDUES:
+            _fail(text, count, f"{item!r} is more than {_MOST_RESIDUES} residues; write fewer")
         return Designed(low, high, item)
-    if match := _MOTIF.fullmatch(item):
-        chain, start, start_code = match[1], int(match[2]), match[3]
+    if match := _WHOLE.fullmatch(item):
+        return Motif(match["chain"], 0, "", 0, "", item, whole=True)
+    if match := _MOTIF.fullmatch(item) or _NAMED.fullmatch(item):
+        if match[2] is None:
+            return Motif(match["chain"], 0, "", 0, "", item, whole=True)
+        chain, start, start_code = match["chain"], int(match[2]), match[3]
         single = match[4] is None
         stop, stop_code = (start, start_code) if single else (int(match[4]), match[5])
         if stop < start:
@@ -148,7 +166,7 @@ def _segment(text: str, count: int, item: str) -> Segment:
     other = re.fullmatch(r"([A-Za-z]+)(-?\d+)[A-Za-z]?-([A-Za-z]+)-?\d+[A-Za-z]?", item)
     if other and other[1] != other[3]:
         _fail(text, count, f"{item!r} spans two chains; write one item for each chain")
-    _fail(text, count, f"{item!r} is not understood; write 15, 10-40, A25 or A25-45")
+    _fail(text, count, f"{item!r} is not understood; write 15, 10-40, A, A25 or A25-45")
 
 
 def _append(chain: list[Segment], segment: Segment) -> None:

@@ -7,7 +7,6 @@ motif file's own frame.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
@@ -16,15 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein.backbone.contig_lengths import draw_lengths, stretch_bounds
+from protein.backbone.contig_motif import (
+    check_unique,
+    example,
+    kept_residues,
+    look_alikes,
+)
 from protein.backbone.contig_numbering import chain_identifiers, residue_labels
 from protein.backbone.contig_syntax import ContigPlan, Motif, parse_contig
-from protein.structures.chain import Backbone, Structure
+from protein.structures.chain import Backbone, SideAtom, Structure
 from sciddiff.errors import InputError
 
-__all__ = ["ContigPlan", "ResolvedContig", "ResolvedSegment", "parse_contig", "resolve"]
+__all__ = [
+    "ContigPlan",
+    "ResolvedContig",
+    "ResolvedSegment",
+    "parse_contig",
+    "resolve",
+]
 
 _CHAIN_JUMP = 200  # residue numbers skipped between chains, more than the network tells apart
-_LISTED = 10_000  # residues of a range beyond which the absent ones are not listed one by one
 
 
 @final
@@ -63,6 +73,7 @@ class ResolvedContig:
         source_numbers: author's number in the motif file, 0 where designed, int64 `[N]`.
         source_codes: insertion code in the motif file, length N.
         sequence: one-letter amino acids; designed residues are alanine, length N.
+        side_chains: side-chain atoms of motif residues, empty where designed, length N.
         segments: the stretches, in order.
         notes: sentences about what was adjusted or is unusual.
     """
@@ -77,6 +88,7 @@ class ResolvedContig:
     source_numbers: NDArray[np.int64]
     source_codes: tuple[str, ...]
     sequence: str
+    side_chains: tuple[tuple[SideAtom, ...], ...]
     segments: tuple[ResolvedSegment, ...]
     notes: tuple[str, ...] = ()
 
@@ -107,6 +119,28 @@ class ResolvedContig:
     def output_insertion_codes(self) -> tuple[str, ...]:
         """Insertion code of every residue as it is written, empty where there is none."""
         return tuple(code for _, code in self._written[1])
+
+    def motif_map(self) -> list[tuple[str, str]]:
+        """Every motif residue as the motif's file names it and as the design names it.
+
+        Both are written ``A25``: chain, number and insertion code.
+        """
+        chains, labels = self._written
+        pairs = []
+        for row in np.flatnonzero(self.fixed):
+            number, code = labels[row]
+            source = f"{self.source_chains[row]}{self.source_numbers[row]}{self.source_codes[row]}"
+            pairs.append((source, f"{chains[row]}{number}{code}"))
+        return pairs
+
+    def drawn(self) -> str:
+        """The contig with the lengths that were drawn: ``23/A25-45/17``."""
+        chains: list[list[str]] = [[] for _ in range(self.segments[-1].chain + 1)]
+        for segment in self.segments:
+            if segment.stop > segment.start:
+                size = str(segment.stop - segment.start)
+                chains[segment.chain].append(segment.text if segment.motif else size)
+        return "/0 ".join("/".join(words) for words in chains)
 
     def describe(self) -> str:
         """Table of the design's stretches: place, chain and numbers as written, origin."""
@@ -161,9 +195,15 @@ def resolve(
             cannot be met.
     """
     source = "" if motif is None else motif.source if isinstance(motif, Structure) else motif.name
-    kept = {segment: _fetch(plan, segment, motif, source) for segment in plan.motifs}
-    _check_unique(plan, kept)
-    notes: list[str] = []
+    if isinstance(motif, Structure) and not plan.motifs:
+        raise InputError(
+            f"contig {plan.text!r}: keeps nothing of {source or 'the motif'}, whose chains are "
+            f"{', '.join(c.chain_id for c in motif.chains)}; name residues such as "
+            f"{example(motif.chains[0])}, or use --length for a design without a motif"
+        )
+    kept = {segment: kept_residues(plan, segment, motif, source) for segment in plan.motifs}
+    check_unique(plan, kept)
+    notes = look_alikes(plan, motif)
     spans = [stretch_bounds(plan, chain, kept, notes) for chain in plan.chains]
     free = [span for chain in spans for span in chain]
     fixed = sum(len(rows) for rows in kept.values())
@@ -175,81 +215,8 @@ def resolve(
     return _assemble(plan, source, kept, counts, tuple(notes))
 
 
-def _fetch(
-    plan: ContigPlan, segment: Motif, motif: Structure | Backbone | None, source: str
-) -> Backbone:
-    """The residues of a motif segment.
-
-    Raises:
-        InputError: no structure, no such chain, or some residue is absent or incomplete.
-    """
-    where = f"contig {plan.text!r}: {segment.text}"
-    if motif is None:
-        raise InputError(f"{where} needs a structure; give the motif file")
-    if isinstance(motif, Structure):
-        chain = motif.chain(segment.chain)
-    elif motif.chain_id == segment.chain:
-        chain = motif
-    else:
-        raise InputError(
-            f"{source or 'motif'}: no protein chain {segment.chain!r}; it has {motif.chain_id}"
-        )
-    labels = list(zip(chain.residue_numbers.tolist(), chain.insertion_codes, strict=True))
-    ends = [(segment.start, segment.start_code), (segment.stop, segment.stop_code)]
-    asked = range(segment.start, min(segment.stop, segment.start + _LISTED) + 1)
-    missing = sorted(set(asked) - set(chain.residue_numbers.tolist()))
-    absent_ends = [end for end in ends if end not in labels]
-    if not absent_ends:
-        first, last = (labels.index(end) for end in ends)
-        if last < first:
-            code = f"{segment.chain}{segment.stop}{segment.stop_code}"
-            raise InputError(f"{where} is reversed: {code} comes first in the file; swap its ends")
-        part = chain.select(slice(first, last + 1))
-        missing = _gaps(part)
-    if absent_ends or missing:
-        names = _ranges(missing) or ",".join(f"{n}{c}" for n, c in dict.fromkeys(absent_ends))
-        present = chain.number_ranges() or "none"
-        raise InputError(
-            f"{source or 'motif'}: residues {segment.chain}{names} of contig {segment.text} are "
-            f"absent or lack N, CA or C; chain {segment.chain} has {present}"
-        )
-    unusable = [label for label, use in zip(part.labels, part.mask, strict=True) if not use]
-    if unusable:
-        raise InputError(f"{where} holds residues without a usable backbone: {','.join(unusable)}")
-    return part
-
-
-def _gaps(part: Backbone) -> list[int]:
-    """Numbers missing inside a stretch; those skipped along an unbroken chain are not."""
-    numbers = part.residue_numbers
-    jumps = np.flatnonzero((np.diff(numbers) > 1) & ~part.bonded[:-1])
-    return [n for i in jumps for n in range(int(numbers[i]) + 1, int(numbers[i + 1]))]
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Sorted numbers as people write them: ``30-33,40``."""
-    if not numbers:
-        return ""
-    array = np.asarray(numbers)
-    parts = np.split(array, np.flatnonzero(np.diff(array) > 1) + 1)
-    return ",".join(_span(str(p[0]), str(p[-1])) for p in parts)
-
-
 def _span(first: str, last: str) -> str:
     return first if first == last else f"{first}-{last}"
-
-
-def _check_unique(plan: ContigPlan, kept: dict[Motif, Backbone]) -> None:
-    """Every motif residue has one place.
-
-    Raises:
-        InputError: a residue is named twice.
-    """
-    labels = [label for segment in plan.motifs for label in kept[segment].labels]
-    twice = list(dict.fromkeys(label for label in labels if labels.count(label) > 1))
-    if twice:
-        names = ", ".join(twice[:5]) + (", ..." if len(twice) > 5 else "")
-        raise InputError(f"contig {plan.text!r}: {names} named twice; a residue has one place")
 
 
 def _assemble(
@@ -264,6 +231,7 @@ def _assemble(
     coords, fixed = np.zeros((n, 4, 3), dtype=np.float32), np.zeros(n, dtype=bool)
     chain_index, numbers = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     chains, codes, sequence = [""] * n, [""] * n, ["A"] * n
+    sides: list[tuple[SideAtom, ...]] = [()] * n
     segments: list[ResolvedSegment] = []
     at = 0
     for c, (chain, sizes) in enumerate(zip(plan.chains, counts, strict=True)):
@@ -276,6 +244,8 @@ def _assemble(
                 numbers[rows] = part.residue_numbers
                 chains[rows], codes[rows] = [segment.chain] * size, part.insertion_codes
                 sequence[rows] = part.sequence
+                if part.side_chains:
+                    sides[rows] = part.side_chains
             motif = isinstance(segment, Motif)
             segments.append(ResolvedSegment(c, at, at + size, motif, segment.text))
             at += size
@@ -290,6 +260,7 @@ def _assemble(
         source_numbers=numbers,
         source_codes=tuple(codes),
         sequence="".join(sequence),
+        side_chains=tuple(sides),
         segments=tuple(segments),
         notes=notes,
     )

@@ -1,12 +1,12 @@
-"""Designs: sampled frames as chains a user can open, and folders of them.
+"""Designs: sampled frames as chains a user can open.
 
 Frames come in nm around the origin; a design is one or more `Backbone` chains in Å with relaxed
-peptide bonds.
+peptide bonds. Folders of designs are in `protein.backbone.folders`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from protein.backbone.contact import clashes
 from protein.backbone.data import NM
 from protein.backbone.network import ROTATIONS, TRANSLATIONS
 from protein.backbone.polish import DEFAULT, PolishSettings, polish
-from protein.structures.chain import Backbone
+from protein.structures.chain import Backbone, SideAtom
 from protein.structures.frames import backbone_from_frames
 from sciddiff.errors import InputError
 from sciddiff.state import Batch, State
@@ -27,9 +28,8 @@ from sciddiff.state import Batch, State
 if TYPE_CHECKING:
     from Bio.PDB.Structure import Structure
 
-    from protein.backbone.folder import Folder
-    from protein.backbone.metrics import Evaluation
-    from protein.backbone.metrics.tm import Progress
+MOTIF_B, DESIGNED_B = 1.0, 0.0
+"""B factors of residues that were kept and of residues that were designed, as in RFdiffusion."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,24 @@ class Design:
         """N, CA, C, O of all chains in order, Å `[L, 4, 3]`."""
         return np.concatenate([chain.coords for chain in self.chains])
 
-    def moved(self, coords: NDArray[np.floating]) -> Design:
-        """The same design with other coordinates, Å `[L, 4, 3]`."""
+    @property
+    def clashes(self) -> int:
+        """Pairs of CA atoms of different chains that are closer than 3.6 Å."""
+        return clashes([torch.from_numpy(chain.ca) for chain in self.chains])
+
+    def moved(
+        self,
+        coords: NDArray[np.floating],
+        side_chains: Sequence[tuple[SideAtom, ...]] = (),
+    ) -> Design:
+        """The same design with other coordinates, Å `[L, 4, 3]`, and side chains at them."""
         starts = np.cumsum([0, *(len(chain) for chain in self.chains)])
         chains = [
-            replace(chain, coords=np.asarray(coords[a:b], dtype=np.float32))
+            replace(
+                chain,
+                coords=np.asarray(coords[a:b], dtype=np.float32),
+                side_chains=tuple(side_chains[a:b]),
+            )
             for chain, a, b in zip(self.chains, starts, starts[1:], strict=False)
         ]
         return replace(self, chains=tuple(chains))
@@ -102,6 +115,12 @@ class Design:
         ]
         return replace(self, chains=tuple(chains), fixed=np.tile(self.fixed, len(chains)))
 
+    def joined(self, others: Sequence[Backbone]) -> Design:
+        """The design and further chains that were there before it, such as a binder's target."""
+        held = np.ones(sum(len(chain) for chain in others), dtype=bool)
+        fixed = np.concatenate([self.fixed, held])
+        return replace(self, chains=(*self.chains, *others), fixed=fixed)
+
     def to_biopython(self) -> Structure:
         """The design as a structure of Biopython: one model, its chains, N, CA, C and O of every
         residue.
@@ -114,19 +133,24 @@ class Design:
         return to_biopython(self.chains, self.name)
 
     def write(self, directory: Path) -> list[Path]:
-        """Write `<name>.pdb` and `<name>.cif`, each appearing whole or not at all."""
+        """Write `<name>.cif` and `<name>.pdb`, each appearing whole or not at all.
+
+        B factors are 1 for residues that were kept and 0 for those that were designed.
+        """
         from protein.structures.write import write_mmcif, write_pdb
 
         paths = [directory / f"{self.name}.pdb", directory / f"{self.name}.cif"]
-        write_pdb(paths[0], self.chains)
-        write_mmcif(paths[1], self.chains)
+        values = np.where(self.fixed, MOTIF_B, DESIGNED_B)
+        # The mmCIF first: it holds everything, whatever PDB cannot.
+        write_mmcif(paths[1], self.chains, values)
+        write_pdb(paths[0], self.chains, values)
         return paths
 
 
 def designs_from_state(
     batch: Batch,
     x: State,
-    numbering: Numbering | None = None,
+    numbering: Numbering | Sequence[Numbering] | None = None,
     settings: PolishSettings = DEFAULT,
 ) -> list[Design]:
     """Turn sampled frames into designs.
@@ -134,8 +158,8 @@ def designs_from_state(
     Args:
         batch: the template that was sampled.
         x: `translations [B, N, 3]` in nm, `rotations [B, N, 3, 3]`.
-        numbering: names of the residues, the same for all samples; one chain numbered from 1 by
-        default.
+        numbering: names of the residues, of each sample or the same for all; one chain numbered
+            from 1 by default.
         settings: junction relaxation.
 
     Raises:
@@ -146,20 +170,21 @@ def designs_from_state(
     mask = layout.mask
     if mask is None:
         mask = torch.ones(positions.shape[:2], dtype=torch.bool, device=positions.device)
-    for b in range(batch.size):
-        if not torch.isfinite(positions[b][mask[b]]).all():
-            raise InputError(
-                f"{batch.ids[b]}: the sampler gave coordinates that are not finite; "
-                "use more steps or another seed, and report the command"
-            )
+    finite = (torch.isfinite(positions).all(-1) | ~mask).all(1).tolist()
+    if not all(finite):
+        raise InputError(
+            f"{batch.ids[finite.index(False)]}: the sampler gave coordinates that are not finite; "
+            "use more steps or another seed, and report the command"
+        )
     bonded = bonded_residues(batch, mask)
     positions, rotations = polish(positions, rotations, mask, bonded, layout.fixed, settings)
     coords = backbone_from_frames(rotations, positions, bonded=bonded).cpu().numpy()
     lengths = mask.sum(1).tolist()
     indices = batch.cond["index"].tolist() if "index" in batch.cond else list(range(batch.size))
+    shared = isinstance(numbering, Numbering)
     designs = []
     for b, length in enumerate(lengths):
-        names = numbering or Numbering.plain(length)
+        names = numbering if shared else numbering[b] if numbering else Numbering.plain(length)
         chains = _split(coords[b, :length], names, batch.ids[b])
         designs.append(Design(batch.ids[b], int(indices[b]), chains, names.fixed))
     return designs
@@ -195,47 +220,3 @@ def _split(coords: NDArray[np.float32], names: Numbering, label: str) -> tuple[B
             )
         )
     return tuple(chains)
-
-
-def evaluate_directory(
-    directory: Path,
-    reference: Path | None = None,
-    workers: int = 1,
-    progress: Progress | None = None,
-) -> tuple[Evaluation, Folder]:
-    """Measure the designs of a folder beside natives, and write `designs.csv` into it.
-
-    Args:
-        directory: folder of PDB or mmCIF files.
-        reference: chain archive whose training split novelty is measured against; left out
-            without one.
-        workers: processes for structure alignment.
-        progress: called as ``progress(stage, done, total)``.
-
-    Returns:
-        The figures, and the structures they were measured on.
-    """
-    from protein.backbone.folder import read_folder
-    from protein.backbone.metrics import evaluate_designs, write_designs_csv
-
-    folder = read_folder(directory)
-    structures = folder.structures
-    evaluation = evaluate_designs(
-        [
-            (name, np.concatenate([c.coords for c in chains]))
-            for name, chains in structures.items()
-        ],
-        training=None if reference is None else _training_chains(reference),
-        workers=workers,
-        progress=progress,
-        chain_lengths={name: [len(c) for c in chains] for name, chains in structures.items()},
-    )
-    write_designs_csv(directory / "designs.csv", evaluation.rows)
-    return evaluation, folder
-
-
-def _training_chains(path: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    from protein.structures.archive import ChainArchive
-
-    archive = ChainArchive.open(path).subset(split="train")
-    return ((archive.ids[i], archive[i]) for i in range(len(archive)))

@@ -106,7 +106,7 @@ class BackboneDomain(Domain):
         """Geometry, diversity and novelty of a folder of designs; see
         `protein.backbone.metrics`.
         """
-        from protein.backbone.designs import evaluate_directory
+        from protein.backbone.measuring import evaluate_directory
 
         evaluation, folder = evaluate_directory(directory, reference)
         left_out = {"left_out": folder.left_out} if folder.left_out else {}

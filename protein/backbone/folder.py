@@ -11,10 +11,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from protein.structures.chain import Backbone
 from protein.structures.parse import STRUCTURE_SUFFIXES
-from sciddiff.cli.campaign import RECORD
+from sciddiff.cli.campaign import RECORD, read_record
 from sciddiff.errors import InputError
 from sciddiff.names import Names
 
@@ -32,10 +33,20 @@ class Folder:
     Attributes:
         structures: chains of each structure, by its name.
         left_out: reasons why other files were not taken, by the name of the file.
+        facts: what the folder's record says of a design, by its name.
+        failed: why designs were given up, by their name.
     """
 
     structures: dict[str, tuple[Backbone, ...]]
     left_out: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def measured(self, name: str) -> tuple[Backbone, ...]:
+        """The chains that the figures are about: those that were designed, a binder's alone."""
+        binder = self.facts.get(name, {}).get("binder")
+        chains = self.structures[name]
+        return tuple(c for c in chains if c.chain_id == binder) or chains
 
 
 def read_folder(directory: Path) -> Folder:
@@ -72,7 +83,10 @@ def read_folder(directory: Path) -> Folder:
     if not structures:
         file, reason = next(iter(left_out.items()))
         raise InputError(f"{directory / file}: {reason}")
-    return Folder(structures, left_out)
+    record = read_record(directory) if ours else {}
+    facts = {str(name): dict(said) for name, said in dict(record.get("designs", {})).items()}
+    failed = {str(name): str(reason) for name, reason in dict(record.get("failed", {})).items()}
+    return Folder(structures, left_out, facts, failed)
 
 
 def _structure_files(directory: Path) -> dict[str, list[Path]]:

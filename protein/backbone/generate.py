@@ -6,8 +6,8 @@ where the state starts) and in the network seen by the sampler (copies of an asy
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -21,8 +21,9 @@ from sciddiff.errors import InputError
 from sciddiff.grids import uniform
 from sciddiff.guidance import ClassifierFree, DenoiserLike
 from sciddiff.samplers import Ancestral, EulerMaruyama
+from sciddiff.sampling import Progress
 from sciddiff.state import Batch, State
-from sciddiff.streams import Streams
+from sciddiff.streams import Streams, seed_of
 
 SAMPLERS = ("sde", "ode")
 
@@ -63,6 +64,10 @@ class GenerateSettings:
         if not 0.0 <= self.temperature <= 2.0:
             raise InputError(f"temperature {self.temperature}: must lie between 0 and 2; try 0.2")
 
+    def attempt(self, number: int) -> GenerateSettings:
+        """The settings of a further attempt at a design; attempt 0 has these."""
+        return replace(self, seed=seed_of(self.seed, "attempt", number)) if number else self
+
     def drawing(self) -> Drawing:
         """How the core draws with these settings."""
         ode = self.sampler == "ode"
@@ -101,10 +106,11 @@ def generate(
     denoiser: Denoiser,
     batch: Batch,
     settings: GenerateSettings | None = None,
-    numbering: Numbering | None = None,
+    numbering: Numbering | Sequence[Numbering] | None = None,
     start: Start | None = None,
     offset: Tensor | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    on_state: Callable[[State], None] | None = None,
 ) -> list[Design]:
     """Sample one batch of templates.
 
@@ -112,24 +118,36 @@ def generate(
         denoiser: a trained backbone denoiser.
         batch: templates with `cond["index"]`; the same design comes out whatever the batch.
         settings: steps, sampler, temperature, seed.
-        numbering: residue names of the designs, if they share them.
+        numbering: residue names of the designs, of each or the same for all.
         start: start from a noised structure (partial diffusion).
-        offset: centre of the starting noise, nm `[3]`, for paths whose centre of mass is free.
+        offset: centre of the starting noise, nm `[3]` or one for each sample `[B, 3]`, for paths
+            whose centre of mass is free.
         on_step: called with (steps done, steps in all).
+        on_state: called with the state after every step.
 
     Returns:
         One design per sample, in the order of the batch.
     """
     settings = settings or GenerateSettings()
+    device = next(denoiser.parameters()).device
     options: dict[str, Any] = {}
     if start is not None:
-        options = {"x_start": start.x, "start_t": 1.0 - start.noise}
+        there = {name: leaf.to(device) for name, leaf in start.x.items()}
+        options = {"x_start": there, "start_t": 1.0 - start.noise}
     if offset is not None:
-        streams = Streams(settings.seed, batch.cond["index"])
+        batch = batch.to(device)
+        streams = Streams(settings.seed, batch.cond["index"].cpu())
         noise = denoiser.path.prior(batch.x, streams, batch.layouts)
-        options["x_init"] = {**noise, TRANSLATIONS: noise[TRANSLATIONS] + offset.to(batch.device)}
-    if on_step is not None:
-        options["callback"] = lambda done: on_step(done.step, done.steps)
+        centre = offset.to(noise[TRANSLATIONS]).reshape(-1, 1, 3)
+        options["x_init"] = {**noise, TRANSLATIONS: noise[TRANSLATIONS] + centre}
+
+    def after(done: Progress) -> None:
+        if on_step is not None:
+            on_step(done.step, done.steps)
+        if on_state is not None:
+            on_state(done.x)
+
+    options["callback"] = after
     x = draw(denoiser, batch, settings.drawing(), settings.seed, **options)
     return designs_from_state(batch.to(x[TRANSLATIONS].device), x, numbering, settings.polish)
 

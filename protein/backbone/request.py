@@ -83,23 +83,34 @@ class GenerationRequest:
         return list(CLASS_SHARES)[int(np.searchsorted(ends, place, side="right"))]
 
 
-def templates(request: GenerationRequest, indices: Iterable[int] | None = None) -> Iterator[Batch]:
+def templates(
+    request: GenerationRequest, indices: Iterable[int] | None = None, cost: int = 1
+) -> Iterator[Batch]:
     """Batches of templates of like length, each with `cond["index"] [B]` naming its designs.
 
     Args:
         request: what to make.
         indices: which designs of it; all by default.
+        cost: how many times the pairs of a design the network sees, as of an assembly's copies.
     """
     wanted = range(request.first, request.first + request.n) if indices is None else indices
     sized = sorted((request.length(i), i) for i in wanted)
-    for group in _groups(sized):
+    for group in grouped(sized, PAIR_BUDGET // cost):
         yield _template(group, [request.fold_of(index) for _, index in group])
 
 
-def _groups(sized: list[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+def grouped(
+    sized: Iterable[tuple[int, int]], budget: int = PAIR_BUDGET
+) -> Iterator[list[tuple[int, int]]]:
+    """Designs of like size to be sampled together.
+
+    Args:
+        sized: residues and index of each design, by size.
+        budget: most pairs of residues in a batch; a design that has more is alone.
+    """
     group: list[tuple[int, int]] = []
     for item in sized:
-        if group and (len(group) + 1) * item[0] ** 2 > PAIR_BUDGET:
+        if group and (len(group) + 1) * item[0] ** 2 > budget:
             yield group
             group = []
         group.append(item)
@@ -119,6 +130,11 @@ def _template(group: list[tuple[int, int]], classes: list[str]) -> Batch:
 def design_name(index: int) -> str:
     """File name stem of a design, counted from 1."""
     return f"design_{index + 1:04d}"
+
+
+def design_index(name: str) -> int:
+    """Index of the design of that name, from 0."""
+    return int(name.rpartition("_")[2]) - 1
 
 
 def parse_lengths(text: str) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from protein.backbone.contact import TOUCH, outermost_contact
 from protein.backbone.network import ROTATIONS, TRANSLATIONS
 from sciddiff.errors import InputError
 from sciddiff.state import Batch, Layout, State
@@ -32,7 +33,10 @@ __all__ = ["PointGroup", "SymmetricNetwork", "assembly_numbering", "symmetrise"]
 
 _CHAIN_IDS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 _GOLDEN = (1.0 + math.sqrt(5.0)) / 2.0
-_SEEN = 512  # residues of an assembly that the network looks at
+SEEN = 512
+"""Residues of an assembly that the network looks at."""
+
+_APART = 0.65  # nm between the nearest CA atoms of copies beyond which they are drawn together
 
 
 @final
@@ -83,6 +87,22 @@ class PointGroup:
         The mean over a group of its matrices is that projector.
         """
         return self.rotations.mean(0)
+
+    @cached_property
+    def roomiest(self) -> Tensor:
+        """Direction in which a unit is furthest from its copies, `[3]`, of unit length.
+
+        Of 20,000 directions spread over the sphere (Fibonacci), the one whose nearest image is
+        furthest. Units there make the most compact assembly.
+        """
+        if len(self) == 1:
+            return torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+        k = torch.arange(20_000, dtype=torch.float64)
+        z = 1.0 - 2.0 * (k + 0.5) / len(k)
+        ring, angle = (1.0 - z * z).sqrt(), math.pi * (3.0 - math.sqrt(5.0)) * k
+        points = torch.stack([ring * angle.cos(), ring * angle.sin(), z], dim=1)
+        images = torch.einsum("gij,kj->gki", self.rotations[1:], points)
+        return points[(images - points).norm(dim=-1).amin(0).argmax()]
 
     def replicate(self, positions: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
         """All copies of a unit.
@@ -160,11 +180,16 @@ class SymmetricNetwork(nn.Module):
         net: a backbone network, `net(x_t, t, batch) -> State`.
         group: the symmetry.
         residues: the most residues of an assembly that the network sees.
+        contact: move what the network answers, as a whole, until the copies touch and none
+            overlap; a unit with fixed rows stays where it is.
     """
 
-    def __init__(self, net: nn.Module, group: PointGroup, residues: int = _SEEN) -> None:
+    def __init__(
+        self, net: nn.Module, group: PointGroup, residues: int = SEEN, contact: bool = False
+    ) -> None:
         super().__init__()
         self.net, self.group, self.residues = net, group, residues
+        self.contact = contact and len(group) > 1
 
     def forward(self, x_t: State, t: Tensor, batch: Batch) -> State:
         """Raw output for the unit.
@@ -178,7 +203,43 @@ class SymmetricNetwork(nn.Module):
         n = x_t[TRANSLATIONS].shape[1]
         elements = self._elements(x_t[TRANSLATIONS], batch.layouts[TRANSLATIONS].mask)
         out = self.net(_whole(x_t, elements), t, _whole_batch(batch, elements))
-        return {name: leaf[:, :n] for name, leaf in out.items()}
+        unit = {name: leaf[:, :n] for name, leaf in out.items()}
+        if not self.contact:
+            return unit
+        layout, positions = batch.layouts[TRANSLATIONS], unit[TRANSLATIONS]
+        shift = self._to_contact(positions, layout.mask)
+        if layout.fixed is not None:
+            shift = torch.where(layout.fixed.any(1, keepdim=True), 0.0, shift)
+        return {**unit, TRANSLATIONS: positions + shift[:, None]}
+
+    def _to_contact(self, positions: Tensor, mask: Tensor | None) -> Tensor:
+        """How the unit has to move for its copies to touch without overlap `[B, 3]`.
+
+        About one axis it moves along the line from the axis to its middle; of groups with several
+        axes it is brought to the direction that has most room (`PointGroup.roomiest`) and moves
+        along that. A unit whose copies neither overlap nor are apart stays where it is on it.
+        """
+        b, n, _ = positions.shape
+        rotations = self.group.rotations[1:].to(positions)
+        still = self.group.fixed_space.to(positions)
+        mean = Layout(b, mask=mask).mean(positions)[:, 0]
+        if float(still.abs().max()) > 0.5:
+            outward = torch.nn.functional.normalize(mean - mean @ still, dim=-1)
+            aside = torch.zeros_like(mean)
+        else:
+            outward = self.group.roomiest.to(positions).expand(b, 3)
+            aside = (mean * outward).sum(-1, keepdim=True) * outward - mean
+        positions = positions + aside[:, None]
+        images = torch.einsum("gij,bnj->bgni", rotations, positions)
+        a = positions[:, None, :, None] - images[:, :, None]  # [B, g, N, N, 3]
+        change = outward[:, None] - torch.einsum("gij,bj->bgi", rotations, outward)
+        change = change[:, :, None, None].expand(a.shape)
+        real = positions.new_ones(b, n, dtype=torch.bool) if mask is None else mask
+        pairs = (real[:, None, :, None] & real[:, None, None, :]).expand(a.shape[:-1])
+        nearest = torch.where(pairs, a.norm(dim=-1), float("inf")).flatten(1).amin(1)
+        out = outermost_contact(a.flatten(1, 3), change.flatten(1, 3), TOUCH, pairs.flatten(1))
+        moves = (nearest < TOUCH) | (nearest > _APART)
+        return aside + torch.where(moves, out, 0.0)[:, None] * outward
 
     def _elements(self, positions: Tensor, mask: Tensor | None) -> Tensor:
         """The elements whose copies are seen, the identity first `[B, k, 3, 3]`."""

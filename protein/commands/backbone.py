@@ -21,10 +21,11 @@ from sciddiff.cli.options import (
     number,
     pick_device,
 )
-from sciddiff.cli.output import emit, remark_left_out
+from sciddiff.cli.output import emit, remark, remark_left_out
 from sciddiff.cli.progress import progress
 
 if TYPE_CHECKING:
+    from protein.backbone.campaign import Outcome
     from protein.backbone.generate import GenerateSettings
     from protein.backbone.modes import Mode
     from sciddiff.cli.campaign import Campaign
@@ -36,7 +37,9 @@ _EXAMPLES = """examples:
   sciddiff backbone --scaffold "10-40,A25-45,10-40" --motif file.pdb -n 20 -o scaffolds/
   sciddiff backbone --scaffold "10-40,A25-45,10-40" --motif file.pdb --plan
   sciddiff backbone --partial file.pdb --noise 0.3 -n 10 -o variants/
+  sciddiff backbone --partial file.pdb --vary A30-45 -n 10 -o loops/
   sciddiff backbone --symmetry C3 --length 60 -n 4 -o trimers/
+  sciddiff backbone --target file.pdb --hotspots A37,A40 --length 60-90 -n 20 -o binders/
 """
 
 
@@ -59,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--fold",
         choices=("any", "alpha", "beta", "mixed", "none"),
         default="any",
-        help="fold class; any: drawn per design as natives are shared out (default any)",
+        help="fold class; with any, every design draws one as natives have them (default any)",
     )
     add(
         "--fold-weight",
@@ -69,22 +72,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="how strongly the fold class steers the design; 1 conditions on it without "
         "strengthening it (default 2.5)",
     )
-    add("--scaffold", metavar="CONTIG", help='build around a motif: "10-40,A25-45,10-40"')
-    add("--motif", type=Path, metavar="FILE", help="structure the motif residues are taken from")
-    add("--plan", action="store_true", help="print the resolved contigs and stop")
+    _add_modes(parser)
+    how = parser.add_argument_group("how designs are sampled")
+    add = how.add_argument
+    add("--steps", type=count(), default=20, metavar="K", help="sampling steps (default 20)")
     add(
-        "--partial", type=Path, metavar="FILE", help="vary a structure: noise it, denoise it again"
+        "--sampler",
+        choices=("sde", "ode"),
+        default="sde",
+        help="stochastic or deterministic (default sde)",
     )
-    add(
-        "--noise",
-        type=number(0.0, 1.0),
-        metavar="X",
-        help="with --partial: the share of noise put on the structure, above 0, which keeps it, "
-        "to 1, which keeps nothing of it (default 0.3)",
-    )
-    add("--symmetry", metavar="GROUP", help="symmetric assembly: C2, C3, D2, T, O, I ...")
-    add("--steps", type=count(), default=20, metavar="K", help="network calls (default 20)")
-    add("--sampler", choices=("sde", "ode"), default="sde", help="stochastic or deterministic")
     add(
         "--temperature",
         type=number(0.0, 2.0),
@@ -93,8 +90,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="scale of the noise that is added while sampling; less noise gives more regular and "
         "less varied designs (default 0.2)",
     )
-    add("--model", default="lite", help="shipped weights, or a checkpoint folder (default lite)")
     add(
+        "--retries",
+        type=count(0),
+        default=4,
+        metavar="N",
+        help="further attempts at a design whose chains overlap (default 4)",
+    )
+    add("--model", default="lite", help="shipped weights or a model's folder (default lite)")
+    parser.add_argument(
+        "--trajectory",
+        action="store_true",
+        help="also write every step of every design, as models of one mmCIF file each",
+    )
+    parser.add_argument(
         "--reference",
         type=Path,
         metavar="ARCHIVE",
@@ -102,17 +111,65 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_seed(parser)
     add_device(parser)
+    add = parser.add_argument
     add("--threads", type=count(), metavar="T", help="CPU threads (default: torch's choice)")
-    add("--no-report", action="store_true", help="structures only: no metrics, no report")
+    add("--plan", action="store_true", help="print what would be designed, and stop")
+    add("--no-report", action="store_true", help="write structures without metrics and report")
     add_json(parser)
+
+
+def _add_modes(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is designed around, from or against."""
+    group = parser.add_argument_group("around a motif")
+    add = group.add_argument
+    add(
+        "--scaffold",
+        metavar="CONTIG",
+        help='what is designed and what is kept: "10-40,A25-45,10-40"',
+    )
+    add("--motif", type=Path, metavar="FILE", help="structure the kept residues are taken from")
+    group = parser.add_argument_group("from a structure")
+    add = group.add_argument
+    add("--partial", type=Path, metavar="FILE", help="structure to add noise to and denoise again")
+    add(
+        "--noise",
+        type=number(0.0, 1.0),
+        metavar="X",
+        help="share of noise put on the structure, above 0, which keeps it, to 1, which keeps "
+        "nothing of it (default 0.3)",
+    )
+    add("--vary", metavar="RESIDUES", help="residues that may move, A30-45,B (default all)")
+    group = parser.add_argument_group("symmetric assemblies")
+    group.add_argument("--symmetry", metavar="GROUP", help="point group: C2, C3, D2, T, O, I, ...")
+    group = parser.add_argument_group("binders")
+    add = group.add_argument
+    add("--target", type=Path, metavar="FILE", help="structure to design a binder for")
+    add("--hotspots", metavar="RESIDUES", help="residues of the target to bind at: A37,A40")
+    add(
+        "--target-crop",
+        type=number(4.0, 1000.0),
+        metavar="X",
+        help="the network sees the target within X Å of the hotspots (default 12)",
+    )
+    parser.add_argument(
+        "--structure-model",
+        type=count(0),
+        default=0,
+        metavar="N",
+        help="which model of an NMR file is read, counted from 0 (default 0)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Make the designs, measure them, and write the report.
 
+    Returns:
+        The exit status: 1 if some designs failed, 2 if all did.
+
     Raises:
         InputError: an option or a file that cannot be used.
     """
+    from protein.backbone.campaign import Outcome
     from protein.backbone.generate import GenerateSettings
     from protein.backbone.metrics import comparison_text
     from protein.backbone.modes import mode_of
@@ -125,20 +182,45 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     mode = mode_of(args)
+    for source, note in mode.notes:
+        remark(source, [note])
     if args.plan:
         emit(args, {"plan": mode.describe()}, mode.describe())
         return 0
     campaign, seconds = _make(args, mode, settings)
-    summary = {"designs": args.number, "folder": str(args.out), "seconds": round(seconds, 2)}
-    text = f"{args.number} designs in {args.out}"
-    if not args.no_report:
-        measured = _measured(args, campaign)
+    outcome = Outcome.of(args.out, args.number)
+    notes = [f"{source}: {note}" for source, note in mode.notes]
+    named = {name: mode.facts(index) for index, name in _named(outcome)}
+    designs = {name: facts for name, facts in named.items() if facts}
+    said = {"notes": notes, "designs": designs, "failed": outcome.failed}
+    before = campaign.facts
+    campaign.note(**{name: fact for name, fact in said.items() if fact or before.get(name)})
+    summary: dict[str, Any] = {
+        "designs": len(outcome.delivered),
+        "failed": outcome.failed,
+        "folder": str(args.out),
+        "seconds": round(seconds, 2),
+        "notes": notes,
+    }
+    lines = [f"{len(outcome.delivered)} designs in {args.out}"]
+    if outcome.delivered and not args.no_report:
+        measured = _measured(args, campaign, outcome)
         report = args.out / "report.html"
         summary |= {"report": str(report), "figures": measured["figures"]}
         table = comparison_text(measured["figures"], measured["natives"])
-        text = f"{table.rstrip()}\n\n{text}; open {report}"
-    emit(args, summary, text)
-    return 0
+        lines = [f"{table.rstrip()}\n", f"{lines[0]}; open {report}"]
+    lines += [f"failed   {name}: {reason}" for name, reason in list(outcome.failed.items())[:5]]
+    if len(outcome.failed) > 5:
+        lines.append(f"failed   and {len(outcome.failed) - 5} more, see {args.out / 'run.json'}")
+    emit(args, summary, "\n".join(lines))
+    return 0 if not outcome.failed else 1 if outcome.delivered else 2
+
+
+def _named(outcome: Outcome) -> list[tuple[int, str]]:
+    """Index and name of every design that is there."""
+    from protein.backbone.request import design_index
+
+    return [(design_index(name), name) for name in outcome.delivered]
 
 
 def _make(
@@ -147,7 +229,8 @@ def _make(
     """Generate what is missing; the record, and the seconds spent."""
     import torch
 
-    from protein.backbone.campaign import DesignParts, missing
+    from protein.backbone import memory
+    from protein.backbone.campaign import DesignParts
     from sciddiff.checkpoint import describe, load
     from sciddiff.cli.campaign import Campaign, machine_facts
     from sciddiff.cli.parts import do_all
@@ -155,8 +238,15 @@ def _make(
 
     device = pick_device(args.device)
     meta = describe(find_model(args.model))
-    model = partial(load, args.model, device, domain="backbone")
-    parts = DesignParts(args.out, args.number, mode, settings, model)
+    parts = DesignParts(
+        args.out,
+        args.number,
+        mode,
+        settings,
+        partial(load, args.model, device, domain="backbone"),
+        attempts=args.retries + 1,
+        trajectory=args.trajectory,
+    )
     campaign = Campaign.open(
         args.out,
         {**mode.request, **asdict(settings)},
@@ -164,11 +254,18 @@ def _make(
         _inputs(args, meta),
         parts.begun,
     )
-    wanted = missing(args.out, args.number)
+    wanted = parts.missing(range(args.number))
     if args.threads:
         torch.set_num_threads(args.threads)
     started = time.perf_counter()
     if wanted:
+        sizes = [mode.sizes(index) for index in range(args.number)]
+        most = max(seen for _, seen in sizes)
+        said = (
+            memory.check(parts.denoiser.net, most, device),
+            memory.outside([length for length, _ in sizes], meta),
+        )
+        remark(args.model, [note for note in said if note])
         total = len(wanted) * settings.steps
         with progress("designing (steps)", total, show=not args.json) as bar:
             parts.on_step = bar.advance
@@ -183,25 +280,24 @@ def _inputs(args: argparse.Namespace, meta: Mapping[str, Any]) -> Inputs:
     from sciddiff.cli.fingerprint import Inputs
 
     inputs = Inputs().add_model("--model", meta, args.model)
-    for option, path in (("--motif", args.motif), ("--partial", args.partial)):
-        if path is not None:
-            inputs.add(option, path)
+    for name in ("motif", "partial", "target"):
+        if (path := getattr(args, name)) is not None:
+            inputs.add(f"--{name}", path)
     return inputs
 
 
-def _measured(args: argparse.Namespace, campaign: Campaign) -> dict[str, Any]:
+def _measured(args: argparse.Namespace, campaign: Campaign, outcome: Outcome) -> dict[str, Any]:
     """Figures of the whole folder; with `designs.csv` and the report, unless they are there."""
-    from protein.backbone.designs import evaluate_directory
+    from protein.backbone.measuring import evaluate_directory
     from protein.backbone.report import write_report
-    from protein.backbone.request import design_name
     from sciddiff.cli.fingerprint import Inputs, digest
 
-    names = [design_name(index) for index in range(args.number)]
+    names = outcome.delivered
     known = campaign.facts.get("measured", {})
     content = Inputs()
     if args.reference is not None:
         content.add("--reference", args.reference, known.get("inputs", {}).get("--reference"))
-    of = digest([[name, _size(args.out, name)] for name in names])
+    of = digest([[[name, _size(args.out, name)] for name in names], outcome.failed])
     same = known.get("of") == of and digest(known.get("inputs")) == digest(content.entries)
     if same and all((args.out / file).exists() for file in ("report.html", "designs.csv")):
         return known
@@ -229,7 +325,7 @@ def _size(folder: Path, name: str) -> int:
 
 command = Command(
     "backbone",
-    "design protein backbones: new, around a motif, from a structure, symmetric",
+    "design protein backbones: new, around a motif, from a structure, symmetric, binders",
     configure,
     run,
     needs=NEEDS,

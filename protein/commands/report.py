@@ -50,7 +50,7 @@ def _run_designs(args: argparse.Namespace) -> int:
     Raises:
         InputError: the folder cannot be used.
     """
-    from protein.backbone.designs import evaluate_directory
+    from protein.backbone.measuring import evaluate_directory
     from protein.backbone.report import write_report
     from sciddiff.cli.campaign import read_record
 

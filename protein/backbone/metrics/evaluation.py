@@ -81,6 +81,7 @@ def evaluate_designs(
     chain_lengths: Mapping[str, Sequence[int]] | None = None,
     natives_label: str = "natives given",
     likelihood: SequenceLikelihood | None = None,
+    extra: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Evaluation:
     """Measure designs, one by one and as a set.
 
@@ -96,6 +97,7 @@ def evaluate_designs(
         chain_lengths: residues of each chain of the designs that are complexes, by name.
         natives_label: what to call the natives given.
         likelihood: scorer of sequences, for ``nll`` and ``nll_entropy``; slow, off by default.
+        extra: further columns of each design, by name, such as those of its interfaces.
 
     Raises:
         InputError: there is nothing to evaluate, or a design cannot be measured.
@@ -119,6 +121,7 @@ def evaluate_designs(
         reference = Reference.shipped()
     measured = _measure_all(chains, "designs", progress, chain_lengths or {})
     rows, similarity = _complete_rows(chains, measured, reference, how, len(chains))
+    rows = [{**row, **(extra or {}).get(str(row["name"]), {})} for row in rows]
     if likelihood is not None:
         for done, (row, (name, coords)) in enumerate(zip(rows, chains, strict=True)):
             row |= likelihood.score(name, coords, (chain_lengths or {}).get(name))
@@ -239,7 +242,9 @@ def summarise(
         similarity: TM-scores between the first chains `[m, m]`.
     """
     summary: dict[str, Figure] = {"n": {"value": float(len(rows)), "low": None, "high": None}}
-    keys = [key for key in rows[0] if key not in _NOT_SUMMARISED]
+    keys = [
+        key for key in dict.fromkeys(k for row in rows for k in row) if key not in _NOT_SUMMARISED
+    ]
     for key in keys:
         values = [row.get(key, np.nan) for row in rows]
         if all(isinstance(value, bool | int | float) for value in values):

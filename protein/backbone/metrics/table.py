@@ -145,6 +145,36 @@ COLUMNS: dict[str, Column] = {
         "high",
         2,
     ),
+    "interface_contacts": Column(
+        "Interface contacts",
+        "CA contacts (8 Å) with other chains per residue; of two sides, of the smaller",
+        "",
+        "native",
+        2,
+    ),
+    "buried_area": Column(
+        "Buried area",
+        "area of backbone and CB atoms that each side buries in the other, mean of the sides",
+        "Å²",
+        "native",
+        0,
+    ),
+    "chain_clashes": Column(
+        "Chain clashes", "CA pairs of different chains closer than 3.6 Å", "", "low", 0
+    ),
+    "hotspots_met": Column(
+        "Hotspots met", "hotspots with a CB of the binder within 8 Å", "%", "high", 0
+    ),
+    "status": Column("Status", "ok, or failed: not delivered", better="none"),
+    "reason": Column("Reason", "why a design failed", better="none"),
+    "symmetry": Column("Symmetry", "point group of the assembly", better="none"),
+    "binder": Column("Binder", "chain that was designed against the target", better="none"),
+    "hotspots": Column("Hotspots", "residues of the target to bind at", better="none"),
+    "contig": Column(
+        "Contig", "what was kept and designed, with the lengths drawn", better="none"
+    ),
+    "motif_from": Column("Motif from", "kept residues as the motif's file names them", "", "none"),
+    "motif_to": Column("Motif to", "the same residues as the design names them", "", "none"),
     "clusters_per_100": Column(
         "Clusters per 100", "clusters at TM 0.6 among the first 100 designs", "", "high", 0, True
     ),

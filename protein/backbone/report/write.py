@@ -131,7 +131,10 @@ def _designs(
     for row in rows:
         name = str(row["name"])
         if name in structures:
-            designs.append(_Design(name, _chains(name, structures[name]), states[name]))
+            chains = _chains(name, structures[name])
+            # What was not measured, such as a binder's target, follows and is drawn as coil.
+            beside = sum(len(chain) for chain in chains) - len(states[name])
+            designs.append(_Design(name, chains, np.pad(states[name], (0, max(beside, 0)))))
     return designs
 
 

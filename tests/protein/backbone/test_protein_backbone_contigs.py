@@ -158,13 +158,13 @@ def test_written_numbers_of_motif_residues_are_theirs():
 @pytest.mark.parametrize(
     "text",
     [
-        "40,A25-45,40",  # counts below 1
+        "40,A25-45,40",  # would count below 1
         "5,A25-45,60,A50-60,5",  # does not fit between the motifs
         "5,A50-60,35,A25-45,60",  # motifs in the opposite order
         "10,A25-45,10/0 10,A50-60,10",  # one source chain in two chains of the design
         "10,A25-45,45,B5-9,10",  # two source chains in one chain of the design
         "10/0 B6-9,20/0 A1",
-        "30",
+        "30,A/0 30",
     ],
 )
 def test_written_labels_are_unique_and_motifs_keep_their_numbers(text):
@@ -173,13 +173,14 @@ def test_written_labels_are_unique_and_motifs_keep_their_numbers(text):
     assert len(chains) == len(numbers) == len(sequence) == len(contig)
     assert len(set(zip(chains, numbers, strict=True))) == len(contig)
     rows = np.flatnonzero(contig.fixed)
+    assert min(numbers) > 0
     assert [numbers[i] for i in rows] == contig.source_numbers[rows].tolist()
     pairs = set(zip(chains, contig.chain_index.tolist(), strict=True))
     assert len(pairs) == len(set(chains)) == len(set(contig.chain_index.tolist()))
 
 
 def test_numbers_rise_along_the_chain_where_there_is_room():
-    for text in ("40,A25-45,40", "5,A25-45,4,A50-60,5", "10/0 B6-9,20"):
+    for text in ("24,A25-45,40", "5,A25-45,4,A50-60,5", "10/0 5,B6-9,20"):
         contig = _resolve(text, _structure(_chain(breaks=()), _chain("B", range(5, 30))))
         chains, numbers, _ = contig.output_numbering()
         for name in set(chains):
@@ -239,6 +240,12 @@ def test_a_contig_without_motif_needs_no_structure():
         ("A1-10,A30-40", ["A10", "A30", "not bonded"]),
         ("A1-5,10-100000", ["100005", "512"]),
         ("A1-999999999", ["A81-10001", "1-80"]),
+        ("30", ["keeps nothing of motif.pdb", "A, B", "A1-10", "--length"]),
+        ("5,1:8-22", ["chain '1'", "A, B"]),
+        ("5,1:", ["chain '1'", "A, B"]),
+        ("5,2:8-22x9", ["item 2", "not understood"]),
+        ("9" * 30, ["item 1", "more than 1000000"]),
+        ("A1," * 5000, ["15000 characters", "10000 is the most"]),
     ],
 )
 def test_bad_contigs_say_in_one_line_what_is_wrong(text, words):
@@ -269,3 +276,44 @@ def test_one_chain_can_be_the_motif():
     assert contig.fixed.sum() == 3
     with pytest.raises(InputError, match="chain 'A'; it has B"):
         resolve(parse_contig("4,A10-12,4"), chain, np.random.default_rng(0))
+
+
+def test_a_whole_chain_and_chains_of_any_name():
+    structure = _structure(_chain("1", range(5, 30)), _chain("AB", range(1, 9), origin=(0, 40, 0)))
+    whole = _resolve("4,1:,4/0 AB", structure)
+    assert whole.source_chains[4:29] == ("1",) * 25 and whole.source_chains[33:] == ("AB",) * 8
+    part = _resolve("4,1:8-22,4", structure)
+    assert part.fixed.sum() == 15 and part.motif_map()[0] == ("18", "18")
+    assert _resolve("4,1:8-1:22,4", structure).fixed.sum() == 15
+    assert _resolve("4,AB:2-5,4", structure).fixed.sum() == 4
+    doubt = _resolve("18-22,AB2-5", structure).notes
+    assert doubt == ("18-22 designs that many residues; residues of chain 1 would be 1:5-14",)
+
+
+def test_a_break_inside_a_kept_stretch_is_refused_whatever_its_numbers():
+    broken = _structure(_chain(breaks=[30]))
+    _fails("5,A25-45,5", "broken between A30 and A31", "C-N 31", structure=broken)
+    assert _resolve("5,A25-30,9-20,A31-45,5", broken).fixed.sum() == 21
+    _fails("A", "broken between A30 and A31", structure=broken)
+    codes = ["" if n != 30 else "A" for n in range(1, 81)]
+    inserted = _structure(_chain(codes=codes, breaks=[30]))
+    _fails("5,A25-45,5", "A30A and A31", structure=inserted)
+
+
+def test_what_is_no_residue_is_told_as_what_it_is():
+    structure = Structure(
+        (_chain(),), source="motif.pdb",
+        others={"A301": "a ligand or ion (HEM)", "W5": "a water (HOH)"},
+    )  # fmt: skip
+    _fails("5,A301,5", "A301", "is a ligand or ion (HEM)", structure=structure)
+    _fails("5,W5,5", "no protein chain 'W'", "chain W holds a water (HOH)", structure=structure)
+
+
+def test_the_map_of_the_motif_names_both_sides():
+    contig = _resolve("40,A25-27,20,B10-11,5", _structure(_chain(), _chain("B", origin=(0, 3, 0))))
+    chains, numbers, _ = contig.output_numbering()
+    written = [f"{chains[i]}{numbers[i]}" for i in np.flatnonzero(contig.fixed)]
+    assert contig.motif_map() == list(
+        zip(["A25", "A26", "A27", "B10", "B11"], written, strict=True)
+    )
+    assert contig.drawn() == "40/A25-27/20/B10-11/5"

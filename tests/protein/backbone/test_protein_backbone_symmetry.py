@@ -1,5 +1,7 @@
 """Point groups: group laws, exact replication, and a network that keeps the symmetry."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -253,3 +255,63 @@ def test_large_assemblies_show_the_nearest_copies_only():
         apart = (whole[b] - positions[b].mean(0)).norm(dim=-1).sort().values
         got = (shown[b].mean(1) - positions[b].mean(0)).norm(dim=-1)
         assert torch.allclose(got, apart[:6], atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "nearest"), [
+    ("C2", 2.0),
+    ("C6", 1.0),
+    ("D2", math.sqrt(8 / 3)),  # a tetrahedron
+    ("D3", math.sqrt(2.0)),  # an octahedron
+    ("T", 1.0514622),  # an icosahedron
+    ("O", 0.7442064),  # a snub cube
+    ("I", 0.4638),  # a snub dodecahedron
+])  # fmt: skip
+def test_the_roomiest_direction_makes_the_best_known_orbit(name, nearest):
+    group = PointGroup.parse(name)
+    direction = group.roomiest
+    assert float(direction.norm()) == pytest.approx(1.0)
+    apart = (group.rotations[1:] @ direction - direction).norm(dim=-1).min()
+    assert nearest * 0.98 < float(apart) < nearest * 1.0001
+
+
+@pytest.mark.parametrize("name", ["C2", "C3", "C7", "D2", "D3", "T", "O", "I"])
+def test_copies_touch_and_do_not_overlap(name):
+    group = PointGroup.parse(name)
+    generator = torch.Generator().manual_seed(1)
+    # Balls of 30 points about as dense as CA atoms, one of them with its copies inside each other,
+    # one far from the axes.
+    ball = torch.randn(2, 30, 3, generator=generator) * 0.7
+    ball = ball + torch.tensor([[[0.3, 0.1, 0.2]], [[9.0, 2.0, 3.0]]])
+    mask = torch.ones(2, 30, dtype=torch.bool)
+    mask[1, 25:] = False
+    ball[1, 25:] = 0.0
+    frames = torch.eye(3).expand(2, 30, 3, 3)
+    x, batch = _batch(ball, frames, None, mask)
+    network = SymmetricNetwork(_Given(), group, contact=True)
+    moved = network(x, torch.zeros(2), batch)[TRANSLATIONS]
+    for row, real in enumerate((30, 25)):
+        unit = moved[row, :real]
+        images = torch.einsum("gij,nj->gni", group.rotations[1:].float(), unit)
+        nearest = float(torch.cdist(unit.double(), images.double().flatten(0, 1)).min())
+        assert nearest == pytest.approx(0.42, abs=1e-3), "the nearest CA atoms are 4.2 Å apart"
+        change = unit - ball[row, :real]
+        assert (change - change[0]).abs().max() < 1e-5, "the unit moves as a whole"
+
+
+def test_a_unit_in_contact_or_with_a_motif_stays():
+    group = PointGroup.parse("C2")
+    pair = torch.tensor([[[0.25, 0.0, 0.0], [0.6, 0.0, 0.0]]])  # 5 Å from its copy
+    frames = torch.eye(3).expand(1, 2, 3, 3)
+    x, batch = _batch(pair, frames, None, torch.ones(1, 2, dtype=torch.bool))
+    network = SymmetricNetwork(_Given(), group, contact=True)
+    assert torch.equal(network(x, torch.zeros(1), batch)[TRANSLATIONS], pair)
+    fixed = torch.tensor([[True, False]])
+    x, batch = _batch(0.5 * pair, frames, fixed, torch.ones(1, 2, dtype=torch.bool))
+    assert torch.equal(network(x, torch.zeros(1), batch)[TRANSLATIONS], 0.5 * pair)
+
+
+class _Given(nn.Module):
+    """Answers with the state it is given."""
+
+    def forward(self, x_t, t, batch):
+        return dict(x_t)

@@ -1,17 +1,24 @@
 """`sciddiff backbone` from the command line to the files, with a small untrained model."""
 
+import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from protein.backbone import memory
+from protein.backbone.generate import GenerateSettings
 from protein.backbone.network import BackboneNetwork
+from protein.structures.parse import read_atoms
 from protein.structures.read import read_structure
+from protein.structures.write import write_models, write_pdb
 from sciddiff import checkpoint, config
 from sciddiff.cli.main import main
+from sciddiff.errors import InputError
 
 NET = {"node": 16, "pair": 8, "blocks": 1, "heads": 2}
 
@@ -181,6 +188,210 @@ def test_a_motif_keeps_atoms_names_and_place(model: str, design: Path, tmp_path:
         assert 20 <= len(made) <= 28
 
 
+@pytest.fixture(scope="module")
+def side_chains(design: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The design with a CB in every residue, a water, and a chain whose numbering starts again."""
+    path = tmp_path_factory.mktemp("motif") / "odd.pdb"
+    chain = read_structure(design).chains[0]
+    write_pdb(path, chain, beta_carbon=True)
+    lines = [line for line in path.read_text().splitlines() if line.startswith(("ATOM", "TER"))]
+    moved = [f"{x[:30]}{float(x[30:38]) + 60:8.3f}{x[38:]}" for x in lines if x[:4] == "ATOM"]
+    water = "HETATM  999  O   HOH A 201      50.000  50.000  50.000  1.00  0.00           O"
+    path.write_text("\n".join([*lines, *moved, "TER", water, "END"]) + "\n")
+    return path
+
+
+def test_what_a_designer_expects_beside_a_scaffold(
+    model: str, side_chains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "scaffold"
+    words = ("--scaffold", "30,A15-24,5-9", "--motif", side_chains, "-n", 3, "--json")
+    assert _run("--model", model, "--steps", 2, "-o", out, *words) == 0
+    captured = capsys.readouterr()
+    assert f"note: {side_chains}: the residue numbers of chain A start again" in captured.err
+    assert f"note: {side_chains}: 1 waters ignored" in captured.err
+    record = json.loads((out / "run.json").read_text())
+    assert any("start again" in note for note in record["notes"])
+    told = record["designs"]["design_0002"]
+    assert told["motif_from"].split() == [f"A{n}" for n in range(15, 25)]
+    with (out / "designs.csv").open() as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    assert rows["design_0002"]["motif_to"] == told["motif_to"]
+    assert rows["design_0002"]["contig"].startswith("30/A15-24/")
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    motif = read_structure(side_chains, side_chains=True).chains[0]
+    for suffix in ("pdb", "cif"):
+        file = out / f"design_0002.{suffix}"
+        made = read_structure(file, side_chains=True).chains[0]
+        kept = [made.labels.index(label) for label in told["motif_to"].split()]
+        source = [motif.labels.index(label) for label in told["motif_from"].split()]
+        assert min(made.residue_numbers) > 0, "N-terminal residues are never numbered below 1"
+        for here, there in zip(kept, source, strict=True):
+            assert np.abs(made.coords[here] - motif.coords[there]).max() < 2e-3
+            assert made.side_chains[here] == motif.side_chains[there]
+        others = [i for i in range(len(made)) if i not in kept]
+        assert all(made.side_chains[i] == () for i in others)
+        table, _ = read_atoms(file)
+        held = {(n, c) for n, c in zip(table.numbers.tolist(), table.codes, strict=True)
+                if (table.b_factors[(table.numbers == n)] == 1.0).all()}  # fmt: skip
+        assert held == {(int(made.residue_numbers[i]), "") for i in kept}
+
+
+def test_scaffolds_do_not_depend_on_how_many_are_made(
+    model: str, design: Path, tmp_path: Path
+) -> None:
+    words = ("--scaffold", "5-9,A15-24,5-9", "--motif", design)
+    _make(model, tmp_path / "many", *words, "-n", 4)
+    _make(model, tmp_path / "one", *words, "-n", 1)
+    one, many = (_ca(tmp_path / f / "design_0001.cif") for f in ("one", "many"))
+    assert np.abs(one - many).max() < 0.02
+
+
+def test_parts_of_a_chain_can_be_varied(model: str, side_chains: Path, tmp_path: Path) -> None:
+    out = tmp_path / "part"
+    words = ("--partial", side_chains, "--vary", "A10-20", "--noise", 1.0)
+    _make(model, out, *words, "--retries", 30)
+    before = read_structure(side_chains, side_chains=True).chains
+    after = read_structure(out / "design_0001.cif", side_chains=True).chains
+    free = np.isin(before[0].residue_numbers, np.arange(10, 21))
+    held = np.abs(after[0].coords[~free] - before[0].coords[~free]).max()
+    assert held < 2e-3 and np.abs(after[1].coords - before[1].coords).max() < 2e-3
+    assert np.abs(after[0].ca[free] - before[0].ca[free]).max() > 1.0
+    sides = zip(after[0].side_chains, before[0].side_chains, free, strict=True)
+    assert all(a == (() if moved else b) for a, b, moved in sides)
+
+
+def test_a_design_whose_chains_overlap_is_not_delivered(
+    model: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from protein.backbone.designs import Design
+    from protein.backbone.modes.assemblies import Assemblies
+
+    seeds: list[int] = []
+
+    def attempt(self, number: int):
+        seeds.append(number)
+        return tried(self, number)
+
+    tried = GenerateSettings.attempt
+    monkeypatch.setattr(GenerateSettings, "attempt", attempt)
+    # Copies laid on each other: every design overlaps, but the second at its third attempt.
+    finish = Assemblies.finish
+
+    def overlapping(self, design: Design) -> Design:
+        if design.index == 1 and seeds[-1] == 2:
+            return finish(self, design)
+        return design.copied(np.eye(3)[None].repeat(2, 0), "AB")
+
+    monkeypatch.setattr(Assemblies, "finish", overlapping)
+    out = tmp_path / "c2"
+    words = ("--model", model, "--steps", 2, "-o", out, "--symmetry", "C2", "--length", 25)
+    assert _run(*words, "-n", 2, "--retries", 2) == 1
+    said = capsys.readouterr().out
+    assert "1 designs in" in said
+    assert "failed   design_0001: its chains overlap (" in said
+    assert sorted(p.name for p in out.glob("design_*")) == ["design_0002.cif", "design_0002.pdb"]
+    with (out / "designs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["name"], row["status"]) for row in rows] == [
+        ("design_0001", "failed"),
+        ("design_0002", "ok"),
+    ]
+    assert rows[0]["reason"].startswith("its chains overlap (")
+    assert float(rows[1]["chain_clashes"]) == 0
+    assert seeds == [0, 1, 2]
+    # Nothing is tried again until more attempts are allowed.
+    assert _run(*words, "-n", 2, "--retries", 2) == 1 and seeds == [0, 1, 2]
+    monkeypatch.setattr(Assemblies, "finish", finish)
+    assert _run(*words, "-n", 2, "--retries", 3) == 0 and seeds == [0, 1, 2, 0]
+    assert json.loads((out / "run.json").read_text())["failed"] == {}
+    assert not list((out / "failed").glob("*.json"))
+
+
+def test_all_failed_is_status_two(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from protein.backbone.modes.assemblies import Assemblies
+
+    monkeypatch.setattr(
+        Assemblies,
+        "finish",
+        lambda self, design: design.copied(np.eye(3)[None].repeat(2, 0), "AB"),
+    )
+    out = tmp_path / "c2"
+    words = ("--steps", 2, "-o", out, "--symmetry", "C2", "--length", 25, "--retries", 0)
+    assert _run("--model", model, *words) == 2
+
+
+def test_a_trajectory_ends_in_the_design(model: str, tmp_path: Path) -> None:
+    out = tmp_path / "steps"
+    _make(model, out, "--length", 25, "-n", 2, "--trajectory")
+    for name in ("design_0001", "design_0002"):
+        file = out / "trajectories" / f"{name}.cif"
+        last = read_structure(file, 1)
+        assert last.counts["models"] == 2, "one model for every step"
+        assert np.abs(last.chains[0].ca - _ca(out / f"{name}.cif")).max() < 2e-3
+        assert np.abs(read_structure(file, 0).chains[0].ca - last.chains[0].ca).max() > 0.1
+
+
+def test_a_binder_from_the_command_line(model: str, design: Path, tmp_path: Path) -> None:
+    out = tmp_path / "binders"
+    words = ("--target", design, "--hotspots", "A1-3", "--length", "25-30", "-n", 2)
+    assert _run("--model", model, "--steps", 2, "-o", out, *words) == 0
+    with (out / "designs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    target = read_structure(design).chains[0]
+    for row in rows:
+        chains = read_structure(out / f"{row['name']}.pdb").chains
+        assert [c.chain_id for c in chains] == ["B", "A"]
+        assert np.abs(chains[1].coords - target.coords).max() < 2e-3
+        assert row["binder"] == "B" and row["hotspots"] == "A1 A2 A3"
+        assert int(row["length"]) == len(chains[0]), "figures are those of the binder"
+        nearest = np.linalg.norm(chains[0].ca[:, None] - target.ca[None], axis=-1).min()
+        # The network is untrained, so that relaxation moves its chain about after the last step.
+        assert 3.6 <= nearest < 12.0
+        assert float(row["chain_clashes"]) == 0 and float(row["interface_contacts"]) >= 0
+        assert 0.0 <= float(row["hotspots_met"]) <= 1.0
+
+
+def test_models_of_an_ensemble_can_be_chosen(model: str, design: Path, tmp_path: Path) -> None:
+    first = read_structure(design).chains[0]
+    second = replace(first, coords=first.coords + np.float32(50))
+    write_models(tmp_path / "nmr.cif", [first, second])
+    words = ("--partial", tmp_path / "nmr.cif", "--noise", 0.05, "--structure-model", 1)
+    _make(model, tmp_path / "out", *words)
+    there = _ca(tmp_path / "out" / "design_0001.cif").mean(0)
+    assert np.abs(there - second.ca.mean(0)).max() < 3.0
+    assert _run("--length", 30, "--structure-model", 1, "-o", tmp_path / "none") == 2
+
+
+def test_lengths_that_weights_do_not_know_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = {"data": {"lengths": [40, 128]}, "metrics": {"lengths": "60-90"}}
+    assert memory.trained_lengths(card) == (40, 128)
+    assert memory.trained_lengths({"metrics": {"lengths": "60-128"}}) == (60, 128)
+    assert memory.outside([40, 128], card) is None and memory.outside([20], {}) is None
+    said = memory.outside([30, 100, 200], card)
+    assert said is not None and "2 of 3 designs have chains of 30 to 200 residues" in said
+    assert "trained on 40 to 128" in said
+
+
+def test_memory_is_estimated_before_a_large_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = BackboneNetwork(node=16, pair=32, blocks=1, heads=2)
+    cpu = torch.device("cpu")
+    assert memory.estimate(net, 2000) == pytest.approx(3e9, rel=0.1)  # as measured
+    monkeypatch.setattr(memory, "free_memory", lambda device: 10**10)
+    assert memory.check(net, 500, cpu) is None
+    assert "2000 residues at once need about 3.1 GB" in str(memory.check(net, 2000, cpu))
+    monkeypatch.setattr(memory, "free_memory", lambda device: 10**9)
+    with pytest.raises(InputError, match="need about 3.1 GB and 1.0 GB are free"):
+        memory.check(net, 2000, cpu)
+
+
 def test_the_plan_is_printed_and_nothing_is_made(
     design: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -237,6 +448,12 @@ def test_an_assembly_is_symmetric(model: str, tmp_path: Path) -> None:
         (("--scaffold", "10,B15-24,10", "--motif", "DESIGN"), "chain 'B'"),
         (("--scaffold", "10,A15-999,10", "--motif", "DESIGN"), "999"),
         (("--scaffold", "10,A15-,10", "--motif", "DESIGN"), "A15-"),
+        (("--scaffold", "18-22", "--motif", "DESIGN"), "keeps nothing"),
+        (("--target", "DESIGN"), "--hotspots"),
+        (("--target", "DESIGN", "--hotspots", "A900"), "A900"),
+        (("--hotspots", "A1"), "--hotspots: is for --target"),
+        (("--vary", "A1"), "--vary: is for --partial"),
+        (("--partial", "DESIGN", "--vary", "10-20"), "name residues alone"),
     ],
 )
 def test_bad_input_is_one_line_and_status_two(
