@@ -18,8 +18,8 @@ from pathlib import Path
 
 import torch
 
-from protein.backbone.measuring import evaluate_directory
 from protein.backbone.generate import GenerateSettings, generate
+from protein.backbone.measuring import evaluate_directory
 from protein.backbone.polish import DEFAULT, PolishSettings
 from protein.backbone.request import GenerationRequest, design_name, templates
 from protein.pretrained import find_model

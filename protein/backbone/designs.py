@@ -1,7 +1,7 @@
 """Designs: sampled frames as chains a user can open.
 
 Frames come in nm around the origin; a design is one or more `Backbone` chains in Å with relaxed
-peptide bonds. Folders of designs are in `protein.backbone.folders`.
+peptide bonds. Folders of designs are in `protein.backbone.folder`.
 """
 
 from __future__ import annotations
