@@ -88,6 +88,13 @@ class PairArchive:
         """Number of complexes."""
         return len(self.ids)
 
+    def whole(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Both partners of a complex, N, CA, C, O `[L, 4, 3]` each, Å."""
+        rows = slice(int(self._offsets[index]), int(self._offsets[index + 1]))
+        coords = self._coords[rows].astype(np.float32) * self._scale
+        partner = self._partner[rows]
+        return coords[partner == 0], coords[partner == 1]
+
     def crop(self, index: int, longest: int, rng: np.random.Generator) -> TwoChains | None:
         """One unbroken piece of either partner, about a contact drawn at random.
 

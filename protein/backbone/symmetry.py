@@ -29,7 +29,7 @@ from protein.backbone.network import ROTATIONS, TRANSLATIONS
 from sciddiff.errors import InputError
 from sciddiff.state import Batch, Layout, State
 
-__all__ = ["PointGroup", "SymmetricNetwork", "assembly_numbering", "symmetrise"]
+__all__ = ["PointGroup", "SymmetricNetwork", "assembly_numbering", "symmetrise", "to_contact"]
 
 _CHAIN_IDS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 _GOLDEN = (1.0 + math.sqrt(5.0)) / 2.0
@@ -207,39 +207,10 @@ class SymmetricNetwork(nn.Module):
         if not self.contact:
             return unit
         layout, positions = batch.layouts[TRANSLATIONS], unit[TRANSLATIONS]
-        shift = self._to_contact(positions, layout.mask)
+        shift = to_contact(self.group, positions, layout.mask)
         if layout.fixed is not None:
             shift = torch.where(layout.fixed.any(1, keepdim=True), 0.0, shift)
         return {**unit, TRANSLATIONS: positions + shift[:, None]}
-
-    def _to_contact(self, positions: Tensor, mask: Tensor | None) -> Tensor:
-        """How the unit has to move for its copies to touch without overlap `[B, 3]`.
-
-        About one axis it moves along the line from the axis to its middle; of groups with several
-        axes it is brought to the direction that has most room (`PointGroup.roomiest`) and moves
-        along that. A unit whose copies neither overlap nor are apart stays where it is on it.
-        """
-        b, n, _ = positions.shape
-        rotations = self.group.rotations[1:].to(positions)
-        still = self.group.fixed_space.to(positions)
-        mean = Layout(b, mask=mask).mean(positions)[:, 0]
-        if float(still.abs().max()) > 0.5:
-            outward = torch.nn.functional.normalize(mean - mean @ still, dim=-1)
-            aside = torch.zeros_like(mean)
-        else:
-            outward = self.group.roomiest.to(positions).expand(b, 3)
-            aside = (mean * outward).sum(-1, keepdim=True) * outward - mean
-        positions = positions + aside[:, None]
-        images = torch.einsum("gij,bnj->bgni", rotations, positions)
-        a = positions[:, None, :, None] - images[:, :, None]  # [B, g, N, N, 3]
-        change = outward[:, None] - torch.einsum("gij,bj->bgi", rotations, outward)
-        change = change[:, :, None, None].expand(a.shape)
-        real = positions.new_ones(b, n, dtype=torch.bool) if mask is None else mask
-        pairs = (real[:, None, :, None] & real[:, None, None, :]).expand(a.shape[:-1])
-        nearest = torch.where(pairs, a.norm(dim=-1), float("inf")).flatten(1).amin(1)
-        out = outermost_contact(a.flatten(1, 3), change.flatten(1, 3), TOUCH, pairs.flatten(1))
-        moves = (nearest < TOUCH) | (nearest > _APART)
-        return aside + torch.where(moves, out, 0.0)[:, None] * outward
 
     def _elements(self, positions: Tensor, mask: Tensor | None) -> Tensor:
         """The elements whose copies are seen, the identity first `[B, k, 3, 3]`."""
@@ -253,6 +224,41 @@ class SymmetricNetwork(nn.Module):
         apart[:, 0] = -1.0
         nearest = apart.argsort(dim=1, stable=True)[:, :seen]
         return rotations[nearest]
+
+
+def to_contact(group: PointGroup, positions: Tensor, mask: Tensor | None = None) -> Tensor:
+    """How the unit has to move for its copies to touch without overlap `[B, 3]`.
+
+    About one axis it moves along the line from the axis to its middle; of groups with several
+    axes it is brought to the direction that has most room (`PointGroup.roomiest`) and moves
+    along that. A unit whose copies neither overlap nor are apart stays where it is on it.
+
+    Args:
+        group: the symmetry, of at least two elements.
+        positions: the unit's CA positions, nm `[B, N, 3]`.
+        mask: real residues `[B, N]`.
+    """
+    b, n, _ = positions.shape
+    rotations = group.rotations[1:].to(positions)
+    still = group.fixed_space.to(positions)
+    mean = Layout(b, mask=mask).mean(positions)[:, 0]
+    if float(still.abs().max()) > 0.5:
+        outward = torch.nn.functional.normalize(mean - mean @ still, dim=-1)
+        aside = torch.zeros_like(mean)
+    else:
+        outward = group.roomiest.to(positions).expand(b, 3)
+        aside = (mean * outward).sum(-1, keepdim=True) * outward - mean
+    positions = positions + aside[:, None]
+    images = torch.einsum("gij,bnj->bgni", rotations, positions)
+    a = positions[:, None, :, None] - images[:, :, None]  # [B, g, N, N, 3]
+    change = outward[:, None] - torch.einsum("gij,bj->bgi", rotations, outward)
+    change = change[:, :, None, None].expand(a.shape)
+    real = positions.new_ones(b, n, dtype=torch.bool) if mask is None else mask
+    pairs = (real[:, None, :, None] & real[:, None, None, :]).expand(a.shape[:-1])
+    nearest = torch.where(pairs, a.norm(dim=-1), float("inf")).flatten(1).amin(1)
+    out = outermost_contact(a.flatten(1, 3), change.flatten(1, 3), TOUCH, pairs.flatten(1))
+    moves = (nearest < TOUCH) | (nearest > _APART)
+    return aside + torch.where(moves, out, 0.0)[:, None] * outward
 
 
 def _images(elements: Tensor, positions: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:

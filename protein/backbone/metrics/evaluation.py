@@ -129,9 +129,10 @@ def evaluate_designs(
                 progress("sequence likelihood", done + 1, len(rows))
     summary = summarise(rows, np.random.default_rng(seed), similarity)
     summary |= divergences(measured, rows, reference, np.random.default_rng(seed))
-    return Evaluation(
-        rows, summary, reference.summary, reference, tuple(measured), similarity, seed
-    )
+    theirs = dict(reference.summary)
+    if "interface_contacts" in summary:
+        theirs = {**Reference.interfaces(), **theirs}
+    return Evaluation(rows, summary, theirs, reference, tuple(measured), similarity, seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,6 +80,13 @@ class Reference:
         text = package.joinpath("natives_reference.json").read_text(encoding="utf-8")
         return cls.from_json(json.loads(text))
 
+    @staticmethod
+    def interfaces() -> dict[str, dict[str, float | None]]:
+        """The figures of contacts between chains of bound natural complexes, which ship too."""
+        package = resources.files("protein.backbone.metrics")
+        text = package.joinpath("interfaces_reference.json").read_text(encoding="utf-8")
+        return dict(json.loads(text)["summary"])
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Reference:
         """Read what `to_json` gave.

@@ -13,7 +13,13 @@ from protein.backbone.designs import Design
 from protein.backbone.domain import backbone_path
 from protein.backbone.modes.base import Item, Mode
 from protein.backbone.request import GenerationRequest, design_name, templates
-from protein.backbone.symmetry import SEEN, PointGroup, SymmetricNetwork, assembly_numbering
+from protein.backbone.symmetry import (
+    SEEN,
+    PointGroup,
+    SymmetricNetwork,
+    assembly_numbering,
+    to_contact,
+)
 from protein.structures.filters import expected_radius
 from sciddiff.denoiser import Denoiser
 
@@ -82,7 +88,11 @@ class Assemblies(Mode):
         return f"group {self._group.name}, {copies} copies\n" + "\n".join(lines)
 
     def finish(self, design: Design) -> Design:
-        """Write all copies, one chain each."""
+        """Write all copies, one chain each, in contact again after relaxation."""
+        if len(self._group) > 1:
+            ca = NM * torch.from_numpy(design.chains[0].ca)[None]
+            shift = to_contact(self._group, ca)[0].numpy() / NM
+            design = design.moved(design.coords + shift)
         return design.copied(self._group.rotations.numpy(), assembly_numbering(self._group))
 
     def facts(self, index: int) -> dict[str, Any]:

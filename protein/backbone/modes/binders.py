@@ -171,9 +171,19 @@ class Binders(Mode):
         )
 
     def finish(self, design: Design) -> Design:
-        """Put the binder where the target is, and the whole target beside it."""
+        """Put the binder where the target is, and the whole target beside it.
+
+        Relaxation may have moved the binder's residues, so that it is brought into contact again.
+        """
         binder = design.chains[0]
-        moved = replace(binder, coords=binder.coords + self._origin.astype(np.float32))
+        ca = NM * torch.from_numpy(binder.ca)[None]
+        free = torch.ones(ca.shape[:2], dtype=torch.bool)
+        target, outward = (
+            torch.from_numpy(NM * self._coords[:, 1]),
+            torch.from_numpy(self._outward),
+        )
+        shift = to_target(ca, free, target, outward.float())[0].numpy() / NM
+        moved = replace(binder, coords=binder.coords + np.float32(self._origin + shift))
         alone = replace(design, chains=(moved,), fixed=np.zeros(len(moved), dtype=bool))
         return alone.joined(self._chains)
 
@@ -216,22 +226,31 @@ class BinderNetwork(nn.Module):
         free = torch.ones(positions.shape[:2], dtype=torch.bool, device=positions.device)
         free = free if layout.mask is None else layout.mask
         free = free if layout.fixed is None else free & ~layout.fixed
-        return {**out, TRANSLATIONS: self._placed(positions, free)}
-
-    def _placed(self, positions: Tensor, free: Tensor) -> Tensor:
         target, outward = self.target.to(positions), self.outward.to(positions)
-        weight = free.to(positions)[..., None]
-        middle = (positions * weight).sum(1) / weight.sum(1).clamp_min(1.0)
-        beside = middle - (middle @ outward)[:, None] * outward
-        length = beside.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-        shift = -beside * (1.0 - _BESIDE / length).clamp_min(0.0)
-        a = (positions + shift[:, None])[:, :, None] - target
-        real = free[:, :, None].expand(a.shape[:-1])
-        nearest = torch.where(real, a.norm(dim=-1), float("inf")).flatten(1).amin(1)
-        out = outermost_contact(a.flatten(1, 2), outward.expand(1, 1, 3), TOUCH, real.flatten(1))
-        moves = (nearest < TOUCH) | (nearest > _APART)
-        shift = shift + torch.where(moves, out, 0.0)[:, None] * outward
-        return positions + shift[:, None] * weight
+        shift = to_target(positions, free, target, outward)
+        return {**out, TRANSLATIONS: positions + shift[:, None] * free[..., None]}
+
+
+def to_target(positions: Tensor, free: Tensor, target: Tensor, outward: Tensor) -> Tensor:
+    """How a binder has to move as a whole to stay over the hotspots and touch the target `[B, 3]`.
+
+    Args:
+        positions: CA positions, nm `[B, N, 3]`, the hotspots around the origin.
+        free: those of the binder `[B, N]`.
+        target: CA positions of the target, nm `[M, 3]`.
+        outward: direction from the target to the outside `[3]`.
+    """
+    weight = free.to(positions)[..., None]
+    middle = (positions * weight).sum(1) / weight.sum(1).clamp_min(1.0)
+    beside = middle - (middle @ outward)[:, None] * outward
+    length = beside.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    shift = -beside * (1.0 - _BESIDE / length).clamp_min(0.0)
+    a = (positions + shift[:, None])[:, :, None] - target
+    real = free[:, :, None].expand(a.shape[:-1])
+    nearest = torch.where(real, a.norm(dim=-1), float("inf")).flatten(1).amin(1)
+    out = outermost_contact(a.flatten(1, 2), outward.expand(1, 1, 3), TOUCH, real.flatten(1))
+    moves = (nearest < TOUCH) | (nearest > _APART)
+    return shift + torch.where(moves, out, 0.0)[:, None] * outward
 
 
 def _outward(ca: np.ndarray, origin: np.ndarray, target: Path) -> np.ndarray:
