@@ -15,8 +15,8 @@ pytest.importorskip("torch_geometric")
 
 from protein.docking.receptors.box import box_around
 
-BENCH = Path(__file__).resolve().parents[4] / "shared" / "bench"
 ROOT = Path(__file__).resolve().parents[3]
+DEVICES = ROOT / "tests" / "devices"
 
 SCRIPT = """
 import json, os, pickle, sys
@@ -62,15 +62,13 @@ print(json.dumps({"ops": sum(log.ops.values()), "places": places}))
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, drug, conformer, imprint):
     """Docks on the logical device; what was launched there, and where something was copied."""
-    if not (BENCH / "logical_device.py").exists():
-        pytest.skip("no logical device beside the checkout")
     if shutil.which("g++") is None:
         pytest.skip("the logical device needs g++")
     file = tmp_path_factory.mktemp("device") / "system.pickle"
     file.write_bytes(pickle.dumps((drug, imprint, box_around(conformer))))
 
     def run(what, steps=2):
-        path = os.pathsep.join([str(ROOT), str(BENCH), os.environ.get("PYTHONPATH", "")])
+        path = os.pathsep.join([str(ROOT), str(DEVICES), os.environ.get("PYTHONPATH", "")])
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT, str(file), what, str(steps)],
             env={**os.environ, "PYTHONPATH": path},
