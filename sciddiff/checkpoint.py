@@ -230,6 +230,11 @@ def load(
         InputError: No model there, an unknown format, a damaged file, a domain or network that is
             not trusted or cannot be imported, weights that do not fit the network, a path that is
             not the one they were trained for, or a model of another domain.
+
+    >>> import sciddiff
+    >>> sciddiff.load("somewhere/else")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    sciddiff.errors.InputError: model somewhere/else: neither shipped nor a folder; ...
     """
     from sciddiff import config as configs
     from sciddiff.denoiser import Denoiser

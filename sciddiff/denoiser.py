@@ -32,6 +32,15 @@ class Denoiser(nn.Module):
         net: ``net(x_t, t, batch) -> dict[str, Tensor]``, raw outputs of every leaf; further
             entries are passed on as `Predictions.extras`.
         path: One path per leaf.
+
+    >>> import torch
+    >>> from sciddiff import GaussianPath
+    >>> class Halve(nn.Module):
+    ...     def forward(self, x_t, t, batch):
+    ...         return {"x": 0.5 * x_t["x"]}
+    >>> denoiser, x = Denoiser(Halve(), {"x": GaussianPath()}), torch.ones(2, 1)
+    >>> denoiser({"x": x}, torch.tensor([0.5, 0.5]), Batch({"x": x}))["x"].data.flatten()
+    tensor([0.5000, 0.5000])
     """
 
     def __init__(self, net: nn.Module, path: ProductPath | Mapping[str, Path]) -> None:

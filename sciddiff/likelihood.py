@@ -86,6 +86,13 @@ def log_prob(
 
     Raises:
         InputError: A leaf lives on a space without body-frame components, or has fixed rows.
+
+    >>> from sciddiff import GaussianPath
+    >>> from sciddiff.testing import AnalyticDenoiser, GaussianMixture
+    >>> law, x = GaussianMixture.standard(), torch.zeros(1, 2, dtype=torch.float64)
+    >>> denoiser = AnalyticDenoiser({"x": GaussianPath()}, {"x": law})
+    >>> bool((log_prob(denoiser, Batch({"x": x})) - law.log_prob(x)).abs() < 0.05)
+    True
     """
     manifolds = _manifolds(denoiser, batch)
     first = max(path.first_time for path in denoiser.path.paths.values())

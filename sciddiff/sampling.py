@@ -99,6 +99,16 @@ def sample(
     Raises:
         InputError: ``start_t`` leaves no step, ``indices`` do not number the batch, or the network
             returned numbers that are not finite.
+
+    >>> from sciddiff import GaussianPath
+    >>> from sciddiff.grids import uniform
+    >>> from sciddiff.samplers import Heun
+    >>> from sciddiff.testing import AnalyticDenoiser, GaussianMixture
+    >>> law = GaussianMixture.standard()
+    >>> denoiser = AnalyticDenoiser({"x": GaussianPath()}, {"x": law})
+    >>> drawn = sample(denoiser, Batch({"x": torch.zeros(5, 2)}), Heun(), uniform(10), seed=0)
+    >>> drawn.x["x"].shape, drawn.nfe
+    (torch.Size([5, 2]), 20)
     """
     path = denoiser.path
     generator = streams_of(seed, like.size, indices, like.device)

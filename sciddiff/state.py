@@ -40,6 +40,12 @@ class Layout:
 
     Raises:
         InputError: A field has the wrong shape, or both ``mask`` and ``index`` are given.
+
+    >>> ragged = Layout(2, index=torch.tensor([0, 0, 1]))
+    >>> ragged.sum_per_sample(torch.tensor([1.0, 2.0, 5.0]))
+    tensor([3., 5.])
+    >>> ragged.spread(torch.tensor([10.0, 20.0]), torch.zeros(3))
+    tensor([10., 10., 20.])
     """
 
     size: int
@@ -227,6 +233,10 @@ class Batch:
         ids: Names of the samples, for messages and file names.
         shared: Names of conditions that belong to all samples alike (a grid, a table): `select`
             leaves them as they are, whatever their size.
+
+    >>> batch = Batch({"x": torch.zeros(2, 3)}, ids=("first", "second"))
+    >>> batch.size, batch.select(torch.tensor([1])).ids
+    (2, ('second',))
     """
 
     x: State

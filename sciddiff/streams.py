@@ -144,6 +144,12 @@ class Streams:
 
     Raises:
         InputError: The seed is out of range.
+
+    >>> like = torch.zeros(3, 2)
+    >>> together = normal(like, Streams(7, torch.arange(3)))
+    >>> alone = normal(like[:1], Streams(7, torch.tensor([2])))
+    >>> bool((together[2] == alone[0]).all())
+    True
     """
 
     def __init__(

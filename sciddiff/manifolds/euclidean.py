@@ -26,7 +26,11 @@ __all__ = ["Euclidean", "ZeroCenterOfMass"]
 
 @final
 class Euclidean(Manifold):
-    """The real line, once per element of a tensor of any shape."""
+    """The real line, once per element of a tensor of any shape.
+
+    >>> Euclidean().dist(torch.tensor([0.0]), torch.tensor([3.0]))
+    tensor([3.])
+    """
 
     event_ndim: ClassVar[int] = 0
     tangent_ndim: ClassVar[int] = 0
@@ -101,6 +105,9 @@ class ZeroCenterOfMass(Manifold):
 
     Leaves are dense ``[B, N, d]`` or, with a layout that has an index, ragged ``[sum N, d]``.
     Without a layout the mean is over dimension -2.
+
+    >>> ZeroCenterOfMass().project(torch.tensor([[[1.0], [3.0]]])).flatten()
+    tensor([-1.,  1.])
     """
 
     event_ndim: ClassVar[int] = 0

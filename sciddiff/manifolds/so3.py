@@ -208,6 +208,12 @@ class SO3(Manifold):
 
     Points are matrices ``[..., 3, 3]``, tangents body-frame rotation vectors ``[..., 3]`` in
     radians: ``exp(R, v) = R Exp(v)``. The uniform law is the Haar measure.
+
+    >>> quarter = SO3().exp(torch.eye(3), torch.tensor([0.0, 0.0, torch.pi / 2]))
+    >>> (quarter @ torch.tensor([1.0, 0.0, 0.0])).round(decimals=4) + 0.0
+    tensor([0., 1., 0.])
+    >>> round(float(SO3().dist(torch.eye(3), quarter)), 4)
+    1.5708
     """
 
     event_ndim: ClassVar[int] = 2

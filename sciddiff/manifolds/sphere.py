@@ -59,6 +59,10 @@ class Sphere(Manifold):
 
     Raises:
         InputError: ``ambient_dim`` below 2.
+
+    >>> east, north = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 0.0, 1.0])
+    >>> round(float(Sphere().dist(east, north)), 4)
+    1.5708
     """
 
     event_ndim: ClassVar[int] = 1

@@ -75,6 +75,15 @@ class Denoising(Objective):
         label_dropout: By key of ``batch.cond``.
         extra_losses: Losses of the domain.
         low_discrepancy: Stratify times over the batch.
+
+    >>> from sciddiff import Denoiser, GaussianPath
+    >>> class Nothing(torch.nn.Module):
+    ...     def forward(self, x_t, t, batch):
+    ...         return {"x": torch.zeros_like(x_t["x"])}
+    >>> denoiser = Denoiser(Nothing(), {"x": GaussianPath()})
+    >>> batch = Batch({"x": torch.ones(4, 2)})
+    >>> Denoising()(denoiser, batch, torch.Generator().manual_seed(0)).loss  # (1 - 0)^2
+    tensor(1.)
     """
 
     times: time_laws.TimeLaw | dict[str, time_laws.TimeLaw] = field(

@@ -148,6 +148,11 @@ class BrownianPath(Path):
 
     Raises:
         InputError: The manifold has no heat kernel here, or the schedule scales the data.
+
+    >>> path, data = BrownianPath(SO3()), torch.eye(3).expand(2, 3, 3)
+    >>> on_the_way = path.sample(data, torch.tensor([0.9, 1.0]), torch.Generator().manual_seed(0))
+    >>> on_the_way.x_t.shape
+    torch.Size([2, 3, 3])
     """
 
     numeric_times = True

@@ -57,6 +57,12 @@ class GaussianPath(Path):
 
     Raises:
         InputError: The manifold is not flat.
+
+    >>> path, x1, x0 = GaussianPath(), torch.tensor([[2.0]]), torch.tensor([[-2.0]])
+    >>> path.sample(x1, torch.tensor([0.75]), None, x0).x_t  # 0.75 x1 + 0.25 x0
+    tensor([[1.]])
+    >>> path.predict(x1, x0, torch.tensor([0.0])).velocity  # by default the network says the data
+    tensor([[4.]])
     """
 
     numeric_times = True

@@ -58,6 +58,12 @@ class GeodesicPath(Path):
 
     Raises:
         InputError: The manifold is not compact.
+
+    >>> from sciddiff import Torus
+    >>> path = GeodesicPath(Torus())
+    >>> half = path.sample(torch.tensor([1.0]), torch.tensor([0.5]), None, torch.tensor([0.0]))
+    >>> half.x_t
+    tensor([0.5000])
     """
 
     numeric_times = True

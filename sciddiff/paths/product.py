@@ -34,6 +34,13 @@ class ProductPath:
 
     Raises:
         InputError: There are none.
+
+    >>> from sciddiff import SO3, GaussianPath, GeodesicPath
+    >>> path = ProductPath({"place": GaussianPath(), "turn": GeodesicPath(SO3())})
+    >>> state = {"place": torch.zeros(4, 3), "turn": torch.eye(3).expand(4, 3, 3)}
+    >>> noise = path.prior(state, torch.Generator().manual_seed(0))
+    >>> {name: tuple(leaf.shape) for name, leaf in noise.items()}
+    {'place': (4, 3), 'turn': (4, 3, 3)}
     """
 
     def __init__(self, paths: Mapping[str, Path]) -> None:

@@ -76,6 +76,7 @@ class Schedule(ABC):
     def at(self, t: float) -> Coefficients[float]:
         """Values and derivatives at one time, as plain numbers.
 
+        >>> from sciddiff.schedules import Linear
         >>> Linear().at(0.25)
         Coefficients(alpha=0.25, sigma=0.75, alpha_rate=1.0, sigma_rate=-1.0)
         """
