@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd import forward_ad
 
-__all__ = ["FloatArray", "shared"]
+__all__ = ["FloatArray", "differentiated", "shared"]
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -41,6 +41,12 @@ def shared(*tensors: Tensor) -> tuple[FloatArray, ...] | None:
         return tuple((x.detach() if x.requires_grad else x).numpy() for x in tensors)
     except (RuntimeError, TypeError):  # function transforms and fake tensors have no memory
         return None
+
+
+def differentiated(*tensors: Tensor) -> bool:
+    """Whether a derivative with respect to some tensor is being taken, backward or forward."""
+    grad = torch.is_grad_enabled()
+    return any((grad and x.requires_grad) or _dual(x) for x in tensors)
 
 
 def _dual(x: Tensor) -> bool:

@@ -37,6 +37,7 @@ import torch
 from torch import Tensor
 
 from sciddiff import streams
+from sciddiff.manifolds.arrays import differentiated
 from sciddiff.manifolds.igso3_fast import score_float32
 from sciddiff.manifolds.quadrature import gauss_legendre
 
@@ -177,13 +178,6 @@ def density(omega: Tensor, sigma: Tensor | float) -> Tensor:
     return torch.exp(_log_density(*_double(omega, sigma))).to(omega.dtype)
 
 
-def _differentiated(*tensors: Tensor) -> bool:
-    """Whether a derivative of some tensor is being taken, backward or forward."""
-    grad = torch.is_grad_enabled()
-    unpack = torch.autograd.forward_ad.unpack_dual
-    return any((grad and x.requires_grad) or unpack(x).tangent is not None for x in tensors)
-
-
 def score(omega: Tensor, sigma: Tensor | float) -> Tensor:
     """Derivative of `log_density` in the angle, ``[...]``: zero at 0 and pi, negative between.
 
@@ -193,7 +187,7 @@ def score(omega: Tensor, sigma: Tensor | float) -> Tensor:
     """
     sigma = torch.as_tensor(sigma, dtype=omega.dtype, device=omega.device)
     if omega.dtype != torch.float64 and omega.device.type == "cpu":
-        if not _differentiated(omega, sigma):
+        if not differentiated(omega, sigma):
             try:
                 return score_float32(omega.float(), sigma.float()).to(omega.dtype)
             except RuntimeError:  # vmap refuses to write into scratch

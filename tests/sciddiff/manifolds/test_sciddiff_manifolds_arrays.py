@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.autograd import forward_ad
 
-from sciddiff.manifolds import SO3, ZeroCenterOfMass
+from sciddiff.manifolds import SO3, ZeroCenterOfMass, so3
+from sciddiff.manifolds import so3_short as short
 from sciddiff.manifolds.arrays import shared
 from sciddiff.manifolds.base import Manifold
 from sciddiff.manifolds.so3 import exp_map, log_map, orthonormalize
@@ -105,3 +106,59 @@ def test_padding_changes_no_bit_of_a_centred_cloud() -> None:
     with_gradient = manifold.project(padded.requires_grad_(True), Layout(2, mask=mask))
     assert with_gradient.requires_grad
     assert torch.allclose(with_gradient, centred, atol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-6), (torch.float64, 1e-14)])
+def test_short_ways_of_devices_are_right_at_every_angle(dtype: torch.dtype, error: float) -> None:
+    x, y, v = _pairs(dtype)
+    matrix = short.to_matrix(short.from_vector(v.to(dtype)))
+    assert SO3().dist(matrix.double(), exp_map(v.to(dtype).double())).max() < error
+    q = short.of_matrix(y)
+    assert (q[..., 0] >= 0).all()
+    assert SO3().dist(short.to_matrix(q).double(), y.double()).max() < error
+    said, meant = short.to_vector(short.of_matrix(matrix)), v.to(dtype).double()
+    assert (said.double().norm(dim=-1) - meant.norm(dim=-1)).abs().max() < 2 * error
+    there = short.to_matrix(short.product(short.of_matrix(x), q)).double()
+    assert SO3().dist(there, x.double() @ y.double()).max() < 2 * error
+    assert torch.equal(short.unit(4 * q), short.unit(q))
+
+
+def test_a_short_detour_is_its_definition() -> None:
+    manifold, (x, y, _) = SO3(), _pairs(torch.float64)
+    far, size, part = (value + torch.rand(len(x), 1, 1, dtype=x.dtype, generator=_seeded()) / 2
+                       for value in (1.7, 0.8, 0.4))  # fmt: skip
+    definition = Manifold.detour(manifold, x, y, far, size, part, Streams.first(3, len(x)))
+    step = size * manifold.randn_tangent(x, Streams.first(3, len(x)))
+    reached = short.detour(x, y, far, manifold.reach, step, part)
+    assert torch.allclose(reached, definition, rtol=0.0, atol=1e-13)
+
+
+# Operations that only look at memory in another way launch nothing; the last ones are composites,
+# and what the processor does with a plain number.
+_VIEWS = {
+    "view", "select", "slice", "unsqueeze", "squeeze", "expand", "unbind", "unflatten", "flatten",
+    "as_strided", "transpose", "reshape", "_reshape_alias", "_unsafe_view", "diagonal", "alias",
+    "narrow", "permute", "detach", "empty", "empty_like", "resize_", "result_type", "numpy_T",
+    "matmul", "resolve_conj", "to", "_to_copy", "empty_strided", "copy_", "fill_",
+}  # fmt: skip
+
+
+def _launches(act) -> int:
+    """Operations of tensors that a call makes; composites count with what they are made of."""
+    act()  # constants are made once
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        act()
+    names = [event.key.removeprefix("aten::") for event in seen.key_averages()
+             for _ in range(event.count) if event.key.startswith("aten::")]  # fmt: skip
+    return sum(name not in _VIEWS for name in names)
+
+
+def test_a_step_of_rotations_takes_few_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a device: the shared memory of arrays does not exist there."""
+    monkeypatch.setattr(so3, "shared", lambda *tensors: None)
+    monkeypatch.setattr(so3, "_launched", lambda *tensors: True)
+    manifold, (x, y, _) = SO3(), _pairs(torch.float32)
+    generator = _seeded()
+    assert _launches(lambda: manifold.geodesic(x, y, 0.3)) <= 35
+    assert _launches(lambda: manifold.detour(x, y, 1.5, 0.3, 0.4, generator)) <= 75
+    assert _launches(lambda: manifold.project(x)) <= 20
