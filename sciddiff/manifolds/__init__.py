@@ -6,9 +6,8 @@ The heat kernels are modules of functions: `sciddiff.manifolds.igso3` for rotati
 
 from sciddiff.manifolds.base import Manifold
 from sciddiff.manifolds.euclidean import Euclidean, ZeroCenterOfMass
-from sciddiff.manifolds.product import Product
 from sciddiff.manifolds.so3 import SO3
 from sciddiff.manifolds.sphere import Sphere
 from sciddiff.manifolds.torus import Torus
 
-__all__ = ["SO3", "Euclidean", "Manifold", "Product", "Sphere", "Torus", "ZeroCenterOfMass"]
+__all__ = ["SO3", "Euclidean", "Manifold", "Sphere", "Torus", "ZeroCenterOfMass"]

@@ -20,7 +20,7 @@ FLOORS = (
     ("state", "weights", "shipped", "calibration", "report", "philox"),
     ("leaf_times", "streams"),
     ("manifolds", "schedules"),
-    ("noise", "times", "nn", "rescaling"),
+    ("noise", "times", "nn"),
     ("grids", "prediction"),
     ("paths",),
     ("denoiser", "path_record"),

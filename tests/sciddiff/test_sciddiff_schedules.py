@@ -1,4 +1,4 @@
-"""Schedules: ends, rates, inverses, and the change of schedule after training."""
+"""Schedules: ends, rates and inverses."""
 
 import math
 
@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from sciddiff.errors import InputError
-from sciddiff.rescaling import rescale
 from sciddiff.schedules import (
     EDM,
     VE,
@@ -115,31 +114,6 @@ def test_vp_keeps_its_digits_near_the_data():
     t = torch.tensor(1.0 - 1e-9, dtype=torch.float64)
     tau = 1.0 - t
     assert float(VP().sigma(t)) == pytest.approx(math.sqrt(0.1 * float(tau)), rel=1e-6)
-
-
-@pytest.mark.parametrize("trained", [Linear(), Cosine(), VP(), Polynomial()], ids=repr)
-@pytest.mark.parametrize("wanted", [Linear(), Cosine(), VP(), VE(0.1, 5.0)], ids=repr)
-def test_changed_schedule_has_the_velocity_of_the_wanted_one(trained, wanted):
-    """On Gaussian data the velocity is in closed form under any schedule."""
-    mean, variance = 0.7, 0.3
-
-    def velocity(schedule, t, x):
-        c = schedule.rates(t)
-        spread = c.alpha**2 * variance + c.sigma**2
-        data = mean + c.alpha * variance / spread * (x - c.alpha * mean)
-        noise = c.sigma / spread * (x - c.alpha * mean)
-        return c.alpha_rate * data + c.sigma_rate * noise
-
-    r = torch.linspace(0.2, 0.8, 13, dtype=torch.float64)
-    x = torch.linspace(-2, 2, 13, dtype=torch.float64)
-    change = rescale(trained, wanted, r)
-    got = change.velocity(x, velocity(trained, change.time, x / change.scale))
-    torch.testing.assert_close(got, velocity(wanted, r, x), rtol=1e-9, atol=1e-9)
-
-
-def test_changed_schedule_must_stay_in_range():
-    with pytest.raises(InputError, match="log-SNR range"):
-        rescale(VE(0.1, 1.0), Linear(), torch.tensor([0.001], dtype=torch.float64))
 
 
 @pytest.mark.parametrize("kappa", [LinearKappa(), ExponentialKappa(), ExponentialKappa(0.5)])

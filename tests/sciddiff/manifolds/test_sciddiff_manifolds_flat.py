@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sciddiff.errors import InputError
-from sciddiff.manifolds import SO3, Euclidean, Manifold, Product, Sphere, Torus, ZeroCenterOfMass
+from sciddiff.manifolds import SO3, Euclidean, Manifold, Sphere, Torus, ZeroCenterOfMass
 from sciddiff.manifolds.torus import wrap
 from sciddiff.state import Layout
 from sciddiff.streams import Streams
@@ -171,44 +171,3 @@ def test_sphere_uniform_has_uniform_height() -> None:
 def test_sphere_needs_two_dimensions() -> None:
     with pytest.raises(InputError, match="ambient_dim"):
         Sphere(1)
-
-
-@pytest.mark.parametrize("named", [True, False])
-def test_product_acts_leaf_by_leaf(named: bool) -> None:
-    factors = {"x": ZeroCenterOfMass(), "r": SO3(), "a": Torus()}
-    likes = {"x": torch.empty(2, 4, 3), "r": torch.empty(2, 4, 3, 3), "a": torch.empty(2, 5)}
-    likes = {k: v.double() for k, v in likes.items()}
-    keys: list = list(factors) if named else [0, 1, 2]
-    product = Product(factors if named else tuple(factors.values()))
-    like = likes if named else tuple(likes.values())
-    x, y = product.prior(like, generator(1)), product.prior(like, generator(2))
-    assert type(x) is (dict if named else tuple)
-    v = product.log(x, y)
-    reached = product.exp(x, v)
-    for key in keys:
-        torch.testing.assert_close(reached[key], y[key])
-        torch.testing.assert_close(product.project(x)[key], x[key])
-    square = sum(product[k].dist(x[k], y[k]).square().flatten(1).sum(1) for k in keys)
-    torch.testing.assert_close(product.dist(x, y).square(), square)
-    torch.testing.assert_close(product.inner(v, v), square)
-    noise = product.randn_tangent(x, generator(3))
-    projected = product.project_tangent(x, noise)
-    for key in keys:
-        torch.testing.assert_close(projected[key], noise[key])
-
-
-def test_product_sums_ragged_leaves_by_sample() -> None:
-    product = Product({"r": SO3(), "a": Torus()})
-    layouts = {"r": Layout(2), "a": Layout(2, index=torch.tensor([0, 0, 0, 1]))}
-    like = {"r": torch.empty(2, 6, 3, 3), "a": torch.empty(4)}
-    x = product.uniform(like, Streams(1, torch.arange(2)), layouts)
-    y = product.uniform(like, Streams(2, torch.arange(2)), layouts)
-    turns = Torus().dist(x["a"], y["a"]) ** 2
-    angles = (SO3().dist(x["r"], y["r"]) ** 2).sum(1)
-    expected = (angles + torch.stack([turns[:3].sum(), turns[3]])).sqrt()
-    torch.testing.assert_close(product.dist(x, y, layouts), expected)
-
-
-def test_product_refuses_to_be_empty() -> None:
-    with pytest.raises(InputError, match="factors"):
-        Product({})
