@@ -35,7 +35,7 @@ from sciddiff.training.control import Control, seconds
 from sciddiff.training.logs import Logs
 from sciddiff.training.module import DenoisingModule
 from sciddiff.training.origin import start_weights
-from sciddiff.training.runs import LAST, STATE_KEY, read_checkpoint
+from sciddiff.training.runs import LAST, STATE_KEY, last_metrics, read_checkpoint
 
 __all__ = ["CONFIG", "TrainResult", "train"]
 
@@ -89,7 +89,10 @@ def train(experiment: Experiment, resume: str | os.PathLike[str] = "auto") -> Tr
     limit = None if settings.max_time is None else seconds(settings.max_time)
     checkpoint = _find(directory, resume)
     if checkpoint is not None:
-        _check_same(experiment, read_checkpoint(checkpoint)[STATE_KEY], checkpoint)
+        saved = read_checkpoint(checkpoint)
+        _check_same(experiment, saved[STATE_KEY], checkpoint)
+        if 0 <= settings.max_steps <= saved["global_step"] and checkpoint == directory / LAST:
+            return _finished(directory, saved)
     origin = None if checkpoint is not None else start_weights(experiment)
     _prepare(experiment, directory)
     control = Control(
@@ -109,6 +112,19 @@ def train(experiment: Experiment, resume: str | os.PathLike[str] = "auto") -> Tr
         metrics=dict(logs.last),
         interrupted=control.interrupted,
         seconds=spent,
+        checkpoint=directory / LAST,
+    )
+
+
+def _finished(directory: Path, saved: Mapping[str, Any]) -> TrainResult:
+    """What a run that has reached its last step came to; nothing of it is touched."""
+    return TrainResult(
+        directory=directory,
+        step=saved["global_step"],
+        samples=int(saved[STATE_KEY]["samples"]),
+        metrics=last_metrics(directory),
+        interrupted=False,
+        seconds=0.0,
         checkpoint=directory / LAST,
     )
 

@@ -24,6 +24,7 @@ __all__ = [
     "STATE_KEY",
     "Harvest",
     "harvest",
+    "last_metrics",
     "read_checkpoint",
     "read_snapshots",
 ]
@@ -116,7 +117,7 @@ def harvest(run: Path, ema: float | None) -> Harvest:
             dict(json.loads(state["plain"])),
             int(checkpoint["global_step"]),
             int(state["samples"]),
-            _last_row(run / METRICS),
+            last_metrics(run),
             state.get("origin"),
         )
 
@@ -157,7 +158,13 @@ def _average(run: Path, state: Mapping[str, Any], width: float) -> dict[str, Ten
     return reconstruct(snapshots, width)
 
 
-def _last_row(file: Path) -> dict[str, float]:
+def last_metrics(run: Path) -> dict[str, float]:
+    """The last numbers that a run has logged; none if it has logged none.
+
+    Raises:
+        InputError: The table of them is damaged.
+    """
+    file = run / METRICS
     if not file.exists():
         return {}
     rows = read_table(file)

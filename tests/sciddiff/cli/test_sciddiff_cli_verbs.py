@@ -98,6 +98,21 @@ def test_sampling_goes_on_where_it_stopped(shop, fails):
     fails(shop(*words, "--seed", "9"), "another command", "seed")
 
 
+def test_a_finished_training_is_left_alone(shop):
+    before = {file: file.stat().st_mtime_ns for file in (shop.folder / "run").rglob("*")}
+    first = ("train", "mixture.yaml", "--seed", "3", "--json")
+    again = shop(*first, "--optim.lr", "1e-3")
+    assert again.returncode == 0, again.stderr
+    found = json.loads(again.stdout)
+    assert found["step"] == 12 and found["seconds"] == 0.0 and found["metrics"]
+    # Other settings do not enter the record of weights that they have not trained.
+    assert shop(*first, "--optim.lr", "5e-3").returncode == 0
+    after = {file: file.stat().st_mtime_ns for file in (shop.folder / "run").rglob("*")}
+    assert after == before
+    more = shop(*first, "--optim.lr", "1e-3", "--trainer.max_steps", "14")
+    assert json.loads(more.stdout)["step"] == 14
+
+
 def test_a_script_draws_what_the_command_draws(shop, monkeypatch):
     import csv
 
