@@ -16,10 +16,13 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from protein.backbone.folder import read_folder
 from protein.backbone.generate import GenerateSettings, generate
 from protein.backbone.measuring import evaluate_directory
+from protein.backbone.metrics import Evaluation, evaluate_designs
 from protein.backbone.polish import DEFAULT, PolishSettings
 from protein.backbone.request import GenerationRequest, design_name, templates
 from protein.pretrained import find_model
@@ -37,6 +40,7 @@ def main() -> None:
     parser.add_argument("--sampler", default=GenerateSettings().sampler)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--reference", type=Path)
+    parser.add_argument("--quick", action="store_true", help="no clusters and no novelty")
     parser.add_argument("--raw", action="store_true", help="leave the junctions as they are")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("-o", "--out", type=Path, required=True)
@@ -60,7 +64,8 @@ def main() -> None:
             for design in generate(model.denoiser, batch, settings):
                 design.write(folder)
         seconds = time.process_time() - started
-        evaluation, _ = evaluate_directory(folder, args.reference)
+        measured = _geometry if args.quick else _everything
+        evaluation = measured(folder, args.reference)
         print(
             json.dumps(
                 {
@@ -76,6 +81,17 @@ def main() -> None:
             ),
             flush=True,
         )
+
+
+def _everything(folder: Path, reference: Path | None) -> Evaluation:
+    return evaluate_directory(folder, reference)[0]
+
+
+def _geometry(folder: Path, reference: Path | None) -> Evaluation:
+    """The figures that need no alignment of structures, which takes most of the time."""
+    structures = read_folder(folder).structures
+    chains = [(name, np.concatenate([c.coords for c in s])) for name, s in structures.items()]
+    return evaluate_designs(chains, compare=1)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from protein.structures.archive import ChainArchive
 from protein.structures.torsions import backbone_from_torsions
 
 SHARED = Path(__file__).parents[5] / "shared"
@@ -32,11 +33,22 @@ def strand() -> np.ndarray:
 def native_chains() -> list[tuple[str, np.ndarray]]:
     """A few native chains of 60 to 128 residues, where the data set is at hand."""
     from protein.backbone.metrics.reference import chains_of
-    from protein.structures.archive import ChainArchive
 
+    chains = chains_of(_archive(), "val", (60, 128))
+    return chains[:: max(len(chains) // 8, 1)][:8]
+
+
+@pytest.fixture(scope="session")
+def native_sequences(native_chains: list[tuple[str, np.ndarray]]) -> list[str]:
+    """The natives' own amino acids."""
+    archive = _archive()
+    known = dict(zip(archive.ids, archive.sequences, strict=True))
+    return [known[name] for name, _ in native_chains]
+
+
+def _archive() -> ChainArchive:
     folder = Path(os.environ.get("SCIDDIFF_DATA", SHARED / "data"))
     path = folder / "protein" / "chains.npz"
     if not path.is_file():
         pytest.skip("native chains absent: set SCIDDIFF_DATA to a folder with protein/chains.npz")
-    chains = chains_of(ChainArchive.open(path), "val", (60, 128))
-    return chains[:: max(len(chains) // 8, 1)][:8]
+    return ChainArchive.open(path)

