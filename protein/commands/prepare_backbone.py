@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from protein.structures.prepare import OnProgress, PrepareReport, PrepareSettings
 
 _NOTES = {
+    "split_chains": "chains whose residue numbers start again, read as several",
+    "elements_inferred": "atoms without an element, taken from the atom's name",
+    "elements_corrected": "atoms with an impossible element, taken from the atom's name",
+    "doubled_atoms": "atoms that a file gives twice, read once",
+    "renamed_atoms": "atoms that share their name with another of their group",
     "modified": "modified residues read as their parents",
     "altlocs": "residues with alternate locations, the fullest kept",
     "dropped_residues": "residues without a complete N, CA, C",
