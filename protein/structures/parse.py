@@ -36,6 +36,7 @@ STRUCTURE_SUFFIXES: tuple[str, ...] = (
 )
 """Names by which a folder's structure files are recognised, in any case of the letters."""
 
+_KIND, _AGAIN = "a PDB or mmCIF file", "repair it or download it again"
 _PDB_RECORDS = ("HEADER", "TITLE ", "ATOM  ", "HETATM", "MODEL ", "REMARK", "CRYST1", "COMPND")
 
 
@@ -68,7 +69,7 @@ def parse_file(file: Path) -> ParsedFile:
     """
     table, resolution = read_atoms(file)
     # Biopython has rules of its own for residues that share a number.
-    with reading(file, "a PDB or mmCIF file", "repair it or download it again"):
+    with reading(file, _KIND, _AGAIN):
         tree = _tree(table, file.name)
     return ParsedFile(tree, resolution, table.notes, table.counts)
 
@@ -92,21 +93,23 @@ def read_atoms(file: Path) -> tuple[AtomTable, float | None]:
             f"{file}: neither PDB nor mmCIF; give a .pdb or .cif file (optionally .gz), "
             "converting other formats first"
         )
-    if kind == "pdb":
-        table, resolution = pdb_atoms(text, source), pdb_resolution(text)
-    else:
-        table, resolution = mmcif_atoms(text, source)
-    if not len(table):
-        raise InputError(f"{file}: holds no atoms; give a file with ATOM records")
     try:
-        return mended(table, source), _angstroms(resolution)
+        # A number may be too large for its column in memory, among much else.
+        with reading(file, _KIND, _AGAIN):
+            if kind == "pdb":
+                table, resolution = pdb_atoms(text, source), pdb_resolution(text)
+            else:
+                table, resolution = mmcif_atoms(text, source)
+            if not len(table):
+                raise InputError(f"{file}: holds no atoms; give a file with ATOM records")
+            return mended(table, source), _angstroms(resolution)
     except ImportError as error:
         raise MissingExtra("biopython", "protein") from error
 
 
 def _text(file: Path) -> str:
     """Content of a text file; Latin-1 where it is not UTF-8, as old headers are."""
-    data = read_bytes(file, "a PDB or mmCIF file")
+    data = read_bytes(file, _KIND)
     if not data.strip():
         raise InputError(f"{file}: is empty; download it again")
     if b"\0" in data[:4096]:

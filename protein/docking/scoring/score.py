@@ -256,7 +256,8 @@ def _relaxed(ligand: Ligand, settings: ScoreSettings) -> float:
     if settings.conformers == 0:
         return float("nan")
     try:
-        made = fresh_conformers(ligand, settings.conformers, settings.seed)
+        # A wrong bond can make a molecule that has no shape: the search for one must end.
+        made = fresh_conformers(ligand, settings.conformers, settings.seed, timeout=5)
     except InputError as error:
         _log.info("no strain: %s", error)
         return float("nan")
