@@ -67,7 +67,7 @@ def _domain(args: Namespace) -> Domain:
     names = domain_names()
     if args.domain is None and len(names) != 1:
         known = ", ".join(names) or "(none installed)"
-        raise InputError(f"--domain: which one measures? give one of {known}")
+        raise InputError(f"--domain: it is not given; name the domain that measures: {known}")
     return get_domain(args.domain or names[0])()
 
 

@@ -18,22 +18,26 @@ def _width(text: str) -> float | None:
     try:
         return float(text)
     except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is neither a width such as 0.1 nor none") from error
+        raise ArgumentTypeError(
+            f"{text!r} is neither a width such as 0.1 nor the word none"
+        ) from error
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, help="directory of a training run")
+    parser.add_argument("run", type=Path, help="folder of the training run")
     add_output(parser)
     parser.add_argument(
         "--ema",
         type=_width,
         default=0.10,
         metavar="WIDTH",
-        help="width of the average to take: tracked, or any if the run kept snapshots; "
-        "none for the weights as they stand (default 0.1)",
+        help="width of the average of the weights to export: one that the run tracked, or any if "
+        "it kept snapshots; none exports the weights of the last step (default 0.1)",
     )
     parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), help="type to store (default: as trained)"
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        help="number type to store the weights in (default: the type they were trained in)",
     )
     add_trust(parser)
     add_json(parser)

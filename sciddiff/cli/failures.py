@@ -39,7 +39,7 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, (InputError, MissingExtra)):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; what was finished is kept: run the same command again to go on"
+        return "interrupted; finished results are kept: run the same command again to continue"
     if isinstance(error, ImportError):
         return _missing_package(error)
     if isinstance(error, OSError):
@@ -56,8 +56,8 @@ def _explain(error: BaseException) -> str:
 
 
 _FULL = (
-    "no space left on the disk; free some and run the same command again: "
-    "what was finished is kept"
+    "no space left on the disk; free some and run the same command again: finished results "
+    "are kept"
 )
 
 
@@ -70,9 +70,9 @@ def _system(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{where}no such file or folder; check the path"
     if isinstance(error, IsADirectoryError):
-        return f"{where}is a folder; name a file"
+        return f"{where}is a folder; give a file"
     if isinstance(error, (NotADirectoryError, FileExistsError)):
-        return f"{where}is a file, a folder is needed; choose another path"
+        return f"{where}is a file where a folder is needed; choose another path"
     if error.errno == errno.EROFS:
         return f"{where}the file system is read-only; choose another folder"
     return f"{where}{error.strerror or error}; check the path and the disk"

@@ -21,7 +21,10 @@ __all__ = ["command"]
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("path", help="exported model (folder or shipped name) or training run")
+    parser.add_argument(
+        "path",
+        help="what to show: the folder or the shipped name of a model, or the folder of a run",
+    )
     add_json(parser)
 
 

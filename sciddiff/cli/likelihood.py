@@ -25,21 +25,42 @@ __all__ = ["command"]
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="NAME_OR_DIR", help="whose density")
-    parser.add_argument("-n", "--number", type=count(), default=16, help="samples (default 16)")
-    parser.add_argument("--steps", type=count(), default=64, help="integrator steps (default 64)")
+    parser.add_argument(
+        "--model", required=True, metavar="NAME_OR_DIR", help="the model whose density is computed"
+    )
+    parser.add_argument(
+        "-n", "--number", type=count(), default=16, help="number of samples (default 16)"
+    )
+    parser.add_argument(
+        "--steps", type=count(), default=64, help="steps of the integrator (default 64)"
+    )
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--exact", action="store_true", help="exact divergence; dear in large states")
-    how.add_argument("--probes", type=count(), default=1, help="random probes (default 1)")
+    how.add_argument(
+        "--exact",
+        action="store_true",
+        help="compute the exact divergence, which takes long for large states",
+    )
+    how.add_argument(
+        "--probes",
+        type=count(),
+        default=1,
+        help="number of random probes that estimate the divergence (default 1)",
+    )
     parser.add_argument(
         "--set",
         nargs="+",
         action="extend",
         default=[],
         metavar="K=V",
-        help="arguments of the domain, such as where the data are on this machine",
+        help="set arguments of the domain, such as the place of the data on this machine",
     )
-    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write a CSV too")
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="also write the log-density of every sample to this CSV file",
+    )
     add_seed(parser)
     add_device(parser)
     add_json(parser)
@@ -99,7 +120,7 @@ def _run(args: Namespace) -> None:
             rows += zip(ids, values.tolist(), strict=True)
             bar.advance(batch.size)
     if not rows:
-        raise InputError("the domain has no held-out data; say where they are with --set")
+        raise InputError("the domain found no held-out data; say where they are with --set")
     if args.out is not None:
         with args.out.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("id", "log_prob"), *((cell(i), v) for i, v in rows)])
@@ -110,7 +131,7 @@ def _run(args: Namespace) -> None:
 
 command = Command(
     name="likelihood",
-    help="Log-density of a domain's held-out data under a model, in nats.",
+    help="Compute the log-density of a domain's held-out data under a model, in nats.",
     configure=_configure,
     run=_run,
     example="sciddiff likelihood --model models/mixture -n 64 --exact",

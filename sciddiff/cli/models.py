@@ -17,8 +17,10 @@ __all__ = ["command"]
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", help="print the card of this one")
-    parser.add_argument("--verify", action="store_true", help="check every file's sha256")
+    parser.add_argument("name", nargs="?", help="print the card of this model")
+    parser.add_argument(
+        "--verify", action="store_true", help="verify the sha256 checksum of every file"
+    )
     add_json(parser)
 
 

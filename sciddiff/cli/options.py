@@ -30,7 +30,11 @@ __all__ = [
 
 def add_json(parser: ArgumentParser) -> None:
     """Add ``--json``."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the result as one JSON object, and nothing else, on stdout",
+    )
 
 
 def add_seed(parser: ArgumentParser, default: int | None = 0) -> None:
@@ -41,7 +45,7 @@ def add_seed(parser: ArgumentParser, default: int | None = 0) -> None:
         type=count(0),
         default=default,
         metavar="S",
-        help=f"seed of every random draw; same seed, same result{note}",
+        help=f"seed of every random draw; the same seed gives the same result{note}",
     )
 
 
@@ -51,7 +55,8 @@ def add_device(parser: ArgumentParser) -> None:
         "--device",
         default="auto",
         metavar="D",
-        help="cpu, cuda, cuda:1, or auto: cuda where there is one (default auto)",
+        help="device to compute on: cpu, cuda, cuda:1, or auto, which takes cuda if the machine "
+        "has it (default auto)",
     )
 
 
@@ -77,7 +82,7 @@ def add_output(parser: ArgumentParser, default: str | None = None) -> None:
         default=None if default is None else Path(default),
         required=default is None,
         metavar="DIR",
-        help=f"folder to write; made if absent{note}",
+        help=f"folder to write to; it is made if it does not exist{note}",
     )
 
 

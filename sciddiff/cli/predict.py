@@ -120,12 +120,14 @@ def spread(
         trainer.predict(PartsModule(make, on_part), PartsStream(make), return_predictions=False)
     except ProcessExitedException as error:
         raise InputError(
-            "workers: one was ended from outside (out of memory?); what was finished is kept: run "
-            "the same command again, with fewer --workers if memory is short"
+            "workers: a process was ended from outside, perhaps for lack of memory; finished "
+            "results are kept: run the same command again, with fewer --workers if memory is short"
         ) from error
     except ProcessRaisedException as error:
         last = str(error).strip().splitlines()[-1]
-        raise InputError(f"workers: one failed: {last.partition(': ')[2] or last}") from error
+        raise InputError(
+            f"workers: a process failed: {last.partition(': ')[2] or last}"
+        ) from error
 
 
 def _trainer(devices: int, size: int, started: bool) -> Any:  # noqa: ANN401

@@ -14,8 +14,15 @@ __all__ = ["command"]
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("kind", nargs="?", help="kind of training set; without it, list them")
-    parser.add_argument("rest", nargs=REMAINDER, metavar="...", help="options of that kind")
+    parser.add_argument(
+        "kind", nargs="?", help="kind of training set to make; without it, the kinds are listed"
+    )
+    parser.add_argument(
+        "rest",
+        nargs=REMAINDER,
+        metavar="...",
+        help="the options of that kind; KIND --help shows them",
+    )
 
 
 def _run(args: Namespace) -> int | None:

@@ -24,14 +24,14 @@ __all__ = [
 _Kind = TypeVar("_Kind", bound=Command | Reporter)
 
 _CORE = {
-    "train": "train a model from a YAML experiment, or resume it",
-    "sample": "draw samples of any domain from an exported run",
-    "evaluate": "measure a folder of samples, beside references",
-    "likelihood": "log-likelihood of held-out data under a model",
-    "report": "show what a verb wrote (poses, designs, a forecast) as one HTML page",
+    "train": "train a model as a YAML file describes, or continue a stopped run",
+    "sample": "draw samples of any domain from a model",
+    "evaluate": "measure a folder of samples, and compare it with references",
+    "likelihood": "compute the log-likelihood of held-out data under a model",
+    "report": "show poses, designs or a forecast as one HTML page",
     "prepare": "turn raw files into a training set",
-    "export": "turn a training run into a folder of weights to use",
-    "inspect": "show what an exported run or a training run holds",
+    "export": "turn a training run into a model: a folder of weights to use",
+    "inspect": "show what a model or a training run holds",
     "models": "list the weights that ship with the installed packages",
     "domains": "list the installed domains",
     "version": "show the versions that matter for a bug report",

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sciddiff.cli.command import Command, Reporter
+from sciddiff.cli.options import add_json
 from sciddiff.cli.parsing import execute
 from sciddiff.cli.registry import load_reporter, reporters
 from sciddiff.errors import InputError
@@ -18,10 +19,14 @@ __all__ = ["command"]
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("words", nargs=REMAINDER, metavar="SOURCE ...",
-                        help="what a verb wrote, and options of its page (SOURCE --help lists "
-                        "them); without it, list the kinds of pages")  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    parser.add_argument(
+        "words",
+        nargs=REMAINDER,
+        metavar="SOURCE ...",
+        help="the folder or file that a verb wrote, and options of its page, which SOURCE --help "
+        "shows; without a source, the kinds of pages are listed",
+    )
+    add_json(parser)
 
 
 def _run(args: Namespace) -> int | None:
@@ -51,9 +56,11 @@ def _reporter(words: Sequence[str]) -> Reporter:
             return reporter
     named = sources[0] if sources else next(iter(given), "report")
     if not sources:
-        raise InputError(f"{named}: no such file or folder; give what a verb wrote")
+        raise InputError(
+            f"{named}: no such file or folder; give the folder or file that a verb wrote"
+        )
     kinds = ", ".join(reporters()) or "none is installed"
-    raise InputError(f"{named}: of no known kind; there are pages of {kinds}{broken}")
+    raise InputError(f"{named}: no page is known for this; there are pages of {kinds}{broken}")
 
 
 command = Command(

@@ -42,7 +42,12 @@ _PARTS = ".parts"
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="NAME_OR_DIR", help="what to sample")
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="NAME_OR_DIR",
+        help="the model to sample: a shipped name or a folder",
+    )
     add_output(parser, default="samples")
     parser.add_argument(
         "-n",
@@ -58,10 +63,10 @@ def _configure(parser: ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="K=V",
-        help="what to draw, in the domain's words, for example length=100",
+        help="what to draw, in the words of the domain, for example length=100",
     )
     how = parser.add_argument_group(
-        "how to draw", "without these options, as the domain's own verb does"
+        "how to draw", "Without these options the domain's own defaults hold."
     )
     how.add_argument("--steps", type=count(), metavar="N", help="number of equal steps")
     how.add_argument("--sampler", choices=_SAMPLERS, help="how a step is made")

@@ -27,21 +27,28 @@ EXPERIMENT = {
 
 
 def _configure(parser: ArgumentParser) -> None:
-    parser.add_argument("config", nargs="?", help="YAML file of the experiment")
-    parser.add_argument("--config", dest="file", metavar="FILE", help="the same, as an option")
-    parser.add_argument("-o", "--out", metavar="DIR", help="directory of the run")
+    parser.add_argument("config", nargs="?", help="YAML file that describes the experiment")
+    parser.add_argument(
+        "--config", dest="file", metavar="FILE", help="the same file, given as an option"
+    )
+    parser.add_argument("-o", "--out", metavar="DIR", help="folder of the run")
     parser.add_argument("--seed", type=count(0), metavar="S", help="seed of the run")
     parser.add_argument(
         "--resume",
         default="auto",
         metavar="HOW",
-        help="auto: go on with a run found there; never; or a checkpoint (default auto)",
+        help="auto continues a run that is there, never refuses if there is one, and the path of "
+        "a checkpoint continues from it (default auto)",
     )
-    parser.add_argument("--print_config", action="store_true", help="print every setting and stop")
+    parser.add_argument(
+        "--print_config",
+        action="store_true",
+        help="print every setting of the experiment and stop",
+    )
     add_device(parser)
     add_json(parser)
-    parser.epilog = f"{parser.epilog}\n\nkeys of an experiment, in the file or as --key value:\n"
-    parser.epilog += "\n".join(f"  {line}" for line in _keys())
+    title = "settings of an experiment, in its file or as --key value:"
+    parser.epilog = "\n".join([f"{parser.epilog}\n", title, *(f"  {line}" for line in _keys())])
 
 
 def _keys() -> list[str]:
@@ -88,9 +95,11 @@ def _run(args: Namespace) -> None:
     from sciddiff.config import build, read
 
     if args.config is not None and args.file is not None:
-        raise InputError(f"{args.config}: --config is given too; write values as --key value")
+        raise InputError(
+            f"{args.config}: --config names an experiment too; write values as --key value"
+        )
     if args.config is None and args.file is None and not args.rest:
-        raise InputError("train: no experiment; give a YAML file: sciddiff train CONFIG")
+        raise InputError("train: no experiment is given; give a YAML file: sciddiff train CONFIG")
     _check_packages(args.config or args.file)
     plain = read(args.config or args.file, _overrides(args))
     if args.print_config:
@@ -103,8 +112,8 @@ def _run(args: Namespace) -> None:
     result = train(build(plain), args.resume)
     if result.interrupted:
         raise InputError(
-            f"interrupted at step {result.step}; saved in {result.checkpoint}: run the same "
-            "command again to go on"
+            f"training was interrupted at step {result.step} and saved in {result.checkpoint}; "
+            "run the same command again to continue it"
         )
     data = {
         "directory": result.directory,
@@ -120,7 +129,7 @@ def _run(args: Namespace) -> None:
 
 command = Command(
     name="train",
-    help="Train a model from an experiment; the same command resumes what was interrupted.",
+    help="Train a model as an experiment describes; the same command continues a stopped run.",
     configure=_configure,
     run=_run,
     example="sciddiff train configs/protein/backbone_lite.yaml --optim.lr 5e-4 -o runs/lite",

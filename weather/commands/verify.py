@@ -28,7 +28,7 @@ _EXAMPLES = """examples:
   sciddiff verify fc.zarr truth_ensembles.nc --train data.zarr --analyses control.nc
   sciddiff verify fc.zarr truth.zarr --channels z500 t850 --threshold "t850>q0.95"
   sciddiff verify fc.zarr truth.zarr --region globe europe=35:75,-12.5:42.5
-  sciddiff verify new.zarr truth.zarr --compare old.zarr -o scores/      (with a scorecard)
+  sciddiff verify new.zarr truth.zarr --compare old.zarr -o scores/    # with a scorecard
 
 The truth is a prepared store or a file of fields along time; a file with initial times, members
 and leads is an ensemble of equally valid truths, whose members also score each other: the limit.

@@ -378,7 +378,7 @@ def test_report_hands_over_to_who_knows_the_source(shell, fails):
     (shell.folder / "b.sand").touch()
     assert "--size" in shell("report", "a.stone", "--help").stdout
     assert shell("report", "--size", "3", "a.stone").returncode == 0
-    fails(shell("report", "b.sand"), "b.sand: of no known kind", "pebbles")
+    fails(shell("report", "b.sand"), "b.sand: no page is known", "pebbles")
     fails(shell("report", "c.stone"), "c.stone: no such file or folder")
 
 
