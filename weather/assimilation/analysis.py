@@ -32,7 +32,6 @@ from weather.assimilation.observations import Observations
 from weather.assimilation.operator import PointOperator
 from weather.forecast.forecaster import Forecaster, forecast_streams
 from weather.forecast.spec import ForecastSpec
-from weather.sphere.grids import Grid
 
 __all__ = ["AssimilationSettings", "analyses", "background", "departures", "write_analyses"]
 
@@ -216,7 +215,7 @@ def _posterior(
 
 
 def _operator(observations: Observations, spec: ForecastSpec) -> PointOperator:
-    grid = Grid.parse(spec.grid)
+    grid = spec.area
     operator = PointOperator.build(grid.lat, grid.lon, observations.lat, observations.lon)
     vector = np.array([one.vector for one in spec.channels])
     return operator.signed(vector[observations.channel])

@@ -278,7 +278,6 @@ def _composites(
     from weather.extremes.composites import composite, write_composite
     from weather.report.composites import composite_png
     from weather.report.reading import when
-    from weather.sphere.grids import Grid
 
     made = composite(simulation, outcome, settings.seed, settings.pilot)
     if made is None:
@@ -300,7 +299,7 @@ def _composites(
         f"mean of {made.members} extreme members"
     )
     png = composite_png(
-        made, spec.channels, Grid.parse(spec.grid), names, title, spec.names[meter.channel],
+        made, spec.channels, spec.area, names, title, spec.names[meter.channel],
         coasts=not spec.planet,
     )  # fmt: skip
     (args.out / "composites.png").write_bytes(png)

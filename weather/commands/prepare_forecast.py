@@ -76,6 +76,7 @@ def _what(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=HOW",
         help="take the sum, mean, min or max over the step up to each time: tp=sum tas=mean",
     )
+    add("--area", default="", metavar="S:N,W:E", help="part of the globe to take: 30:70,-70:10")
     add("--member", metavar="LABEL", help="ensemble member to take, where the files hold several")
     add(
         "--train-period",
@@ -184,6 +185,7 @@ def _teller(stack: ExitStack, show: bool) -> OnProgress:
 
 def _settings(args: argparse.Namespace) -> ReaderSettings:
     from weather.data.aggregate import parse_aggregate
+    from weather.data.areas import Area
     from weather.data.checks import parse_nan, parse_step
     from weather.data.reading import ReaderSettings
     from weather.data.times import Period
@@ -202,6 +204,7 @@ def _settings(args: argparse.Namespace) -> ReaderSettings:
         rename=_pairs(args.rename, "--rename", "sst_c=sst"),
         units=_pairs(args.units, "--units", "t2m=degC"),
         missing=_values(args.missing),
+        area=Area.parse(args.area) if args.area else None,
         member=args.member,
         any_values=args.any_values,
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sciddiff.errors import InputError, reading
 from weather.data.aggregate import METHODS, check_thinning, method_of, reduce
+from weather.data.areas import Area
 from weather.data.checks import NanPolicy, TimeSelection, choose_times, mask_fills
 from weather.data.integrity import MISSING_CHUNKS
 from weather.data.matching import Match, Matching, match
@@ -42,6 +43,7 @@ class ReaderSettings:
         method: ``conservative`` or ``bilinear``.
         period: Times to take.
         step_hours: Keep a field every so many hours; 0 keeps all.
+        area: Part of the globe to take.
         aggregate: Channels that are a ``sum``, ``mean``, ``min`` or ``max`` over the step.
         gaps: ``refuse`` or ``keep``.
         duplicates: ``refuse``, ``first`` or ``last``.
@@ -60,6 +62,7 @@ class ReaderSettings:
     method: Method = "conservative"
     period: Period | None = None
     step_hours: float = 0.0
+    area: Area | None = None
     aggregate: Mapping[str, str] = field(default_factory=dict)
     gaps: str = "refuse"
     duplicates: str = "refuse"
@@ -230,6 +233,8 @@ def open_reader(
     dataset = open_files(
         paths, settings.member, settings.variables, settings.units.get("level", "")
     )
+    if settings.area is not None:
+        dataset = settings.area.cut(dataset)
     dataset.encoding.setdefault("source", str(paths[0]) if len(paths) == 1 else "FILES")
     matching = _aggregated(_without_dropped(_match(dataset, settings), settings), settings)
     selection = _select(dataset, settings)

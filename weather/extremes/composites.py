@@ -112,10 +112,9 @@ def write_composite(
     """
     import xarray
 
-    from weather.sphere.grids import Grid
 
     spec = simulation.forecaster.spec
-    grid = Grid.parse(spec.grid)
+    grid = spec.area
     dims = ("lead", "lat", "lon")
     fields: dict[str, Any] = {}
     for c, channel in enumerate(spec.channels):

@@ -23,7 +23,6 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from weather.data.channels import parse_channel
 from weather.forecast.spec import ForecastSpec
-from weather.sphere.grids import Grid
 from weather.verification.regions import GLOBE, STANDARD_REGIONS, Region, parse_region
 
 __all__ = ["NAMED_REGIONS", "Index", "IndexMeter", "parse_index"]
@@ -158,7 +157,7 @@ class IndexMeter:
                 f"--index {index.text!r}: no step of {step:g} days within days "
                 f"{index.days[0]:g} to {index.days[1]:g}; widen them"
             )
-        grid = Grid.parse(spec.grid)
+        grid = spec.area
         mask = index.region.mask(grid.lat, grid.lon)
         weights = np.where(mask, np.broadcast_to(grid.weights[:, None], mask.shape), 0.0)
         self._mask = torch.from_numpy(mask)

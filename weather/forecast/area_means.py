@@ -18,7 +18,6 @@ from sciddiff.errors import InputError
 from weather.data.seasons import season_of
 from weather.data.times import as_times, day_of_year
 from weather.forecast.spec import ForecastSpec
-from weather.sphere.grids import Grid
 
 __all__ = ["AreaMeans"]
 
@@ -52,7 +51,7 @@ class AreaMeans:
                 "domain.relax: the model knows no seasons, its data do not cover a year; "
                 "set it to false, or train on more"
             )
-        area = np.array(Grid.parse(spec.grid).weights)  # mean 1
+        area = np.array(spec.area.weights)  # mean 1
         self._area = torch.from_numpy(area).float()[:, None].to(device)
         self._conserved = [spec.names.index(name) for name in conserve]
         self._seasons = np.array(spec.seasons) if relax else None

@@ -33,6 +33,7 @@ from sciddiff.prediction import Parametrization
 from sciddiff.samplers import Ancestral
 from sciddiff.schedules import Linear
 from sciddiff.state import Batch, State
+from weather.data.rectangles import Rectangle
 from weather.forecast.advance import FIELDS, advance
 from weather.forecast.spec import HEADS, ForecastSpec, Head
 from weather.forecast.spectral import SpectralCoefficients
@@ -161,9 +162,15 @@ class ForecastDomain(Domain):
             return Denoising()
         terms: list[ScoreTerm] = []
         if self.spectral > 0.0:
+            grid = self._data.grid
+            if isinstance(grid, Rectangle):
+                raise InputError(
+                    "domain.spectral: spherical harmonics need the whole globe; set it to 0 for "
+                    "a limited area"
+                )
             sample = self._data.residuals(SPECTRAL_SAMPLE)
             weights = self._channel_weights()
-            transform = SpectralCoefficients(sample, self._data.grid, weights)
+            transform = SpectralCoefficients(sample, grid, weights)
             terms.append(ScoreTerm(transform, self.spectral, name="spectrum"))
         several = max(self.rollout) > 1
         return ProperScore(

@@ -26,7 +26,6 @@ from sciddiff.cli.campaign import RECORD, Campaign
 from sciddiff.errors import InputError, reading
 from weather.data.times import TimeAxis, as_times
 from weather.forecast.spec import ForecastSpec
-from weather.sphere.grids import Grid
 
 __all__ = ["DIMS", "Block", "EnsembleStore", "Plan", "coordinates", "variables"]
 
@@ -269,7 +268,7 @@ def _span(plan: Plan, spec: ForecastSpec) -> int:
 
 def coordinates(plan: Plan, spec: ForecastSpec) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
     """Values and CF attributes of the five coordinates."""
-    grid = Grid.parse(spec.grid)
+    grid = spec.area
     axis = TimeAxis.encode(as_times(list(plan.starts)))
     leads = np.arange(1, plan.leads + 1) * spec.step_hours
     whole = np.allclose(leads, np.round(leads)) and np.allclose(axis.hours, np.round(axis.hours))

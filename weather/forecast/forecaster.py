@@ -37,7 +37,6 @@ from weather.data.forcings import FORCINGS, Forcings
 from weather.data.times import as_times, day_of_year, label
 from weather.forecast.area_means import AreaMeans
 from weather.forecast.spec import ForecastSpec, Head
-from weather.sphere.grids import Grid
 
 __all__ = ["SAMPLERS", "Forecaster", "SamplingSettings", "forecast_streams"]
 
@@ -142,7 +141,7 @@ class Forecaster:
             )
         # Models exported before there was a factor, and domains of others, have none.
         self.spread = float(getattr(self.model.domain, "spread", 1.0))
-        self._forcings = Forcings(Grid.parse(self.spec.grid))
+        self._forcings = Forcings(self.spec.area)
         self._means = AreaMeans(
             self.spec,
             getattr(self.model.domain, "conserve", ()),

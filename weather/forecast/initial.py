@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from weather.data.areas import Area, same_grid
 from weather.data.rectangles import AnyGrid, Rectangle
 from weather.data.remedies import options_of_prepare
 from weather.data.store import Store, is_store
@@ -104,10 +105,12 @@ def read_initial(
 def _prepared(path: Path, spec: ForecastSpec) -> _Source:
     """A prepared store; it must be on the model's grid."""
     store = Store(path)
-    if str(store.grid) != spec.grid:
+    if not same_grid(store.grid, spec.area):
+        area = spec.area
+        how = f"--grid {area}" if isinstance(area, Grid) else f"--area {Area.of(area)}"
         raise InputError(
-            f"{path}: on grid {store.grid}; the model's is {spec.grid}: prepare the files with "
-            f"--grid {spec.grid}"
+            f"{path}: on grid {_called(store.grid)}; the model's is {_called(area)}: prepare the "
+            f"files with {how}"
         )
     rows = store.select(spec.names)
     for row, channel in zip(rows, spec.channels, strict=True):
@@ -135,11 +138,20 @@ def _files(paths: Sequence[Path], spec: ForecastSpec, regrid: str | None) -> _So
         raise InputError(f"{name}: the model needs {', '.join(spec.names)}; {error}") from error
     for one in matching.matches:
         _check_units(name, one, spec)
+    if not isinstance(spec.area, Grid):
+        dataset = Area.of(spec.area).cut(dataset)
     grid = grid_of(dataset["lat"].values, dataset["lon"].values)
-    target = Grid.parse(spec.grid)
-    if grid != target:
+    target = spec.area
+    if not same_grid(grid, target):
+        if not isinstance(target, Grid):
+            raise InputError(
+                f"{name}: on another grid ({_called(grid)}) than the model's, {_called(target)}; "
+                "give files on that grid, which may hold more than the area"
+            )
         _check_grid(name, grid, target, regrid)
-    change = Regridder(grid, target, "bilinear" if regrid == "bilinear" else "conservative")
+        change = Regridder(grid, target, "bilinear" if regrid == "bilinear" else "conservative")
+    else:
+        change = Regridder(grid, grid)
     reader = open_reader_of(dataset, matching, change)
 
     def read(index: int) -> NDArray[np.float32]:

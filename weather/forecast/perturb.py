@@ -196,7 +196,13 @@ class RandomField(Perturbation):
 
         like = torch.empty(len(members), *initial.frames.shape[1:])
         source = forecast_streams(seed, initial.time, members, 0, "random-field")
-        fields = SphericalNoise(Grid.parse(self.spec.grid)).sample(like, source)
+        grid = self.spec.area
+        if not isinstance(grid, Grid):
+            raise InputError(
+                "--perturb random-field: needs the whole globe; use lagged-difference for a "
+                "limited area"
+            )
+        fields = SphericalNoise(grid).sample(like, source)
         change = self.spec.advance(torch.zeros_like(fields), fields)
         return (self._amplitude * change)[:, None].expand(-1, self.spec.frames, -1, -1, -1)
 

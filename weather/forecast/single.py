@@ -19,7 +19,6 @@ from weather.data.times import label
 from weather.forecast.advance import FIELDS
 from weather.forecast.initial import InitialState
 from weather.forecast.spec import ForecastSpec
-from weather.sphere.grids import Grid
 
 __all__ = ["evaluate_states", "templates", "write_states"]
 
@@ -34,7 +33,7 @@ def templates(spec: ForecastSpec, states: Sequence[InitialState], members: int) 
         states: Initial states.
         members: Draws from each.
     """
-    forcings = Forcings(Grid.parse(spec.grid))
+    forcings = Forcings(spec.area)
     for state in states:
         valid = spec.after(state.time, 1)
         history = spec.standardise(state.frames.float())
@@ -66,7 +65,7 @@ def write_states(batch: Batch, x: State, directory: Path) -> list[Path]:
         Files with one array `[H, W]` per channel, and `lat`, `lon`, `time`.
     """
     spec = ForecastSpec.from_meta(json.loads(batch.cond["spec"]))
-    grid = Grid.parse(spec.grid)
+    grid = spec.area
     states = spec.clip(spec.advance(batch.cond["now"], x[FIELDS])).cpu().numpy()
     written = []
     for name, state in zip(batch.ids, states, strict=True):

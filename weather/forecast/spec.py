@@ -23,7 +23,9 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from weather.data.areas import parse_grid
 from weather.data.channels import Channel
+from weather.data.rectangles import AnyGrid
 from weather.data.seasons import SEASON
 
 __all__ = ["HEADS", "ForecastSpec", "Head"]
@@ -44,7 +46,7 @@ class ForecastSpec:
         mean: Mean of each channel, physical units.
         std: Standard deviation of each channel.
         tendency_std: Standard deviation of the change of each channel over one step.
-        grid: Name of the grid, as `weather.sphere.grids.Grid.parse` reads it.
+        grid: Name of the grid, as `weather.data.areas.parse_grid` reads it.
         step_hours: Hours from one state to the next.
         frames: Recent states the network reads, F.
         head: How the model was trained to draw.
@@ -136,9 +138,12 @@ class ForecastSpec:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the grid, H and W."""
-        from weather.sphere.grids import Grid
+        return self.area.shape
 
-        return Grid.parse(self.grid).shape
+    @property
+    def area(self) -> AnyGrid:
+        """The grid itself: of the globe, or of a limited area."""
+        return parse_grid(self.grid)
 
     def leads(self, days: float) -> int:
         """Number of steps that make `days`.

@@ -16,7 +16,9 @@ from sciddiff.errors import InputError
 from sciddiff.objectives.rollout import TARGETS
 from sciddiff.shipped import find_model
 from sciddiff.state import Batch
+from weather.data.areas import grid_name, parse_grid
 from weather.data.forcings import Forcings
+from weather.data.rectangles import AnyGrid
 from weather.data.samples import Samples, Windows
 from weather.data.seasons import fit_seasons
 from weather.data.statistics import Statistics
@@ -24,7 +26,6 @@ from weather.data.store import Store, followers
 from weather.data.times import Period, day_of_year, label
 from weather.forecast.advance import FIELDS, LATER, SCALE
 from weather.forecast.spec import ForecastSpec
-from weather.sphere.grids import Grid
 
 __all__ = ["NO_DATA", "ForecastData", "ForecastDataSettings"]
 
@@ -81,24 +82,19 @@ class ForecastData:
         """The store, opened on first use.
 
         Raises:
-            InputError: None is given, or it holds a region.
+            InputError: None is given.
         """
         if not self.settings.store:
             raise InputError(
                 "domain.data.store: not given; name a store made by sciddiff prepare forecast"
             )
         store = Store(self.settings.store)
-        if not isinstance(store.grid, Grid):
-            raise InputError(
-                f"{store.path}: holds a region; forecasts need the whole globe, prepare it with "
-                "--grid gaussian-32x64 or such"
-            )
         return store
 
     @property
-    def grid(self) -> Grid:
-        """Its grid."""
-        return Grid.parse(str(self.store.grid))
+    def grid(self) -> AnyGrid:
+        """Its grid: of the globe, or of a limited area."""
+        return parse_grid(grid_name(self.store.grid))
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -133,7 +129,7 @@ class ForecastData:
             mean=tuple(found.mean.tolist()),
             std=tuple(found.scale.tolist()),
             tendency_std=tuple(scale.tolist()),
-            grid=str(self.grid),
+            grid=grid_name(self.grid),
             step_hours=store.step_hours,
             frames=self.settings.frames,
             calendar=store.calendar,

@@ -1,14 +1,18 @@
-"""A U-Net for fields on the sphere.
+"""U-Nets for fields on the sphere and on limited areas, which share all but their padding.
 
-Convolutions whose padding knows the sphere (`weather.sphere.padding`): longitude is a circle, the
-poles are crossed by half a turn.  The network reads recent states, forcings and the noisy target,
-and is told the time t of the path by a scale and shift in every block (Perez et al. 2018,
-arXiv 1709.07871).  The last layer starts at zero: an untrained one-step forecast is persistence.
+On the sphere longitude is a circle and the poles are crossed by half a turn
+(`weather.sphere.padding`).  On a limited area the edges are repeated outwards, and one more input,
+which is 1 inside and 0 beyond the edges, tells the network where they are.  A network reads recent
+states, forcings and the noisy target, and is told the time t of the path by a scale and shift in
+every block (Perez et al. 2018, arXiv 1709.07871).  The last layer starts at zero: an untrained
+one-step forecast is persistence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import final
 
 import torch
@@ -19,14 +23,134 @@ from sciddiff.errors import InputError
 from sciddiff.state import Batch, State
 from weather.nets.inputs import input_signs, join_inputs, time_features
 from weather.sphere.grids import Grid
-from weather.sphere.padding import pad_sphere
+from weather.sphere.padding import pad_area, pad_sphere
 
-__all__ = ["SphericalUNet"]
+__all__ = ["AreaUNet", "SphericalUNet"]
+
+Pad = Callable[[Tensor], Tensor]
+"""Adds a row or column on each side of `[B, C, H, W]`."""
+
+
+class _UNet(nn.Module, ABC):
+    """Encoder and decoder of residual blocks with skip connections."""
+
+    def __init__(
+        self,
+        inputs: int,
+        channels: int,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        embedding: int,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.time = time_features(embedding)
+        self.enter = nn.Conv2d(inputs, widths[0], 3)
+        levels = range(len(widths))
+
+        def at(level: int) -> nn.ModuleList:
+            made = (_Block(widths[level], embedding, dropout) for _ in range(blocks[level]))
+            return nn.ModuleList(made)
+
+        self.down = nn.ModuleList(at(i) for i in levels)
+        self.shrink = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 1) for i in levels[:-1])
+        self.grow = nn.ModuleList(nn.Conv2d(widths[i + 1], widths[i], 1) for i in levels[:-1])
+        self.merge = nn.ModuleList(nn.Conv2d(2 * widths[i], widths[i], 1) for i in levels[:-1])
+        self.up = nn.ModuleList(at(i) for i in levels)
+        self.norm = nn.GroupNorm(_groups(widths[0]), widths[0])
+        self.leave = nn.Conv2d(widths[0], channels, 3)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
+
+    @abstractmethod
+    def padded_inputs(self, x: State, batch: Batch) -> Tensor:
+        """All that the network reads with one row and column more on each side."""
+
+    @abstractmethod
+    def pad(self, x: Tensor, level: int) -> Tensor:
+        """Features `[B, C, H, W]` at a level with one row and column more on each side."""
+
+    def forward(self, x: State, t: Tensor, batch: Batch) -> State:
+        """Raw output for the leaf `fields`.
+
+        Args:
+            x: The noisy target, `{"fields": [B, C, H, W]}`, standardised.
+            t: Times of the path, `[B]`.
+            batch: Conditions `history [B, F, C, H, W]` (oldest first) and
+                `forcing [B, K, H, W]`, standardised.
+
+        Raises:
+            InputError: The longitudes cannot be halved at every level, or there are more or
+                fewer channels.
+        """
+        h = self.enter(self.padded_inputs(x, batch))
+        emb = self.time(t)
+        skips = []
+        for i, blocks in enumerate(self.down):
+            for block in blocks:  # type: ignore[attr-defined]
+                h = block(h, emb, partial(self.pad, level=i))
+            if i < len(self.shrink):
+                skips.append(h)
+                h = self.shrink[i](functional.avg_pool2d(h, 2, ceil_mode=True))
+        for i in reversed(range(len(self.up))):
+            if i < len(self.grow):
+                size = (skips[i].shape[-2], skips[i].shape[-1])
+                h = functional.interpolate(self.grow[i](h), size=size, mode="nearest")
+                h = self.merge[i](torch.cat([h, skips[i]], 1))
+            for block in self.up[i]:  # type: ignore[attr-defined]
+                h = block(h, emb, partial(self.pad, level=i))
+        h = functional.silu(self.norm(h))
+        return {"fields": self.leave(self.pad(h, 0))}
 
 
 @final
-class SphericalUNet(nn.Module):
-    """Encoder and decoder of residual blocks with skip connections.
+class AreaUNet(_UNet):
+    """The U-Net on a limited area with open boundaries.
+
+    Args:
+        channels: Variables of the state, C.
+        frames: Recent states given as condition, F.
+        forcings: Known fields given as condition (static fields, calendar, insolation), K.
+        around: The area goes round the globe: longitudes continue on the other side.
+        widths: Features at each level; every level halves both dimensions of the grid.
+        blocks: Residual blocks at each level, in the encoder and in the decoder.
+        embedding: Features of the time embedding.
+        dropout: Probability of dropping a feature within a block, while training.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        frames: int = 2,
+        forcings: int = 8,
+        around: bool = False,
+        widths: Sequence[int] = (32, 64, 128),
+        blocks: Sequence[int] = (1, 2, 2),
+        embedding: int = 128,
+        dropout: float = 0.0,
+    ) -> None:
+        self._reads = channels * (1 + frames) + forcings
+        self._around = around
+        super().__init__(self._reads + 1, channels, widths, blocks, embedding, dropout)
+
+    def padded_inputs(self, x: State, batch: Batch) -> Tensor:
+        """See `_UNet`; the last input is 1 inside and 0 beyond the edges."""
+        h = join_inputs(x, batch, self._reads)
+        ones = torch.ones_like(h[:, :1])
+        inside = functional.pad(ones, (0, 0, 1, 1))
+        sides = functional.pad(inside, (1, 1), value=0.0)
+        if self._around:
+            sides = torch.cat([inside[..., -1:], inside, inside[..., :1]], -1)
+        return torch.cat([pad_area(h, 1, self._around), sides], 1)
+
+    def pad(self, x: Tensor, level: int) -> Tensor:
+        """See `_UNet`."""
+        return pad_area(x, 1, self._around)
+
+
+@final
+class SphericalUNet(_UNet):
+    """The U-Net on the whole globe.
 
     Args:
         channels: Variables of the state, C.
@@ -54,83 +178,33 @@ class SphericalUNet(nn.Module):
         dropout: float = 0.0,
         grid: str | None = None,
     ) -> None:
-        super().__init__()
+        signs = input_signs(channels, frames, forcings, vectors)
+        super().__init__(len(signs), channels, widths, blocks, embedding, dropout)
         self._poles = grid is not None and Grid.parse(grid).kind == "regular"
         self.signs: Tensor
-        signs = input_signs(channels, frames, forcings, vectors)
         self.register_buffer("signs", signs, persistent=False)
-        self.time = time_features(embedding)
-        self.enter = nn.Conv2d(channels * (1 + frames) + forcings, widths[0], 3)
-        levels = range(len(widths))
-        self.down = nn.ModuleList(
-            nn.ModuleList(
-                _Block(widths[i], embedding, dropout, self._poles and i == 0)
-                for _ in range(blocks[i])
-            )
-            for i in levels
-        )
-        self.shrink = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 1) for i in levels[:-1])
-        self.grow = nn.ModuleList(nn.Conv2d(widths[i + 1], widths[i], 1) for i in levels[:-1])
-        self.merge = nn.ModuleList(nn.Conv2d(2 * widths[i], widths[i], 1) for i in levels[:-1])
-        self.up = nn.ModuleList(
-            nn.ModuleList(
-                _Block(widths[i], embedding, dropout, self._poles and i == 0)
-                for _ in range(blocks[i])
-            )
-            for i in levels
-        )
-        self.norm = nn.GroupNorm(_groups(widths[0]), widths[0])
-        self.leave = nn.Conv2d(widths[0], channels, 3)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: State, t: Tensor, batch: Batch) -> State:
-        """Raw output for the leaf `fields`.
-
-        Args:
-            x: The noisy target, `{"fields": [B, C, H, W]}`, standardised.
-            t: Times of the path, `[B]`.
-            batch: Conditions `history [B, F, C, H, W]` (oldest first) and
-                `forcing [B, K, H, W]`, standardised.
-
-        Raises:
-            InputError: The longitudes cannot be halved at every level, or there are more or
-                fewer channels.
-        """
+    def padded_inputs(self, x: State, batch: Batch) -> Tensor:
+        """See `_UNet`."""
         multiple = 2 ** len(self.down)
         if x["fields"].shape[-1] % multiple:
             raise InputError(
                 f"grid: {x['fields'].shape[-1]} longitudes; with {len(self.down)} levels the "
                 f"network needs a multiple of {multiple}"
             )
-        h = join_inputs(x, batch, len(self.signs))
-        emb = self.time(t)
-        h = self.enter(pad_sphere(h, 1, self.signs, self._poles))
-        skips = []
-        for i, blocks in enumerate(self.down):
-            for block in blocks:  # type: ignore[attr-defined]
-                h = block(h, emb)
-            if i < len(self.shrink):
-                skips.append(h)
-                h = self.shrink[i](functional.avg_pool2d(h, 2, ceil_mode=True))
-        for i in reversed(range(len(self.up))):
-            if i < len(self.grow):
-                size = (skips[i].shape[-2], skips[i].shape[-1])
-                h = functional.interpolate(self.grow[i](h), size=size, mode="nearest")
-                h = self.merge[i](torch.cat([h, skips[i]], 1))
-            for block in self.up[i]:  # type: ignore[attr-defined]
-                h = block(h, emb)
-        h = functional.silu(self.norm(h))
-        return {"fields": self.leave(pad_sphere(h, poles=self._poles))}
+        return pad_sphere(join_inputs(x, batch, len(self.signs)), 1, self.signs, self._poles)
+
+    def pad(self, x: Tensor, level: int) -> Tensor:
+        """See `_UNet`."""
+        return pad_sphere(x, poles=self._poles and level == 0)
 
 
 @final
 class _Block(nn.Module):
     """Residual block: normalise, activate, convolve, twice; scaled and shifted by the time."""
 
-    def __init__(self, width: int, embedding: int, dropout: float, poles: bool) -> None:
+    def __init__(self, width: int, embedding: int, dropout: float) -> None:
         super().__init__()
-        self._poles = poles
         self.norm1 = nn.GroupNorm(_groups(width), width)
         self.conv1 = nn.Conv2d(width, width, 3)
         self.film = nn.Linear(embedding, 2 * width)
@@ -142,12 +216,12 @@ class _Block(nn.Module):
         with torch.no_grad():
             self.conv2.weight.mul_(0.1)
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """Args: x `[B, C, H, W]`, emb `[B, E]`; returns `[B, C, H, W]`."""
-        h = self.conv1(pad_sphere(functional.silu(self.norm1(x)), poles=self._poles))
+    def forward(self, x: Tensor, emb: Tensor, pad: Pad) -> Tensor:
+        """Args: x `[B, C, H, W]`, emb `[B, E]`, padding; returns `[B, C, H, W]`."""
+        h = self.conv1(pad(functional.silu(self.norm1(x))))
         scale, shift = self.film(emb)[:, :, None, None].chunk(2, 1)
         h = functional.silu(self.norm2(h) * (1 + scale) + shift)
-        return x + self.conv2(pad_sphere(self.dropout(h), poles=self._poles))
+        return x + self.conv2(pad(self.dropout(h)))
 
 
 def _groups(width: int) -> int:

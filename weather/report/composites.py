@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from weather.assimilation.operator import is_global
 from weather.data.channels import Channel
+from weather.data.rectangles import AnyGrid
 from weather.data.units import Conversion
 from weather.extremes.composites import Composite
 from weather.report.charts import colour_bar, paper, round_levels
 from weather.report.maps import MapFrame
 from weather.report.style import png_bytes
 from weather.report.units import display_of
-from weather.sphere.grids import Grid
 
 __all__ = ["composite_png"]
 
@@ -25,7 +26,7 @@ _ROWS = 3
 def composite_png(
     made: Composite,
     channels: Sequence[Channel],
-    grid: Grid,
+    grid: AnyGrid,
     names: Sequence[str],
     title: str,
     first: str,
@@ -46,9 +47,12 @@ def composite_png(
     listed = [c.name for c in channels]
     rows = [name for name in order if name in listed][:_ROWS]
     times = np.unique(np.linspace(1, len(names) - 1, min(4, len(names) - 1)).round().astype(int))
-    turn = int(np.argmin(np.abs(grid.lon - 180.0)))
+    # Maps of the globe begin at the date line; a limited area stays as it is.
+    turn = int(np.argmin(np.abs(grid.lon - 180.0))) if is_global(grid.lon) else 0
     east = np.roll(grid.lon, -turn)
-    frame = MapFrame(grid.lat, np.where(east >= 180.0, east - 360.0, east), coasts=coasts)
+    if turn or grid.lon[0] >= 180.0:
+        east = np.where(east >= 180.0, east - 360.0, east)
+    frame = MapFrame(grid.lat, east, coasts=coasts)
     width = (_WIDTH - 0.12 * (len(times) - 1)) / max(len(times), 2)
     tall = width * frame.aspect + 0.85
     height = len(rows) * tall + 0.35

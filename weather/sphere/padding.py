@@ -9,10 +9,28 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sciddiff.errors import InputError
 
-__all__ = ["pad_sphere"]
+__all__ = ["pad_area", "pad_sphere"]
+
+
+def pad_area(x: Tensor, width: int = 1, around: bool = False) -> Tensor:
+    """Pad a field on a limited area: each edge is repeated outwards.
+
+    Args:
+        x: Field, `[B, C, H, W]`.
+        width: Rows and columns to add on each side.
+        around: The longitudes go round the globe, and continue on the other side.
+
+    Returns:
+        `[B, C, H + 2 width, W + 2 width]`.
+    """
+    if around:
+        x = torch.cat([x[..., -width:], x, x[..., :width]], -1)
+        return functional.pad(x, (0, 0, width, width), mode="replicate")
+    return functional.pad(x, (width, width, width, width), mode="replicate")
 
 
 def pad_sphere(
