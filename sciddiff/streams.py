@@ -58,8 +58,6 @@ __all__ = [
 ]
 
 _AHEAD = 32  # draws of normals made at once, at most
-_AHEAD_NUMBERS = 2**16  # and no more than will make this many numbers
-_FREE_NUMBERS = 2**12  # so few take no longer than one: calls cost more than arithmetic
 _KINDS = 16  # shapes whose draws are remembered; a ragged layout is a shape of its own
 _NAMED = 2**31  # the bit of the draw's word that is set for named purposes alone
 
@@ -232,12 +230,13 @@ class Streams:
             self._ahead.move_to_end(kind)
             stride = max(now - ahead.last, 1)
         if not ahead.waiting or ahead.waiting[0][0] != now:
-            # As far apart as the last two, since leaves take turns; and twice as many as the last
-            # time, so that few are wasted, or as many as cost no more than one. After a wrong
-            # guess, one alone.
+            # As far apart as the last two, since leaves take turns. Twice as many as the last time,
+            # so that few are wasted, or as many as cost no more than one: calls cost more than
+            # arithmetic, on a device by far. After a wrong guess, one alone.
             size = max(like.numel(), 1)
-            more = max(2 * ahead.made, _FREE_NUMBERS // size) if ahead.made else 1
-            ahead.made = 1 if ahead.waiting else max(min(more, _AHEAD_NUMBERS // size, _AHEAD), 1)
+            free, most = (2**12, 2**16) if like.is_cpu else (2**18, 2**20)
+            more = max(2 * ahead.made, free // size) if ahead.made else 1
+            ahead.made = 1 if ahead.waiting else max(min(more, most // size, _AHEAD), 1)
             numbers = range(now, now + ahead.made * stride, stride)
             drawn = self._draw(law, like, dtype, grouping, numbers)
             ahead.waiting = deque(zip(numbers, drawn.unbind(), strict=True))
