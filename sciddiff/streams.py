@@ -230,7 +230,7 @@ class Streams:
             self._ahead.move_to_end(kind)
             stride = max(now - ahead.last, 1)
         if not ahead.waiting or ahead.waiting[0][0] != now:
-            # As far apart as the last two, since leaves take turns. Twice as many as the last time,
+            # As far apart as the last two, since leaves take turns. Twice as many as last time,
             # so that few are wasted, or as many as cost no more than one: calls cost more than
             # arithmetic, on a device by far. After a wrong guess, one alone.
             size = max(like.numel(), 1)
