@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from protein.docking.energy.terms import TERMS
 from protein.docking.molecules.conformers import same_stereo
 from protein.docking.molecules.ligand import Ligand
+from protein.docking.pipeline.dock import pose_molecules
 from protein.docking.pipeline.docker import Result
 from protein.docking.poses.metrics import Verdict
 from protein.docking.receptors.receptor import Receptor
-from protein.docking.search.ranking import Docked
 from protein.structures.atomic import replacing
 from protein.structures.pdb_records import atom_record, fit_residues
 from sciddiff.names import cell
@@ -177,23 +176,10 @@ def write_sdf(
     """
     from rdkit.Chem import MolToMolBlock
 
-    docked = result.docked
-    blocks = []
-    for k in range(0 if docked is None else len(docked.coords)):
-        assert docked is not None  # noqa: S101 - the range is empty otherwise
-        mol = ligand.with_coords(docked.coords[k])
-        mol.SetProp("_Name", name)
-        tags = _tags(k, docked, result.strain)
-        if len(result.sites):
-            tags["site"] = str(result.sites[k])
-        tags["smiles"] = result.isomers[k] if result.isomers else ligand.smiles
-        if k < len(verdicts):
-            tags["posebusters"] = "valid" if verdicts[k].valid else "invalid"
-            tags["posebusters_failed"] = " ".join(verdicts[k].failed)
-        lines = [f">  <{key}>\n{value}\n\n" for key, value in tags.items()]
-        blocks.append(MolToMolBlock(mol) + "".join(lines) + "$$$$\n")
     with replacing(path) as out:
-        out.write("".join(blocks).encode())
+        for mol in pose_molecules(ligand, result, name, verdicts):
+            tags = "".join(f">  <{key}>\n{mol.GetProp(key)}\n\n" for key in mol.GetPropNames())
+            out.write(f"{MolToMolBlock(mol)}{tags}$$$$\n".encode())
 
 
 def write_complex(
@@ -241,20 +227,6 @@ def write_results(path: Path, rows: Sequence[Mapping[str, str | int]]) -> None:
         return
     with replacing(path) as out:
         out.write(made)
-
-
-def _tags(k: int, docked: Docked, strain: NDArray[np.float64]) -> dict[str, str]:
-    terms = {f"term_{name}": f"{docked.terms[k, i]:.4f}" for i, name in enumerate(TERMS)}
-    sure = {} if docked.confidence is None else {"confidence": f"{docked.confidence[k]:.3f}"}
-    return {
-        "rank": str(k + 1),
-        **sure,
-        "affinity": f"{docked.affinity[k]:.3f}",
-        "energy": f"{docked.energy[k]:.3f}",
-        "intramolecular": f"{docked.intramolecular[k]:.3f}",
-        "strain": f"{strain[k]:.3f}",
-        **terms,
-    }
 
 
 def _residue(label: str) -> tuple[str, int, str]:

@@ -13,6 +13,7 @@ pytest.importorskip("torch_geometric")
 pytest.importorskip("Bio")
 
 from protein.docking.campaign.output import write_complex
+from protein.docking.confidence.ranker import find_ranker
 from protein.docking.diffusion.network import DockNetwork
 from protein.docking.diffusion.propose import find_proposer, propose
 from protein.docking.diffusion.settings import ProposeSettings
@@ -20,6 +21,7 @@ from protein.docking.diffusion.templates import Site
 from protein.docking.domain import docking_path
 from protein.docking.energy.vina import VinaEnergy, grid_for
 from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.molecules.files import read_place
 from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import EFFORTS, DockSettings
@@ -239,3 +241,30 @@ def test_a_search_imports_nothing_of_the_network():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_from_python_poses_are_rdkit_molecules_with_tags(files, imprint):
+    from rdkit import Chem
+
+    from protein.docking.pipeline.dock import dock
+
+    settings = DockSettings(poses=2, conformers=1, effort="fast")
+    mol = Chem.MolFromSmiles("Oc1ccccc1")
+    mol.SetProp("_Name", "phenol")
+    found = dock(imprint, ["CCO", mol], files / "ref.sdf", settings)
+    assert [len(poses) for poses in found] == [2, 2]
+    best = found[1][0]
+    assert best.GetProp("_Name") == "phenol" and best.GetProp("rank") == "1"
+    assert best.GetConformer().Is3D() and float(best.GetProp("affinity")) < 5.0
+    assert {"confidence", "energy", "strain", "term_hbond", "smiles"} <= set(best.GetPropNames())
+    # The same poses as from a file, and from the command's own pipeline.
+    box = box_around(read_place(files / "ref.sdf"))
+    (result,) = Docker(imprint, box, settings, ranker=find_ranker()).dock(
+        [ligand_from_smiles("Oc1ccccc1")], [1]
+    )
+    assert result.docked is not None
+    np.testing.assert_allclose(
+        best.GetConformer().GetPositions(), result.docked.coords[0], atol=2e-3
+    )
+    with pytest.raises(InputError, match="salt"):
+        dock(imprint, ["CCO.CCN"], box, settings)

@@ -1,0 +1,137 @@
+"""Docking from Python: molecules in, RDKit molecules with ranked poses out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from protein.docking.confidence.ranker import find_ranker
+from protein.docking.energy.terms import TERMS
+from protein.docking.molecules.files import read_ligands, read_place
+from protein.docking.molecules.ligand import Ligand, ligand_from_mol
+from protein.docking.pipeline.docker import Docker, Result
+from protein.docking.pipeline.settings import DockSettings
+from protein.docking.poses.metrics import Verdict
+from protein.docking.receptors.box import Box, box_around
+from protein.docking.receptors.receptor import Receptor, read_receptor
+from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+
+def dock(
+    receptor: Receptor | str | os.PathLike[str],
+    ligands: Sequence[str | Mol] | str | os.PathLike[str],
+    box: Box | Sequence[Box] | str | os.PathLike[str],
+    settings: DockSettings | None = None,
+    model: str | None = None,
+    ranker: str | None = None,
+    device: torch.device | str = "cpu",
+) -> list[list[Mol]]:
+    """Dock molecules, with the poses and numbers of ``sciddiff dock``.
+
+    Args:
+        receptor: a structure file, or what ``read_receptor`` made of it.
+        ligands: a file of molecules, or a list of SMILES and RDKit molecules. Their place in it
+            numbers their draws.
+        box: where to search; several boxes, whose poses are ranked together; or a file with a
+            ligand in its pocket, around which the box has 4 Å on each side.
+        settings: effort, poses and seed; those of the command by default.
+        model: name or folder of a network whose draws join the search.
+        ranker: name or folder of a ranker; ``none`` to order poses by energy. By default the
+            ranker that ships.
+        device: where to compute.
+
+    Returns:
+        Poses of each ligand, the best first. Each is an RDKit molecule of heavy atoms with one
+        conformer in the frame of the receptor and the tags of the command's SDF files as
+        properties: rank, confidence, affinity, energy and its terms, strain, smiles.
+
+    Raises:
+        InputError: the receptor, the box or the model cannot be used, or a ligand cannot be
+            docked.
+    """
+    protein = receptor if isinstance(receptor, Receptor) else read_receptor(Path(receptor))
+    if isinstance(box, str | os.PathLike):
+        box = box_around(read_place(box))
+    network = None
+    if model is not None:
+        from protein.docking.diffusion.propose import find_proposer
+
+        network = find_proposer(model, torch.device(device))
+    docker = Docker(protein, box, settings, network, find_ranker(ranker, device), device)
+    poses = []
+    for number, ligand in enumerate(_read(ligands)):
+        (result,) = docker.dock([ligand], [number])
+        if result.docked is None:
+            raise InputError(result.error)
+        poses.append(pose_molecules(ligand, result, ligand.name))
+    return poses
+
+
+def pose_molecules(
+    ligand: Ligand, result: Result, name: str, verdicts: Sequence[Verdict] = ()
+) -> list[Mol]:
+    """Poses as RDKit molecules, with their tags as properties.
+
+    Args:
+        ligand: the molecule.
+        result: of docking it.
+        name: title of every pose.
+        verdicts: of PoseBusters on the first poses.
+    """
+    docked = result.docked
+    made: list[Mol] = []
+    for k, coords in enumerate(np.zeros((0, 0, 3)) if docked is None else docked.coords):
+        mol = ligand.with_coords(coords)
+        mol.SetProp("_Name", name)
+        for key, value in _tags(ligand, result, k).items():
+            mol.SetProp(key, value)
+        if k < len(verdicts):
+            mol.SetProp("posebusters", "valid" if verdicts[k].valid else "invalid")
+            mol.SetProp("posebusters_failed", " ".join(verdicts[k].failed))
+        made.append(mol)
+    return made
+
+
+def _tags(ligand: Ligand, result: Result, k: int) -> dict[str, str]:
+    docked = result.docked
+    if docked is None:
+        return {}
+    tags = {"rank": str(k + 1)}
+    if docked.confidence is not None:
+        tags["confidence"] = f"{docked.confidence[k]:.3f}"
+    for name in ("affinity", "energy", "intramolecular"):
+        tags[name] = f"{getattr(docked, name)[k]:.3f}"
+    tags["strain"] = f"{result.strain[k]:.3f}"
+    tags |= {f"term_{name}": f"{docked.terms[k, i]:.4f}" for i, name in enumerate(TERMS)}
+    if len(result.sites):
+        tags["site"] = str(result.sites[k])
+    return {**tags, "smiles": result.isomers[k] if result.isomers else ligand.smiles}
+
+
+def _read(ligands: Sequence[str | Mol] | str | os.PathLike[str]) -> list[Ligand]:
+    """The molecules; a list of them, or those of a file."""
+    if isinstance(ligands, str | os.PathLike):
+        rows = list(read_ligands(ligands))
+    else:
+        texts = enumerate(ligands)
+        return [
+            next(iter(_read(one))) if isinstance(one, str) else ligand_from_mol(one, _name(one, i))
+            for i, one in texts
+        ]
+    failed = [row.error for row in rows if row.ligand is None]
+    if failed:
+        raise InputError(failed[0])
+    return [row.ligand for row in rows if row.ligand is not None]
+
+
+def _name(mol: Mol, index: int) -> str:
+    given = mol.GetProp("_Name") if mol.HasProp("_Name") else ""
+    return given or f"ligand_{index + 1}"
