@@ -135,7 +135,7 @@ def _numbers(
         if word:
             try:
                 numbers[row] = int(word)
-            except ValueError:
+            except (ValueError, OverflowError):
                 raise _corrupt(source, f"{word!r} is not a residue number") from None
             last[chain] = (int(numbers[row]), set())
         else:

@@ -204,6 +204,16 @@ def test_a_table_of_atoms_that_is_cut_off_is_damage(chain, tmp_path) -> None:
         read_structure(path)
 
 
+@pytest.mark.parametrize("word", ["99999999999999999999", "1.5", "x"])
+def test_a_residue_number_that_is_none_is_named(chain, tmp_path, word: str) -> None:
+    path = cif(tmp_path, chain)
+    text = path.read_text()
+    assert " 2 CYS A" in text
+    path.write_text(text.replace(" 2 CYS A", f" {word} CYS A"))
+    with pytest.raises(InputError, match=f"corrupt mmCIF .'{word}' is not a residue number"):
+        read_structure(path)
+
+
 def test_what_a_label_is_when_it_is_no_residue(chain, tmp_path) -> None:
     ligand = "HETATM  999 FE   HEM A 301      50.000  50.000  50.000  1.00  0.00          FE"
     water = "HETATM  999  O   HOH B 401      50.000  50.000  50.000  1.00  0.00           O"
