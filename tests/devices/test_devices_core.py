@@ -1,7 +1,14 @@
 """The core on a device: right values, no waiting in a step, few launches."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
 ROTATION_LAUNCHES = 160  # of one step of one leaf of rotations
 
 
@@ -39,3 +46,27 @@ def test_a_step_is_few_launches(cases):
     assert cases["flat | ddim | plain"]["launches"] <= 20
     assert cases["turns | ddim | plain"]["launches"] <= 120
     assert cases["rotations | ddim | plain"]["launches"] <= ROTATION_LAUNCHES
+
+
+def benchmark(device):
+    places = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "benchmarks/gpu.py", "--device", device, "--quick"], cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": places}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_benchmark_of_a_device_runs_without_one():
+    rows = benchmark("cpu")
+    assert len(rows) == 3 and all(row["difference"] == 0.0 for row in rows)
+
+
+@pytest.mark.gpu
+def test_a_real_device_gives_what_the_processor_gives():
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    assert all(row["difference"] < 1e-3 for row in benchmark("cuda:0"))
