@@ -1,4 +1,4 @@
-"""Steps are free: the same weights at 5 to 1000 steps, as a table and a figure.
+"""The same weights sampled with 5 to 1000 steps, as a table and a figure.
 
 The error of sampling is measured before the junctions are relaxed, on the frames as they leave
 the sampler: how far

@@ -1,4 +1,4 @@
-"""``sciddiff score``: energies, clashes, verdicts and confidence of poses that are given."""
+"""``sciddiff score``: energies, clashes, verdicts and confidence of existing poses."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _tell(args: argparse.Namespace, rows: list[dict[str, str]]) -> int:
 
 command = Command(
     name="score",
-    help="energy, strain, clashes and verdict of poses that are given",
+    help="compute energy, strain, clashes and verdict of existing poses",
     configure=configure,
     run=run,
     example="sciddiff score -r receptor.pdb -l poses.sdf --check -o scores.csv",

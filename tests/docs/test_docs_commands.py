@@ -55,7 +55,6 @@ SCRIPTS = {"examples/weather/toy_planet.py": "--days 130 --members 2"}
 """Scripts that are run, with the options that keep them short."""
 
 PARSED = {
-    "docs/weather.md": "is tried by the walk of examples/weather",
     "examples/weather/perfect_model.md": "needs years of a simulator that is compiled by hand",
     "examples/weather/weatherbench.md": "reads a public store over the network",
     "train-ranker": "needs complexes of several proteins",

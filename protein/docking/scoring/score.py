@@ -1,4 +1,4 @@
-r"""Scores of poses that are given: energies, strain, clashes, contacts, verdicts, confidence.
+r"""Scores of existing poses: energies, strain, clashes, contacts, verdicts, confidence.
 
 Energies are those of docking (``protein.docking.energy``), over all pairs within 8 Å and without
 a grid. Strain is the energy within the ligand above that of the best of a few fresh conformers. A
