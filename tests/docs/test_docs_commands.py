@@ -46,6 +46,7 @@ SMALL = {
     "forecast": "--members 2 --days 2",
     "verify": "--draws 20 --no-plots",
     "verify .*--train": "--baselines climatology --baseline-members 4",
+    "verify .*--reference": "--reference climatology",
     "extremes": "--threshold q0.5 -n 8 --pilot 8 --repeats 4 --batch 8 --no-composites",
     "assimilate": "--members 2 --steps 3 --iterations 1",
 }
@@ -55,6 +56,7 @@ SCRIPTS = {"examples/weather/toy_planet.py": "--days 130 --members 2"}
 """Scripts that are run, with the options that keep them short."""
 
 PARSED = {
+    "docs/weather.md": "is tried by the walk of examples/weather",
     "examples/weather/perfect_model.md": "needs years of a simulator that is compiled by hand",
     "examples/weather/weatherbench.md": "reads a public store over the network",
     "train-ranker": "needs complexes of several proteins",
