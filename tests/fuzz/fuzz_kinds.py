@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-FIELDS = ("z", "z500", "z850", "time", "level", "lat", "lon")
+FIELDS = ("z", "z500", "z850", "time", "level", "lat", "lon", "grid")
 SEEDS = Path(__file__).parent / "seeds"
 
 

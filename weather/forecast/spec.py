@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciddiff.errors import InputError
+from sciddiff.errors import InputError, brief
 from weather.data.areas import parse_grid
 from weather.data.channels import Channel
 from weather.data.rectangles import AnyGrid
@@ -112,9 +112,11 @@ class ForecastSpec:
             values["period"] = tuple(data.get("period", ()))
             values["seasons"] = tuple(tuple(map(float, row)) for row in data.get("seasons", ()))
             return cls(**values)
-        except (KeyError, TypeError, AttributeError) as error:
+        except InputError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(
-                f"model: its meta.json is not of a forecast model ({error}); "
+                f"model: its meta.json is not of a forecast model ({brief(error)}); "
                 "give one whose domain is forecast"
             ) from error
 

@@ -15,7 +15,7 @@ from protein.docking.confidence.network import Committee
 from protein.docking.confidence.pose_set import PoseBatch, PoseSet, pack, pose_set
 from protein.docking.search.ranking import PoseEnergies
 from sciddiff import weights
-from sciddiff.errors import InputError
+from sciddiff.errors import InputError, reading
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,8 +134,9 @@ def load_ranker(directory: str | os.PathLike[str]) -> Ranker:
     net = load(directory).denoiser.net
     if not isinstance(net, Committee):
         raise InputError(f"{directory}: its network is no Committee; copy the model again")
-    scale = meta["calibration"]
-    trust, slope, shift = (float(scale[name]) for name in ("trust", "slope", "shift"))
+    with reading(f"{directory}/{weights.META}", "of a ranker", "copy the model again"):
+        scale = meta["calibration"]
+        trust, slope, shift = (float(scale[name]) for name in ("trust", "slope", "shift"))
     return Ranker(net, trust, slope, shift, meta)
 
 
