@@ -81,6 +81,7 @@ def _double(omega: Tensor, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
 def _images(omega: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """``near``, ``ratio - 1`` and ``r`` of the module docstring; ``omega`` above zero."""
     a = 2.0 * math.pi / sigma**2
+    # At small sigma a is in the thousands: an error of pi in its last digit would be seen at pi.
     near = torch.exp(-a * ((math.pi - omega) + _PI_LOW))
     m = torch.expm1(-2.0 * a * omega)
     return near, m, -near * (2.0 * math.pi * m / omega + 2.0 + m)
@@ -151,6 +152,8 @@ def _log_density(omega: Tensor, sigma: Tensor) -> Tensor:
 
 def _score(omega: Tensor, sigma: Tensor) -> Tensor:
     u = (math.pi - omega) + _PI_LOW
+    # Every form is computed everywhere, clamped to where it is finite, so that the gradients of
+    # those that `where` does not choose are finite too.
     small = sigma.clamp(max=_SWITCH)
     near = _score_near(omega.clamp(max=_FAR), small)
     far = _score_far(u.clamp(max=math.pi - _FAR), small)
@@ -311,6 +314,7 @@ def sample_angle(
     Returns:
         Angles in ``[0, pi]``, ``[...]``.
     """
+    # In float64: a float32 number has no digits for the tail, where angles are largest.
     u = streams.uniform(like.to(torch.float64), generator, layout)
     sigma = torch.as_tensor(sigma, dtype=torch.float64, device=like.device).detach()
     distinct, inverse = torch.unique(sigma, return_inverse=True)

@@ -50,6 +50,7 @@ def rows(x: FloatArray, shape: tuple[int, ...]) -> FloatArray:
 
 def relative(x: FloatArray, y: FloatArray) -> FloatArray:
     """``x^T y`` of matrices ``[3, 3, n]``."""
+    # All 27 products in one call; `einsum` and `matmul` would go rotation by rotation.
     terms = x[:, :, None] * y[:, None]
     result = terms[0] + terms[1]
     result += terms[2]
@@ -80,6 +81,7 @@ def quaternion(m: FloatArray) -> _Quaternion:
     count = m.shape[-1]
     multiples = np.empty((4, 4, count), m.dtype)
     turned = m.swapaxes(0, 1)
+    # The symmetric part of the matrix holds 2 (u_i u_j), the skew part 2 (w u_k).
     np.add(m, turned, out=multiples[1:, 1:])
     skew = multiples[0]
     np.subtract(m[2, 1], m[1, 2], out=skew[1])
@@ -88,10 +90,12 @@ def quaternion(m: FloatArray) -> _Quaternion:
     multiples[1:, 0] = skew[1:]
     diagonal = m.reshape(9, count)[::4]
     trace = diagonal[0] + diagonal[1] + diagonal[2]
+    # The diagonal, 4 q_k^2: the largest is at least 1, so that its row has lost no digits.
     squares = multiples.reshape(16, count)[::5]
     squares[0] = 1.0 + trace
     np.add(diagonal + diagonal, 1.0 - trace, out=squares[1:])
     q = squares.argmax(0).choose(multiples)
+    # q and -q are one rotation; with w >= 0 the arctangent below gives the shorter way round.
     q *= np.copysign(1.0, q[0])
     return q[0], q[1:]
 
@@ -100,6 +104,8 @@ def power(q: _Quaternion, fraction: FloatArray | float) -> _Quaternion:
     """The unit quaternion of ``fraction`` times the rotation of a quaternion of any length."""
     w, u = q
     sine = np.sqrt(np.maximum(_square(u), _TINY))
+    # arctan2 takes sine and cosine of any common length, and keeps its digits at 0 and at pi,
+    # where the inverse cosine loses half of them.
     half = np.arctan2(sine, w)
     half *= fraction
     return np.cos(half), u * (np.sin(half) / sine)
@@ -141,6 +147,7 @@ def matrix(q: _Quaternion) -> FloatArray:
     """The rotation matrix ``[3, 3, n]`` of a unit quaternion."""
     w, u = q
     twice = u + u
+    # 2 u u^T first; then 1 - 2 |u|^2 on the diagonal and 2 w u off it, in place.
     result = u[:, None] * twice
     xx, xy, xz, _, yy, yz, _, _, zz = flat = result.reshape(9, -1)
     xw, yw, zw = twice * w
@@ -188,6 +195,7 @@ def geodesic(x: FloatArray, y: FloatArray, fraction: FloatArray | float) -> Floa
 
 def toward(x: FloatArray, targets: Sequence[FloatArray], weights: Sequence[float]) -> FloatArray:
     """See `sciddiff.manifolds.base.Manifold.toward`; matrices ``[3, 3, n]``."""
+    # One conversion for all targets: a call costs as much as the work on a few hundred rotations.
     between = np.concatenate([relative(x, y) for y in targets], axis=-1)
     v = _vector(quaternion(between)).reshape(3, len(targets), -1)
     steps = [weight * v[:, k] for k, weight in enumerate(weights)]
@@ -203,6 +211,7 @@ def detour(
     fraction: FloatArray | float,
 ) -> FloatArray:
     """See `sciddiff.manifolds.base.Manifold.detour`; ``step [3, n]`` is the random step."""
+    # In the frame of x, where the way out, the step and the way back are three rotations about it.
     far = _stretched(quaternion(relative(x, y)), stretch, limit)
     moved = product(far, _vector_quaternion(step))
     return _matmul(x, matrix(power(moved, fraction)))

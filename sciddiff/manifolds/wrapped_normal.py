@@ -64,6 +64,7 @@ def _pairs(x: Tensor, sigma: Tensor, centre: float) -> tuple[Tensor, Tensor]:
     for j in range(1, _PAIRS + 1):
         c = 2.0 * math.pi * j - centre
         height = torch.exp(scale * ((c - centre) * x - 0.5 * (c * c - centre**2)))
+        # The odd part of the pair, from expm1: near the centre the two images nearly cancel in it.
         mirror = torch.expm1(-2.0 * c * scale * x)
         value = value + height * (2.0 + mirror)
         slope = slope - c * scale * height * mirror
@@ -86,6 +87,7 @@ def _waves(x: Tensor, u: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
 def _log_density(x: Tensor, sigma: Tensor) -> Tensor:
     """Of angles in ``[0, pi]``, float64."""
     small = sigma.clamp(max=_SWITCH)
+    # Relative to the image at 0, whose logarithm is exact: far in the tail nothing underflows.
     near, _ = _pairs(x, small, 0.0)
     images = torch.log1p(near) - 0.5 * (x / small) ** 2 - torch.log(small)
     images = images - 0.5 * math.log(2.0 * math.pi)
@@ -96,6 +98,8 @@ def _log_density(x: Tensor, sigma: Tensor) -> Tensor:
 
 def _score(x: Tensor, sigma: Tensor) -> Tensor:
     """Of angles in ``[0, pi]``, float64."""
+    # The score is 0 at 0 and at pi. Expanded about the nearer of the two it keeps its digits at
+    # both; what a `where` does not choose is clamped to where it is finite, for the gradients.
     u = (math.pi - x) + _PI_LOW
     small = sigma.clamp(max=_SWITCH)
     inner = x.clamp(max=_FAR)
