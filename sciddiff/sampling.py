@@ -27,8 +27,6 @@ from sciddiff.streams import Generator, Streams, streams_of
 
 __all__ = ["Progress", "sample"]
 
-_REPROJECT = 10  # steps between returns to the manifold: rounding drifts slowly
-
 
 @final
 @dataclass(frozen=True)
@@ -127,8 +125,6 @@ def sample(
             now = t if own is None else {name: times[step] for name, times in own.items()}
             if step == steps:
                 x, now = seen.finished(x, now), 1.0
-            elif step % _REPROJECT == 0:
-                x = _project(path, x, like)
             x = seen.hold(x, now)
             if callback is not None:
                 callback(Progress(step, steps, t, x, _data(stage.predictions)))

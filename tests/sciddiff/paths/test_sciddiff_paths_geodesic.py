@@ -157,3 +157,36 @@ def test_gradients_are_finite_at_perfect_and_opposite_predictions():
 def test_flat_manifolds_are_refused():
     with pytest.raises(InputError, match="Euclidean has no uniform law; use GaussianPath"):
         GeodesicPath(Euclidean())
+
+
+def test_a_displacement_longer_than_half_a_turn_is_followed_as_it_is():
+    """Half of it leads elsewhere than half of the logarithm of where it ends."""
+    path = GeodesicPath(Torus(), parametrization="displacement")
+    x = torch.zeros(1, 1, dtype=torch.float64)
+    prediction = path.predict(torch.full_like(x, 4.0), x, torch.zeros(1))
+    half = path.transition(x, prediction, 0.0, 0.5, 0.0, None)
+    assert float(half) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("name", MANIFOLDS)
+def test_a_stochastic_step_from_its_middle_forgets_its_part(name):
+    """With the data known a step that ends from a later stage keeps the marginals too."""
+    from sciddiff.paths.move import FreshNoise, LeafStage, Move, natural_share
+
+    n, (now, middle, then) = 10_000, (0.2, 0.5, 0.7)
+    manifold, x1 = _points(name, 1)
+    x1 = x1.expand(n, *x1.shape[1:])
+    path = GeodesicPath(manifold)
+    stages = []
+    x = path.sample(x1, torch.full((n,), now), Streams.first(1, n)).x_t
+    for time in (now, middle):
+        if time == middle:
+            x = path.transition(x, stages[0].prediction, now, middle, 0.0, None)
+        prediction = path.predict(x1, x, torch.full((n,), time))
+        stages.append(LeafStage(x, prediction, time, (time, 1.0 - time)))
+    share = 0.5 * natural_share(stages[0].levels, (then, 1.0 - then))
+    move = Move(tuple(stages), then, (0.5, 0.5), FreshNoise.replacing(share), (then, 1.0 - then))
+    found = path.step(move, Streams.first(2, n))
+    # Half of what can be forgotten on the way from the middle, as one step from there does.
+    alone = path.transition(x, stages[1].prediction, middle, then, 0.5, Streams.first(2, n))
+    torch.testing.assert_close(found, alone, atol=1e-9, rtol=0)
