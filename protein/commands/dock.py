@@ -61,30 +61,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_output(parser)
     box = parser.add_argument_group("where to search (one of)")
     add = box.add_argument
-    add("--autobox-ligand", metavar="FILE", help="around this ligand")
-    add("--center", type=float, nargs=3, metavar=("X", "Y", "Z"), help="middle of the box, Å")
-    add("--pocket-residues", metavar="LIST", help="around these residues: A:45,A:48")
+    add("--autobox-ligand", metavar="FILE", help="put the box around this ligand")
+    add("--center", type=float, nargs=3, metavar=("X", "Y", "Z"), help="centre of the box, Å")
+    add("--pocket-residues", metavar="LIST", help="put the box around these residues: A:45,A:48")
     add(
         "--blind",
         action="store_true",
-        help="in the pockets of the receptor (sciddiff pockets shows them); poses ranked together",
+        help="search the pockets of the receptor (see sciddiff pockets), and rank all poses",
     )
-    add("--sites", type=count(), metavar="N", help="pockets searched by --blind (default 5)")
-    add("--size", type=float, nargs=3, metavar=("X", "Y", "Z"), help="edges, Å (default 22 22 22)")
-    add("--autobox-add", type=float, default=4.0, metavar="A", help="Å on each side (default 4)")
+    add("--sites", type=count(), metavar="N",
+        help="number of pockets that --blind searches (default 5)")  # fmt: skip
+    add("--size", type=float, nargs=3, metavar=("X", "Y", "Z"),
+        help="edges of the box, Å (default 22 22 22)")  # fmt: skip
+    add("--autobox-add", type=float, default=4.0, metavar="A",
+        help="margin on each side, Å (default 4)")  # fmt: skip
     how = parser.add_argument_group("how")
     add = how.add_argument
     add("--poses", type=count(), default=9, metavar="N", help="poses per ligand (default 9)")
-    add("--samples", type=count(0), default=32, metavar="N", help="network draws (default 32)")
-    add("--steps", type=count(), default=10, metavar="N", help="of the sampler (default 10)")
-    add("--guidance", type=float, default=1.0, metavar="W", help="pull of the energy (default 1)")
+    add("--samples", type=count(0), default=32, metavar="N",
+        help="poses the network draws (default 32)")  # fmt: skip
+    add("--steps", type=count(), default=10, metavar="N", help="steps of the sampler (default 10)")
+    add("--guidance", type=float, default=1.0, metavar="W",
+        help="weight of the guidance by energy (default 1)")  # fmt: skip
     add(
         "--effort",
         choices=("none", "fast", "normal", "thorough"),
         default="normal",
         help="search beside the network's draws (default normal; none: draws alone)",
     )
-    add("--no-minimize", dest="minimize", action="store_false", help="leave draws as they are")
+    add("--no-minimize", dest="minimize", action="store_false",
+        help="do not minimise the network's draws")  # fmt: skip
     add("--model", metavar="NAME", help="network whose draws join the search: dock_lite, which "
         "ships, or a model folder (default: the search alone)")  # fmt: skip
     add(
@@ -93,9 +99,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="orders poses by confidence: shipped weights, a model folder, or none, which orders "
         "by energy (default: the weights that ship)",
     )
-    add("--keep", default="", metavar="LIST", help="further HETATM groups to keep: GDP,SO4")
-    add("--batch", type=count(), default=8, metavar="N", help="ligands at once (default 8)")
-    add("--check", type=count(0), default=1, metavar="N", help="poses PoseBusters judges (1)")
+    add("--keep", default="", metavar="LIST",
+        help="HETATM groups to keep besides metals and cofactors: GDP,SO4")  # fmt: skip
+    add("--batch", type=count(), default=8, metavar="N", help="ligands docked at once (default 8)")
+    add("--check", type=count(0), default=1, metavar="N",
+        help="poses PoseBusters judges (default 1)")  # fmt: skip
     add("--no-complex", action="store_true", help="do not write poses with their receptor")
     add_seed(parser)
     add_device(parser)

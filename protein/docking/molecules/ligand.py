@@ -176,11 +176,11 @@ def ligand_from_mol(
     Chem = _chem()
     if mol is None or mol.GetNumAtoms() == 0:
         raise InputError(f"{name}: is no readable molecule; check the record")
-    mol = Chem.Mol(mol)
-    _check_elements(mol, name)
+    full = Chem.Mol(mol)
+    _check_elements(full, name)
     try:
-        Chem.SanitizeMol(mol)
-        heavy = Chem.RemoveAllHs(mol)
+        Chem.SanitizeMol(full)
+        heavy = Chem.RemoveAllHs(full)
     except Exception as error:  # RDKit raises several unrelated types for bad chemistry
         raise InputError(f"{name}: {_chemistry(error)}") from error
     _check(heavy, name, settings)
@@ -196,8 +196,10 @@ def ligand_from_mol(
             "or polymer?); dock a smaller piece or use a peptide method"
         )
     heavy.RemoveAllConformers()
-    deuterated = any(a.GetAtomicNum() == 1 and a.GetIsotope() for a in mol.GetAtoms())
-    labelled = Chem.MolToSmiles(Chem.RemoveHs(mol)) if deuterated else ""
+    deuterated = any(a.GetAtomicNum() == 1 and a.GetIsotope() for a in full.GetAtoms())
+    if coords is not None:
+        Chem.AssignStereochemistryFrom3D(full)
+    labelled = Chem.MolToSmiles(Chem.RemoveHs(full)) if deuterated else ""
     return Ligand(heavy, tree, name, coords, labelled)
 
 
