@@ -9,7 +9,7 @@ from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 from sciddiff.guidance import AutoGuidance, ClassifierFree, Compose, Energy, Posterior
 from sciddiff.guidance.base import evaluation_mode
-from sciddiff.manifolds import SO3, Euclidean, Sphere, Torus
+from sciddiff.manifolds import SO3, Euclidean, Sphere, Torus, ZeroCenterOfMass
 from sciddiff.noise import Correlated
 from sciddiff.objectives import MinibatchOT
 from sciddiff.paths import (
@@ -211,3 +211,17 @@ def test_padding_and_masks_do_not_reach_other_samples():
     one = Batch({"x": torch.zeros(1, 2, 2).double()})
     alone = sample(model, one, Ancestral(1.0), torch.linspace(0, 1, 9), 0).x["x"]
     torch.testing.assert_close(out[:1, :2], alone, atol=1e-9, rtol=0)
+
+
+def test_an_energy_does_not_move_the_centre_of_a_centred_leaf():
+    class Stays(torch.nn.Module):
+        def forward(self, x_t, t, batch):
+            return {"x": x_t["x"]}
+
+    path = GaussianPath(Linear(), ZeroCenterOfMass())
+    x = {"x": ZeroCenterOfMass().project(torch.randn(2, 5, 3).double())}
+    pull = Energy(lambda state, _: 7.0 * state["x"][:, 0, 1] + state["x"][:, :, 0].sum(1))
+    said = pull(Denoiser(Stays(), {"x": path}))(x, torch.tensor([0.5, 0.5]).double(), Batch(x))
+    moved = said["x"].data - x["x"]
+    torch.testing.assert_close(moved.mean(1), torch.zeros(2, 3).double(), atol=1e-12, rtol=0)
+    assert float(moved[0, 0, 1]) == pytest.approx(-0.5 * 7.0 * 0.8)
