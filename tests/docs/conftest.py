@@ -146,7 +146,8 @@ def _complexes(files: StandIns, made: Path) -> None:
 
 
 def _chains(files: StandIns, made: Path) -> None:
-    _run("prepare", "backbone", files.get("structures"), "-o", made, "--val", 0.2, "--max-rg", 0)
+    loose = "--val 0.2 --max-rg 0 --min-contacts 0 --max-coil 0".split()
+    _run("prepare", "backbone", files.get("structures"), "-o", made, *loose)
 
 
 def _mixture(files: StandIns, made: Path) -> None:

@@ -59,6 +59,8 @@ PARSED = {
     "docs/weather.md": "is tried by the walk of examples/weather",
     "examples/weather/perfect_model.md": "needs years of a simulator that is compiled by hand",
     "examples/weather/weatherbench.md": "reads a public store over the network",
+    "prepare (dock|ranker)": "needs complexes whose ligands fit into their pockets",
+    "train .*dock_lite.yaml": "uses what prepare dock has made",
     "train-ranker": "needs complexes of several proteins",
     "dock .*--ranker models/": "uses what train-ranker has made",
     r"train .*_base.yaml": "trains a network that is made for a GPU",
