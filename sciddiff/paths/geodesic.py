@@ -10,7 +10,11 @@ from :math:`x_0` of the manifold's uniform law. A step walks the fraction
 is found by prolonging the geodesic from the predicted data through the state, walks by an
 isotropic random step, and the state at s is taken from the geodesic of the moved end to the data.
 Isotropic steps leave the uniform law as it is, so that the marginals are kept whatever the size of
-the step, exactly as DDIM with eta keeps them on flat space. The size follows the flat rule: with
+the step *where the data are known*. Where they are uncertain this is an approximation: noise that
+is uniform, unlike normal noise, is not determined by the mean of the data, so that the law widens
+as stochastic steps become many (by a third for a wrapped normal of deviation 0.3 at 400 steps).
+Deterministic steps of second order on `sciddiff.grids.compact` come within 2 % of it in twenty;
+use noise early and little, if at all. The size follows the flat rule: with
 :math:`\tau = \eta (1 - (\kappa_t(1-\kappa_s) / \kappa_s(1-\kappa_t))^2)` the walk lasts until the
 slowest mode of the manifold has decayed by :math:`\sqrt{1-\tau}`.
 """
