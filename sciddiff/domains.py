@@ -63,6 +63,10 @@ class Domain(ABC):
     def path(self) -> ProductPath:
         """Return the probability path of every leaf of the state."""
 
+    def training_path(self) -> ProductPath:
+        """The path that a network is trained on, where its loss needs the training data."""
+        return self.path()
+
     @abstractmethod
     def train_batches(self, epoch: int, seed: int, rank: int, world: int) -> Iterable[Batch]:
         """Yield the training batches of one epoch, already bucketed and shuffled.

@@ -103,7 +103,7 @@ class DenoisingModule(pl.LightningModule):
         mixed = experiment.trainer.precision == "bf16-mixed"
         net = Autocast(self.net) if mixed else self.net
         # In a tuple: registered a second time, every parameter would have two names.
-        self._denoiser = (Denoiser(net, experiment.domain.path()),)
+        self._denoiser = (Denoiser(net, experiment.domain.training_path()),)
         self._teacher: tuple[Denoiser, ...] = ()
         self.ema = PowerEMA(self.net, experiment.ema.widths)
         self.place = Place()

@@ -108,13 +108,23 @@ class ForecastDomain(Domain):
         self.relax = relax
 
     def path(self) -> ProductPath:
-        """Straight, Gaussian; weighted by area and channel where the training data are there."""
+        """Straight and Gaussian."""
+        return self._path(torch.ones(1, 1, 1))
+
+    def training_path(self) -> ProductPath:
+        """The same path, whose loss weighs entries by area and channel.
+
+        A model that only forecasts never looks for the data it was trained on: a folder of that
+        name may hold something else.
+        """
+        return self._path(self.loss_weight())
+
+    def _path(self, weight: Tensor) -> ProductPath:
         sigma: float | Tensor
         if isinstance(self.sigma_data, list):
             sigma = torch.tensor(self.sigma_data).view(-1, 1, 1)
         else:
             sigma = self.sigma_data
-        weight = self.loss_weight() if self.data.found else torch.ones(1, 1, 1)
         path = GaussianPath(
             Linear(),
             noise=self.noise,

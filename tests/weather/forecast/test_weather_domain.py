@@ -80,7 +80,7 @@ def test_the_loss_is_weighted_by_area_and_channel(small_store):
 def test_one_draw_of_the_score_is_the_bootstrap_formula(small_store):
     """crps: r = F(noise, t = 0); score of x(n) + scale r over scale against the truth."""
     domain = _domain(small_store, head="crps", members=3)
-    denoiser = Denoiser(_net(), domain.path())
+    denoiser = Denoiser(_net(), domain.training_path())
     batch = next(iter(domain.train_batches(0, 0, 0, 1)))
     objective = domain.objective()
     assert isinstance(objective, ProperScore)
@@ -97,7 +97,7 @@ def test_one_draw_of_the_score_is_the_bootstrap_formula(small_store):
 
 def test_denoising_loss_is_that_of_the_preconditioned_network(small_store):
     domain = _domain(small_store, sigma_data=[1.0, 0.8, 0.9, 1.0, 1.1])
-    denoiser = Denoiser(_net(), domain.path())
+    denoiser = Denoiser(_net(), domain.training_path())
     batch = next(iter(domain.train_batches(0, 0, 0, 1)))
     assert isinstance(domain.objective(), Denoising)
     x1 = batch.x[FIELDS]
@@ -125,7 +125,7 @@ def test_roll_out_sees_its_own_states(small_store):
     assert torch.equal(perfect.cond["forcing"], batch.cond[LATER][:, 0])
     wrong = advance(batch, {FIELDS: batch.x[FIELDS] + 0.5})
     assert torch.allclose(wrong.x[FIELDS], perfect.x[FIELDS] - 0.5, atol=1e-4)
-    denoiser = Denoiser(_net(), domain.path())
+    denoiser = Denoiser(_net(), domain.training_path())
     output = domain.objective()(denoiser, batch, torch.Generator().manual_seed(0))
     output.loss.backward()
     assert torch.isfinite(output.loss)
@@ -134,7 +134,7 @@ def test_roll_out_sees_its_own_states(small_store):
 
 def test_spectral_term_scores_coefficients(small_store):
     domain = _domain(small_store, head="crps", spectral=0.1)
-    denoiser = Denoiser(_net(), domain.path())
+    denoiser = Denoiser(_net(), domain.training_path())
     batch = next(iter(domain.train_batches(0, 0, 0, 1)))
     plain = _domain(small_store, head="crps").objective()
     with_term = domain.objective()(denoiser, batch, torch.Generator().manual_seed(0))
@@ -195,10 +195,10 @@ def test_flow_matching_compares_velocities(small_store):
     batch = next(iter(domain.train_batches(0, 3, 0, 1)))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        denoiser = Denoiser(SphericalUNet(**NET), domain.path())
+        denoiser = Denoiser(SphericalUNet(**NET), domain.training_path())
     x0 = torch.randn(batch.x[FIELDS].shape, generator=torch.Generator().manual_seed(1))
     t = torch.full((batch.size,), 0.3)
-    seen = domain.path().sample(batch.x, t, None, {FIELDS: x0}, batch.layouts)
+    seen = domain.training_path().sample(batch.x, t, None, {FIELDS: x0}, batch.layouts)
     prediction = denoiser({FIELDS: seen[FIELDS].x_t}, t, batch)[FIELDS]
     assert torch.count_nonzero(prediction.velocity) == 0
     found = denoiser.path[FIELDS].loss(prediction, seen[FIELDS])
@@ -243,3 +243,14 @@ def test_single_steps_are_drawn_as_the_head_was_trained(small_store, small_model
         data = model.denoiser(x, torch.zeros(2), batch)[FIELDS].data
     found = torch.stack([state[FIELDS] for state in drawn])
     assert torch.allclose(found, data, atol=1e-5)
+
+
+def test_a_model_does_not_look_for_the_data_it_was_trained_on(tmp_path, monkeypatch):
+    """Another store of the same name in the working folder changes and breaks nothing."""
+    import sciddiff
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "planet.zarr").mkdir(parents=True)
+    model = sciddiff.load("planet_crps")
+    assert model.domain.data.store == "data/planet.zarr"
+    assert model.denoiser.path[FIELDS].loss_weight.numel() == 1
