@@ -47,7 +47,7 @@ class GenerateSettings:
     steps: int = 20
     sampler: str = "sde"
     temperature: float = 0.2
-    fold_weight: float = 2.5
+    fold_weight: float = 1.0
     fold_interval: tuple[float, float] = (0.0, 0.6)
     seed: int = 0
     polish: PolishSettings = DEFAULT
@@ -59,7 +59,7 @@ class GenerateSettings:
             raise InputError(f"sampler {self.sampler!r}: unknown; use {' or '.join(SAMPLERS)}")
         if not 0.0 <= self.fold_weight <= 20.0:
             raise InputError(
-                f"fold weight {self.fold_weight}: must lie between 0 and 20; 2.5 is the default"
+                f"fold weight {self.fold_weight}: must lie between 0 and 20; 1 is the default"
             )
         if not 0.0 <= self.temperature <= 2.0:
             raise InputError(f"temperature {self.temperature}: must lie between 0 and 2; try 0.2")

@@ -67,10 +67,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--fold-weight",
         type=number(0.0, 20.0),
-        default=2.5,
+        default=1.0,
         metavar="W",
-        help="how strongly the fold class steers the design; 1 conditions on it without "
-        "strengthening it (default 2.5)",
+        help="how strongly the fold class steers the design; above 1 it is strengthened by "
+        "guidance, which takes more network calls (default 1)",
     )
     _add_modes(parser)
     how = parser.add_argument_group("how designs are sampled")

@@ -55,9 +55,9 @@ def _ca(path: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def design(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A design to use as a motif and as a start."""
+    """A design to use as a motif and as a start; of random weights, but without a chain break."""
     out = tmp_path_factory.mktemp("designs") / "first"
-    _make(model, out, "--length", 40, "-n", 1)
+    _make(model, out, "--length", 40, "-n", 1, "--fold-weight", 2.5)
     return out / "design_0001.pdb"
 
 
