@@ -121,10 +121,18 @@ class Layout:
         free = ~self.fixed if self.mask is None else ~self.fixed & self.mask
         return _trail(free, like)
 
+    @cached_property
+    def _padded(self) -> bool:
+        """Whether some rows may be padding; on a device, where asking would wait, as masks may."""
+        if self.mask is None:
+            return False
+        return not (self.mask.is_cpu and bool(self.mask.all()))
+
     def zero_padding(self, x: Tensor) -> Tensor:
         """``x`` with zeros in the rows that do not exist."""
-        valid = self.valid(x)
-        return x if valid is None else torch.where(valid, x, torch.zeros_like(x))
+        if self.mask is None or not self._padded:
+            return x
+        return torch.where(_trail(self.mask, x), x, torch.zeros_like(x))
 
     def hold(self, x: Tensor, data: Tensor) -> Tensor:
         """``x`` with the fixed rows replaced by ``data``, a leaf of the same shape."""
@@ -178,18 +186,26 @@ class Layout:
     def mean(self, x: Tensor) -> Tensor:
         """Mean over the real rows of each sample, spread back to rows.
 
+        Rows are added one after the other in float64, so that padding and other samples change
+        no bit of it on the processor.
+
         Args:
-            x: ``[B, N, ...]`` or ragged ``[rows, ...]``.
+            x: Floating-point, ``[B, N, ...]`` or ragged ``[rows, ...]``.
 
         Returns:
             ``[B, 1, ...]`` or ragged ``[rows, ...]``: broadcastable against ``x``.
         """
-        x = self.zero_padding(x)
-        count = self.rows_per_sample(x).clamp(min=1.0)
+        wide = self.zero_padding(x).double()
         if self.index is None:
-            return x.sum(dim=1, keepdim=True) / self.spread(count, x)
-        sums = x.new_zeros(self.size, *x.shape[1:]).index_add(0, self.index, x)
-        return sums[self.index] / self.spread(count, x)
+            # `sum` adds in an order that depends on the number of rows; a running sum does not.
+            sums = wide.cumsum(dim=1)[:, -1:]
+            if not self._padded:
+                return (sums / max(x.shape[1], 1)).to(x.dtype)
+        else:
+            totals = wide.new_zeros(self.size, *x.shape[1:]).index_add(0, self.index, wide)
+            sums = totals[self.index]
+        count = self.rows_per_sample(wide).clamp(min=1.0)
+        return (sums / self.spread(count, x)).to(x.dtype)
 
     def select(self, indices: Tensor) -> tuple[Layout, Tensor]:
         """Keep some samples, in the given order.

@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.backbone.polish_energy import Energy, Topology
+from protein.backbone.polish_rotations import to_components, to_rows, turned
 from protein.backbone.polish_vectors import Array, cross
 from protein.structures import geometry_constants as ideal
 from protein.structures.frames import backbone_from_frames
-from sciddiff.manifolds.so3_arrays import exp, rows, to_components
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _round(
     topology = Topology.of(_array(mask), _array(bonded))
     moves = _relaxed(x, r, free, topology, settings)
     x, r = _moved(x, r, moves * free)
-    new = torch.from_numpy(rows(x, shape)), torch.from_numpy(rows(r, (*shape, 3)))
+    new = torch.from_numpy(to_rows(x, shape)), torch.from_numpy(to_rows(r, (*shape, 3)))
     return new[0].to(positions), new[1].to(rotations)
 
 
@@ -168,7 +168,7 @@ def _relaxed(
 def _moved(x: Array, r: Array, moves: Array) -> tuple[Array, Array]:
     """Apply moves: positions `[3, n]` and frames `[3, 3, n]`."""
     shift = r * moves[3:]
-    return x + shift[:, 0] + shift[:, 1] + shift[:, 2], exp(r, 0.5 * moves[:3])
+    return x + shift[:, 0] + shift[:, 1] + shift[:, 2], turned(r, 0.5 * moves[:3])
 
 
 def _in_frame(r: Array, v: Array) -> Array:

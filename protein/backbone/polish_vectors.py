@@ -5,11 +5,12 @@ Small arrays cost what calling the operations costs, so sums over three componen
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
-from sciddiff.manifolds.arrays import FloatArray
-
-Array = FloatArray
+Array = NDArray[np.floating[Any]]
 
 TINY = 1e-12
 """Added to squared lengths before a root or a quotient."""

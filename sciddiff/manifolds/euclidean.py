@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, final
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from sciddiff import streams
-from sciddiff.manifolds.arrays import FloatArray, shared
 from sciddiff.manifolds.base import Manifold
 
 if TYPE_CHECKING:
@@ -28,6 +25,7 @@ __all__ = ["Euclidean", "ZeroCenterOfMass"]
 class Euclidean(Manifold):
     """The real line, once per element of a tensor of any shape.
 
+    >>> import torch
     >>> Euclidean().dist(torch.tensor([0.0]), torch.tensor([3.0]))
     tensor([3.])
     """
@@ -81,22 +79,7 @@ def _centered(x: Tensor, layout: Layout | None) -> Tensor:
     """
     if layout is None:
         return x - x.mean(dim=-2, keepdim=True)
-    memory = None if layout.index is not None else shared(x)
-    if memory is None:
-        return layout.zero_padding(x - layout.mean(x))
-    return torch.from_numpy(_centered_array(memory[0], layout))
-
-
-def _centered_array(x: FloatArray, layout: Layout) -> FloatArray:
-    """`_centered` of a dense leaf. Rows are added in order, so that padding changes no bit."""
-    valid = None if layout.mask is None else layout.mask.numpy()
-    if valid is None or np.logical_and.reduce(valid, axis=None):
-        total = np.add.reduce(x, axis=1, dtype=np.float64, keepdims=True)
-        return x - (total / max(x.shape[1], 1)).astype(x.dtype)
-    valid = valid.reshape(*valid.shape, *(1,) * (x.ndim - 2))
-    total = np.add.reduce(np.where(valid, x, 0.0), axis=1, dtype=np.float64, keepdims=True)
-    mean = total / np.maximum(np.add.reduce(valid, axis=1, keepdims=True), 1)
-    return np.where(valid, x - mean.astype(x.dtype), x.dtype.type(0.0))
+    return layout.zero_padding(x - layout.mean(x))
 
 
 @final
@@ -106,6 +89,7 @@ class ZeroCenterOfMass(Manifold):
     Leaves are dense ``[B, N, d]`` or, with a layout that has an index, ragged ``[sum N, d]``.
     Without a layout the mean is over dimension -2.
 
+    >>> import torch
     >>> ZeroCenterOfMass().project(torch.tensor([[[1.0], [3.0]]])).flatten()
     tensor([-1.,  1.])
     """

@@ -37,7 +37,7 @@ import torch
 from torch import Tensor
 
 from sciddiff import streams
-from sciddiff.manifolds.arrays import differentiated
+from sciddiff.manifolds.derivatives import differentiated
 from sciddiff.manifolds.igso3_fast import score_float32
 from sciddiff.manifolds.quadrature import gauss_legendre
 
@@ -191,10 +191,7 @@ def score(omega: Tensor, sigma: Tensor | float) -> Tensor:
     sigma = torch.as_tensor(sigma, dtype=omega.dtype, device=omega.device)
     if omega.dtype != torch.float64 and omega.device.type == "cpu":
         if not differentiated(omega, sigma):
-            try:
-                return score_float32(omega.float(), sigma.float()).to(omega.dtype)
-            except RuntimeError:  # vmap refuses to write into scratch
-                pass
+            return score_float32(omega.float(), sigma.float()).to(omega.dtype)
     return _score(*_double(omega, sigma)).to(omega.dtype)
 
 

@@ -10,10 +10,9 @@ at the identity and at :math:`\pi`, where its gradient is not finite either. Eve
 singularity is guarded on both sides of a ``where``, so that gradients are finite at 0 and at
 :math:`\pi`.
 
-Where no derivative is asked for there are shorter ways. On the processor the methods of `SO3` take
-that of `sciddiff.manifolds.so3_arrays`. On other devices, where every operation is a launch that
-costs more than its arithmetic, `exp_map`, `log_map` and their like take that of
-`sciddiff.manifolds.so3_short`, a third as many operations.
+Where no derivative is asked for, everything here goes the way of `sciddiff.manifolds.so3_short`,
+which takes a third as many operations. A sampler works on a few hundred rotations at a time, for
+which calling an operation costs more than its arithmetic, on every device.
 """
 
 from __future__ import annotations
@@ -21,15 +20,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sciddiff import streams
-from sciddiff.manifolds import so3_arrays as arrays
 from sciddiff.manifolds import so3_short as short
-from sciddiff.manifolds.arrays import FloatArray, differentiated, shared
 from sciddiff.manifolds.base import Manifold
+from sciddiff.manifolds.derivatives import differentiated
 
 if TYPE_CHECKING:
     from sciddiff.state import Layout
@@ -52,15 +49,6 @@ _SINE = (1 / 2, -1 / 48, 1 / 3840, -1 / 645120, 1 / 185794560, -1 / 81749606400)
 _COSINE = (1.0, -1 / 8, 1 / 384, -1 / 46080, 1 / 10321920, -1 / 3715891200)
 # atan(r) / r in r^2, exact to 1e-17 for r^2 < 2e-3.
 _ARCTANGENT = (1.0, -1 / 3, 1 / 5, -1 / 7, 1 / 9, -1 / 11)
-
-
-def _launched(*tensors: Tensor) -> bool:
-    """Whether operations are launched on a device, and no derivative is recorded.
-
-    On the processor the short ways are short for small batches alone; a choice by size would let
-    the digits of a sample depend on the batch it is in.
-    """
-    return not tensors[0].is_cpu and not differentiated(*tensors)
 
 
 def _polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
@@ -118,8 +106,9 @@ def exp_map(v: Tensor) -> Tensor:
     Returns:
         ``[..., 3, 3]``; within 1e-6 rad in float32, gradients finite everywhere.
     """
-    if _launched(v):
-        return short.to_matrix(short.from_vector(v))
+    if not differentiated(v):
+        turned = short.to_matrix(short.from_vector(short.components(v, 1)))
+        return short.to_rows(turned, (*v.shape, 3))
     w, u = _vector_to_quaternion(v)
     return _quaternion_to_matrix(w, u, 2.0)
 
@@ -149,8 +138,9 @@ def from_quaternion(q: Tensor) -> Tensor:
     Returns:
         ``[..., 3, 3]``.
     """
-    if _launched(q):
-        return short.to_matrix(short.unit(q))
+    if not differentiated(q):
+        turned = short.to_matrix(short.unit(short.components(q, 1)))
+        return short.to_rows(turned, (*q.shape[:-1], 3, 3))
     scale = 2.0 / (q * q).sum(-1, keepdim=True)
     return _quaternion_to_matrix(q[..., :1], q[..., 1:], scale)
 
@@ -168,8 +158,9 @@ def to_quaternion(r: Tensor) -> Tensor:
     Returns:
         ``[..., 4]``, real part first.
     """
-    if _launched(r):
-        return short.of_matrix(r)
+    if not differentiated(r):
+        q = short.unit(short.of_matrix(short.components(r, 2)))
+        return short.to_rows(q, (*r.shape[:-2], 4))
     a, b, c, d, e, f, g, h, i = r.flatten(-2).unbind(-1)
     wx, wy, wz = h - f, c - g, d - b
     xy, xz, yz = b + d, c + g, f + h
@@ -195,9 +186,10 @@ def log_map(r: Tensor) -> Tensor:
     Returns:
         Axis times angle in radians, ``[..., 3]``; within 1e-6 rad in float32, gradients finite.
     """
+    if not differentiated(r):
+        v = short.to_vector(short.of_matrix(short.components(r, 2)))
+        return short.to_rows(v, r.shape[:-1])
     q = to_quaternion(r)
-    if _launched(q):
-        return short.to_vector(q)
     w, u = q[..., :1], q[..., 1:]
     square = (u * u).sum(-1, keepdim=True)
     small = square < 1e-3
@@ -221,6 +213,9 @@ def orthonormalize(r: Tensor) -> Tensor:
 
     Goes through `to_quaternion`; exact on rotations, and near them to first order of the error.
     """
+    if not differentiated(r):
+        nearest = short.to_matrix(short.unit(short.of_matrix(short.components(r, 2))))
+        return short.to_rows(nearest, r.shape)
     return from_quaternion(to_quaternion(r))
 
 
@@ -254,37 +249,26 @@ class SO3(Manifold):
 
     def exp(self, x: Tensor, v: Tensor) -> Tensor:
         """``x Exp(v)``: ``x [..., 3, 3]``, ``v [..., 3]`` -> ``[..., 3, 3]``."""
-        memory = shared(x, v) if x.shape[:-1] == v.shape else None
-        if memory is None:
-            return x @ exp_map(v)
-        moved = arrays.exp(arrays.to_components(memory[0], 2), arrays.to_components(memory[1], 1))
-        return torch.from_numpy(arrays.rows(moved, x.shape))
+        return x @ exp_map(v)
 
     def log(self, x: Tensor, y: Tensor) -> Tensor:
         """``Log(x^T y)``: two ``[..., 3, 3]`` -> ``[..., 3]``."""
-        memory = shared(x, y) if x.shape == y.shape else None
-        if memory is None:
-            return log_map(x.transpose(-1, -2) @ y)
-        v = arrays.log(*(arrays.to_components(points, 2) for points in memory))
-        return torch.from_numpy(arrays.rows(v, x.shape[:-1]))
+        return log_map(x.transpose(-1, -2) @ y)
 
     def geodesic(self, x: Tensor, y: Tensor, fraction: Tensor | float) -> Tensor:
         """See `Manifold.geodesic`."""
-        memory = shared(x, y) if x.shape == y.shape else None
-        part = _per_rotation(fraction, x)
-        if memory is None or part is None:
+        if _differentiated(x, y, fraction):
             return super().geodesic(x, y, fraction)
-        start, end = (arrays.to_components(one, 2) for one in memory)
-        return torch.from_numpy(arrays.rows(arrays.geodesic(start, end, part), x.shape))
+        between = x.transpose(-1, -2) @ y
+        q = short.of_matrix(short.components(between, 2))
+        moved = short.to_matrix(short.power(q, _per_rotation(fraction, between)))
+        return x @ short.to_rows(moved, between.shape)
 
     def toward(self, x: Tensor, targets: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-        """See `Manifold.toward`."""
-        alike = all(x.shape == y.shape for y in targets)
-        memory = shared(x, *targets) if alike else None
-        if memory is None:
-            return super().toward(x, targets, weights)
-        start, *ends = (arrays.to_components(one, 2) for one in memory)
-        return torch.from_numpy(arrays.rows(arrays.toward(start, ends, weights), x.shape))
+        """See `Manifold.toward`; the logarithms of all targets are taken at once."""
+        steps = self.log(x, torch.stack(list(targets))).unbind(0)
+        terms = [weight * step for weight, step in zip(weights, steps, strict=True)]
+        return self.exp(x, sum(terms[1:], terms[0]))
 
     def detour(
         self,
@@ -297,18 +281,15 @@ class SO3(Manifold):
         layout: Layout | None = None,
     ) -> Tensor:
         """See `Manifold.detour`."""
-        if _launched(x, y):
-            step = scale * self.randn_tangent(x, generator, layout)
-            return short.detour(x, y, stretch, self.reach, step, fraction)
-        memory = shared(x, y) if x.shape == y.shape else None
-        far, size, part = (_per_rotation(value, x) for value in (stretch, scale, fraction))
-        if memory is None or far is None or size is None or part is None:
+        if _differentiated(x, y, stretch, scale, fraction):
             return super().detour(x, y, stretch, scale, fraction, generator, layout)
-        step = arrays.to_components(self.randn_tangent(x, generator, layout).numpy(), 1)
-        step *= size
-        start, end = (arrays.to_components(one, 2) for one in memory)
-        reached = arrays.detour(start, end, far, self.reach, step, part)
-        return torch.from_numpy(arrays.rows(reached, x.shape))
+        between = x.transpose(-1, -2) @ y
+        far, size, part = (_per_rotation(value, between) for value in (stretch, scale, fraction))
+        step = size * short.components(self.randn_tangent(x, generator, layout), 1)
+        # In the frame of x the way out, the step and the way back are three rotations about it.
+        beyond = short.power(short.of_matrix(short.components(between, 2)), far, self.reach)
+        end = short.product(beyond, short.from_vector(step))
+        return x @ short.to_rows(short.to_matrix(short.power(end, part)), between.shape)
 
     def dist(self, x: Tensor, y: Tensor) -> Tensor:
         """Angle between two rotations in radians: two ``[..., 3, 3]`` -> ``[...]``."""
@@ -316,11 +297,7 @@ class SO3(Manifold):
 
     def project(self, x: Tensor, layout: Layout | None = None) -> Tensor:
         """Orthonormalise, ``[..., 3, 3] -> [..., 3, 3]``."""
-        memory = shared(x)
-        if memory is None:
-            return orthonormalize(x)
-        nearest = arrays.orthonormalize(arrays.to_components(memory[0], 2))
-        return torch.from_numpy(arrays.rows(nearest, x.shape))
+        return orthonormalize(x)
 
     def project_tangent(self, x: Tensor, v: Tensor, layout: Layout | None = None) -> Tensor:
         """The identity: every ``[..., 3]`` is a body-frame tangent."""
@@ -337,12 +314,7 @@ class SO3(Manifold):
             layout: How the rows are grouped in samples.
         """
         rows = like.new_empty((*like.shape[:-2], 4))
-        q = streams.normal(rows, generator, layout)
-        memory = shared(q)
-        if memory is None:
-            return from_quaternion(q)
-        drawn = arrays.of_quaternion(arrays.to_components(memory[0], 1))
-        return torch.from_numpy(arrays.rows(drawn, like.shape))
+        return from_quaternion(streams.normal(rows, generator, layout))
 
     def randn_tangent(
         self, x: Tensor, generator: Generator | None = None, layout: Layout | None = None
@@ -351,13 +323,17 @@ class SO3(Manifold):
         return streams.normal(x.new_empty(x.shape[:-1]), generator, layout)
 
 
-def _per_rotation(value: Tensor | float, x: Tensor) -> FloatArray | float | None:
-    """A number for all rotations of ``x``, or an array ``[n]`` of one each; None if neither."""
+def _differentiated(*values: Tensor | float) -> bool:
+    return differentiated(*(value for value in values if isinstance(value, Tensor)))
+
+
+def _per_rotation(value: Tensor | float, x: Tensor) -> Tensor | float:
+    """A number for all rotations of ``x [..., 3, 3]``, or ``[n]`` of one each.
+
+    Args:
+        value: Broadcastable against ``[..., 1]``.
+        x: Gives the number of rotations and the type.
+    """
     if not isinstance(value, Tensor):
         return value
-    if value.ndim and value.shape[-1] != 1:
-        return None
-    memory = shared(value.to(x.dtype))
-    if memory is None:
-        return None
-    return np.broadcast_to(memory[0], (*x.shape[:-2], 1)).reshape(-1)
+    return value.to(x.dtype).expand(*x.shape[:-2], 1).reshape(-1)

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from protein.backbone.polish import PolishSettings, polish
+from protein.backbone.polish_rotations import to_components, to_rows, turned
 from protein.structures import geometry_constants as ideal
 from protein.structures.frames import backbone_from_frames, frames_from_backbone
 from protein.structures.torsions import backbone_torsions
+from sciddiff.manifolds import SO3
 from sciddiff.manifolds.so3 import exp_map
 
 
@@ -141,3 +143,13 @@ def test_a_torn_chain_is_relaxed_until_it_closes() -> None:
         ca[1:], rotations[1:], mask[1:], bonded[1:], settings=PolishSettings(steps=15, rounds=6)
     )
     assert torch.allclose(alone[0][0], again[0][1], atol=1e-6)
+
+
+def test_frames_turn_as_on_the_rotation_group() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = SO3().uniform(torch.empty(2, 30, 3, 3, dtype=torch.float64), generator)
+    v = torch.randn(2, 30, 3, generator=generator, dtype=torch.float64)
+    v *= torch.logspace(-20.0, 0.5, 30, dtype=torch.float64)[:, None]
+    v[0, 0] = 0.0
+    moved = to_rows(turned(to_components(x.numpy(), 2), to_components(v.numpy(), 1)), x.shape)
+    assert torch.allclose(torch.from_numpy(moved), SO3().exp(x, v), rtol=0.0, atol=1e-14)
