@@ -12,7 +12,8 @@ With `--blind` nothing is known of the place: the search goes into the sites of 
 with the effort of `sciddiff dock --blind`.
 
 `table` compares files on the complexes they share. A molecule that cannot be docked is a row with
-its reason, and counts as a failure in every figure.
+its reason. It counts as a failure in every rate of success; the share of valid first poses is of
+the molecules that have a pose.
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ def print_table(files: list[Path]) -> None:
         cpu = [float(row["cpu"]) for row in good]
         print(f"{path.stem:20s} " + "  ".join([
             f"top-1 {_rate(top, n)}", f"top-1 and valid {_rate(valid, n)}",
-            f"best of 9 {_rate(best, n)}", f"valid {_rate(sound, n)}",
+            f"best of 9 {_rate(best, n)}", f"valid {_rate(sound, len(good))}",
             f"CPU mean {np.mean(cpu):.1f} s median {np.median(cpu):.1f} s",
         ]))  # fmt: skip
         _calibration([row for row in good if row.get("confidences")])
