@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,8 +107,11 @@ def test_pdbbind_folder_to_archive(tmp_path, pdbbind):
     assert [row["complex"] for row in rows] == ["bad"] and rows[0]["detail"]
     assert json.loads(out.with_suffix(".json").read_text())["complexes"] == 3
     assert not out.with_name("set.npz.parts").exists()
+    # The same again leaves it as it is; other settings are refused.
+    before = out.read_bytes()
+    assert prepare_docking(pdbbind, out, FAST).complexes == 3 and out.read_bytes() == before
     with pytest.raises(InputError, match="overwrite"):
-        prepare_docking(pdbbind, out, FAST)
+        prepare_docking(pdbbind, out, replace(FAST, val=0.5))
 
 
 def test_a_killed_run_goes_on(tmp_path, pdbbind):
