@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from weather.assimilation.operator import is_global
+from weather.data import surface
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,10 +45,8 @@ def equal_earth(lon: ArrayLike, lat: ArrayLike) -> tuple[_Array, _Array]:
 
 @lru_cache(maxsize=1)
 def coastlines() -> tuple[_Array, _Array]:
-    """Longitudes and latitudes of the coasts in degrees, with NaN between the lines."""
-    with resources.as_file(resources.files("weather.data") / "coastlines_110m.npz") as path:
-        with np.load(path) as arrays:
-            lon, lat = arrays["lon"].astype(np.float64), arrays["lat"].astype(np.float64)
+    """`surface.coastlines` as drawn: NaN also where a line jumps over the date line."""
+    lon, lat = (degrees.astype(np.float64) for degrees in surface.coastlines())
     # A line that jumps over the date line is two lines.
     jumps = np.flatnonzero(np.abs(np.diff(lon)) > 180.0) + 1
     return np.insert(lon, jumps, np.nan), np.insert(lat, jumps, np.nan)
