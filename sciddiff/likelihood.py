@@ -299,7 +299,10 @@ def _field(
             return layout.zero_padding(paths[name].project_tangent(x[name], v, layout))
 
         with torch.enable_grad():
-            shifts = {name: _no_shift(manifolds[name], leaf) for name, leaf in x.items()}
+            shifts = {
+                name: manifolds[name].zero_tangent(leaf).requires_grad_()
+                for name, leaf in x.items()
+            }
             moved = {
                 name: manifolds[name].exp(leaf, project(name, shifts[name]))
                 for name, leaf in x.items()
@@ -310,11 +313,6 @@ def _field(
         return {name: project(name, u.detach()) for name, u in velocity.items()}, divergence
 
     return field
-
-
-def _no_shift(manifold: Manifold, x: Tensor) -> Tensor:
-    shape = x.shape[: x.ndim - manifold.event_ndim + manifold.tangent_ndim]
-    return x.new_zeros(shape).requires_grad_()
 
 
 def _walk(manifolds: Mapping[str, Manifold], x: State, *terms: tuple[float, State]) -> State:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -87,18 +87,7 @@ def combine(
     result = {}
     for name, model in wanted.items():
         weight = strength.at(time_of(t, name))
-        terms = ((1.0 - weight, base[name].coordinates), (weight, model.coordinates))
-        value = _weighted_sum(model, terms)
+        away, towards = base[name].coordinates, model.coordinates
+        value = model.spread(1.0 - weight, away) * away + model.spread(weight, towards) * towards
         result[name] = model.with_coordinates(value, x_t[name])
-    return Predictions(result, getattr(wanted, "extras", None))
-
-
-def _weighted_sum(
-    model: Prediction, terms: Sequence[tuple[float | Tensor, Tensor]]
-) -> Tensor:
-    """The sum of coordinates times weights, numbers or ``[B]``."""
-    parts = []
-    for weight, value in terms:
-        factor = model.spread(weight, value) if isinstance(weight, Tensor) else weight
-        parts.append(factor * value)
-    return parts[0] + parts[1]
+    return Predictions.beside(wanted, result)

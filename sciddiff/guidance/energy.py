@@ -102,7 +102,7 @@ class _Energy(Guided):
             step = prediction.spread(gain, direction)
             moved = _manifold(path).exp(data[name], -step * direction)
             result[name] = prediction.with_data(moved)
-        return Predictions(result, getattr(predictions, "extras", None))
+        return Predictions.beside(predictions, result)
 
     def _variance(self, path: Path, t: LeafTime) -> Tensor:
         """Variance of the data given the state at a time, a number or ``[B]``."""
@@ -130,7 +130,7 @@ class _Energy(Guided):
             shift = self.path.paths[name].from_score(pull, own, batch.layouts[name])
             value = prediction.coordinates.detach() - shift
             result[name] = prediction.with_coordinates(value, x_t[name])
-        return Predictions(result, getattr(predictions, "extras", None))
+        return Predictions.beside(predictions, result)
 
     def _gradient(
         self,
@@ -150,7 +150,10 @@ class _Energy(Guided):
         guided = [name for name, path in self.path.paths.items() if path.manifold is not None]
         manifolds = {name: _manifold(self.path.paths[name]) for name in guided}
         with torch.enable_grad():
-            shifts = {name: _no_shift(one, at[name]) for name, one in manifolds.items()}
+            shifts = {
+                name: one.zero_tangent(at[name]).requires_grad_()
+                for name, one in manifolds.items()
+            }
             moved = {name: one.exp(at[name], shifts[name]) for name, one in manifolds.items()}
             moved = {**at, **moved}
             predictions = predict(moved)
@@ -179,9 +182,3 @@ def _manifold(path: Path) -> Manifold:
     if path.manifold is None:
         raise InputError(f"Energy: {type(path).__name__} is on no manifold; leave its leaf out")
     return path.manifold
-
-
-def _no_shift(manifold: Manifold, x: Tensor) -> Tensor:
-    """A zero tangent vector at every point of ``x``, to differentiate by."""
-    shape = x.shape[: x.ndim - manifold.event_ndim + manifold.tangent_ndim]
-    return x.new_zeros(shape).requires_grad_()

@@ -152,7 +152,7 @@ class _Posterior(Guided):
             weight = torch.as_tensor(self._strength.at(time_of(t, name)))
             value = model.coordinates.detach() + model.spread(weight, shift) * shift
             result[name] = model.with_coordinates(value, x_t[name])
-        return Predictions(result, getattr(predictions, "extras", None))
+        return Predictions.beside(predictions, result)
 
     def evaluations(self, t: Time) -> int:
         return evaluations(self.parts[0], t)

@@ -81,6 +81,10 @@ class Manifold(ABC):
     ) -> Tensor:
         """Draw a standard normal tangent vector at every point of ``x``."""
 
+    def zero_tangent(self, x: Tensor) -> Tensor:
+        """A zero tangent vector at every point of ``x``, ``[..., *tangent]``."""
+        return x.new_zeros(x.shape[: x.ndim - self.event_ndim + self.tangent_ndim])
+
     def inner(self, u: Tensor, v: Tensor) -> Tensor:
         """Riemannian inner product of two tangent vectors at one point.
 

@@ -110,3 +110,10 @@ class Predictions(dict[str, Prediction]):
     ) -> None:
         super().__init__(predictions)
         self.extras: dict[str, Tensor] = dict(extras or {})
+
+    @classmethod
+    def beside(
+        cls, said: Mapping[str, Prediction], changed: Mapping[str, Prediction]
+    ) -> Predictions:
+        """Changed predictions, with what else the network gave when it ``said`` others."""
+        return cls(changed, getattr(said, "extras", None))
