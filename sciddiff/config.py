@@ -35,7 +35,7 @@ import yaml
 
 from sciddiff.domains import Domain, check_needs
 from sciddiff.errors import InputError, reading
-from sciddiff.files import read_text
+from sciddiff.files import read_text, replacing
 from sciddiff.objectives import Objective
 from sciddiff.settings import EMASettings, OptimSettings, TrainerSettings
 from sciddiff.trust import Trust, allows_none, construct, parameters
@@ -231,9 +231,8 @@ def _more_than(most: int, plain: Any) -> bool:
 def to_yaml(plain: Mapping[str, Any], path: Path) -> None:
     """Write a plain experiment, readable again by `read`."""
     # Replaced in one go: processes of one job may write the same file at the same time.
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(yaml.safe_dump(dict(plain), sort_keys=False), encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as file:
+        file.write(yaml.safe_dump(dict(plain), sort_keys=False).encode("utf-8"))
 
 
 def _refuse_nulls(plain: Mapping[str, Any], cls: type, where: str) -> None:

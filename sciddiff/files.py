@@ -1,8 +1,9 @@
-"""Files that a user gives, read whole or line by line, without surprises.
+"""Files that a user gives, read without surprises, and files of ours that appear whole.
 
 Only regular files are opened: a named pipe without a writer would block for ever.  Compressed
 files are told by their first bytes, and none may grow beyond a limit, because a megabyte of gzip
-can hold gigabytes.  The environment variable `LIMIT_VARIABLE` moves that limit.
+can hold gigabytes.  The environment variable `LIMIT_VARIABLE` moves that limit.  What is written
+by `replacing` is there whole or not at all, whenever its process ends.
 
 Every function raises `sciddiff.errors.InputError` with one line that names the file.
 """
@@ -12,14 +13,15 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import json
 import os
 import stat
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sciddiff.errors import InputError, reading
 
@@ -33,6 +35,7 @@ __all__ = [
     "read_table",
     "read_text",
     "regular",
+    "replacing",
     "split_rows",
 ]
 
@@ -202,3 +205,71 @@ def read_table(path: str | os.PathLike[str], **layout: Any) -> list[dict[str, st
                 "mend that row"
             )
     return [dict(zip(header, row, strict=True)) for row in rest]
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Yield a binary file that takes the place of `path` when the block ends without an error.
+
+    It is written beside the target, as a hidden file that its writer holds a lock on. What a
+    killed process left there has no lock, and is taken over by the next that writes this target.
+
+    Args:
+        path: The target; its folder is made if need be.
+
+    Raises:
+        InputError: The folder cannot be written or the disk is full.
+    """
+    target = Path(path)
+    temporary: Path | None = None
+    lock: int | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary, handle = _beside(target)
+        lock = os.dup(handle) if os.name == "posix" else None  # held until it is renamed
+        with os.fdopen(handle, "wb") as out:
+            yield out
+        temporary.replace(target)
+        temporary = None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"{target}: cannot be written ({reason}); free some space or choose another place"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _beside(target: Path) -> tuple[Path, int]:
+    """An empty hidden file beside a target that no other process writes, and its handle."""
+    for number in itertools.count():
+        middle = f".{number}" if number else ""
+        path = target.with_name(f".{target.name}{middle}.partial")
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            held = _hold(handle)
+            if held is False:  # another process writes the same target
+                os.close(handle)
+                break
+            with suppress(FileNotFoundError):
+                if os.fstat(handle).st_ino == path.stat().st_ino:
+                    os.ftruncate(handle, 0)
+                    return path, handle
+            os.close(handle)  # its writer has just renamed it
+    raise AssertionError("numbers do not end")
+
+
+def _hold(handle: int) -> bool | None:
+    """Lock a file for this process: whether that was possible, None where there are no locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return None
+    return True

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from protein.backbone.request import design_name
-from protein.structures.atomic import replacing
 from sciddiff.cli.parts import Parts
+from sciddiff.files import replacing
 
 if TYPE_CHECKING:
     from protein.backbone.designs import Design

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     from protein.docking.receptors.receptor import read_receptor
     from protein.docking.scoring.score import ScoreSettings, score_files
     from protein.docking.scoring.table import score_columns, score_row, score_tags
-    from protein.structures.atomic import replacing
+    from sciddiff.files import replacing
 
     _refuse_overwriting(args)
     if args.threads:

@@ -27,10 +27,9 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from protein.structures.atomic import replacing
 from protein.structures.chain import Backbone
 from sciddiff.errors import InputError, reading
-from sciddiff.files import open_arrays
+from sciddiff.files import open_arrays, replacing
 
 COORD_SCALE = 0.01
 """Å of one integer step; natives are deposited to 0.001 Å and known to about 0.1 Å."""

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein.structures.archive import SPLITS, write_archive
-from protein.structures.atomic import replacing
 from protein.structures.clustering import cluster_sequences
 from protein.structures.filters import FilterSettings
 from protein.structures.parse import STRUCTURE_SUFFIXES
@@ -28,6 +27,7 @@ from protein.structures.workers import map_in_processes
 from sciddiff.cli.campaign import made_before
 from sciddiff.cli.fingerprint import Inputs
 from sciddiff.errors import InputError
+from sciddiff.files import replacing
 from sciddiff.names import cell
 
 OnProgress = Callable[[str, int, int], None]

@@ -15,13 +15,13 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from protein.structures.atomic import replacing
 from protein.structures.chain import Backbone
 from protein.structures.filters import FilterSettings, judge, pieces
 from protein.structures.parse import STRUCTURE_SUFFIXES
 from protein.structures.read import read_structure
 from sciddiff.cli.fingerprint import content
 from sciddiff.errors import InputError
+from sciddiff.files import replacing
 
 _log = logging.getLogger(__name__)
 # Raised when a change of this module changes what a file gives.

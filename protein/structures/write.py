@@ -13,12 +13,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from protein.structures.atomic import replacing
 from protein.structures.chain import Backbone, Structure
 from protein.structures.mmcif_text import mmcif_lines
 from protein.structures.pdb_text import PdbMap, fit_columns, pdb_lines
 from protein.structures.written_atoms import BFactors
 from sciddiff.errors import InputError
+from sciddiff.files import replacing
 
 Chains = Backbone | Structure | Sequence[Backbone]
 """What the writers take: one chain, several, or a whole structure."""

@@ -20,7 +20,7 @@ from typing import Any, final
 
 from sciddiff.cli.fingerprint import Inputs, changed
 from sciddiff.errors import InputError, reading
-from sciddiff.files import read_json
+from sciddiff.files import read_json, replacing
 
 __all__ = ["RECORD", "Campaign", "machine_facts", "made_before", "read_record"]
 
@@ -171,10 +171,9 @@ class Campaign:
                 self._write()
 
     def _write(self) -> None:
-        # Written beside and renamed: a full disk must not damage what is recorded.
-        partial = self.directory / f".{RECORD}.{os.getpid()}.partial"
-        partial.write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, self.directory / RECORD)
+        # Replaced at once: a full disk must not damage what is recorded.
+        with replacing(self.directory / RECORD) as file:
+            file.write((json.dumps(self.record, indent=2) + "\n").encode("utf-8"))
 
 
 def made_before(

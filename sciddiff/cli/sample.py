@@ -1,15 +1,13 @@
-"""``sciddiff sample``: draw samples of any domain; resumes what was interrupted."""
+"""``sciddiff sample``: draw samples of any domain; continues, and adds with a larger number."""
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.campaign import Campaign, machine_facts
 from sciddiff.cli.command import Command
@@ -25,20 +23,19 @@ from sciddiff.cli.options import (
     pick_device,
 )
 from sciddiff.cli.output import emit
-from sciddiff.cli.parts import Parts, do_all
+from sciddiff.cli.parts import do_all
 from sciddiff.cli.progress import progress
+from sciddiff.cli.sample_parts import SampleParts
 
 if TYPE_CHECKING:
     from sciddiff.checkpoint import Model
     from sciddiff.drawing import Drawing
     from sciddiff.samplers import Sampler
-    from sciddiff.state import Batch
 
 __all__ = ["command"]
 
 _SAMPLERS = ("ancestral", "heun", "dpm2m", "dpm2s", "sde")
 _OPTIONS = ("seed", "steps", "sampler", "eta", "temperature")
-_PARTS = ".parts"
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -55,7 +52,7 @@ def _configure(parser: ArgumentParser) -> None:
         type=count(),
         default=1,
         metavar="N",
-        help="number of samples (default 1)",
+        help="number of samples; a larger one adds to those that are there (default 1)",
     )
     parser.add_argument(
         "--request",
@@ -117,69 +114,6 @@ def _sampler(args: Namespace) -> Sampler:
     return samplers.DPMSolverPP("2M" if named == "dpm2m" else "2S")
 
 
-@final
-class _Samples(Parts):
-    """The templates of a request; the record of each names the files it became.
-
-    Args:
-        args: The command line.
-        request: Fields of the request.
-        model: What to sample.
-        on_batch: Called with the number of samples of each template that is drawn.
-    """
-
-    def __init__(
-        self,
-        args: Namespace,
-        request: dict[str, Any],
-        model: Model,
-        on_batch: Callable[[int], None] = lambda n: None,
-    ) -> None:
-        self.directory, self.model, self.on_batch = args.out, model, on_batch
-        self._seed, self._drawing = args.seed, _drawing(args, model)
-        self.templates = list(model.domain.templates(args.number, args.seed, request))
-
-    def items(self) -> Iterator[tuple[int, Batch]]:
-        """The number of the first sample of each template, and the template."""
-        first = 0
-        for batch in self.templates:
-            yield first, batch
-            first += batch.size
-
-    def record(self, part: int) -> Path:
-        """Names of the files of a template."""
-        return self.directory / _PARTS / f"{part:06d}.json"
-
-    def files(self, part: int) -> list[Path]:
-        """Files of a template that was drawn; none if its record is missing or damaged."""
-        try:
-            names = json.loads(self.record(part).read_text(encoding="utf-8"))
-            return [self.directory / str(name) for name in names]
-        except (OSError, ValueError, TypeError):
-            return []
-
-    def finished(self, part: int, item: tuple[int, Batch]) -> bool:
-        """Whether every file of a template is there."""
-        files = self.files(part)
-        return bool(files) and all(file.exists() for file in files)
-
-    def do(self, part: int, item: tuple[int, Batch]) -> None:
-        """Draw one template and write its files, then their names."""
-        from sciddiff.drawing import draw
-
-        first, batch = item
-        drawn = draw(self.model.denoiser, batch, self._drawing, self._seed, first)
-        x = {name: leaf.cpu() for name, leaf in drawn.items()}
-        files = self.model.domain.write(batch, x, self.directory)
-        record = self.record(part)
-        record.parent.mkdir(exist_ok=True)
-        partial = record.with_suffix(f".{os.getpid()}.partial")
-        names = [os.path.relpath(file, self.directory) for file in files]
-        partial.write_text(json.dumps(names), encoding="utf-8")
-        os.replace(partial, record)
-        self.on_batch(batch.size)
-
-
 def _inputs(args: Namespace, model: Model, request: dict[str, Any]) -> Inputs:
     """Content of the model, and of what the request names as a file."""
     known = Campaign.known(args.out)
@@ -197,16 +131,14 @@ def _run(args: Namespace) -> None:
     request = key_values(args.request, "--request")
     model = load(args.model, device)
     inputs = _inputs(args, model, request)
-    parts = _Samples(args, request, model)
-    sizes = [batch.size for batch in parts.templates]
+    templates = list(model.domain.templates(args.number, args.seed, request))
+    parts = SampleParts(args.out, model, templates, _drawing(args, model), args.seed)
+    sizes = [batch.size for batch in templates]
     options = {name: getattr(args, name) for name in _OPTIONS if getattr(args, name) is not None}
     words = {k: v for k, v in request.items() if f"--request {k}" not in inputs.entries}
+    # The number is no part of it: a larger one adds to what is there.
     campaign = Campaign.open(
-        args.out,
-        {"request": words, "number": args.number, **options},
-        args.command_line,
-        inputs,
-        parts.begun,
+        args.out, {"request": words, **options}, args.command_line, inputs, parts.begun
     )
     made, start = 0, time.monotonic()
     with progress("samples", args.number, show=not args.json) as bar:
@@ -215,13 +147,13 @@ def _run(args: Namespace) -> None:
             nonlocal made
             made += n
 
-        parts.on_batch = count_samples
+        parts.on_samples = count_samples
         do_all(parts, lambda part: bar.advance(sizes[part]))
     campaign.ran(made, time.monotonic() - start, args.command_line, **machine_facts())
-    total = sum(sizes)
-    files = [file for part in range(len(sizes)) for file in parts.files(part)]
-    data = {"directory": args.out, "samples": total, "kept": total - made, "files": files}
-    note = f" ({total - made} were there already)" if made < total else ""
+    total, files = sum(sizes), parts.files()
+    kept = max(0, total - made)
+    data = {"directory": args.out, "samples": total, "kept": kept, "files": files}
+    note = f" ({kept} were there already)" if kept else ""
     emit(args, data, f"{total} samples in {args.out}{note}: {len(files)} files")
 
 

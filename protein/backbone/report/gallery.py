@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from protein.backbone.report.cartoon import Faces, cartoon_faces
 from protein.backbone.report.style import STATE_COLOURS, new_figure
-from protein.structures.atomic import replacing
+from sciddiff.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,11 +17,11 @@ from protein.backbone.metrics.evaluation import Evaluation
 from protein.backbone.metrics.secondary import as_string
 from protein.backbone.report import page, plots
 from protein.backbone.report.gallery import MOST, gallery_png
-from protein.structures.atomic import replacing
 from protein.structures.chain import Backbone
 from protein.structures.write import write_pdb
 from protein.viewer.molstar import molstar_assets
 from sciddiff.errors import InputError
+from sciddiff.files import replacing
 from sciddiff.report.page import pack
 
 Structures: TypeAlias = Mapping[str, Backbone | Sequence[Backbone] | NDArray[np.floating]]

@@ -39,11 +39,11 @@ from protein.docking.poses.metrics import Verdict, bust, pdb_file
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.receptor import Receptor, read_receptor
 from protein.docking.search.draws import number_of
-from protein.structures.atomic import replacing
 from sciddiff.cli.campaign import Campaign
 from sciddiff.cli.fingerprint import Inputs, digest
 from sciddiff.cli.parts import Parts, do_all
 from sciddiff.errors import InputError, MissingExtra
+from sciddiff.files import replacing
 from sciddiff.names import stem_of
 
 _log = logging.getLogger(__name__)

@@ -34,10 +34,10 @@ from protein.docking.molecules.files import LigandRecord, LigandRow, ligand_reco
 from protein.docking.molecules.ligand import Ligand, LigandSettings
 from protein.docking.pipeline.docker import Docker, Result
 from protein.docking.poses.metrics import Verdict, bust, pdb_file
-from protein.structures.atomic import replacing
 from sciddiff.cli.campaign import Campaign
 from sciddiff.cli.parts import Parts, do_all, world
 from sciddiff.errors import InputError, MissingExtra
+from sciddiff.files import replacing
 from sciddiff.names import escape, stem_of
 
 _log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from protein.docking.pipeline.dock import pose_molecules
 from protein.docking.pipeline.docker import Result
 from protein.docking.poses.metrics import Verdict
 from protein.docking.receptors.receptor import Receptor
-from protein.structures.atomic import replacing
 from protein.structures.pdb_records import atom_record, fit_residues
+from sciddiff.files import replacing
 from sciddiff.names import cell
 
 RESULTS = "results.csv"

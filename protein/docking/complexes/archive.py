@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from protein.docking.complexes.complex import Complex, LigandGraph, Pocket
 from protein.docking.molecules.torsion_tree import TorsionTree
-from protein.structures.atomic import replacing
 from sciddiff.errors import InputError
-from sciddiff.files import open_arrays
+from sciddiff.files import open_arrays, replacing
 
 COORD_SCALE = 0.01
 """Å of one integer step of pocket coordinates."""

@@ -29,13 +29,13 @@ from protein.docking.complexes.sources import (
     find_sources,
     read_source,
 )
-from protein.structures.atomic import replacing
 from protein.structures.clustering import cluster_sequences
 from protein.structures.splits import split_by_cluster
 from protein.structures.workers import map_in_processes
 from sciddiff.cli.campaign import made_before
 from sciddiff.cli.fingerprint import Inputs, content, digest
 from sciddiff.errors import InputError
+from sciddiff.files import replacing
 from sciddiff.names import cell
 
 OnProgress = Callable[[str, int, int], None]

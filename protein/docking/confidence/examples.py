@@ -30,9 +30,9 @@ from protein.docking.receptors.box import box_around
 from protein.docking.receptors.receptor import read_receptor
 from protein.docking.search.monte_carlo import SearchSettings, finish, search
 from protein.docking.search.ranking import JUDGED, Docked, PoseEnergies, ranked
-from protein.structures.atomic import replacing
 from protein.structures.workers import map_in_processes
 from sciddiff.errors import InputError
+from sciddiff.files import replacing
 from sciddiff.streams import Streams
 
 OnExample = Callable[[int, int], None]

@@ -23,8 +23,8 @@ from protein.docking.molecules.files import read_ligand, read_place
 from protein.docking.molecules.ligand import Ligand
 from protein.docking.poses.pose import LigandBatch, coordinates
 from protein.docking.receptors.receptor import Receptor, read_receptor
-from protein.structures.atomic import replacing
 from sciddiff.errors import InputError
+from sciddiff.files import replacing
 from sciddiff.names import stem_of
 from sciddiff.state import Batch, State
 from sciddiff.streams import seed_of

@@ -9,8 +9,8 @@ from pathlib import Path
 from protein.docking.evaluation.measure import CaseResult, PoseResult
 from protein.docking.evaluation.summary import SUCCESS, Evaluation
 from protein.docking.poses.metrics import Verdict
-from protein.structures.atomic import replacing
 from sciddiff.calibration import Reliability
+from sciddiff.files import replacing
 from sciddiff.names import cell
 
 

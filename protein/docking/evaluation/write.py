@@ -13,9 +13,9 @@ from protein.docking.evaluation.page import evaluation_page
 from protein.docking.evaluation.plots import as_png, plots
 from protein.docking.evaluation.summary import Evaluation, summarize
 from protein.docking.evaluation.tables import write_tables
-from protein.structures.atomic import replacing
 from protein.structures.workers import map_in_processes
 from sciddiff.errors import InputError, nearest
+from sciddiff.files import replacing
 
 OnCase = Callable[[int, int], None]
 """Told how many complexes are done, and how many there are."""

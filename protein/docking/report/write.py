@@ -16,9 +16,9 @@ from protein.docking.poses.contacts import KINDS, Contacts
 from protein.docking.receptors.receptor import Receptor
 from protein.docking.report import collect, page
 from protein.docking.report.depict import depict
-from protein.structures.atomic import replacing
 from protein.structures.residues import is_nucleotide, parent_letter
 from protein.viewer.molstar import molstar_assets
+from sciddiff.files import replacing
 from sciddiff.names import cell
 from sciddiff.report.page import heading, pack, provenance
 

@@ -204,12 +204,10 @@ def test_one_odd_file_never_stops_the_run(folder: Path, tmp_path: Path, monkeypa
 
 
 def test_full_disk_stops_with_one_line(folder: Path, tmp_path: Path, monkeypatch) -> None:
-    from protein.structures import atomic
-
     def full(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic.tempfile, "mkstemp", full)
+    monkeypatch.setattr("sciddiff.files.os.ftruncate", full)
     with pytest.raises(InputError, match="No space left on device.*; free some space"):
         prepare_backbones(folder, tmp_path / "x.npz")
 

@@ -150,7 +150,33 @@ def test_a_first_command_that_failed_does_not_block_the_right_one(shop, fails):
         '{"request": {"number": 9}, "command": "sciddiff sample --model model -n 9"}'
     )
     assert shop("sample", "--model", "model", "-n", "3", "-o", "points").returncode == 0
-    fails(shop("sample", "--model", "model", "-n", "4", "-o", "points"), "number was 3")
+    other = ("sample", "--model", "model", "-n", "3", "--steps", "5", "-o", "points")
+    fails(shop(*other), "steps was not given and is now 5")
+
+
+def test_a_larger_number_adds_to_the_samples(shop):
+    """Here all samples are in one file, which is then written with all of them."""
+    words = ("sample", "--model", "model", "--steps", "2", "-o", "points", "--json")
+    assert json.loads(shop(*words, "-n", "3").stdout)["kept"] == 0
+    few = (shop.folder / "points" / "points.csv").read_text().splitlines()
+    more = json.loads(shop(*words, "-n", "5").stdout)
+    many = (shop.folder / "points" / "points.csv").read_text().splitlines()
+    assert more["samples"] == 5 and len(many) == 6 and many[:4] == few
+    fewer = json.loads(shop(*words, "-n", "3").stdout)
+    assert fewer["kept"] == 3 and fewer["files"] == ["points/points.csv"]
+    assert (shop.folder / "points" / "points.csv").read_text().splitlines() == many
+
+
+def test_samples_with_files_of_their_own_are_drawn_once(shell):
+    words = ("sample", "--model", "lite", "--request", "length=40-50", "--steps", "2", "-o", "x")
+    assert json.loads(shell(*words, "-n", "2", "--json").stdout)["kept"] == 0
+    files = list((shell.folder / "x").glob("*.cif"))
+    before = [(file.read_bytes(), file.stat().st_mtime_ns) for file in files]
+    more = json.loads(shell(*words, "-n", "4", "--json").stdout)
+    assert more["kept"] == 2 and len(more["files"]) == 8
+    assert [(file.read_bytes(), file.stat().st_mtime_ns) for file in files] == before
+    runs = json.loads((shell.folder / "x" / "run.json").read_text())["runs"]
+    assert [run["made"] for run in runs] == [2, 2]
 
 
 def test_a_moved_model_is_the_same_and_a_changed_one_is_refused(shop, fails):
