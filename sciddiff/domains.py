@@ -30,6 +30,8 @@ from sciddiff.errors import InputError, MissingExtra
 from sciddiff.extras import Needs
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from sciddiff.drawing import Drawing
     from sciddiff.objectives import Objective
     from sciddiff.paths import ProductPath
@@ -80,6 +82,13 @@ class Domain(ABC):
             seed: Seed of the run.
             rank: Which of the `world` processes asks.
             world: Number of processes.
+        """
+
+    def fit(self, net: nn.Module) -> None:  # noqa: B027 - most have nothing to fit
+        """Set what of a fresh network is fitted to the data in closed form, not learned.
+
+        Called once before the first step of a run, and before `init_from` is read. By default
+        there is nothing to fit.
         """
 
     @abstractmethod

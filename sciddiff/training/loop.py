@@ -93,6 +93,8 @@ def train(experiment: Experiment, resume: str | os.PathLike[str] = "auto") -> Tr
         _check_same(experiment, saved[STATE_KEY], checkpoint)
         if 0 <= settings.max_steps <= saved["global_step"] and checkpoint == directory / LAST:
             return _finished(directory, saved)
+    if checkpoint is None:
+        experiment.domain.fit(experiment.net)
     origin = None if checkpoint is not None else start_weights(experiment)
     _prepare(experiment, directory)
     control = Control(

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sciddiff.domains import Domain
 from sciddiff.drawing import Drawing
@@ -38,6 +38,7 @@ from weather.forecast.advance import FIELDS, advance
 from weather.forecast.spec import HEADS, ForecastSpec, Head
 from weather.forecast.spectral import SpectralCoefficients
 from weather.forecast.training import NO_DATA, ForecastData, ForecastDataSettings
+from weather.nets.linear import LinearStep
 
 __all__ = ["CHANNEL_WEIGHTS", "ForecastDomain"]
 
@@ -152,6 +153,12 @@ class ForecastDomain(Domain):
     def train_batches(self, epoch: int, seed: int, rank: int, world: int) -> Iterable[Batch]:
         """Batches of the training period."""
         return self._data.train_batches(epoch, seed, rank, world)
+
+    def fit(self, net: nn.Module) -> None:
+        """Fit the linear forecast of a network that has one to the training period."""
+        linear = getattr(net, "linear", None)
+        if isinstance(linear, LinearStep):
+            linear.fit(self._data.training_windows(), torch.from_numpy(self._data.grid.weights))
 
     def val_batches(self) -> Iterable[Batch]:
         """Batches of the last days of the data, which training leaves out."""

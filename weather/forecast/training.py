@@ -200,6 +200,11 @@ class ForecastData:
         for windows in samples.fixed(self.settings.batch, self.settings.val_samples):
             yield self.batch(windows)
 
+    def training_windows(self) -> Iterator[Batch]:
+        """Batches of every window of the training period, in the order of time."""
+        for windows in self._train.fixed(self.settings.batch):
+            yield self.batch(windows)
+
     def residuals(self, count: int) -> Tensor:
         """A sample of training residuals spread over the period, ``[n, C, H, W]``."""
         batches = self._train.fixed(self.settings.batch, count)

@@ -5,7 +5,7 @@ On the sphere longitude is a circle and the poles are crossed by half a turn
 which is 1 inside and 0 beyond the edges, tells the network where they are.  A network reads recent
 states, forcings and the noisy target, and is told the time t of the path by a scale and shift in
 every block (Perez et al. 2018, arXiv 1709.07871).  The last layer starts at zero: an untrained
-one-step forecast is persistence.
+one-step forecast is persistence, or the linear forecast where there is one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from torch.nn import functional
 
 from sciddiff.errors import InputError
 from sciddiff.state import Batch, State
+from weather.data.areas import parse_grid
 from weather.nets.inputs import input_signs, join_inputs, time_features
+from weather.nets.linear import LinearStep
 from weather.sphere.grids import Grid
 from weather.sphere.padding import pad_area, pad_sphere
 
@@ -63,8 +65,12 @@ class _UNet(nn.Module, ABC):
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
     @abstractmethod
-    def padded_inputs(self, x: State, batch: Batch) -> Tensor:
+    def padded_inputs(self, x: State, batch: Batch, first: Tensor | None) -> Tensor:
         """All that the network reads with one row and column more on each side."""
+
+    def first_guess(self, batch: Batch) -> Tensor | None:
+        """What the output is added to, `[B, C, H, W]`; None for nothing."""
+        return None
 
     @abstractmethod
     def pad(self, x: Tensor, level: int) -> Tensor:
@@ -83,7 +89,8 @@ class _UNet(nn.Module, ABC):
             InputError: The longitudes cannot be halved at every level, or there are more or
                 fewer channels.
         """
-        h = self.enter(self.padded_inputs(x, batch))
+        first = self.first_guess(batch)
+        h = self.enter(self.padded_inputs(x, batch, first))
         emb = self.time(t)
         skips = []
         for i, blocks in enumerate(self.down):
@@ -100,7 +107,8 @@ class _UNet(nn.Module, ABC):
             for block in self.up[i]:  # type: ignore[attr-defined]
                 h = block(h, emb, partial(self.pad, level=i))
         h = functional.silu(self.norm(h))
-        return {"fields": self.leave(self.pad(h, 0))}
+        output = self.leave(self.pad(h, 0))
+        return {"fields": output if first is None else output + first}
 
 
 @final
@@ -116,6 +124,13 @@ class AreaUNet(_UNet):
         blocks: Residual blocks at each level, in the encoder and in the decoder.
         embedding: Features of the time embedding.
         dropout: Probability of dropping a feature within a block, while training.
+        linear: Leading patterns of a linear forecast (`weather.nets.linear`), which the network
+            reads and corrects; 0 for none. It is fitted to the training days.
+        grid: Name of the grid, for the linear forecast alone.
+
+    Raises:
+        InputError: A linear forecast without a grid, or of more patterns than the state has
+            numbers.
     """
 
     def __init__(
@@ -128,14 +143,30 @@ class AreaUNet(_UNet):
         blocks: Sequence[int] = (1, 2, 2),
         embedding: int = 128,
         dropout: float = 0.0,
+        linear: int = 0,
+        grid: str | None = None,
     ) -> None:
+        if linear and grid is None:
+            raise InputError(
+                "net.grid: not given, and the linear forecast needs it; take the name that "
+                "sciddiff prepare prints, or set net.linear to 0"
+            )
         self._reads = channels * (1 + frames) + forcings
         self._around = around
-        super().__init__(self._reads + 1, channels, widths, blocks, embedding, dropout)
+        more = channels if linear else 0
+        super().__init__(self._reads + more + 1, channels, widths, blocks, embedding, dropout)
+        self.linear: LinearStep | None = None
+        if linear and grid is not None:
+            self.linear = LinearStep(channels, frames, parse_grid(grid).shape, linear)
 
-    def padded_inputs(self, x: State, batch: Batch) -> Tensor:
+    def first_guess(self, batch: Batch) -> Tensor | None:
+        """See `_UNet`: the linear forecast, if there is one."""
+        return None if self.linear is None else self.linear(batch)
+
+    def padded_inputs(self, x: State, batch: Batch, first: Tensor | None) -> Tensor:
         """See `_UNet`; the last input is 1 inside and 0 beyond the edges."""
         h = join_inputs(x, batch, self._reads)
+        h = h if first is None else torch.cat([h, first], 1)
         ones = torch.ones_like(h[:, :1])
         inside = functional.pad(ones, (0, 0, 1, 1))
         sides = functional.pad(inside, (1, 1), value=0.0)
@@ -184,7 +215,7 @@ class SphericalUNet(_UNet):
         self.signs: Tensor
         self.register_buffer("signs", signs, persistent=False)
 
-    def padded_inputs(self, x: State, batch: Batch) -> Tensor:
+    def padded_inputs(self, x: State, batch: Batch, first: Tensor | None) -> Tensor:
         """See `_UNet`."""
         multiple = 2 ** len(self.down)
         if x["fields"].shape[-1] % multiple:

@@ -10,6 +10,7 @@ import xarray as xr
 from sciddiff.cli.main import main
 from sciddiff.errors import InputError
 from sciddiff.state import Batch
+from sciddiff.weights import read
 from weather.data.areas import Area, grid_name, parse_grid, same_grid
 from weather.data.reading import ReaderSettings, open_reader
 from weather.data.rectangles import Rectangle
@@ -130,7 +131,10 @@ def test_from_a_global_file_to_the_report_of_an_area(globe, tmp_path, monkeypatc
         },
         "net": {
             "class_path": "weather.nets.unet.AreaUNet",
-            "init_args": {"channels": 1, "widths": [8, 16], "blocks": [1, 1], "embedding": 16},
+            "init_args": {
+                "channels": 1, "widths": [8, 16], "blocks": [1, 1], "embedding": 16,
+                "linear": 3, "grid": "regional-11x17:20:70:300:380",
+            },
         },
         "trainer": {"max_steps": 6, "val_every": 6, "threads": 1, "progress": False},
         "out": "run",
@@ -138,6 +142,10 @@ def test_from_a_global_file_to_the_report_of_an_area(globe, tmp_path, monkeypatc
     (tmp_path / "area.yaml").write_text(json.dumps(experiment))
     run("train", "area.yaml")
     run("export", "run", "-o", "model")
+    # The linear forecast was fitted to the training days, and travels with the weights.
+    weights = read("model")[0]
+    assert weights["linear.dynamics"].shape == (2 * 3 + 7, 11 * 17)
+    assert weights["linear.encode"].abs().amax(0).min() > 0
     # The initial state may hold more than the area.
     fast = ("--model", "model", "--members", 3, "--days", 3, "--start", "2001-02-10", "2001-02-20")
     run("forecast", path, *fast, "-o", "fc.zarr")
