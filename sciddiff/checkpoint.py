@@ -6,6 +6,7 @@ that came with it::
     config.yaml         the experiment, from which domain and network are built, and the path
     model.safetensors   weights (or shards `model-00001-of-00003.safetensors`)
     meta.json           format number, versions, data, command, seed, metrics, sha256 of the files
+                        and of its own entries
 
 `load` verifies every checksum.  Weights may be stored in bfloat16 (half the size); they are
 computed with in the network's own type.  Checkpoints to *resume* are another thing: see
@@ -40,6 +41,7 @@ from sciddiff.weights import (
     describe,
     fill,
     read,
+    sealed,
     sha256,
     write_tensors,
 )
@@ -192,7 +194,8 @@ def save(
             "weights": files,
             "sha256": {name: sha256(partial / name) for name in (CONFIG, *files)},
         }
-        (partial / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(sealed(meta), indent=2) + "\n"
+        (partial / META).write_text(text, encoding="utf-8")
         if target.exists():
             shutil.rmtree(target)
         os.replace(partial, target)

@@ -1,13 +1,14 @@
 """The weights of a model directory: read, verified, and put into a network.
 
 A model is a directory with `config.yaml`, `model.safetensors` (or shards) and `meta.json`, which
-holds the sha256 of every other file (see `sciddiff.checkpoint`, which writes it). Weights alone
-may also be one `.safetensors` file.
+holds the sha256 of every other file and of its own entries; `sciddiff.checkpoint` writes it.
+Weights alone may also be one `.safetensors` file.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sciddiff.errors import InputError, reading
-from sciddiff.files import read_json, regular
+from sciddiff.files import read_json, regular, replacing
 
 __all__ = [
     "CONFIG",
@@ -25,7 +26,10 @@ __all__ = [
     "clean_name",
     "describe",
     "fill",
+    "identity",
     "read",
+    "seal",
+    "sealed",
     "sha256",
     "shapes",
     "write_tensors",
@@ -35,6 +39,13 @@ FORMAT = 1
 """Number of the layout of a model directory; any other is refused."""
 
 CONFIG, META = "config.yaml", "meta.json"
+
+_OWN = "own_sha256"
+_CARD = {
+    *("versions", "created", "parameters", "dtype", "seed", "command", "metrics", "step"),
+    *("samples", "ema", "init_from", "sha256", "weights", _OWN),
+}
+"""Entries of `meta.json` that no result depends on, beside those that tell the files."""
 
 _KIND = "a file of safetensors"
 _AGAIN = "copy the whole model directory again"
@@ -57,6 +68,43 @@ def describe(directory: str | os.PathLike[str]) -> dict[str, Any]:
                 f"{file}: damaged, its sha256 is not the one in {META}; copy the model again"
             )
     return meta
+
+
+def identity(meta: Mapping[str, Any]) -> str:
+    """The sha256 of everything of a model that results depend on, by its `meta.json`.
+
+    That is its files and the entries that are no part of its card, such as the statistics of
+    fields (``data``) or the calibration of a confidence.
+    """
+    return _digest([meta["sha256"], {k: v for k, v in meta.items() if k not in _CARD}])
+
+
+def sealed(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """`meta.json` with the checksum of its own entries.
+
+    >>> list(sealed({"format": 1}))
+    ['format', 'own_sha256']
+    """
+    entries = {name: value for name, value in meta.items() if name != _OWN}
+    return {**entries, _OWN: _digest(entries)}
+
+
+def seal(directory: str | os.PathLike[str]) -> None:
+    """Take the checksum of a `meta.json` again, after its card was edited by hand.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    file = Path(directory) / META
+    meta = sealed(read_json(file, _AGAIN))
+    with replacing(file) as out:
+        out.write((json.dumps(meta, indent=2) + "\n").encode("utf-8"))
+
+
+def _digest(plain: Any) -> str:
+    """The sha256 of plain values as JSON that leaves no choice."""
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def shapes(directory: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
@@ -175,6 +223,12 @@ def _read_meta(path: Path) -> dict[str, Any]:
             f"{path}: model format {meta['format']} is unknown, this sciddiff reads format "
             f"{FORMAT}; it was written by sciddiff {wrote or 'of an unknown version'}: "
             "pip install --upgrade sciddiff"
+        )
+    # Those that were written before version 0.1 have no such checksum.
+    if _OWN in meta and meta[_OWN] != sealed(meta)[_OWN]:
+        raise InputError(
+            f"{file}: damaged, {_OWN} is not the checksum of its entries; {_AGAIN}, or if you "
+            f"edited it: python -c \"import sciddiff.weights as w; w.seal('{path}')\""
         )
     _check_files(file, meta)
     return meta

@@ -86,14 +86,16 @@ class Inputs:
         return self
 
     def add_model(self, name: str, meta: Mapping[str, Any], path: object = "") -> Inputs:
-        """Add a model: its weights and its configuration, not its card.
+        """Add a model: all that its results depend on, not its card.
 
         Args:
             name: The option that names it.
             meta: Content of its ``meta.json``.
             path: As the user gave it.
         """
-        self.entries[name] = {"sha256": digest(sorted(meta["sha256"].items())), "path": str(path)}
+        from sciddiff.weights import identity
+
+        self.entries[name] = {"sha256": identity(meta), "path": str(path)}
         return self
 
     def add_text(self, name: str, text: str) -> Inputs:

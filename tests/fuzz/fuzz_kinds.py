@@ -145,17 +145,18 @@ def model(path: Path) -> object:
 
     shapes(path)
     found = load(path)
-    return [dict(found.config), {k: v.numpy() for k, v in found.denoiser.net.state_dict().items()}]
+    weights = {k: v.numpy() for k, v in found.denoiser.net.state_dict().items()}
+    return [dict(found.config), dict(found.meta), weights]
 
 
 def resealed(path: Path) -> object:
     """A model whose files were damaged before their checksums were taken."""
-    from sciddiff.weights import META, sha256
+    from sciddiff.weights import META, sealed, sha256
 
     try:
         meta = json.loads((path / META).read_text())
         meta["sha256"] = {name: sha256(path / name) for name in meta["sha256"]}
-        (path / META).write_text(json.dumps(meta))
+        (path / META).write_text(json.dumps(sealed(meta)))
     except (ValueError, TypeError, KeyError, AttributeError, OSError):
         pass  # its facts are what was damaged
     return model(path)

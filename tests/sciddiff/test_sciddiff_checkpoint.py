@@ -153,7 +153,7 @@ def test_an_older_model_is_replaced_and_anything_else_is_not(model, tmp_path):
 
 def edit(model: Path, **changes) -> None:
     meta = json.loads((model / META).read_text())
-    (model / META).write_text(json.dumps({**meta, **changes}))
+    (model / META).write_text(json.dumps(weights.sealed({**meta, **changes})))
 
 
 def test_damage_and_strangers_are_refused_by_name(model, tmp_path):
@@ -180,6 +180,32 @@ def test_damage_and_strangers_are_refused_by_name(model, tmp_path):
     (tmp_path / "last.ckpt").write_bytes(b"x")
     with pytest.raises(InputError, match="sciddiff export"):
         load(tmp_path / "last.ckpt")
+
+
+@pytest.mark.parametrize("place", ["data", "metrics", "created", "new"])
+def test_a_number_of_the_facts_that_changed_is_refused(model, place):
+    """The statistics of fields and the calibration of confidences are among these numbers."""
+    meta = json.loads((model / META).read_text())
+    (model / META).write_text(json.dumps({**meta, place: {"mean": 1.0}}))
+    with pytest.raises(InputError, match="meta.json: damaged, own_sha256 is not the checksum"):
+        load(model)
+    weights.seal(model)
+    assert load(model).meta[place] == {"mean": 1.0}
+
+
+def test_facts_of_earlier_versions_have_no_checksum_of_their_own(model):
+    meta = json.loads((model / META).read_text())
+    del meta["own_sha256"]
+    (model / META).write_text(json.dumps(meta))
+    assert load(model).meta == meta
+
+
+def test_results_depend_on_files_and_statistics_and_not_on_the_card(model):
+    meta = describe(model)
+    same = {**meta, "created": "later", "metrics": {"loss": 1.0}, "own_sha256": ""}
+    assert weights.identity(same) == weights.identity(meta)
+    others = [{"data": {"mean": 1.0}}, {"calibration": 2.0}, {"sha256": {"config.yaml": "0"}}]
+    assert len({weights.identity({**meta, **other}) for other in [{}, *others]}) == 4
 
 
 @pytest.mark.parametrize(

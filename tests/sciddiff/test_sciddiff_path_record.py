@@ -20,7 +20,7 @@ from sciddiff.path_record import check_path, describe_path
 from sciddiff.paths import GaussianPath, GeodesicPath, ProductPath
 from sciddiff.schedules import VP, Cosine, ExponentialKappa
 from sciddiff.shipped import find_model, shipped_models
-from sciddiff.weights import CONFIG, sha256
+from sciddiff.weights import CONFIG, sealed, sha256
 
 PLACE = GaussianPath(schedule=VP(0.1, 19.0), sigma_data=[1.0, 0.25])
 TURN = GeodesicPath(SO3(), parametrization="displacement")
@@ -115,7 +115,7 @@ def test_a_saved_model_records_its_path_and_refuses_another(tmp_path):
     config.to_yaml(written, model / CONFIG)
     meta = json.loads((model / META).read_text())
     meta["sha256"][CONFIG] = sha256(model / CONFIG)
-    (model / META).write_text(json.dumps(meta))
+    (model / META).write_text(json.dumps(sealed(meta)))
     text = "config.yaml: was trained for path.rotations.parametrization = velocity, and its domain"
     with pytest.raises(InputError, match=text):
         load(model)

@@ -280,15 +280,14 @@ def _request(
     args: argparse.Namespace, forecaster: Forecaster, plan: Plan, initials: list[InitialState]
 ) -> dict[str, Any]:
     """What decides every member."""
-    from sciddiff.cli.fingerprint import digest
+    from sciddiff.weights import identity
     from weather.data.times import label
 
     states = hashlib.sha256()
     for initial in initials:
         states.update(initial.frames.numpy().tobytes())
-    meta = forecaster.model.meta
     request: dict[str, Any] = {
-        "model": digest(sorted(meta["sha256"].items())),
+        "model": identity(forecaster.model.meta),
         "head": forecaster.head,
         "seed": args.seed,
         "leads": plan.leads,

@@ -15,6 +15,7 @@ def test_weights_load_by_name_and_by_path():
         by_name, by_path = find_model(shipped.name), find_model(str(shipped.directory))
         assert by_name.meta == by_path.meta
         assert by_name.meta["sha256"]
+        assert "own_sha256" in by_name.meta, "take it with sciddiff.weights.seal"
 
 
 def test_a_wrong_name_is_one_line(tmp_path):

@@ -19,7 +19,7 @@ from sciddiff.config import build_parts, from_yaml
 from sciddiff.errors import InputError
 from sciddiff.shipped import find_model
 from sciddiff.trust import Trust
-from sciddiff.weights import CONFIG, sha256
+from sciddiff.weights import CONFIG, sealed, sha256
 
 CODE = "import pathlib; pathlib.Path({mark!r}).write_text('ran')"
 GRAPH = "torch.fx.graph_module.reduce_graph_module"
@@ -50,7 +50,7 @@ def reseal(model: Path, plain: dict) -> None:
     (model / CONFIG).write_text(yaml.safe_dump(plain))
     meta = json.loads((model / META).read_text())
     meta["sha256"][CONFIG] = sha256(model / CONFIG)
-    (model / META).write_text(json.dumps(meta))
+    (model / META).write_text(json.dumps(sealed(meta)))
 
 
 def reduced(mark: Path) -> dict:

@@ -35,6 +35,7 @@ from protein.docking.search.ranking import PoseEnergies
 from sciddiff.cli.main import main
 from sciddiff.errors import InputError
 from sciddiff.manifolds import so3
+from sciddiff.weights import sealed
 
 
 def _energies(drug, receptor, poses) -> PoseEnergies:
@@ -192,7 +193,7 @@ def test_a_ranker_survives_its_files(tmp_path, drug, imprint, poses):
     assert again.meta["metrics"]["auroc"] == 0.8
     meta = json.loads((tmp_path / "model" / "meta.json").read_text())
     meta["kind"] = "other"
-    (tmp_path / "model" / "meta.json").write_text(json.dumps(meta))
+    (tmp_path / "model" / "meta.json").write_text(json.dumps(sealed(meta)))
     with pytest.raises(InputError, match="not a ranker"):
         load_ranker(tmp_path / "model")
     assert find_ranker("none") is None
