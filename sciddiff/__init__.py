@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sciddiff.errors import MissingExtra as MissingExtra
     from sciddiff.likelihood import elbo as elbo
     from sciddiff.likelihood import log_prob as log_prob
+    from sciddiff.likelihood import order_log_prob as order_log_prob
     from sciddiff.manifolds import SO3 as SO3
     from sciddiff.manifolds import Euclidean as Euclidean
     from sciddiff.manifolds import Manifold as Manifold
@@ -33,15 +34,18 @@ if TYPE_CHECKING:
     from sciddiff.paths import BrownianPath as BrownianPath
     from sciddiff.paths import GaussianPath as GaussianPath
     from sciddiff.paths import GeodesicPath as GeodesicPath
+    from sciddiff.paths import MaskPath as MaskPath
     from sciddiff.paths import Path as Path
     from sciddiff.paths import PathSample as PathSample
     from sciddiff.paths import ProductPath as ProductPath
+    from sciddiff.paths import UniformDiscretePath as UniformDiscretePath
     from sciddiff.prediction import Prediction as Prediction
     from sciddiff.sampling import sample as sample
     from sciddiff.state import Batch as Batch
     from sciddiff.state import Layout as Layout
     from sciddiff.state import State as State
     from sciddiff.streams import Streams as Streams
+    from sciddiff.ties import Ties as Ties
 
 _HOMES = {
     "Batch": "sciddiff.state",
@@ -57,6 +61,7 @@ _HOMES = {
     "Layout": "sciddiff.state",
     "LossOutput": "sciddiff.objectives",
     "Manifold": "sciddiff.manifolds",
+    "MaskPath": "sciddiff.paths",
     "MissingExtra": "sciddiff.errors",
     "Model": "sciddiff.checkpoint",
     "Objective": "sciddiff.objectives",
@@ -68,10 +73,13 @@ _HOMES = {
     "Sphere": "sciddiff.manifolds",
     "State": "sciddiff.state",
     "Streams": "sciddiff.streams",
+    "Ties": "sciddiff.ties",
     "Torus": "sciddiff.manifolds",
+    "UniformDiscretePath": "sciddiff.paths",
     "elbo": "sciddiff.likelihood",
     "load": "sciddiff.checkpoint",
     "log_prob": "sciddiff.likelihood",
+    "order_log_prob": "sciddiff.likelihood",
     "ZeroCenterOfMass": "sciddiff.manifolds",
     "sample": "sciddiff.sampling",
 }

@@ -110,7 +110,7 @@ def sample(
     """
     path = denoiser.path
     generator = streams_of(seed, like.size, indices, like.device)
-    times = _late_part(grid, start_t)
+    times = _late_part(sampler.times(grid, like), start_t)
     walk_times, own = times_of(times, path)
     starts = {name: walk_times[0] if own is None else own[name][0] for name in path.paths}
     steps = len(walk_times) - 1
@@ -132,7 +132,7 @@ def sample(
 
         x = seen.hold(x, walk_times[0] if own is None else starts)
         output = sampler(
-            seen, path, x, times, generator, layouts=like.layouts, after=after,
+            seen, path, x, times, generator, layouts=like.layouts, cond=like.cond, after=after,
             keep=keep_trajectory,
         )  # fmt: skip
     _check_finite(output.x, like)

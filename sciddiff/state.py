@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.ties import Ties
 
 __all__ = ["Batch", "Layout", "State"]
 
@@ -37,6 +38,7 @@ class Layout:
         mask: Dense leaves: True for real rows, bool ``[B, N]``. None: all rows are real.
         index: Ragged leaves: the sample of each row, int64 ``[rows]``. None: the leaf is dense.
         fixed: True for rows held at their data value, bool ``[B, N]`` or ragged ``[rows]``.
+        ties: Rows of a dense leaf of tokens that share one value; None: all are free of others.
 
     Raises:
         InputError: A field has the wrong shape, or both ``mask`` and ``index`` are given.
@@ -52,6 +54,7 @@ class Layout:
     mask: Tensor | None = None
     index: Tensor | None = None
     fixed: Tensor | None = None
+    ties: Ties | None = None
 
     def __post_init__(self) -> None:
         if self.mask is not None and self.index is not None:
@@ -66,6 +69,12 @@ class Layout:
         if self.fixed is not None and rows is not None and self.fixed.shape != rows.shape:
             raise InputError(
                 f"Layout.fixed: shape {tuple(self.fixed.shape)}; expected {tuple(rows.shape)}"
+            )
+        rows = self.fixed if rows is None else rows
+        if self.ties is not None and rows is not None and self.ties.group.shape != rows.shape:
+            raise InputError(
+                f"Layout.ties: groups of shape {tuple(self.ties.group.shape)}; "
+                f"expected {tuple(rows.shape)}"
             )
 
     @property
@@ -219,7 +228,8 @@ class Layout:
         if self.index is None:
             mask = None if self.mask is None else self.mask[indices]
             fixed = None if self.fixed is None else self.fixed[indices]
-            return Layout(len(indices), mask=mask, fixed=fixed), indices
+            ties = None if self.ties is None else self.ties.select(indices)
+            return Layout(len(indices), mask=mask, fixed=fixed, ties=ties), indices
         owner, rows = (self.index[None, :] == indices[:, None]).nonzero(as_tuple=True)
         fixed = None if self.fixed is None else self.fixed[rows]
         return Layout(len(indices), index=owner, fixed=fixed), rows
@@ -227,8 +237,9 @@ class Layout:
     def to(self, device: torch.device | str) -> Layout:
         """The same layout on another device."""
         moved = {
-            name: value if value is None else value.to(device)
-            for name, value in (("mask", self.mask), ("index", self.index), ("fixed", self.fixed))
+            name: value.to(device)
+            for name in ("mask", "index", "fixed", "ties")
+            if (value := getattr(self, name)) is not None
         }
         return Layout(self.size, **moved)
 

@@ -12,7 +12,9 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from sciddiff.paths.base import Path
 
-__all__ = ["ClippedVelocity", "EDMWeighting", "Flat", "Weighting", "weighting_of"]
+__all__ = [
+    "BoundWeighting", "ClippedVelocity", "EDMWeighting", "Flat", "Weighting", "weighting_of",
+]  # fmt: skip
 
 
 class Weighting(ABC):
@@ -78,11 +80,22 @@ class EDMWeighting(Weighting):
         return (signal**2 + self.sigma_data**-2).to(t.dtype)
 
 
+@final
+@dataclass(frozen=True)
+class BoundWeighting(Weighting):
+    """The weight that makes the loss of tokens a term of the bound (`Path.bound_weight`)."""
+
+    def __call__(self, t: Tensor, path: Path) -> Tensor:
+        return path.bound_weight(t)
+
+
 def weighting_of(weighting: Weighting | str) -> Weighting:
-    """A weighting from its short name, ``"uniform"``, ``"edm"`` or ``"velocity"``."""
+    """A weighting from its short name, ``X."""
     if isinstance(weighting, Weighting):
         return weighting
-    known = {"uniform": Flat, "edm": EDMWeighting, "velocity": ClippedVelocity}
+    known = {
+        "uniform": Flat, "edm": EDMWeighting, "velocity": ClippedVelocity, "elbo": BoundWeighting,
+    }  # fmt: skip
     if weighting not in known:
         raise InputError(f"weighting: {weighting!r} is unknown; choose one of {', '.join(known)}")
     return known[weighting]()

@@ -6,6 +6,7 @@ from sciddiff.paths.gaussian import GaussianPath
 from sciddiff.paths.geodesic import GeodesicPath
 from sciddiff.paths.move import FreshNoise, LeafStage, Move
 from sciddiff.paths.product import ProductPath
+from sciddiff.paths.tokens import MaskPath, TokenPath, UniformDiscretePath
 
 __all__ = [
     "BrownianPath",
@@ -14,8 +15,11 @@ __all__ = [
     "GaussianPath",
     "GeodesicPath",
     "LeafStage",
+    "MaskPath",
     "Move",
     "Path",
     "PathSample",
     "ProductPath",
+    "TokenPath",
+    "UniformDiscretePath",
 ]

@@ -14,7 +14,7 @@ numbers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -182,7 +182,7 @@ class Path(ABC):
         layout: Layout | None = None,
     ) -> Tensor:
         """Data of fixed rows on their way from given noise, at times ``t [B]``, in their frame."""
-        free = None if layout is None else Layout(layout.size, layout.mask, layout.index)
+        free = None if layout is None else replace(layout, fixed=None)
         return self.sample(x1, t, generator, noise, free).x_t
 
     def levels(self, t: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -272,6 +272,26 @@ class Path(ABC):
         """The data, from what the network says at t = 1; for paths that do not end clean."""
         return prediction.data
 
+    # Rows that are unknown until they are revealed.
+
+    def hidden(self, x: Tensor) -> Tensor | None:
+        """Which rows of a state are still unknown, bool; None if the path reveals none."""
+        return None
+
+    def hide(self, x1: Tensor, rows: Tensor) -> Tensor:
+        """Data with some rows unknown.
+
+        Args:
+            x1: Data.
+            rows: True for the rows to hide, bool.
+
+        Raises:
+            InputError: The path has no such state.
+        """
+        raise InputError(
+            f"{type(self).__name__}: cannot hide rows; this needs a path that masks tokens"
+        )
+
     # Guidance and likelihood.
 
     def from_score(
@@ -314,6 +334,19 @@ class Path(ABC):
         """
         raise InputError(
             f"{type(self).__name__}: has no density; a bound of it is what sciddiff.elbo estimates"
+        )
+
+    def bound_weight(self, t: Tensor) -> Tensor:
+        """Weight ``[B]`` that makes the loss, added over rows, a term of a bound in nats.
+
+        Args:
+            t: Times, ``[B]``.
+
+        Raises:
+            InputError: No weight does.
+        """
+        raise InputError(
+            f"{type(self).__name__}: no weight makes its loss a bound; use weighting 'uniform'"
         )
 
     def log_prob_bound(

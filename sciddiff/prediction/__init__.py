@@ -2,6 +2,7 @@
 
 from sciddiff.prediction.base import Prediction as Prediction
 from sciddiff.prediction.base import Predictions as Predictions
+from sciddiff.prediction.categorical import CategoricalPrediction as CategoricalPrediction
 from sciddiff.prediction.gaussian import GaussianPrediction as GaussianPrediction
 from sciddiff.prediction.gaussian import Parametrization as Parametrization
 from sciddiff.prediction.tangent import TangentPrediction as TangentPrediction

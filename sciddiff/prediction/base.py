@@ -81,6 +81,27 @@ class Prediction(ABC):
         """
         raise self._lacks("has no score")
 
+    @property
+    def log_probs(self) -> Tensor:
+        """Log-probability of every symbol at every row, ``[B, N, V]``.
+
+        Raises:
+            InputError: The leaf is not made of tokens.
+        """
+        raise self._lacks("has no log-probabilities; only tokens have them")
+
+    def draw(self, u: Tensor, temperature: float = 1.0) -> Tensor:
+        """Data drawn row by row, in the shape of the leaf.
+
+        Args:
+            u: Uniform numbers in [0, 1), one for each row, float64.
+            temperature: Exponent of the probabilities is its inverse; 0 takes the most probable.
+
+        Raises:
+            InputError: The leaf is not made of tokens.
+        """
+        raise self._lacks("cannot be drawn from; only tokens can")
+
     @overload
     def spread(self, values: float, like: Tensor | None = None) -> float: ...
     @overload

@@ -11,3 +11,6 @@ from sciddiff.samplers.euler_maruyama import Reciprocal as Reciprocal
 from sciddiff.samplers.heun import Heun as Heun
 from sciddiff.samplers.leaves import Stage as Stage
 from sciddiff.samplers.midpoint import Midpoint as Midpoint
+from sciddiff.samplers.unmask import ConfidenceUnmask as ConfidenceUnmask
+from sciddiff.samplers.unmask import FirstHitting as FirstHitting
+from sciddiff.samplers.unmask import reveal_order as reveal_order

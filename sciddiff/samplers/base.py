@@ -12,7 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from sciddiff.paths.move import FreshNoise
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction
 from sciddiff.samplers.leaves import Leaf, NoiseRule, Stage, WeightRule, first_order
-from sciddiff.state import Layout, State
+from sciddiff.state import Batch, Layout, State
 from sciddiff.streams import Generator
 
 __all__ = [
@@ -70,6 +70,10 @@ class Walk:
             must not decrease, and in every step one of them must rise.
         generator: Random source; None suffices for deterministic samplers.
         layouts: How the rows of each leaf are grouped; dense where left out.
+        cond: Conditions of the batch, for samplers that read some.
+
+    Attributes:
+        kept: What a sampler keeps from one step of this run to the next.
 
     Raises:
         InputError: Times decrease, leave [0, 1], or are not given for every leaf.
@@ -83,7 +87,10 @@ class Walk:
         grid: Grid,
         generator: Generator | None,
         layouts: Mapping[str, Layout],
+        cond: Mapping[str, Any] | None = None,
     ) -> None:
+        self.cond: Mapping[str, Any] = cond or {}
+        self.kept: dict[str, Any] = {}
         self.times, own = times_of(grid, path)
         self.leaves = {
             name: Leaf(
@@ -191,6 +198,15 @@ class Sampler(ABC):
             The state at the end of the step and the stage it began with.
         """
 
+    def times(self, grid: Grid, like: Batch) -> Grid:
+        """The times that a run takes: those of the grid, unless the sampler knows better.
+
+        Args:
+            grid: The times that were asked for.
+            like: Template of what is drawn.
+        """
+        return grid
+
     def __call__(
         self,
         denoise: DenoiseFn,
@@ -200,6 +216,7 @@ class Sampler(ABC):
         generator: Generator | None = None,
         *,
         layouts: Mapping[str, Layout] | None = None,
+        cond: Mapping[str, Any] | None = None,
         after: AfterStep | None = None,
         keep: bool = False,
     ) -> SampleOutput:
@@ -215,6 +232,7 @@ class Sampler(ABC):
             grid: Increasing times in [0, 1], ``[n + 1]``, or a mapping of such by leaf.
             generator: Random source; deterministic samplers need none.
             layouts: How the rows of each leaf are grouped; dense where left out.
+            cond: Conditions of the batch, for samplers that read some.
             after: Called at the end of each step; what it returns replaces the state.
             keep: Keep the trajectory.
 
@@ -228,7 +246,7 @@ class Sampler(ABC):
             calls += 1
             return denoise(x, t) if until is None else denoise(x, t, until)
 
-        walk = Walk(counted, path, x, grid, generator, layouts or {})
+        walk = Walk(counted, path, x, grid, generator, layouts or {}, cond)
         trajectory = [x] if keep else []
         stage: Stage | None = None
         for k in range(walk.steps):

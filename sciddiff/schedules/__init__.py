@@ -17,7 +17,13 @@ has that type; callers round once, when they meet the state.
 """
 
 from sciddiff.schedules.base import ClosedForm, Coefficients, Schedule
-from sciddiff.schedules.kappa import ExponentialKappa, Kappa, LinearKappa
+from sciddiff.schedules.kappa import (
+    CosineKappa,
+    ExponentialKappa,
+    Kappa,
+    LinearKappa,
+    PowerKappa,
+)
 from sciddiff.schedules.shapes import EDM, VE, VP, Cosine, Linear, Logarithmic, Polynomial
 
 __all__ = [
@@ -27,11 +33,13 @@ __all__ = [
     "ClosedForm",
     "Coefficients",
     "Cosine",
+    "CosineKappa",
     "ExponentialKappa",
     "Kappa",
     "Linear",
     "LinearKappa",
     "Logarithmic",
     "Polynomial",
+    "PowerKappa",
     "Schedule",
 ]

@@ -1,4 +1,4 @@
-"""Progress along the geodesic of a geodesic path."""
+"""Progress from noise to data: along a geodesic, or the share of tokens that are known."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from sciddiff.schedules.base import precise, require, value_and_rate
 
-__all__ = ["ExponentialKappa", "Kappa", "LinearKappa"]
+__all__ = ["CosineKappa", "ExponentialKappa", "Kappa", "LinearKappa", "PowerKappa"]
 
 
 class Kappa(ABC):
-    r"""Progress along a geodesic, :math:`\kappa(0) = 0` to :math:`\kappa(1) = 1`, increasing."""
+    r"""Progress, :math:`\kappa(0) = 0` to :math:`\kappa(1) = 1`, increasing."""
 
     @abstractmethod
     def value(self, t: Tensor) -> Tensor:
@@ -89,3 +89,50 @@ class ExponentialKappa(Kappa):
         """See `Kappa.at`."""
         c, whole = self.rate_constant, math.expm1(-self.rate_constant)
         return math.expm1(-c * t) / whole, -c * math.exp(-c * t) / whole
+
+
+@final
+@dataclass(frozen=True)
+class CosineKappa(Kappa):
+    r""":math:`\kappa = 1 - \cos(\pi t/2)`: slow at first (Chang et al., *MaskGIT*, 2022)."""
+
+    def value(self, t: Tensor) -> Tensor:
+        # The sine of the complement is exactly 0 at t = 1, where the rounded cosine is not.
+        return 1.0 - torch.sin(0.5 * math.pi * (1.0 - t))
+
+    def rate(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Kappa.rate`."""
+        t = precise(t)
+        return self.value(t), 0.5 * math.pi * torch.sin(0.5 * math.pi * t)
+
+    def at(self, t: float) -> tuple[float, float]:
+        """See `Kappa.at`."""
+        quarter = 0.5 * math.pi
+        return 1.0 - math.sin(quarter * (1.0 - t)), quarter * math.sin(quarter * t)
+
+
+@final
+@dataclass(frozen=True)
+class PowerKappa(Kappa):
+    r""":math:`\kappa = t^p`.
+
+    Attributes:
+        power: p, positive.
+    """
+
+    power: float = 2.0
+
+    def __post_init__(self) -> None:
+        require(self.power > 0, "PowerKappa.power", self.power, "positive")
+
+    def value(self, t: Tensor) -> Tensor:
+        return t**self.power
+
+    def rate(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Kappa.rate`."""
+        t = precise(t)
+        return self.value(t), self.power * t ** (self.power - 1.0)
+
+    def at(self, t: float) -> tuple[float, float]:
+        """See `Kappa.at`."""
+        return t**self.power, self.power * t ** (self.power - 1.0)

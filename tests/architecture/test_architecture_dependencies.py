@@ -15,7 +15,7 @@ DOMAIN_LIBRARIES = {
 FLOORS = (
     ("extras", "settings", "names"),
     ("errors",),
-    ("files",),
+    ("files", "ties"),
     ("trust",),
     ("state", "weights", "shipped", "calibration", "report", "philox"),
     ("leaf_times", "streams"),

@@ -163,7 +163,7 @@ def test_tokens_and_fields_travel_together(sampler):
 def test_what_tokens_lack_is_said_by_name():
     denoiser = Denoiser(TokenNet(), {"word": MaskPath(STATES)})
     batch = Batch({"word": torch.zeros(2, LENGTH, dtype=torch.int64)})
-    with pytest.raises(InputError, match="leaf 'word': no likelihood on no manifold"):
+    with pytest.raises(InputError, match="leaf 'word': has no density"):
         log_prob(denoiser, batch)
     with pytest.raises(InputError, match="MaskPath: cannot add noise back"):
         denoiser.path["word"].renoise(batch.x["word"], (0, 1), (0, 1), 1.0, None)

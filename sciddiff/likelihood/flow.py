@@ -21,7 +21,6 @@ measure of total mass one on compact ones.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
@@ -33,13 +32,11 @@ from torch import Tensor
 from sciddiff import streams
 from sciddiff.errors import InputError
 from sciddiff.guidance.base import DenoiserLike, ask, evaluation_mode
-from sciddiff.leaf_times import time_dtype
 from sciddiff.manifolds import SO3, Euclidean, Manifold, Torus, ZeroCenterOfMass
-from sciddiff.paths.base import PathSample
 from sciddiff.state import Batch, Layout, State
 from sciddiff.streams import Streams
 
-__all__ = ["elbo", "log_prob"]
+__all__ = ["log_prob"]
 
 _SUPPORTED = (Euclidean, ZeroCenterOfMass, SO3, Torus)
 
@@ -110,79 +107,6 @@ def log_prob(
             x, integral = advance(field, manifolds, x, t, s - t)
             change = change + integral  # the integral of the divergence from t down to s
     return denoiser.path.log_prior(x, batch.layouts) + change + volume
-
-
-def elbo(
-    denoiser: DenoiserLike,
-    batch: Batch,
-    *,
-    draws: int = 64,
-    seed: int = 0,
-    indices: Tensor | None = None,
-    chunk: int = 16,
-) -> tuple[Tensor, Tensor]:
-    """A lower bound of the log-probability of each sample, for leaves without a density.
-
-    The mean over times and states of `Path.log_prob_bound`. Times are stratified: one in each of
-    ``draws`` equal parts of (0, 1).
-
-    Args:
-        denoiser: The denoiser.
-        batch: The data, with layouts and conditions.
-        draws: Times and states to average over.
-        seed: Seed of these.
-        indices: Global number of each sample, int64 ``[B]``; default 0 to B - 1.
-        chunk: Draws that the network sees at once.
-
-    Returns:
-        The bound in nats ``[B]``, and its standard error ``[B]``, an upper estimate since it does
-        not know that times are stratified.
-
-    Raises:
-        InputError: A leaf has no such bound, or fewer than two draws are asked for.
-    """
-    if draws < 2:
-        raise InputError(f"draws: {draws}; at least two are needed for a standard error")
-    numbers = torch.arange(batch.size) if indices is None else indices
-    source = Streams(seed, numbers.to(batch.device)).purpose("bound")
-    # Ragged rows are put in the order of their samples, as in the repeated batch.
-    batch = batch.select(torch.arange(batch.size, device=batch.device))
-    dtype, terms = time_dtype(batch.x), []
-    with torch.no_grad(), evaluation_mode(denoiser):
-        for first in range(0, draws, chunk):
-            count = min(chunk, draws - first)
-            terms.extend(_bound_terms(denoiser, batch, source, first, count, draws, dtype))
-    values = torch.stack(terms).double()
-    return values.mean(0), values.std(0) / math.sqrt(draws)
-
-
-def _bound_terms(
-    denoiser: DenoiserLike,
-    batch: Batch,
-    source: Streams,
-    first: int,
-    count: int,
-    draws: int,
-    dtype: torch.dtype,
-) -> Iterator[Tensor]:
-    """Some terms of the bound, ``[B]`` each, by one call of the network."""
-    path, like = denoiser.path, torch.empty(batch.size, dtype=torch.float64, device=batch.device)
-    times, samples = [], []
-    for k in range(first, first + count):
-        t = ((k + streams.uniform(like, source)) / draws).to(dtype)
-        times.append(t)
-        samples.append(path.sample(batch.x, t, source, None, batch.layouts))
-    numbers = torch.arange(batch.size, device=batch.device)
-    wide = batch.select(numbers.repeat(count))
-    x_t = {name: torch.cat([sample[name].x_t for sample in samples]) for name in path.paths}
-    said = ask(denoiser, x_t, torch.cat(times), wide)
-    total = torch.zeros(count * batch.size, dtype=torch.float64, device=batch.device)
-    for name, one in path.paths.items():
-        x0, x1 = (torch.cat([getattr(sample[name], end) for sample in samples])
-                  for end in ("x0", "x1"))  # fmt: skip
-        sample = PathSample(x_t[name], x0, x1, torch.cat(times))
-        total = total + one.log_prob_bound(said[name], sample, wide.layouts[name]).double()
-    yield from total.unflatten(0, (count, batch.size))
 
 
 T = TypeVar("T")
@@ -356,9 +280,13 @@ def _manifolds(denoiser: DenoiserLike, batch: Batch) -> dict[str, Manifold]:
     found: dict[str, Manifold] = {}
     for name, path in denoiser.path.paths.items():
         if not isinstance(path.manifold, _SUPPORTED):
-            where = "no manifold" if path.manifold is None else type(path.manifold).__name__
+            if path.manifold is None:
+                raise InputError(
+                    f"leaf {name!r}: has no density, since its values jump; sciddiff.elbo "
+                    "estimates a bound of its log-probability"
+                )
             raise InputError(
-                f"leaf {name!r}: no likelihood on {where}; "
+                f"leaf {name!r}: no likelihood on {type(path.manifold).__name__}; "
                 "flat spaces, SO(3) and the torus have one"
             )
         fixed = batch.layouts[name].fixed
