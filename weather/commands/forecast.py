@@ -18,6 +18,7 @@ from sciddiff.errors import InputError
 from weather.forecast import NEEDS
 
 if TYPE_CHECKING:
+    from weather.forecast.boundaries import Boundaries
     from weather.forecast.ensemble import EnsembleStore, Plan
     from weather.forecast.forecaster import Forecaster
     from weather.forecast.initial import InitialState
@@ -75,6 +76,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--regrid",
         choices=("conservative", "bilinear"),
         help="method to regrid the files to the model's grid",
+    )
+    add(
+        "--boundary",
+        type=Path,
+        metavar="FILE",
+        help="parent forecast or analyses that prescribe the edges of a limited area",
     )
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -158,6 +165,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[str, Any]:
     from weather.data.times import label
+    from weather.forecast.boundaries import open_boundaries
     from weather.forecast.ensemble import Plan
     from weather.forecast.initial import read_initial
     from weather.forecast.lock import sole_writer
@@ -176,6 +184,9 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     )
     starts = tuple(initial.time for initial in initials)
     plan = Plan(starts, args.members, leads, min(block, args.members))
+    edges = None
+    if args.boundary is not None:
+        edges = open_boundaries(args.boundary, spec, starts, leads)
     request = {
         **_request(args, forecaster, plan, initials),
         **(perturbation.plain if perturbation is not None else {"perturb": "none"}),
@@ -191,7 +202,8 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
         return {**summary, "seconds": 0.0, "made": 0}
     # The processes of one team write to one store together; the first stands for all.
     with sole_writer(args.out) if team.rank == 0 else nullcontext():
-        return summary | _written(args, team, plan, forecaster, request, initials, perturbation)
+        drawn = perturbation, edges
+        return summary | _written(args, team, plan, forecaster, request, initials, drawn)
 
 
 def _written(
@@ -201,7 +213,7 @@ def _written(
     forecaster: Forecaster,
     request: dict[str, Any],
     initials: list[InitialState],
-    perturbation: Any,
+    drawn: tuple[Any, Boundaries | None],
 ) -> dict[str, Any]:
     """Make the members that are missing; how long that took and how many steps it was."""
     from sciddiff.cli.campaign import machine_facts
@@ -209,7 +221,7 @@ def _written(
     store = _open(args, team, plan, forecaster, request)
     began = time.perf_counter()
     missing = store.missing()
-    made = _make(args, team, forecaster, initials, store, perturbation)
+    made = _make(args, team, forecaster, initials, store, drawn)
     team.wait()
     seconds = time.perf_counter() - began
     if team.rank == 0 and missing:
@@ -263,7 +275,7 @@ def _make(
     forecaster: Forecaster,
     initials: list[InitialState],
     store: EnsembleStore,
-    perturbation: Any,
+    drawn: tuple[Any, Boundaries | None],
 ) -> int:
     from weather.forecast.making import make_ensemble
 
@@ -272,7 +284,7 @@ def _make(
     show = team.rank == 0 and not args.json
     with progress("forecasting (member-steps)", total, show=show) as bar:
         return make_ensemble(
-            forecaster, initials, store, mine, args.seed, perturbation, bar.advance
+            forecaster, initials, store, mine, args.seed, drawn[0], bar.advance, drawn[1]
         )
 
 
@@ -280,6 +292,7 @@ def _request(
     args: argparse.Namespace, forecaster: Forecaster, plan: Plan, initials: list[InitialState]
 ) -> dict[str, Any]:
     """What decides every member."""
+    from sciddiff.cli.fingerprint import Inputs
     from sciddiff.weights import identity
     from weather.data.times import label
 
@@ -294,6 +307,8 @@ def _request(
         "starts": [label(start) for start in plan.starts],
         "initial": states.hexdigest(),
     }
+    if args.boundary is not None:
+        request["boundary"] = Inputs().add("", args.boundary).entries[""]["sha256"]
     if forecaster.head == "diffusion":
         request |= {"steps": args.steps, "sampler": args.sampler}
     return request

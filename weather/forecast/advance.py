@@ -6,6 +6,9 @@ and `scale [B, C, 1, 1]`, the standard deviation of a step in units of the state
 
     x(n+1) = x(n) + scale * fields.
 
+With prescribed boundaries it holds the next state along the edges (`BOUNDARY`), which replaces
+what the network made there.
+
 For roll-outs it also holds what comes later: the true states `targets [B, S, C, H, W]` and their
 forcings `later [B, S, K, H, W]`.
 """
@@ -13,18 +16,44 @@ forcings `later [B, S, K, H, W]`.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from sciddiff.errors import InputError
 from sciddiff.objectives.rollout import TARGETS
 from sciddiff.state import Batch, State
 
-__all__ = ["FIELDS", "LATER", "SCALE", "advance"]
+__all__ = ["BOUNDARY", "FIELDS", "LATER", "SCALE", "advance", "impose", "prescribed"]
 
 FIELDS = "fields"
 """The leaf of a forecast state."""
 
 SCALE = "scale"
 LATER = "later"
+
+BOUNDARY = "boundary"
+"""Condition `[B, C + 1, H, W]`: the next state on the strip, 0 inside; then 1 on the strip."""
+
+
+def prescribed(state: Tensor, edge: Tensor) -> Tensor:
+    """What a network is told of a prescribed boundary, `[B, C + 1, H, W]`.
+
+    Args:
+        state: The next state, standardised; only its strip is read, `[B, C, H, W]`.
+        edge: 1 on the strip, 0 inside, `[H, W]`.
+    """
+    one = edge.to(state).expand(len(state), 1, *edge.shape)
+    # Not a product: what is not known inside may be NaN.
+    return torch.cat([torch.where(one > 0, state, 0.0), one], 1)
+
+
+def impose(state: Tensor, boundary: Tensor) -> Tensor:
+    """The state with its strip as prescribed, standardised, `[B, C, H, W]`.
+
+    Args:
+        state: As the network made it.
+        boundary: See `BOUNDARY`.
+    """
+    return torch.where(boundary[:, -1:] > 0, boundary[:, :-1], state)
 
 
 def advance(batch: Batch, data: State) -> Batch:
@@ -46,12 +75,11 @@ def advance(batch: Batch, data: State) -> Batch:
         raise InputError("roll-out: the batch holds no later states; set the domain's rollout")
     state = history[:, -1] + scale * data[FIELDS]
     truth, later = batch.cond[TARGETS][:, 0], batch.cond[LATER]
-    cond = {
-        **batch.cond,
-        "history": torch.cat([history[:, 1:], state[:, None]], 1),
-        "forcing": later[:, 0],
-        LATER: later[:, 1:],
-    }
+    cond = {**batch.cond, "forcing": later[:, 0], LATER: later[:, 1:]}
+    if BOUNDARY in batch.cond:
+        state = impose(state, batch.cond[BOUNDARY])
+        cond[BOUNDARY] = prescribed(truth, batch.cond[BOUNDARY][0, -1])
+    cond["history"] = torch.cat([history[:, 1:], state[:, None]], 1)
     return Batch(
         {**batch.x, FIELDS: (truth - state) / scale}, cond, batch.layouts, batch.size, batch.ids
     )

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciddiff.errors import MissingExtra
+from weather.forecast.boundaries import open_boundaries
 from weather.forecast.ensemble import DIMS, Block, Plan, coordinates, variables
 from weather.forecast.forecaster import Forecaster, SamplingSettings
 from weather.forecast.initial import InitialState, read_initial
@@ -45,6 +46,7 @@ def forecast(
     sampling: SamplingSettings | None = None,
     perturbation: Perturbation | None = None,
     regrid: str | None = None,
+    boundary: str | Path | None = None,
     batch: int | None = None,
     device: torch.device | str = "cpu",
 ) -> xr.Dataset:
@@ -62,6 +64,8 @@ def forecast(
         sampling: Steps and sampler of the diffusion head.
         perturbation: Of the initial states; by default none.
         regrid: Method to bring the files to the model's grid by.
+        boundary: Parent forecast or analyses that prescribe the edges of a limited area, for
+            models that are told them.
         batch: Members that are made together; by default what memory allows.
         device: Where to compute.
 
@@ -86,7 +90,8 @@ def forecast(
     starts = tuple(state.time for state in states)
     plan = Plan(starts, members, spec.leads(days), min(size, members))
     memory = _Memory(plan, spec)
-    make_ensemble(forecaster, states, memory, plan.blocks(), seed, perturbation)
+    edges = None if boundary is None else open_boundaries(Path(boundary), spec, starts, plan.leads)
+    make_ensemble(forecaster, states, memory, plan.blocks(), seed, perturbation, boundaries=edges)
     return _dataset(memory, forecaster, seed)
 
 

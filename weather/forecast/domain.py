@@ -35,6 +35,7 @@ from sciddiff.schedules import Linear
 from sciddiff.state import Batch, State
 from weather.data.rectangles import Rectangle
 from weather.forecast.advance import FIELDS, advance
+from weather.forecast.boundaries import strip
 from weather.forecast.spec import HEADS, ForecastSpec, Head
 from weather.forecast.spectral import SpectralCoefficients
 from weather.forecast.training import NO_DATA, ForecastData, ForecastDataSettings
@@ -71,6 +72,8 @@ class ForecastDomain(Domain):
             the mass of the air does not change.
         relax: Whether area means return to their season as fast as those of the data: keeps
             forecasts of months from drifting, in a climate that does not change.
+        boundary: Rows and columns along the edges of a limited area whose next state is given
+            to the network, by a parent forecast or by analyses; 0 for open boundaries.
     """
 
     name = "forecast"
@@ -90,6 +93,7 @@ class ForecastDomain(Domain):
         spread: float = 1.0,
         conserve: list[str] | None = None,
         relax: bool = False,
+        boundary: int = 0,
     ) -> None:
         if not spread > 0:
             raise InputError(f"domain.spread {spread}: must be positive; 1 leaves the noise as is")
@@ -106,7 +110,7 @@ class ForecastDomain(Domain):
         self.noise, self.members, self.alpha = noise or White(), members, alpha
         self.spectral, self.rollout = spectral, rollout or {1: 1.0}
         self.spread, self.conserve = spread, list(conserve or ())
-        self.relax = relax
+        self.relax, self.boundary = relax, boundary
 
     def path(self) -> ProductPath:
         """Straight and Gaussian."""
@@ -136,10 +140,12 @@ class ForecastDomain(Domain):
         return ProductPath({FIELDS: path})
 
     def loss_weight(self) -> Tensor:
-        """Area times channel, mean 1, `[C, H, 1]`."""
+        """Area times channel, mean 1, `[C, H, 1]`; `[C, H, W]` and 0 on a prescribed strip."""
         by_channel = self._channel_weights()
         area = torch.from_numpy(np.array(self._data.grid.weights)).float()
         weight = (by_channel / by_channel.mean())[:, None, None] * area[None, :, None]
+        if self.boundary:
+            weight = weight * (1.0 - strip(self._data.grid, self.boundary))
         return weight / weight.mean()
 
     def _channel_weights(self) -> Tensor:
@@ -247,7 +253,7 @@ class ForecastDomain(Domain):
 
     def provenance(self) -> dict[str, Any]:
         """The `ForecastSpec` of the training data, as plain values."""
-        return {**self._data.spec.to_plain(), "head": self.head}
+        return {**self._data.spec.to_plain(), "head": self.head, "boundary": self.boundary}
 
     @property
     def spec(self) -> ForecastSpec:
@@ -256,4 +262,5 @@ class ForecastDomain(Domain):
 
     @cached_property
     def _data(self) -> ForecastData:
-        return ForecastData(self.data, max(self.rollout) if self.head == "crps" else 1)
+        steps = max(self.rollout) if self.head == "crps" else 1
+        return ForecastData(self.data, steps, self.boundary)

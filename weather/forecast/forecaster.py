@@ -36,6 +36,7 @@ from sciddiff.streams import Streams
 from weather.data.forcings import FORCINGS, Forcings
 from weather.data.times import as_times, day_of_year, label
 from weather.forecast.area_means import AreaMeans
+from weather.forecast.boundaries import Edge
 from weather.forecast.spec import ForecastSpec, Head
 
 __all__ = ["SAMPLERS", "Forecaster", "SamplingSettings", "forecast_streams"]
@@ -148,6 +149,7 @@ class Forecaster:
             getattr(self.model.domain, "relax", False),
             self.device,
         )
+        self._edge = Edge(self.spec, self.device)
         self._remembered: tuple[Any, Tensor] | None = None
         self._constant: Tensor | None = None
 
@@ -178,12 +180,16 @@ class Forecaster:
             self._remembered = valid, torch.cat([self._constant, wide])
         return self._remembered[1]
 
-    def batch(self, history: Tensor, valid: Any) -> Batch:
+    def batch(self, history: Tensor, valid: Any, boundary: Tensor | None = None) -> Batch:
         """What the network is told for one step.
 
         Args:
             history: Last states, oldest first, physical, `[B, F, C, H, W]`.
             valid: Time that is forecast: one for all, or B of them.
+            boundary: States at that time of which the strip is prescribed, `[B, C, H, W]`.
+
+        Raises:
+            InputError: The model needs boundaries and is given none, or the other way round.
         """
         known = self.spec.standardise(history.to(self.device, torch.float32))
         size = len(known)
@@ -192,10 +198,16 @@ class Forecaster:
         else:
             forcing = self.forcing(valid).expand(size, -1, -1, -1)
         like = known.new_zeros(size, *known.shape[2:])
-        return Batch({"fields": like}, {"history": known, "forcing": forcing}, size=size)
+        cond = {"history": known, "forcing": forcing} | self._edge.told(boundary)
+        return Batch({"fields": like}, cond, size=size)
 
     def step(
-        self, history: Tensor, valid: Any, streams: Streams, guide: Guide | None = None
+        self,
+        history: Tensor,
+        valid: Any,
+        streams: Streams,
+        guide: Guide | None = None,
+        boundary: Tensor | None = None,
     ) -> Tensor:
         """Draw the next state.
 
@@ -204,6 +216,7 @@ class Forecaster:
             valid: Time of the next state: one for all rows, or B of them.
             streams: One random stream per row; see `forecast_streams`.
             guide: Wraps the denoiser of the diffusion head (`sciddiff.guidance`).
+            boundary: See `batch`; the next state has this strip.
 
         Returns:
             Physical fields `[B, C, H, W]`; positive channels are not clipped.
@@ -211,11 +224,12 @@ class Forecaster:
         Raises:
             InputError: A guide is given to the one-step head.
         """
-        batch = self.batch(history, valid)
+        batch = self.batch(history, valid, boundary)
         now = history[:, -1].to(self.device, torch.float32)
         with torch.no_grad():
             residual = self._draw(batch, streams, guide)
-        return self._means(now, self.spec.advance(now, residual), valid)
+        state = self._means(now, self.spec.advance(now, residual), valid)
+        return self._edge.impose(state, boundary)
 
     def _draw(self, batch: Batch, streams: Streams, guide: Guide | None) -> Tensor:
         if self.head == "diffusion":
@@ -265,6 +279,7 @@ class Forecaster:
         members: Sequence[int],
         seed: int = 0,
         guide: Guide | None = None,
+        boundary: Callable[[int], Tensor] | None = None,
     ) -> Iterator[Tensor]:
         """Step members forward together.
 
@@ -276,6 +291,8 @@ class Forecaster:
             members: Numbers of the members; they decide the random draws.
             seed: Seed of the forecast.
             guide: Wraps the denoiser of the diffusion head.
+            boundary: From the number of a step to states whose strip is prescribed, one for each
+                member, `[B, C, H, W]`.
 
         Yields:
             States at leads 1, 2, ..., physical, `[B, C, H, W]` on the device. What is yielded is
@@ -287,7 +304,8 @@ class Forecaster:
         history = self.initial(initial, members)
         for lead in range(1, leads + 1):
             streams = forecast_streams(seed, start, members, lead)
-            state = self.step(history, self.spec.after(start, lead), streams, guide)
+            given = None if boundary is None else boundary(lead)
+            state = self.step(history, self.spec.after(start, lead), streams, guide, given)
             self.check(state, lead, members)
             history = torch.cat([history[:, 1:], state[:, None]], 1)
             yield state
@@ -356,6 +374,7 @@ class Forecaster:
             known = torch.zeros(shape, device=self.device)
             forcing = torch.zeros(1, len(FORCINGS), *spec.shape, device=self.device)
             cond = {"history": known, "forcing": forcing}
+            cond |= self._edge.told(known[:, 0] if spec.boundary else None)
             batch = Batch({"fields": known[:, 0]}, cond, size=1)
             with torch.no_grad():
                 self.denoiser({"fields": known[:, 0]}, known.new_zeros(1), batch)

@@ -28,7 +28,7 @@ from weather.sphere.grids import Grid
 if TYPE_CHECKING:
     from weather.data.matching import Match
 
-__all__ = ["InitialState", "read_initial"]
+__all__ = ["InitialState", "open_analyses", "read_initial"]
 
 _CLOSE_HOURS = 1e-3
 _FAR = 6.0  # standard deviations between area means: Kelvin and Celsius are further apart
@@ -100,6 +100,15 @@ def read_initial(
         states.append(InitialState(source.times[position[-1]], frames))
         kept = {i: field for i, field in kept.items() if i in position}
     return states
+
+
+def open_analyses(path: Path, spec: ForecastSpec) -> _Source:
+    """Fields along time on the model's grid, from a prepared store or a file that holds it.
+
+    Raises:
+        InputError: As `read_initial`.
+    """
+    return _prepared(path, spec) if is_store(path) else _files([path], spec, None)
 
 
 def _prepared(path: Path, spec: ForecastSpec) -> _Source:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, final
 
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from weather.forecast.boundaries import Boundaries
 from weather.forecast.ensemble import Block, Plan
 from weather.forecast.forecaster import Forecaster
 from weather.forecast.initial import InitialState
@@ -124,6 +126,7 @@ def make_ensemble(
     seed: int,
     perturbation: Perturbation | None = None,
     on_step: Callable[[int], None] | None = None,
+    boundaries: Boundaries | None = None,
 ) -> int:
     """Make some blocks of members.
 
@@ -135,6 +138,7 @@ def make_ensemble(
         seed: Seed of all draws.
         perturbation: Of the initial states; None for none.
         on_step: Called with the number of member-steps just done.
+        boundaries: The future along the edges of a limited area; None where they are open.
 
     Returns:
         Member-steps made.
@@ -150,7 +154,10 @@ def make_ensemble(
             states = perturbation(initial, block.members, seed)
         waiting: list[np.ndarray] = []
         first = 0
-        steps = forecaster.rollout(states, initial.time, store.plan.leads, block.members, seed)
+        edge = None if boundaries is None else partial(boundaries, initial.time, block.members)
+        steps = forecaster.rollout(
+            states, initial.time, store.plan.leads, block.members, seed, boundary=edge
+        )
         for lead, state in enumerate(steps, start=1):
             waiting.append(forecaster.spec.clip(state).cpu().numpy())
             if len(waiting) == store.span or lead == store.plan.leads:

@@ -56,6 +56,8 @@ class ForecastSpec:
         seasons: Annual course of each channel's area mean and its persistence, six numbers a
             channel (`weather.data.seasons`); empty where the data do not cover a year.
         planet: Which one the data are of; empty for the Earth.
+        boundary: Rows and columns along the edges of a limited area whose future is prescribed
+            (`weather.forecast.boundaries`); 0 for none.
     """
 
     channels: tuple[Channel, ...]
@@ -71,6 +73,7 @@ class ForecastSpec:
     period: tuple[str, ...] = ()
     seasons: tuple[tuple[float, ...], ...] = ()
     planet: str = ""
+    boundary: int = 0
 
     def __post_init__(self) -> None:
         for name in ("mean", "std", "tendency_std"):

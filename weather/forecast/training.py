@@ -24,7 +24,8 @@ from weather.data.seasons import fit_seasons
 from weather.data.statistics import Statistics
 from weather.data.store import Store, followers
 from weather.data.times import Period, day_of_year, label
-from weather.forecast.advance import FIELDS, LATER, SCALE
+from weather.forecast.advance import BOUNDARY, FIELDS, LATER, SCALE, prescribed
+from weather.forecast.boundaries import strip
 from weather.forecast.spec import ForecastSpec
 
 __all__ = ["NO_DATA", "ForecastData", "ForecastDataSettings"]
@@ -72,10 +73,13 @@ class ForecastData:
     Args:
         settings: What to read.
         rollout: Longest roll-out: how many states follow the recent ones.
+        boundary: Rows and columns along the edges whose next state is a condition.
     """
 
-    def __init__(self, settings: ForecastDataSettings, rollout: int = 1) -> None:
-        self.settings, self.rollout = settings, rollout
+    def __init__(
+        self, settings: ForecastDataSettings, rollout: int = 1, boundary: int = 0
+    ) -> None:
+        self.settings, self.rollout, self.boundary = settings, rollout, boundary
 
     @cached_property
     def store(self) -> Store:
@@ -183,6 +187,10 @@ class ForecastData:
     def _scale(self) -> Tensor:
         return torch.from_numpy(self.statistics.residual_scale).float().view(-1, 1, 1)
 
+    @cached_property
+    def _edge(self) -> Tensor:
+        return strip(self.grid, self.boundary)
+
     def train_batches(
         self, epoch: int, seed: int, rank: int = 0, world: int = 1
     ) -> Iterator[Batch]:
@@ -218,6 +226,8 @@ class ForecastData:
         known = self._forcings.tensor(windows.days[:, frames:].reshape(-1))
         forcing = known.unflatten(0, (size, -1))
         cond = {"history": fields[:, :frames], "forcing": forcing[:, 0], SCALE: scale}
+        if self.boundary:
+            cond[BOUNDARY] = prescribed(fields[:, frames], self._edge)
         if self.rollout > 1:
             cond |= {TARGETS: fields[:, frames + 1 :], LATER: forcing[:, 1:]}
         residual = (fields[:, frames] - fields[:, frames - 1]) / scale

@@ -127,6 +127,8 @@ class AreaUNet(_UNet):
         linear: Leading patterns of a linear forecast (`weather.nets.linear`), which the network
             reads and corrects; 0 for none. It is fitted to the training days.
         grid: Name of the grid, for the linear forecast alone.
+        boundary: Whether the next state along the edges is a condition, as `domain.boundary` > 0
+            makes it (`weather.forecast.boundaries`).
 
     Raises:
         InputError: A linear forecast without a grid, or of more patterns than the state has
@@ -145,6 +147,7 @@ class AreaUNet(_UNet):
         dropout: float = 0.0,
         linear: int = 0,
         grid: str | None = None,
+        boundary: bool = False,
     ) -> None:
         if linear and grid is None:
             raise InputError(
@@ -153,7 +156,8 @@ class AreaUNet(_UNet):
             )
         self._reads = channels * (1 + frames) + forcings
         self._around = around
-        more = channels if linear else 0
+        more = (channels if linear else 0) + (channels + 1 if boundary else 0)
+        self._boundary = boundary
         super().__init__(self._reads + more + 1, channels, widths, blocks, embedding, dropout)
         self.linear: LinearStep | None = None
         if linear and grid is not None:
@@ -166,7 +170,14 @@ class AreaUNet(_UNet):
     def padded_inputs(self, x: State, batch: Batch, first: Tensor | None) -> Tensor:
         """See `_UNet`; the last input is 1 inside and 0 beyond the edges."""
         h = join_inputs(x, batch, self._reads)
-        h = h if first is None else torch.cat([h, first], 1)
+        if ("boundary" in batch.cond) != self._boundary:
+            raise InputError(
+                "net.boundary: must be true where domain.boundary prescribes a strip, and false "
+                "where it is 0"
+            )
+        given = [first] if first is not None else []
+        given += [batch.cond["boundary"]] if self._boundary else []
+        h = torch.cat([h, *given], 1)
         ones = torch.ones_like(h[:, :1])
         inside = functional.pad(ones, (0, 0, 1, 1))
         sides = functional.pad(inside, (1, 1), value=0.0)
