@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import final
+from typing import Literal, final
 
 import torch
 from torch import Tensor
@@ -20,11 +20,15 @@ from sciddiff.leaf_times import Time, time_of, time_tensors
 from sciddiff.manifolds.torus import wrap
 from sciddiff.paths.base import Path
 from sciddiff.paths.product import ProductPath
-from sciddiff.prediction import Prediction
+from sciddiff.paths.tokens import TokenPath
+from sciddiff.prediction import Prediction, Predictions
 from sciddiff.state import Batch, Layout, State
 from sciddiff.streams import Generator
 
-__all__ = ["AnalyticDenoiser", "GaussianMixture", "Law", "TorusMixture"]
+__all__ = [
+    "AnalyticDenoiser", "EnumeratedDenoiser", "GaussianMixture", "Law", "TorusMixture",
+    "markov_chain",
+]  # fmt: skip
 
 
 class Law(ABC):
@@ -219,3 +223,67 @@ class AnalyticDenoiser:
             data = self.laws[name].data(x, alpha, sigma)
             result[name] = path.predict(x, x, own, layout).with_data(data)
         return result
+
+
+@final
+class EnumeratedDenoiser:
+    """The exact denoiser of a law of words that are few enough to enumerate.
+
+    Args:
+        path: A path of tokens.
+        words: Every word, int64 ``[W, L]``.
+        log_p: Their log-probabilities, ``[W]``.
+        leaf: Name of the leaf.
+        kind: What is said of each row: the posterior, or the cavity.
+
+    >>> from sciddiff import MaskPath
+    >>> words, log_p = markov_chain(3, 4)
+    >>> denoiser = EnumeratedDenoiser(MaskPath(3), words, log_p)
+    >>> hidden = torch.full((1, 4), 3)
+    >>> said = denoiser({"word": hidden}, 0.0, Batch({"word": hidden}))["word"]
+    >>> said.log_probs.exp().sum(-1).round(decimals=6).tolist()
+    [[1.0, 1.0, 1.0, 1.0]]
+    """
+
+    def __init__(
+        self,
+        path: TokenPath,
+        words: Tensor,
+        log_p: Tensor,
+        leaf: str = "word",
+        kind: Literal["posterior", "cavity"] = "posterior",
+    ) -> None:
+        self.path = ProductPath({leaf: path})
+        self._path, self._words, self._log_p = path, words, log_p.double()
+        self._leaf = leaf
+        self._kind: Literal["posterior", "cavity"] = kind
+
+    def __call__(
+        self, x_t: State, t: Time, batch: Batch, until: Time | None = None
+    ) -> Predictions:
+        """Exact predictions by Bayes' rule; ``until`` changes nothing."""
+        x, layout = x_t[self._leaf], batch.layouts[self._leaf]
+        own = time_of(time_tensors(t, x_t, batch.size), self._leaf)
+        likelihood = self._path.log_likelihood(x, own, layout).double()
+        rows = likelihood[:, torch.arange(x.shape[1], device=x.device), self._words]
+        if self._kind == "cavity":
+            others = rows[:, :, None, :].repeat(1, 1, x.shape[1], 1)
+            others.diagonal(dim1=-2, dim2=-1).zero_()
+            joint = others.sum(-1) + self._log_p[:, None]
+        else:
+            joint = (rows.sum(-1) + self._log_p)[..., None].expand(-1, -1, x.shape[1])
+        is_symbol = self._words[..., None] == torch.arange(self._path.size, device=x.device)
+        joint = joint[..., None].masked_fill(~is_symbol, -torch.inf)
+        # A finite number in the place of log 0, so that guidance can weigh it.
+        said = torch.logsumexp(joint, 1).clamp(min=-1e3)
+        prediction = self._path.say(self._kind, said, x, own, layout)
+        return Predictions({self._leaf: prediction})
+
+
+def markov_chain(symbols: int, length: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Every word of a random Markov chain, int64 ``[W, length]``, and their log-probabilities."""
+    g = torch.Generator().manual_seed(seed)
+    start = torch.randn(symbols, generator=g, dtype=torch.float64).log_softmax(-1)
+    step = (1.5 * torch.randn(symbols, symbols, generator=g, dtype=torch.float64)).log_softmax(-1)
+    words = torch.cartesian_prod(*[torch.arange(symbols)] * length)
+    return words, start[words[:, 0]] + step[words[:, :-1], words[:, 1:]].sum(-1)

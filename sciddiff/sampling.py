@@ -117,9 +117,8 @@ def sample(
     with torch.no_grad(), evaluation_mode(denoiser):
         noise = _noise(path, like, generator, prior_scale)
         x = x_init or _first_state(path, like, noise, starts, x_start, generator)
-        seen = _Conditioned(
-            denoiser, like, noise if replace == "noised" else None, generator, self_condition
-        )
+        template, held = sampler.template(denoiser, like), noise if replace == "noised" else None
+        seen = _Conditioned(denoiser, template, held, generator, self_condition)
 
         def after(step: int, t: float, x: State, stage: Stage) -> State:
             now = t if own is None else {name: times[step] for name, times in own.items()}

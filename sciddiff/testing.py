@@ -16,7 +16,14 @@ import torch
 from torch import Tensor
 
 from sciddiff import streams
-from sciddiff.analytic import AnalyticDenoiser, GaussianMixture, Law, TorusMixture
+from sciddiff.analytic import (
+    AnalyticDenoiser,
+    EnumeratedDenoiser,
+    GaussianMixture,
+    Law,
+    TorusMixture,
+    markov_chain,
+)
 from sciddiff.guidance.base import DenoiserLike, ask
 from sciddiff.paths.gaussian import GaussianPath
 from sciddiff.samplers.base import Sampler
@@ -27,6 +34,7 @@ from sciddiff.streams import Streams
 
 __all__ = [
     "AnalyticDenoiser",
+    "EnumeratedDenoiser",
     "GaussianMixture",
     "Law",
     "TorusMixture",
@@ -34,6 +42,7 @@ __all__ = [
     "assert_equivariant",
     "assert_marginals",
     "assert_order",
+    "markov_chain",
 ]
 
 _REFERENCE_STEPS = 200

@@ -2,5 +2,6 @@
 
 from sciddiff.nn.embedding import TimeEmbedding
 from sciddiff.nn.mlp import MLP
+from sciddiff.nn.transformer import KeyCache, TokenTransformer
 
-__all__ = ["MLP", "TimeEmbedding"]
+__all__ = ["MLP", "KeyCache", "TimeEmbedding", "TokenTransformer"]

@@ -1,6 +1,7 @@
 """Objectives: how a denoiser learns."""
 
 from sciddiff.objectives.base import LossOutput, Objective
+from sciddiff.objectives.blocks import Autoregressive, BlockMasked, RankedNet
 from sciddiff.objectives.couplings import Coupling, Independent, MinibatchOT
 from sciddiff.objectives.denoising import Denoising, ExtraLoss, LabelDropout
 from sciddiff.objectives.proper_score import ProperScore, ScoreTerm
@@ -10,6 +11,8 @@ from sciddiff.objectives.weightings import ClippedVelocity, EDMWeighting, Flat, 
 
 __all__ = [
     "Advance",
+    "Autoregressive",
+    "BlockMasked",
     "ClippedVelocity",
     "Coupling",
     "Denoising",
@@ -24,6 +27,7 @@ __all__ = [
     "Objective",
     "ProperScore",
     "Rollout",
+    "RankedNet",
     "ScoreTerm",
     "Weighting",
     "energy_score",

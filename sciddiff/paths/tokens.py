@@ -101,10 +101,21 @@ class TokenPath(Path):
             )
         if not raw.dtype.is_floating_point or raw.dtype in (torch.float16, torch.bfloat16):
             raw = raw.float()
+        return self.say(self._kind, raw, x_t, t, layout)
+
+    def say(
+        self,
+        kind: Literal["posterior", "cavity"],
+        logits: Tensor,
+        x_t: Tensor,
+        t: LeafTime,
+        layout: Layout | None = None,
+    ) -> CategoricalPrediction:
+        """The prediction of a given kind; logits ``[B, N, V]`` of tied rows are pooled."""
         if layout is not None and layout.ties is not None:
-            raw = layout.ties.pool(raw.log_softmax(-1))
+            logits = layout.ties.pool(logits.log_softmax(-1))
         likelihood = partial(self.log_likelihood, x_t, t, layout)
-        return CategoricalPrediction(self._kind, raw, x_t, t, likelihood, layout)
+        return CategoricalPrediction(kind, logits, x_t, t, likelihood, layout)
 
     @property
     @abstractmethod

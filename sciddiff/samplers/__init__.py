@@ -5,6 +5,7 @@ from sciddiff.samplers.base import DenoiseFn as DenoiseFn
 from sciddiff.samplers.base import SampleOutput as SampleOutput
 from sciddiff.samplers.base import Sampler as Sampler
 from sciddiff.samplers.base import Walk as Walk
+from sciddiff.samplers.blockwise import Blockwise as Blockwise
 from sciddiff.samplers.dpm_solver import DPMSolverPP as DPMSolverPP
 from sciddiff.samplers.euler_maruyama import EulerMaruyama as EulerMaruyama
 from sciddiff.samplers.euler_maruyama import Reciprocal as Reciprocal

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.guidance.base import DenoiserLike
 from sciddiff.leaf_times import Time
 from sciddiff.paths.move import FreshNoise
 from sciddiff.paths.product import ProductPath
@@ -206,6 +207,15 @@ class Sampler(ABC):
             like: Template of what is drawn.
         """
         return grid
+
+    def template(self, denoiser: DenoiserLike, like: Batch) -> Batch:
+        """What networks see of the batch; samplers that keep what networks computed add it.
+
+        Args:
+            denoiser: The denoiser that will be asked.
+            like: Template of what is drawn.
+        """
+        return like
 
     def __call__(
         self,

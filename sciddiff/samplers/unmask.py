@@ -29,9 +29,35 @@ from sciddiff.samplers.base import Grid, Sampler, Walk, first_order
 from sciddiff.samplers.leaves import Leaf, Stage
 from sciddiff.state import Batch, Layout, State
 
-__all__ = ["ConfidenceUnmask", "FirstHitting", "Order", "reveal_order"]
+__all__ = ["ConfidenceUnmask", "FirstHitting", "Order", "Part", "reveal_order"]
 
 Order = Literal["random", "sequence", "colour", "confidence", "entropy", "margin"]
+
+
+@final
+@dataclass(frozen=True)
+class Part:
+    """Which rows a series of calls reveals, and which of its calls is at hand.
+
+    Attributes:
+        call: Number of the call, from 0.
+        calls: Calls of the series.
+        first: First row.
+        end: One past the last row; None for all.
+    """
+
+    call: int
+    calls: int
+    first: int = 0
+    end: int | None = None
+
+    def of(self, rows: Tensor) -> Tensor:
+        """``rows [B, N]`` without those of other parts."""
+        if self.first == 0 and self.end is None:
+            return rows
+        place = torch.arange(rows.shape[1], device=rows.device)
+        end = rows.shape[1] if self.end is None else self.end
+        return rows & (place >= self.first) & (place < end)
 
 
 @final
@@ -71,39 +97,49 @@ class ConfidenceUnmask(Sampler):
     def step(self, walk: Walk, k: int, x: State, previous: Stage | None) -> tuple[State, Stage]:
         """See `Sampler.step`."""
         stage = walk.predict(x, walk.times[k])
+        return self.reveal(walk, k, stage, Part(k, walk.steps)), stage
+
+    def reveal(self, walk: Walk, k: int, stage: Stage, part: Part) -> State:
+        """The state at the end of step ``k``: some hidden rows are drawn, other leaves move on.
+
+        Args:
+            walk: The run.
+            k: Number of the step.
+            stage: What the network said where the step starts.
+            part: Which rows, in how many calls.
+        """
         moved = {}
         for name, leaf in walk.leaves.items():
-            hidden = leaf.path.hidden(x[name])
+            x, said = stage.x[name], stage.predictions[name]
+            hidden = leaf.path.hidden(x)
             if hidden is None or leaf.rests:
                 moved[name] = leaf.move((stage,), walk.times[k + 1], first_order(1), None)
             else:
-                said = stage.predictions[name]
-                moved[name] = self._reveal(walk, k, leaf, x[name], hidden, said)
-        return moved, stage
+                moved[name] = self._reveal(walk, leaf, x, hidden, said, part)
+        return moved
 
     def _reveal(
-        self, walk: Walk, k: int, leaf: Leaf, x: Tensor, hidden: Tensor, said: Prediction
+        self, walk: Walk, leaf: Leaf, x: Tensor, hidden: Tensor, said: Prediction, part: Part
     ) -> Tensor:
-        """The leaf with the rows of step ``k`` drawn."""
-        layout, last = leaf.layout, k == walk.steps - 1
+        """The leaf with the rows of one call drawn."""
+        layout, last = leaf.layout, part.call == part.calls - 1
         if layout.ragged:
             raise InputError(f"leaf {leaf.name!r}: rows are revealed in dense leaves only")
-        free = layout.free(hidden)
-        hidden = hidden if free is None else hidden & free
+        hidden = part.of(_free(hidden, layout))
         lead = _leading(hidden, layout)
-        total = walk.kept.setdefault(f"{leaf.name}/rows", lead.sum(-1))
-        drawn = said.draw(uniform_rows(x, leaf.generator, leaf.layout), self.temperature)
+        total = walk.kept.setdefault(f"{leaf.name}/rows {part.first}", lead.sum(-1))
+        drawn = said.draw(uniform_rows(x, leaf.generator, layout), self.temperature)
         if self.order == "colour":
-            chosen = hidden & (self._turns(walk, leaf, x, lead) == k)
+            chosen = hidden & (self._turns(walk, leaf, x, lead) == part.call)
         else:
-            due = torch.floor(total * self._share((k + 1) / walk.steps) + 1e-9).long()
-            count = due - (total - lead.sum(-1))
+            done = self._share((part.call + 1) / part.calls)
+            count = torch.floor(total * done + 1e-9).long() - (total - lead.sum(-1))
             chosen = _first(self._score(leaf, x, said, drawn), lead, count)
             chosen = chosen if layout.ties is None else layout.ties.lead(chosen) & hidden
         x = torch.where(chosen, drawn, x)
         if self.give_up <= 0.0 or last:
             return x
-        return self._hide_again(walk, leaf, x, said, chosen, total)
+        return self._hide_again(walk, leaf, x, said, chosen, part)
 
     def _share(self, done: float) -> float:
         """The share of rows that should be revealed when a share of the steps is done."""
@@ -134,28 +170,18 @@ class ConfidenceUnmask(Sampler):
         return walk.kept[key]
 
     def _hide_again(
-        self,
-        walk: Walk,
-        leaf: Leaf,
-        x: Tensor,
-        said: Prediction,
-        chosen: Tensor,
-        total: Tensor,
+        self, walk: Walk, leaf: Leaf, x: Tensor, said: Prediction, chosen: Tensor, part: Part
     ) -> Tensor:
         """Hide the least certain of the revealed rows again."""
         key = f"{leaf.name}/certainty"
-        before = walk.kept.get(key)
         order = self.order if self.order in ("entropy", "margin") else "confidence"
-        now = _certainty(said, x, order)
+        now, before = _certainty(said, x, order), walk.kept.get(key)
         certainty = now if before is None else torch.where(chosen, now, before)
         walk.kept[key] = certainty
-        shown = leaf.path.hidden(x)
-        free = leaf.layout.free(x)
-        open_rows = torch.ones_like(x, dtype=torch.bool) if shown is None else ~shown
-        open_rows = open_rows if free is None else open_rows & free
-        lead = _leading(open_rows, leaf.layout)
-        count = (lead.sum(-1) * self.give_up).long()
-        lost = _first(-certainty, lead, count)
+        hidden = leaf.path.hidden(x)
+        shown = torch.ones_like(x, dtype=torch.bool) if hidden is None else ~hidden
+        lead = _leading(part.of(_free(shown, leaf.layout)), leaf.layout)
+        lost = _first(-certainty, lead, (lead.sum(-1) * self.give_up).long())
         lost = lost if leaf.layout.ties is None else leaf.layout.ties.lead(lost)
         return leaf.path.hide(x, lost)
 
@@ -216,8 +242,7 @@ def reveal_order(
     x, layout = like.x[leaf], like.layouts[leaf]
     source = streams.streams_of(seed, like.size, indices, like.device)
     source = source.purpose("order") if isinstance(source, streams.Streams) else source
-    free = layout.free(x)
-    rows = torch.ones_like(x, dtype=torch.bool) if free is None else free
+    rows = _free(torch.ones_like(x, dtype=torch.bool), layout)
     lead = _leading(rows, layout)
     if order == "colour":
         if "colours" not in like.cond:
@@ -267,6 +292,12 @@ def _class_turns(
     return turns if layout.ties is None else layout.ties.lead(turns)
 
 
+def _free(rows: Tensor, layout: Layout) -> Tensor:
+    """``rows`` without fixed ones and padding."""
+    free = layout.free(rows)
+    return rows if free is None else rows & free
+
+
 def _leading(rows: Tensor, layout: Layout) -> Tensor:
     """``rows`` with one of each tied group alone."""
     return rows if layout.ties is None else rows & layout.ties.leading
@@ -300,5 +331,4 @@ def _free_rows(x: Tensor, layout: Layout) -> int:
     if x.ndim < 2:
         return 1
     rows = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-    free = layout.free(rows)
-    return int(_leading(rows if free is None else free, layout).sum(1).max())
+    return int(_leading(_free(rows, layout), layout).sum(1).max())

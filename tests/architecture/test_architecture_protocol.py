@@ -18,7 +18,7 @@ def _concrete():
     classes = [value for home in homes for value in vars(home).values() if inspect.isclass(value)]
     return {
         one.__name__ for one in classes
-        if issubclass(one, Path | Prediction) and one not in (Path, Prediction)
+        if issubclass(one, Path | Prediction) and not inspect.isabstract(one)
     }  # fmt: skip
 
 

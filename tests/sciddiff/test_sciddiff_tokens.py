@@ -24,59 +24,21 @@ from sciddiff.errors import InputError
 from sciddiff.grids import uniform
 from sciddiff.guidance import Bias
 from sciddiff.guidance.bias import FORBIDDEN
-from sciddiff.leaf_times import time_of, time_tensors
 from sciddiff.paths import Move, PathSample
 from sciddiff.paths.move import FreshNoise, LeafStage
 from sciddiff.prediction import CategoricalPrediction, Predictions
 from sciddiff.samplers import Ancestral, ConfidenceUnmask, FirstHitting, reveal_order
 from sciddiff.schedules import CosineKappa, LinearKappa, PowerKappa
+from sciddiff.testing import EnumeratedDenoiser, markov_chain
 
 V, L = 3, 4
 
 
-def words(size=V, length=L):
-    return torch.tensor(list(itertools.product(range(size), repeat=length)))
+WORDS, LOG_P = markov_chain(V, L)
 
 
-def chain_law(size=V, length=L, seed=0):
-    """Log-probabilities of all words of a Markov chain."""
-    g = torch.Generator().manual_seed(seed)
-    start = torch.softmax(torch.randn(size, generator=g, dtype=torch.float64), -1)
-    step = torch.softmax(1.5 * torch.randn(size, size, generator=g, dtype=torch.float64), -1)
-    every = words(size, length)
-    log_p = start.log()[every[:, 0]]
-    for k in range(1, length):
-        log_p = log_p + step.log()[every[:, k - 1], every[:, k]]
-    return log_p
-
-
-class Exact:
-    """The exact denoiser of an enumerated law: the posterior of each row by Bayes' rule."""
-
-    def __init__(self, path, log_p, size=V, length=L, kind="posterior"):
-        self.path = ProductPath({"word": path})
-        self.log_p, self.words, self.size, self.kind = log_p, words(size, length), size, kind
-
-    def __call__(self, x_t, t, batch, until=None):
-        path, x = self.path["word"], x_t["word"]
-        own = time_of(time_tensors(t, x_t, batch.size), "word")
-        like = path.log_likelihood(x, own, None).double()  # [B, L, V]
-        rows = like[:, torch.arange(x.shape[1]), self.words]  # [B, words, L]
-        joint = rows.sum(-1) + self.log_p
-        if self.kind == "cavity":
-            joint = joint[..., None] - torch.where(rows.isfinite(), rows, 0.0)
-            others = rows[..., None, :].expand(-1, -1, x.shape[1], -1).clone()
-            others.diagonal(dim1=-2, dim2=-1).zero_()
-            joint = others.sum(-1) + self.log_p[:, None]
-        else:
-            joint = joint[..., None].expand(-1, -1, x.shape[1])
-        hits = torch.nn.functional.one_hot(self.words, self.size).double().log()
-        said = torch.logsumexp(joint[..., None] + hits, 1).clamp(min=-1e3)
-        likelihood = lambda: path.log_likelihood(x, own, None).double()  # noqa: E731
-        prediction = CategoricalPrediction(
-            self.kind, said, x, own, likelihood, batch.layouts["word"]
-        )
-        return Predictions({"word": prediction})
+def exact(path, kind="posterior"):
+    return EnumeratedDenoiser(path, WORDS, LOG_P, kind=kind)
 
 
 def histogram(found, size=V):
@@ -107,11 +69,11 @@ def test_the_share_of_known_rows_runs_from_zero_to_one(kappa):
 
 
 def test_posterior_and_cavity_follow_from_each_other():
-    path, log_p = UniformDiscretePath(V), chain_law()
+    path = UniformDiscretePath(V)
     x = torch.randint(0, V, (7, L), generator=torch.Generator().manual_seed(1))
     t, batch = torch.full((7,), 0.4, dtype=torch.float64), Batch({"word": x})
-    posterior = Exact(path, log_p)({"word": x}, t, batch)["word"]
-    cavity = Exact(path, log_p, kind="cavity")({"word": x}, t, batch)["word"]
+    posterior = exact(path)({"word": x}, t, batch)["word"]
+    cavity = exact(path, "cavity")({"word": x}, t, batch)["word"]
     assert torch.allclose(posterior.cavity, cavity.value, atol=1e-12)
     assert torch.allclose(cavity.posterior, posterior.value, atol=1e-12)
     assert not torch.allclose(posterior.value, cavity.value, atol=1e-2)
@@ -144,11 +106,11 @@ def test_revealed_rows_are_certain():
 
 def mask_bound(path, log_p):
     """The bound of every word by summing over all masks, and by Gauss-Legendre over time."""
-    every = words()
+    every = WORDS
     masks = torch.tensor(list(itertools.product([False, True], repeat=L)))
     x, w = np.polynomial.legendre.leggauss(24)
     total = torch.zeros(len(every), dtype=torch.float64)
-    exact = Exact(path, log_p)
+    known = exact(path)
     for node, weight in zip((x + 1) / 2, w / 2, strict=True):
         t = torch.full((len(every),), node, dtype=torch.float64)
         alpha = path.schedule.at(float(node))[0]
@@ -156,7 +118,7 @@ def mask_bound(path, log_p):
             hidden = int(mask.sum())
             chance = (1 - alpha) ** hidden * alpha ** (L - hidden)
             x_t = path.hide(every, mask.expand_as(every))
-            said = exact({"word": x_t}, t, Batch({"word": every}))["word"]
+            said = known({"word": x_t}, t, Batch({"word": every}))["word"]
             term = path.log_prob_bound(said, PathSample(x_t, x_t, every, t))
             total += weight * chance * term
     return total
@@ -164,20 +126,20 @@ def mask_bound(path, log_p):
 
 @pytest.mark.parametrize("schedule", [LinearKappa(), PowerKappa(2.0)])
 def test_the_bound_of_masks_is_the_log_probability(schedule):
-    log_p = chain_law()
+    log_p = LOG_P
     assert torch.allclose(mask_bound(MaskPath(V, schedule), log_p), log_p, atol=1e-10)
 
 
 def uniform_bound(path, log_p, kind):
     """Mean bound over the data by the law of all states, on a grid graded towards t = 1."""
-    every = words()
+    every = WORDS
     x, w = np.polynomial.legendre.leggauss(48)
     u, w = (x + 1) / 2, w / 2
     total = 0.0
-    exact = Exact(path, log_p, kind="posterior" if kind == "posterior" else "cavity")
+    known = exact(path, "posterior" if kind == "posterior" else "cavity")
     for node, weight in zip(1 - (1 - u) ** 4, w * 4 * (1 - u) ** 3, strict=True):
         t = torch.full((len(every),), node, dtype=torch.float64)
-        said = exact({"word": every}, t, Batch({"word": every}))["word"]
+        said = known({"word": every}, t, Batch({"word": every}))["word"]
         if kind == "confused":
             said = CategoricalPrediction("cavity", said.posterior, every, t, said._log_likelihood)
         log_q = path.log_likelihood(every, t, None)  # [states, L, V]
@@ -190,7 +152,7 @@ def uniform_bound(path, log_p, kind):
 
 
 def test_the_bound_of_uniform_noise_needs_the_cavity():
-    log_p = chain_law()
+    log_p = LOG_P
     entropy = -float((log_p.exp() * log_p).sum())
     path = UniformDiscretePath(V, LinearKappa())
     assert abs(-uniform_bound(path, log_p, "cavity") - entropy) < 1e-6
@@ -199,14 +161,14 @@ def test_the_bound_of_uniform_noise_needs_the_cavity():
 
 
 def test_estimators_agree_and_their_spreads_are_ordered():
-    log_p = chain_law()
-    exact = Exact(MaskPath(V), log_p)
-    batch = Batch({"word": words()[::9]})
+    log_p = LOG_P
+    known = exact(MaskPath(V))
+    batch = Batch({"word": WORDS[::9]})
     truth = log_p[::9]
     spread = {}
     for estimator in ("time", "count", "rotated"):
         runs = torch.stack([
-            elbo(exact, batch, draws=32, estimator=estimator, seed=seed, chunk=32)[0]
+            elbo(known, batch, draws=32, estimator=estimator, seed=seed, chunk=32)[0]
             for seed in range(60)
         ])
         error = runs.std(0) / math.sqrt(60)
@@ -216,41 +178,41 @@ def test_estimators_agree_and_their_spreads_are_ordered():
 
 
 def test_the_standard_error_covers():
-    log_p = chain_law()
-    exact, batch = Exact(MaskPath(V), log_p), Batch({"word": words()[:4]})
+    log_p = LOG_P
+    known, batch = exact(MaskPath(V)), Batch({"word": WORDS[:4]})
     for estimator in ("time", "count", "rotated"):
-        value, error = elbo(exact, batch, draws=256, estimator=estimator, chunk=64)
+        value, error = elbo(known, batch, draws=256, estimator=estimator, chunk=64)
         assert bool(((value - log_p[:4]).abs() < 5 * error).all()), estimator
 
 
 def test_the_probability_in_an_order_is_exact_in_every_order():
-    log_p = chain_law()
-    exact, batch = Exact(MaskPath(V), log_p), Batch({"word": words()})
-    scores = order_log_prob(exact, batch, orders=3)
+    log_p = LOG_P
+    known, batch = exact(MaskPath(V)), Batch({"word": WORDS})
+    scores = order_log_prob(known, batch, orders=3)
     for found in (*scores.log_probs, scores.mean, scores.log_mean_exp):
         assert torch.allclose(found, log_p, atol=1e-10)
     left_to_right = torch.arange(L).expand(len(log_p), L)
-    one = order_log_prob(exact, batch, order=left_to_right, chunk=3)
+    one = order_log_prob(known, batch, order=left_to_right, chunk=3)
     assert torch.allclose(one.mean, log_p, atol=1e-10)
     # All rows at once: the product of the marginals.
-    at_once = order_log_prob(exact, batch, order=torch.zeros(len(log_p), L, dtype=torch.int64))
-    hits = torch.nn.functional.one_hot(words(), V).double()
+    at_once = order_log_prob(known, batch, order=torch.zeros(len(log_p), L, dtype=torch.int64))
+    hits = torch.nn.functional.one_hot(WORDS, V).double()
     marginal = (log_p.exp()[:, None, None] * hits).sum(0).log()
     assert torch.allclose(at_once.mean, (marginal * hits).sum((1, 2)), atol=1e-10)
 
 
 def test_known_rows_are_not_counted():
-    log_p = chain_law()
-    every = words()
+    log_p = LOG_P
+    every = WORDS
     fixed = torch.zeros(len(every), L, dtype=torch.bool)
     fixed[:, 1] = True
     batch = Batch({"word": every}, layouts={"word": Layout(len(every), fixed=fixed)})
     hits = torch.nn.functional.one_hot(every, V).double()
     marginal = (log_p.exp()[:, None, None] * hits).sum(0).log()
     given = log_p - marginal[1, every[:, 1]]
-    exact = Exact(MaskPath(V), log_p)
-    assert torch.allclose(order_log_prob(exact, batch, orders=2).mean, given, atol=1e-10)
-    value, error = elbo(exact, batch, draws=512, estimator="rotated", chunk=64)
+    known = exact(MaskPath(V))
+    assert torch.allclose(order_log_prob(known, batch, orders=2).mean, given, atol=1e-10)
+    value, error = elbo(known, batch, draws=512, estimator="rotated", chunk=64)
     assert bool(((value - given).abs() < 5 * error + 1e-9).all())
 
 
@@ -271,19 +233,19 @@ SAMPLERS = {
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_draws_follow_the_law(name):
     path, sampler, steps = SAMPLERS[name]
-    log_p, count = chain_law(), 4000
+    log_p, count = LOG_P, 4000
     like = Batch({"word": torch.zeros(count, L, dtype=torch.int64)})
-    out = sample(Exact(path, log_p), like, sampler, uniform(steps), seed=3)
+    out = sample(exact(path), like, sampler, uniform(steps), seed=3)
     assert chi_square(out.x["word"], log_p) < 4.0
     assert out.nfe == (L if name == "first" else steps)
 
 
 def test_few_calls_lose_the_dependence_and_the_law_says_how_much():
     """All rows in one call: the product of the marginals."""
-    log_p, count = chain_law(), 4000
+    log_p, count = LOG_P, 4000
     like = Batch({"word": torch.zeros(count, L, dtype=torch.int64)})
-    drawn = sample(Exact(MaskPath(V), log_p), like, ConfidenceUnmask(), uniform(1), seed=0)
-    hits = torch.nn.functional.one_hot(words(), V).double()
+    drawn = sample(exact(MaskPath(V)), like, ConfidenceUnmask(), uniform(1), seed=0)
+    hits = torch.nn.functional.one_hot(WORDS, V).double()
     marginal = (log_p.exp()[:, None, None] * hits).sum(0).log()
     product = (marginal * hits).sum((1, 2))
     assert drawn.nfe == 1 and chi_square(drawn.x["word"], product) < 4.0
@@ -350,11 +312,10 @@ def test_more_steps_than_classes_never_mix_two():
 
 
 def test_low_confidence_is_given_up_and_all_rows_are_drawn():
-    log_p = chain_law()
     like = Batch({"word": torch.zeros(50, L, dtype=torch.int64)})
     sampler = ConfidenceUnmask("random", give_up=0.4)
     out = sample(
-        Exact(MaskPath(V), log_p), like, sampler, uniform(6), seed=0, keep_trajectory=True
+        exact(MaskPath(V)), like, sampler, uniform(6), seed=0, keep_trajectory=True
     )
     hidden = [state["word"] == V for state in out.trajectory]
     assert any(bool((~a & b).any()) for a, b in zip(hidden, hidden[1:], strict=False))
@@ -365,7 +326,7 @@ def test_low_confidence_is_given_up_and_all_rows_are_drawn():
 
 
 def test_fixed_omitted_and_tied_rows_are_never_violated():
-    log_p, count = chain_law(), 1000
+    count = 1000
     fixed = torch.zeros(count, L, dtype=torch.bool)
     fixed[:, 3] = True
     ties = Ties(torch.tensor([[0, -1, 0, -1]]).expand(count, L))
@@ -374,22 +335,13 @@ def test_fixed_omitted_and_tied_rows_are_never_violated():
     bias = torch.zeros(count, L, V)
     bias[:, 2, 1] = FORBIDDEN
     like = Batch({"word": data}, {"bias": bias}, {"word": layout})
-    exact = Bias({"word": "bias"})(_Tied(MaskPath(V), log_p))
+    known = Bias({"word": "bias"})(exact(MaskPath(V)))
     unmask = ConfidenceUnmask("confidence")
     for sampler in (FirstHitting(), Ancestral(0.0), Ancestral(1.0), unmask):
-        drawn = sample(exact, like, sampler, uniform(4), seed=0).x["word"]
+        drawn = sample(known, like, sampler, uniform(4), seed=0).x["word"]
         assert bool((drawn[:, 3] == 2).all())
         assert torch.equal(drawn[:, 0], drawn[:, 2])
         assert not bool((drawn[:, 0] == 1).any()) and bool((drawn[:, 1] == 1).any())
-
-
-class _Tied(Exact):
-    """The exact denoiser, asked through the path as a network is."""
-
-    def __call__(self, x_t, t, batch, until=None):
-        raw = super().__call__(x_t, t, batch)["word"].value
-        path = self.path["word"]
-        return Predictions({"word": path.predict(raw, x_t["word"], t, batch.layouts["word"])})
 
 
 def test_a_tied_pair_follows_the_product_of_its_laws():
@@ -446,11 +398,9 @@ class _Module:
 
 
 def test_a_sample_does_not_depend_on_its_batch_or_padding():
-    log_p = chain_law()
-
     class Padded:
         path = ProductPath({"word": MaskPath(V)})
-        inner = _Tied(MaskPath(V), log_p)
+        inner = exact(MaskPath(V))
 
         def __call__(self, x_t, t, batch):
             short = Batch({"word": x_t["word"][:, :L]})
