@@ -241,7 +241,7 @@ class EnumeratedDenoiser:
     >>> denoiser = EnumeratedDenoiser(MaskPath(3), words, log_p)
     >>> hidden = torch.full((1, 4), 3)
     >>> said = denoiser({"word": hidden}, 0.0, Batch({"word": hidden}))["word"]
-    >>> said.log_probs.exp().sum(-1).round(decimals=6).tolist()
+    >>> said.posterior.exp().sum(-1).round(decimals=6).tolist()
     [[1.0, 1.0, 1.0, 1.0]]
     """
 

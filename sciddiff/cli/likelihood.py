@@ -1,8 +1,9 @@
-"""``sciddiff likelihood``: log-density of a domain's held-out data under a model."""
+"""``sciddiff likelihood``: log-density, or a bound, of held-out data under a model."""
 
 from __future__ import annotations
 
 import csv
+import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from copy import deepcopy
@@ -17,6 +18,8 @@ from sciddiff.errors import InputError
 from sciddiff.names import cell
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sciddiff.checkpoint import Model
     from sciddiff.domains import Domain
     from sciddiff.state import Batch
@@ -45,6 +48,25 @@ def _configure(parser: ArgumentParser) -> None:
         type=count(),
         default=1,
         help="number of random probes that estimate the divergence (default 1)",
+    )
+    parser.add_argument(
+        "--draws",
+        type=count(),
+        metavar="N",
+        help="number of draws of the bound, for models of tokens (default 64)",
+    )
+    parser.add_argument(
+        "--estimator",
+        choices=["time", "count", "rotated"],
+        help="how the bound is estimated, for models of tokens (default: rotated for one masked "
+        "leaf, otherwise time)",
+    )
+    parser.add_argument(
+        "--orders",
+        type=count(),
+        metavar="K",
+        help="for models of masked tokens, average exact log-probabilities in K random orders "
+        "instead of estimating the bound",
     )
     parser.add_argument(
         "--set",
@@ -97,41 +119,97 @@ def _run(args: Namespace) -> None:
     import torch
 
     from sciddiff.checkpoint import load
-    from sciddiff.likelihood import log_prob
     from sciddiff.shipped import find_model
 
     device = pick_device(args.device)
     model = load(find_model(args.model), device)
-    rows: list[tuple[str, float]] = []
+    jumps = any(path.manifold is None for path in model.denoiser.path.paths.values())
+    _check(args, jumps)
+    rows: list[tuple[str, float, float]] = []
     with progress("samples", args.number, show=not args.json) as bar:
         for batch in _first(_held_out(model, args.set), args.number):
             batch = batch.to(device)
             indices = torch.arange(len(rows), len(rows) + batch.size)
-            values = log_prob(
-                model.denoiser,
-                batch,
-                exact=args.exact,
-                probes=args.probes,
-                steps=args.steps,
-                seed=args.seed,
-                indices=indices,
-            )
+            values, errors = (_bound if jumps else _density)(args, model, batch, indices)
             ids = batch.ids or tuple(str(i) for i in indices.tolist())
-            rows += zip(ids, values.tolist(), strict=True)
+            rows += zip(ids, values.tolist(), errors.tolist(), strict=True)
             bar.advance(batch.size)
     if not rows:
         raise InputError("the domain found no held-out data; say where they are with --set")
+    columns = ("id", "log_prob", "standard_error") if jumps else ("id", "log_prob")
     if args.out is not None:
         with args.out.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("id", "log_prob"), *((cell(i), v) for i, v in rows)])
-    mean = sum(value for _, value in rows) / len(rows)
-    data = {"samples": len(rows), "mean_log_prob": mean, "unit": "nats", "log_prob": dict(rows)}
-    emit(args, data, f"{len(rows)} samples, mean log-density {mean:.4f} nats")
+            table = [(cell(name), *numbers)[: len(columns)] for name, *numbers in rows]
+            csv.writer(file).writerows([columns, *table])
+    mean = sum(value for _, value, _ in rows) / len(rows)
+    data: dict[str, Any] = {
+        "samples": len(rows), "mean_log_prob": mean, "unit": "nats",
+        "log_prob": {name: value for name, value, _ in rows},
+    }  # fmt: skip
+    if not jumps:
+        emit(args, data, f"{len(rows)} samples, mean log-density {mean:.4f} nats")
+        return
+    error = math.sqrt(sum(error**2 for *_, error in rows)) / len(rows)
+    kind = "exact in an order" if args.orders else "bound"
+    data |= {"kind": kind, "standard_error": error}
+    emit(
+        args, data,
+        f"{len(rows)} samples, mean log-probability ({kind}) {mean:.4f} +- {error:.4f} nats",
+    )  # fmt: skip
+
+
+def _check(args: Namespace, jumps: bool) -> None:
+    """Refuse options that a kind of model has no use for.
+
+    Raises:
+        InputError: The option, and what to do.
+    """
+    if jumps and args.exact:
+        raise InputError("--exact: tokens have no density; use --orders for exact values")
+    named = [name for name in ("draws", "estimator", "orders") if getattr(args, name) is not None]
+    if named and not jumps:
+        raise InputError(f"--{named[0]}: the model has a density, not a bound; leave it out")
+    if args.orders is not None and (args.draws is not None or args.estimator is not None):
+        raise InputError("--orders: takes the place of the bound; leave out --draws, --estimator")
+
+
+def _density(
+    args: Namespace, model: Model, batch: Batch, indices: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Log-density of each sample, ``[B]``, and no error."""
+    from sciddiff.likelihood import log_prob
+
+    values = log_prob(
+        model.denoiser, batch, exact=args.exact, probes=args.probes, steps=args.steps,
+        seed=args.seed, indices=indices,
+    )  # fmt: skip
+    return values, values.new_zeros(len(values))
+
+
+def _bound(
+    args: Namespace, model: Model, batch: Batch, indices: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A bound of the log-probability of each sample or its mean over orders, and the error."""
+    from sciddiff.likelihood import elbo, order_log_prob
+
+    if args.orders is not None:
+        scores = order_log_prob(
+            model.denoiser, batch, orders=args.orders, seed=args.seed, indices=indices
+        )
+        return scores.mean, scores.error.nan_to_num(0.0)
+    paths = model.denoiser.path.paths
+    masked = len(paths) == 1 and all(one.hidden(batch.x[name]) is not None
+                                     for name, one in paths.items())  # fmt: skip
+    estimator = args.estimator or ("rotated" if masked else "time")
+    return elbo(
+        model.denoiser, batch, draws=args.draws or 64, estimator=estimator, seed=args.seed,
+        indices=indices,
+    )  # fmt: skip
 
 
 command = Command(
     name="likelihood",
-    help="Compute the log-density of a domain's held-out data under a model, in nats.",
+    help="Compute the log-density of held-out data under a model, or a bound of it, in nats.",
     configure=_configure,
     run=_run,
     example="sciddiff likelihood --model models/mixture -n 64 --exact",

@@ -81,6 +81,14 @@ def order_log_prob(
 
     Raises:
         InputError: The order leaves out a free row, or the leaf cannot be revealed row by row.
+
+    >>> from sciddiff import MaskPath
+    >>> from sciddiff.testing import EnumeratedDenoiser, markov_chain
+    >>> words, log_p = markov_chain(3, 4)
+    >>> denoiser = EnumeratedDenoiser(MaskPath(3), words, log_p)
+    >>> scores = order_log_prob(denoiser, Batch({"word": words[:2]}), orders=2)
+    >>> bool(torch.allclose(scores.mean, log_p[:2]))
+    True
     """
     numbers = torch.arange(batch.size) if indices is None else indices
     source = Streams(seed, numbers.to(batch.device)).purpose("order")

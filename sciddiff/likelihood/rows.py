@@ -78,7 +78,7 @@ class RowsLeaf:
         t[self.name] = shown
         times = {name: own.to(dtype) for name, own in t.items()}
         said = ask(denoiser, x_t, times if len(times) > 1 else times[self.name], wide)
-        log_probs = said[self.name].log_probs.double()
+        log_probs = said[self.name].symbol_log_probs().double()
         symbols = x.clamp(0, log_probs.shape[-1] - 1)
         return log_probs.gather(-1, symbols[..., None])[..., 0]
 

@@ -234,6 +234,11 @@ class UniformDiscretePath(TokenPath):
 
     Attributes:
         parametrization: Whether the logits are the posterior or the cavity of each row.
+
+    >>> path = UniformDiscretePath(4)
+    >>> said = path.predict(torch.zeros(1, 2, 4), torch.tensor([[0, 3]]), 0.5)
+    >>> said.posterior.exp()[0, 0].tolist()  # of a posterior, as the network says it
+    [0.25, 0.25, 0.25, 0.25]
     """
 
     schedule: Kappa = field(default_factory=CosineKappa)

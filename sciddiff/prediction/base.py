@@ -81,8 +81,7 @@ class Prediction(ABC):
         """
         raise self._lacks("has no score")
 
-    @property
-    def log_probs(self) -> Tensor:
+    def symbol_log_probs(self) -> Tensor:
         """Log-probability of every symbol at every row, ``[B, N, V]``.
 
         Raises:

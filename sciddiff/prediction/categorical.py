@@ -79,9 +79,8 @@ class CategoricalPrediction(Prediction):
             return self.value
         return (self.value - self._log_likelihood().to(self.value)).log_softmax(-1)
 
-    @property
-    def log_probs(self) -> Tensor:
-        """See `Prediction.log_probs`: the posterior."""
+    def symbol_log_probs(self) -> Tensor:
+        """See `Prediction.symbol_log_probs`: the posterior."""
         return self.posterior
 
     @cached_property

@@ -316,7 +316,7 @@ def _first(score: Tensor, rows: Tensor, count: Tensor) -> Tensor:
 
 def _certainty(said: Prediction, symbols: Tensor, order: str) -> Tensor:
     """How sure the network is of each row, ``[B, N]``."""
-    log_probs = said.log_probs.double()
+    log_probs = said.symbol_log_probs().double()
     if order == "entropy":
         return -torch.special.entr(log_probs.exp()).sum(-1)
     if order == "margin":

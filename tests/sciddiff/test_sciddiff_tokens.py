@@ -97,7 +97,7 @@ def test_revealed_rows_are_certain():
     x = torch.tensor([[0, V, 2]])
     said = path.predict(torch.zeros(1, 3, V), x, 0.5)
     assert torch.equal(said.data[0, [0, 2]], torch.tensor([0, 2]))
-    assert torch.allclose(said.log_probs[0, 1].exp(), torch.full((V,), 1.0 / V))
+    assert torch.allclose(said.posterior[0, 1].exp(), torch.full((V,), 1.0 / V))
     assert torch.equal(said.log_prob_of(torch.tensor([[0, 1, 2]]))[0, [0, 2]], torch.zeros(2))
 
 
