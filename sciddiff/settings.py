@@ -12,6 +12,7 @@ from typing import Literal
 __all__ = ["EMASettings", "OptimSettings", "TrainerSettings"]
 
 Precision = Literal["32", "bf16-mixed", "64"]
+Matmul = Literal["highest", "high", "medium"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,9 @@ class TrainerSettings:
         max_steps: Optimiser steps; -1 for no limit (then give `max_time`).
         max_time: Wall-clock limit as `DD:HH:MM:SS`, or None.
         precision: `32`, `bf16-mixed` (networks keep their geometry in float32) or `64`.
+        matmul: How products of float32 matrices may be rounded inside, as
+            `torch.set_float32_matmul_precision` names it; `medium` takes bfloat16 where the
+            processor or the device has units for it.
         accelerator: `auto`, `cpu`, `gpu`.
         strategy: How processes share the work, as Lightning names it (`auto`, `ddp`).
         devices: Number of devices a node, or `auto`.
@@ -89,6 +93,7 @@ class TrainerSettings:
     max_steps: int = 1000
     max_time: str | None = None
     precision: Precision = "32"
+    matmul: Matmul = "highest"
     accelerator: str = "auto"
     strategy: str = "auto"
     devices: int | Literal["auto"] = 1

@@ -4,8 +4,8 @@ bucketed by length.
 An epoch takes one chain of every sequence cluster. Chains longer than `max_length` give compact
 contiguous windows. A share of the samples is posed as motif scaffolding: a few segments are held
 at their data value and the rest travels from noise. A share has two chains: chains cut in two, and
-crops of bound complexes (`protein.backbone.complexes`); in some of these one chain is held, as the
-target of a binder is. The draw of every item depends on (seed, epoch, item) alone.
+crops of bound complexes (`protein.structures.complexes`); in some of these one chain is held, as
+the target of a binder is. The draw of every item depends on (seed, epoch, item) alone.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from protein.backbone.complexes import SHORTEST, PairArchive, TwoChains, cut
 from protein.backbone.network import FOLDS, ROTATIONS, TRANSLATIONS
 from protein.structures.archive import ChainArchive
+from protein.structures.clustering import one_per_cluster
+from protein.structures.complexes import SHORTEST, PairArchive, TwoChains, cut
 from protein.structures.filters import expected_radius, radius_of_gyration
 from protein.structures.frames import frames_from_backbone
 from sciddiff.errors import InputError
@@ -113,7 +114,7 @@ class BackboneData:
     def batches(self, epoch: int, seed: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Batches of one epoch in an order that depends on (seed, epoch) alone."""
         rng = np.random.default_rng([seed, epoch])
-        chosen = _one_per_cluster(np.asarray(self.archive.cluster(30)), rng)
+        chosen = one_per_cluster(np.asarray(self.archive.cluster(30)), rng)
         chosen = chosen[self._kept(seed, epoch)[chosen]]
         windows = {int(i): self._window(int(i), seed, epoch) for i in chosen}
         sizes = {i: stop - start for i, (start, stop) in windows.items() if stop > start}
@@ -323,12 +324,6 @@ def fold_class(ss3: str) -> int:
     if helix < 0.12 and strand > 0.2:
         return FOLDS.index("beta")
     return FOLDS.index("mixed")
-
-
-def _one_per_cluster(clusters: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    order = rng.permutation(len(clusters))
-    _, first = np.unique(clusters[order], return_index=True)
-    return order[first]
 
 
 def _rg_ratio(ca: np.ndarray) -> float:

@@ -118,6 +118,23 @@ def linked_clusters(sequences: Sequence[str], identity: float) -> NDArray[np.int
     )
 
 
+def one_per_cluster(
+    clusters: NDArray[np.integer], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """One item of every cluster, drawn at random.
+
+    Args:
+        clusters: cluster of every item `[n]`.
+        rng: draws the items.
+
+    Returns:
+        Items, in the order of their clusters' numbers `[clusters]`.
+    """
+    order = rng.permutation(len(clusters))
+    _, first = np.unique(clusters[order], return_index=True)
+    return order[first]
+
+
 @final
 class _KmerIndex:
     """Which sequences hold which 3-mers; finds those that share more than chance gives."""

@@ -31,6 +31,7 @@ import torch
 from sciddiff import config as configs
 from sciddiff.config import Experiment
 from sciddiff.errors import InputError
+from sciddiff.settings import TrainerSettings
 from sciddiff.training.control import Control, seconds
 from sciddiff.training.logs import Logs
 from sciddiff.training.module import DenoisingModule
@@ -101,7 +102,7 @@ def train(experiment: Experiment, resume: str | os.PathLike[str] = "auto") -> Tr
         directory, settings.checkpoint_every_minutes, limit, experiment.ema.snapshot_every
     )
     logs = Logs(directory, settings.log_every, settings.val_every, settings.progress, limit)
-    with _environment(settings.threads), control.signals():
+    with _environment(settings), control.signals():
         module = DenoisingModule(experiment, origin)
         trainer = _trainer(experiment, directory, [logs, control])
         with module.borrowed:
@@ -207,13 +208,15 @@ def _trainer(
 
 
 @contextlib.contextmanager
-def _environment(threads: int) -> Iterator[None]:
-    """Set torch's threads, and quiet Lightning's notices, for the time of a run."""
+def _environment(settings: TrainerSettings) -> Iterator[None]:
+    """Set torch's threads and products, and quiet Lightning's notices, for the time of a run."""
     noisy = logging.getLogger("pytorch_lightning")
     level, before = noisy.level, torch.get_num_threads()
+    products = torch.get_float32_matmul_precision()
     noisy.setLevel(logging.WARNING)
-    if threads > 0:
-        torch.set_num_threads(threads)
+    if settings.threads > 0:
+        torch.set_num_threads(settings.threads)
+    torch.set_float32_matmul_precision(settings.matmul)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -223,3 +226,4 @@ def _environment(threads: int) -> Iterator[None]:
     finally:
         noisy.setLevel(level)
         torch.set_num_threads(before)
+        torch.set_float32_matmul_precision(products)

@@ -17,13 +17,13 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from protein.backbone.complexes import PairArchive
 from protein.backbone.metrics.evaluation import Chain, natives_reference, summarise
 from protein.backbone.metrics.interface import interface_figures
 from protein.backbone.metrics.natives import Reference
 from protein.backbone.metrics.novelty import FoldLibrary
 from protein.backbone.metrics.tm import Progress
 from protein.structures.archive import ChainArchive
+from protein.structures.complexes import PairArchive
 from sciddiff.errors import InputError
 
 LENGTHS = (60, 128)
@@ -98,7 +98,7 @@ def interfaces(pairs: Path) -> dict[str, Any]:
     """Figures of the contact between the partners of bound complexes, with their intervals.
 
     Args:
-        pairs: archive of complexes, as `protein.backbone.complexes.PairArchive` reads it.
+        pairs: archive of complexes, as `protein.structures.complexes.PairArchive` reads it.
     """
     archive = PairArchive(pairs)
     rows = [interface_figures(archive.whole(i)) for i in range(len(archive))]

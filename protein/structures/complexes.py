@@ -41,10 +41,12 @@ class TwoChains:
     Attributes:
         coords: N, CA, C, O of both chains, end to end, `[L, 4, 3]`, Å.
         chain: 0 or 1 for every residue `[L]`.
+        rows: which residue of the source each one is `[L]`.
     """
 
     coords: NDArray[np.float32]
     chain: NDArray[np.int64]
+    rows: NDArray[np.int64]
 
     @property
     def residue_index(self) -> NDArray[np.int64]:
@@ -79,14 +81,29 @@ class PairArchive:
                     "give another as data.pairs"
                 )
             arrays = {name: data[name] for name in _NEEDED}
+            self._sequence = data["sequence"] if "sequence" in data.files else None
         self._coords, self._offsets = arrays["coords"], arrays["offsets"]
         self._scale = np.float32(arrays["coord_scale"])
         self._partner, self._segment = arrays["partner"], arrays["segment"]
         self.ids = [str(name) for name in arrays["id"]]
+        self._path = file
 
     def __len__(self) -> int:
         """Number of complexes."""
         return len(self.ids)
+
+    def sequence(self, index: int) -> str:
+        """One-letter amino acids of a complex, both partners end to end, length L.
+
+        Raises:
+            InputError: The archive holds no sequences.
+        """
+        if self._sequence is None:
+            raise InputError(
+                f"{self._path}: lacks sequence; add it, or leave data.pairs out"
+            )
+        value = self._sequence[index]
+        return value.decode("ascii") if isinstance(value, bytes) else str(value)
 
     def whole(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Both partners of a complex, N, CA, C, O `[L, 4, 3]` each, Å."""
@@ -122,7 +139,8 @@ class PairArchive:
                 continue
             if _near(coords[one, 1], coords[two, 1]).sum() >= LEAST_CONTACTS:
                 chosen = np.concatenate([one, two])
-                return TwoChains(coords[chosen], np.repeat([0, 1], [len(one), len(two)]))
+                chain = np.repeat([0, 1], [len(one), len(two)])
+                return TwoChains(coords[chosen], chain, chosen)
         return None
 
 
@@ -154,12 +172,11 @@ def cut(
         # Contacts of the loop itself do not make two chains neighbours.
         near = _near(coords[: max(at - 4, 0), 1], coords[at + 4 :, 1])
         if near.sum() >= LEAST_CONTACTS:
-            pieces = [coords[:stop], coords[start:]]
+            pieces = [np.arange(stop), np.arange(start, length)]
             if rng.random() < 0.5:
                 pieces.reverse()
-            return TwoChains(
-                np.concatenate(pieces), np.repeat([0, 1], [len(piece) for piece in pieces])
-            )
+            rows, chain = np.concatenate(pieces), np.repeat([0, 1], [len(p) for p in pieces])
+            return TwoChains(coords[rows], chain, rows)
     return None
 
 

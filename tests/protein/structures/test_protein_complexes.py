@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from protein.backbone.complexes import (
+from protein.backbone.data import BackboneData, BackboneDataSettings
+from protein.backbone.domain import backbone_path, weighted_geometry_losses
+from protein.backbone.network import ROTATIONS, TRANSLATIONS, BackboneNetwork
+from protein.structures.archive import write_archive
+from protein.structures.complexes import (
     CHAIN_JUMP,
     CONTACT,
     LEAST_CONTACTS,
@@ -14,10 +18,6 @@ from protein.backbone.complexes import (
     PairArchive,
     cut,
 )
-from protein.backbone.data import BackboneData, BackboneDataSettings
-from protein.backbone.domain import backbone_path, weighted_geometry_losses
-from protein.backbone.network import ROTATIONS, TRANSLATIONS, BackboneNetwork
-from protein.structures.archive import write_archive
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 from sciddiff.state import Batch
