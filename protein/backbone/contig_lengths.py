@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from protein.backbone.contig_syntax import ContigPlan, Designed, Motif, Segment
 from protein.backbone.request import LONGEST
 from protein.structures.chain import Backbone
+from protein.structures.contig_syntax import ContigPlan, Designed, Motif, Segment
 from sciddiff.errors import InputError
 
 __all__ = ["draw_lengths", "stretch_bounds"]

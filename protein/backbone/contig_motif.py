@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from protein.backbone.contig_syntax import ContigPlan, Motif
 from protein.structures.chain import Backbone, Structure
+from protein.structures.contig_syntax import ContigPlan, Motif
 from sciddiff.errors import InputError
 
 _JOINED = 2.0  # Å, C to N of two residues that a chain runs through

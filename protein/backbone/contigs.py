@@ -1,6 +1,6 @@
 """Motif scaffolding: a contig and a motif become the residues of one design.
 
-`parse_contig` reads the contig (the language is in `protein.backbone.contig_syntax`), `resolve`
+`parse_contig` reads the contig (the language is in `protein.structures.contig_syntax`), `resolve`
 draws the lengths of the designed stretches and fetches the motif. Coordinates are in Å, in the
 motif file's own frame.
 """
@@ -22,8 +22,8 @@ from protein.backbone.contig_motif import (
     look_alikes,
 )
 from protein.backbone.contig_numbering import chain_identifiers, residue_labels
-from protein.backbone.contig_syntax import ContigPlan, Motif, parse_contig
 from protein.structures.chain import Backbone, SideAtom, Structure
+from protein.structures.contig_syntax import ContigPlan, Motif, parse_contig
 from sciddiff.errors import InputError
 
 __all__ = [

@@ -68,7 +68,7 @@ def _run_designs(args: argparse.Namespace) -> int:
 
 
 def _knows_designs(path: Path) -> bool:
-    if not path.is_dir() or _knows_docked(path):
+    if not path.is_dir() or _knows_docked(path) or (path / "seqs").is_dir():
         return False
     return (path / "designs.csv").is_file() or any(path.glob("*.pdb")) or any(path.glob("*.cif"))
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from protein.backbone.contact import TOUCH, outermost_contact
 from protein.backbone.contig_motif import motif_rows
-from protein.backbone.contig_syntax import parse_contig
 from protein.backbone.data import NM, backbone_batch
 from protein.backbone.designs import Design, Numbering
 from protein.backbone.domain import backbone_path
@@ -21,6 +20,7 @@ from protein.backbone.modes.base import Item, Mode
 from protein.backbone.modes.variants import running_index
 from protein.backbone.network import FOLDS, TRANSLATIONS
 from protein.backbone.request import GenerationRequest, design_name, grouped
+from protein.structures.contig_syntax import parse_contig
 from protein.structures.filters import expected_radius
 from protein.structures.pdb_records import chain_letters
 from sciddiff.denoiser import Denoiser

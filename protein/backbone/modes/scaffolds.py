@@ -10,7 +10,6 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from protein.backbone.contig_syntax import parse_contig
 from protein.backbone.contigs import ResolvedContig, resolve
 from protein.backbone.data import backbone_batch
 from protein.backbone.designs import Design, Numbering
@@ -18,6 +17,7 @@ from protein.backbone.modes.base import Item, Mode
 from protein.backbone.network import FOLDS
 from protein.backbone.request import design_name, grouped
 from protein.structures.chain import Structure
+from protein.structures.contig_syntax import parse_contig
 from sciddiff.state import Batch
 
 

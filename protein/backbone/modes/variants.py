@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from protein.backbone.contig_motif import motif_rows
-from protein.backbone.contig_syntax import parse_contig
 from protein.backbone.data import backbone_batch
 from protein.backbone.designs import Design, Numbering
 from protein.backbone.generate import Start
@@ -19,6 +18,7 @@ from protein.backbone.modes.base import Item, Mode
 from protein.backbone.network import FOLDS
 from protein.backbone.request import PAIR_BUDGET, design_name
 from protein.structures.chain import Backbone
+from protein.structures.contig_syntax import parse_contig
 from sciddiff.errors import InputError
 
 

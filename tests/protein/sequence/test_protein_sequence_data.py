@@ -150,7 +150,7 @@ def test_fasta_is_read_without_its_separators(tmp_path):
     with pytest.raises(InputError, match="line 1 stands before the first header"):
         read_fasta(file)
     file.write_text(">one\n>two\nA\n")
-    with pytest.raises(InputError, match="record one has no residues"):
+    with pytest.raises(InputError, match=r"record 1 \(one\) has no residues"):
         read_fasta(file)
     with pytest.raises(InputError, match="no such file"):
         read_fasta(tmp_path / "b.fasta")

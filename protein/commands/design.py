@@ -1,0 +1,306 @@
+"""`sciddiff design`: sequences for backbones, their scores, profiles and mutants."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from protein.commands.design_options import configure
+from protein.sequence import NEEDS
+from sciddiff.cli.command import Command
+from sciddiff.cli.options import pick_device
+from sciddiff.cli.output import as_table, emit, remark
+from sciddiff.cli.progress import progress
+from sciddiff.errors import InputError
+
+if TYPE_CHECKING:
+    from protein.commands.design_templates import Found
+    from protein.sequence.design.designer import Designer, DrawSettings
+    from protein.sequence.design.plan import Plan
+    from protein.sequence.design.tables import Tables
+    from protein.sequence.design.wishes import Wishes
+    from sciddiff.cli.campaign import Campaign
+
+
+def run(args: argparse.Namespace) -> int:
+    """Design, score or plan.
+
+    Returns:
+        The exit status: 1 if some structures were left out.
+
+    Raises:
+        InputError: an option or a file that cannot be used.
+    """
+    from protein.commands.design_templates import find_templates
+    from protein.sequence.design.designer import DrawSettings
+
+    if args.score_only != (args.fasta is not None):
+        raise InputError("--score-only: needs sequences; give --fasta FILE with it, and only then")
+    if len(set(args.temperature)) < len(args.temperature):
+        raise InputError("--temperature: one is given twice; give different ones")
+    found = find_templates(args.structures, args.structure_model)
+    for file, reason in found.left_out.items():
+        remark(file, [f"this structure is left out: {reason}"])
+    plans = _plans(args, found)
+    if args.plan:
+        text = "\n\n".join(plan.describe() for plan in plans)
+        emit(args, {"plans": [plan.summary() for plan in plans]}, text)
+        return 0
+    if args.threads:
+        import torch
+
+        torch.set_num_threads(args.threads)
+    settings = DrawSettings(args.order, args.calls, args.orders, args.seed)
+    if args.score_only or args.scan or args.profile:
+        _measure(args, plans, settings)
+    else:
+        _design(args, plans, settings, found.left_out)
+    return 1 if found.left_out else 0
+
+
+def _plans(args: argparse.Namespace, found: Found) -> list[Plan]:
+    """What is designed of every structure; all are checked before any is designed."""
+    from protein.sequence.design.plan import plan_of
+    from protein.sequence.design.proteinmpnn import read_dictionary, wishes_of
+
+    entries = [entry for file in args.proteinmpnn for entry in read_dictionary(file)]
+    wishes = _wishes(args)
+    plans = []
+    for template in found.templates:
+        remark(template.source, template.notes)
+        own = wishes
+        if entries:
+            more = wishes_of(entries, template.name, template.residues)
+            own = wishes.joined(more)
+            remark(template.source, [f"the dictionaries say {word}" for word in more.words()])
+        plan = plan_of(template, own, args.backbone_noise)
+        if not args.plan:
+            remark(template.source, plan.facts.get("notes", []))
+        plans.append(plan)
+    return plans
+
+
+def _wishes(args: argparse.Namespace) -> Wishes:
+    from protein.sequence.design.wishes import Wishes, read_biases
+
+    return Wishes(
+        chains=args.chains,
+        fix=args.fix,
+        omit_aa=args.omit_aa,
+        bias_aa=args.bias_aa,
+        omit_at=args.omit_at,
+        only_at=args.only_at,
+        tie=args.tie,
+        tie_weight=args.tie_weight,
+        bias_at=() if args.bias_at is None else read_biases(args.bias_at),
+        symmetric=args.symmetric,
+    )
+
+
+def _open(
+    args: argparse.Namespace,
+    plans: Sequence[Plan],
+    settings: DrawSettings,
+    begun: bool,
+    **more: Any,
+) -> Campaign:
+    """The record of the folder."""
+    from sciddiff.checkpoint import describe
+    from sciddiff.cli.campaign import Campaign
+    from sciddiff.cli.fingerprint import Inputs
+    from sciddiff.shipped import find_model
+
+    inputs = Inputs().add_model("--model", describe(find_model(args.model)), args.model)
+    inputs.add_text("structures", _content(plans))
+    for name in ("bias_at", "fasta"):
+        if (path := getattr(args, name)) is not None:
+            inputs.add(f"--{name.replace('_', '-')}", path)
+    if args.proteinmpnn:
+        inputs.add_all("--proteinmpnn", args.proteinmpnn)
+    names = ("chains", "fix", "omit_aa", "bias_aa", "omit_at", "only_at", "tie", "tie_weight",
+             "symmetric")  # fmt: skip
+    wished = {name: getattr(args, name) for name in names if getattr(args, name)}
+    request = {"mode": "sequences", **wished, "noise": args.backbone_noise, **asdict(settings)}
+    return Campaign.open(args.out, {**request, **more}, args.command_line, inputs, begun)
+
+
+def _content(plans: Sequence[Plan]) -> str:
+    """What was read of the structures."""
+    from sciddiff.cli.fingerprint import digest
+
+    parts = [
+        [plan.name, plan.residues.labels, chain.sequence, chain.coords.round(3).tolist()]
+        for plan in plans
+        for chain in plan.template.chains
+    ]
+    return ", ".join(plan.template.source for plan in plans)[:150] + " " + digest(parts)
+
+
+def _design(
+    args: argparse.Namespace,
+    plans: Sequence[Plan],
+    settings: DrawSettings,
+    left_out: dict[str, str],
+) -> None:
+    from protein.sequence.design.campaign import SequenceParts
+    from protein.sequence.design.tables import collect, write_tables
+    from sciddiff.checkpoint import describe, load
+    from sciddiff.cli.campaign import machine_facts
+    from sciddiff.cli.parts import do_all
+    from sciddiff.shipped import find_model
+
+    device = pick_device(args.device)
+    model = find_model(args.model)
+    parts = SequenceParts(
+        args.out,
+        plans,
+        args.temperature,
+        args.number,
+        settings,
+        partial(load, args.model, device, domain="design"),
+        device,
+    )
+    temperatures = {"temperature": sorted(args.temperature)}
+    campaign = _open(args, plans, settings, parts.begun, **temperatures)
+    started = time.perf_counter()
+    with progress("designing", parts.left(), show=not args.json) as bar:
+        parts.on_done = bar.advance
+        do_all(parts)
+    seconds = time.perf_counter() - started
+    meta = describe(model)
+    campaign.ran(parts.made, seconds, args.command_line, model_card=meta, **machine_facts())
+    tables = collect(parts)
+    write_tables(
+        args.out, tables, Path(args.model).name, _checksum(meta), args.seed, args.order,
+        args.separator,
+    )  # fmt: skip
+    summary = {**_summary(tables), "folder": str(args.out), "seconds": round(seconds, 2)}
+    campaign.note(
+        figures=summary["structures"],
+        **({"left_out": left_out} if left_out else {}),
+    )
+    lines = [_table(tables), f"{summary['designs']} sequences in {args.out}"]
+    if not args.no_report:
+        from protein.sequence.design.report import write_report
+
+        report = write_report(args.out, tables, campaign.record)
+        summary["report"] = str(report)
+        lines[-1] += f"; open {report}"
+    lines += _warnings(tables)
+    emit(args, summary, "\n".join(lines))
+
+
+def _checksum(meta: Any) -> str:
+    from sciddiff.weights import identity
+
+    return identity(meta)[:12]
+
+
+def _summary(tables: Sequence[Tables]) -> dict[str, Any]:
+    return {
+        "designs": sum(len(one.designs) for one in tables),
+        "structures": {one.plan.name: one.figures() for one in tables},
+    }
+
+
+def _table(tables: Sequence[Tables], most: int = 20) -> str:
+    header = ("structure", "designed", "sequences", "distinct", "score", "native", "recovery",
+              "entropy")  # fmt: skip
+    rows = []
+    for one in tables[:most]:
+        said = one.figures()
+        rows.append(
+            (
+                one.plan.name, said["designed"], said["sequences"], said["distinct"],
+                f"{said['score']:.3f}", f"{said['native_score']:.3f}", f"{said['recovery']:.3f}",
+                f"{said['entropy']:.2f}",
+            )
+        )  # fmt: skip
+    more = f"\nand {len(tables) - most} more, see designs.csv" if len(tables) > most else ""
+    return as_table(header, rows) + more
+
+
+def _warnings(tables: Sequence[Tables], most: int = 5) -> list[str]:
+    """What is remarkable about the designs, one line a structure."""
+    found = []
+    for one in tables:
+        flagged = [design for design in one.designs if design.quality.warnings]
+        if flagged:
+            first = "; ".join(flagged[0].quality.warnings)
+            found.append(
+                f"warning  {one.plan.name}: {len(flagged)} of {len(one.designs)} sequences are "
+                f"remarkable, {flagged[0].name}: {first}"
+            )
+        if len(one.designs) > 1 and one.distinct < len(one.designs):
+            found.append(
+                f"warning  {one.plan.name}: {one.distinct} of {len(one.designs)} sequences are "
+                "distinct; raise --temperature"
+            )
+    more = [f"warning  and {len(found) - most} more, see designs.csv"] if len(found) > most else []
+    return found[:most] + more
+
+
+def _measure(args: argparse.Namespace, plans: Sequence[Plan], settings: DrawSettings) -> None:
+    """Scores of given sequences, profiles and mutants; no new sequences."""
+    from protein.sequence.design.designer import Designer
+    from protein.sequence.design.scoring import write_mutants, write_profile
+    from sciddiff.checkpoint import load
+
+    device = pick_device(args.device)
+    wanted = [name for name in ("score_only", "scan", "profile") if getattr(args, name)]
+    model = load(args.model, device, domain="design")
+    _open(args, plans, settings, begun=False, measured=wanted)
+    written: list[Path] = []
+    rows: list[dict[str, Any]] = []
+    residues: list[dict[str, Any]] = []
+    for plan in plans:
+        designer = Designer(model.denoiser, plan, settings, device)
+        if args.profile:
+            written += write_profile(args.out, designer)
+        if args.scan:
+            written += write_mutants(args.out, designer)
+        if args.score_only:
+            _score(args, designer, rows, residues)
+    if args.score_only:
+        written += [args.out / "scores.csv", args.out / "residues.csv"]
+    shown = ("name", "score", "score_se", "global_score", "seq_recovery")
+    lines = [as_table(shown, [[row[name] for name in shown] for row in rows[:40]])] if rows else []
+    if len(rows) > 40:
+        lines.append(f"and {len(rows) - 40} more")
+    lines += [f"written  {path}" for path in written]
+    data = {"written": [str(path) for path in written]}
+    emit(args, {**data, "scores": rows} if args.score_only else data, "\n".join(lines))
+
+
+def _score(
+    args: argparse.Namespace,
+    designer: Designer,
+    rows: list[dict[str, Any]],
+    residues: list[dict[str, Any]],
+) -> None:
+    """Score the FASTA file for one structure; what comes before a bad record is written."""
+    from protein.sequence.design.scoring import RESIDUE_SCORES, SCORES, score_records
+    from protein.sequence.design.tables import write_csv
+    from protein.sequence.fasta import fasta_records
+
+    try:
+        for row, more in score_records(designer, fasta_records(args.fasta)):
+            rows.append(row)
+            residues += more
+    finally:
+        write_csv(args.out / "scores.csv", SCORES, rows)
+        write_csv(args.out / "residues.csv", RESIDUE_SCORES, residues)
+
+
+command = Command(
+    "design",
+    "design sequences for backbones; score sequences, profiles and mutants",
+    configure,
+    run,
+    needs=NEEDS,
+)

@@ -1,0 +1,1 @@
+"""Sequences for given backbones: what is asked, drawn, scored, written and shown."""

@@ -1,0 +1,6 @@
+(() => {
+  'use strict';
+  const table = document.getElementById('designs');
+  page.sortable(table);
+  page.filterable(document.getElementById('filter'), table);
+})();

@@ -1,0 +1,314 @@
+"""Draws and scores sequences of one structure with a network of inverse folding.
+
+The structure is encoded once. Sequences of a structure are scored in the same random orders
+whatever the seed, so that one sequence has one score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from protein.sequence.alphabet import LETTERS, MASK
+from protein.sequence.design.colouring import colour_classes, contact_pairs
+from protein.sequence.design.plan import Plan
+from protein.sequence.network import ENCODED
+from protein.sequence.samples import SEQUENCE, collate, sample_of
+from sciddiff import streams
+from sciddiff.grids import uniform
+from sciddiff.guidance.base import ask
+from sciddiff.guidance.bias import FORBIDDEN, Bias
+from sciddiff.likelihood.order import order_log_prob
+from sciddiff.samplers import ConfidenceUnmask, FirstHitting, reveal_order
+from sciddiff.sampling import sample
+from sciddiff.state import Batch, Layout
+from sciddiff.ties import Ties
+
+if TYPE_CHECKING:
+    from sciddiff.denoiser import Denoiser
+
+__all__ = ["DrawSettings", "Designer", "Scores"]
+
+ROWS = 4096
+"""Residues that the network sees at once."""
+
+
+@final
+@dataclass(frozen=True)
+class DrawSettings:
+    """How sequences are drawn and scored.
+
+    Attributes:
+        order: `colour` reveals residues that do not touch at once; `random` one residue a call,
+            which follows the model exactly.
+        calls: calls of the network in colour order, at least one for each class; 0: as many as
+            there are classes.
+        orders: random orders over which a score is averaged.
+        seed: seed of the draws.
+    """
+
+    order: Literal["colour", "random"] = "colour"
+    calls: int = 0
+    orders: int = 8
+    seed: int = 0
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of n sequences of L residues, in nats a residue; lower is better.
+
+    Attributes:
+        rows: log-probability of every residue that was scored, in every order `[K, n, L]`; 0 for
+            others.
+        counted: residues that were scored `[n, L]`.
+        fixed: nats of all fixed residues, and how many.
+    """
+
+    rows: NDArray[np.float64]
+    counted: NDArray[np.bool_]
+    fixed: tuple[float, int]
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """Mean over the designed residues `[n]`."""
+        return -self.rows.sum(-1).mean(0) / np.maximum(self.counted.sum(-1), 1)
+
+    @property
+    def error(self) -> NDArray[np.float64]:
+        """Standard error of `score` over the orders `[n]`; NaN for one order."""
+        if len(self.rows) < 2:
+            return np.full(len(self.counted), np.nan)
+        each = self.rows.sum(-1) / np.maximum(self.counted.sum(-1), 1)
+        return each.std(0, ddof=1) / np.sqrt(len(self.rows))
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """Mean over all residues `[n]`: fixed ones given each other, designed ones given these."""
+        nats, count = self.fixed
+        return (nats - self.rows.sum(-1).mean(0)) / np.maximum(count + self.counted.sum(-1), 1)
+
+
+@final
+class Designer:
+    """One structure, encoded.
+
+    Args:
+        denoiser: the network under its path.
+        plan: what is designed.
+        settings: how.
+        device: where the network is.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        plan: Plan,
+        settings: DrawSettings,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.plan, self.settings = plan, settings
+        self._denoiser = denoiser
+        given = sample_of(plan.template.chains, ~plan.designed, plan.noise, plan.name)
+        given = replace(given, tokens=plan.tokens, unknown=~plan.designed & ~plan.held)
+        batch = collate([given]).to(device)
+        network: Any = denoiser.net
+        with torch.no_grad():
+            encoded = network.eval().encode(batch)
+        self._pairs = contact_pairs(
+            given.atoms, encoded.neighbours[0].cpu().numpy(), encoded.linked[0].cpu().numpy()
+        )
+        tied = bool((plan.group >= 0).any())
+        colours = colour_classes(self._pairs, plan.designed, plan.group if tied else None)
+        self._plain = batch.with_cond(
+            **{ENCODED: encoded},
+            colours=torch.from_numpy(colour_classes(self._pairs, plan.designed))[None].to(device),
+        )
+        drawn = {"colours": torch.from_numpy(colours)[None].to(device), "bias": self._bias()}
+        layout = batch.layouts[SEQUENCE]
+        if tied:
+            layout = replace(layout, ties=self._ties())
+        self._drawn = replace(self._plain.with_cond(**drawn), layouts={SEQUENCE: layout})
+
+    def _ties(self) -> Ties:
+        group = torch.from_numpy(self.plan.group)[None].to(self.device)
+        size = Ties(group).add(torch.ones(group.shape, device=self.device))
+        return Ties(group, torch.from_numpy(self.plan.weight)[None].to(self.device) / size)
+
+    def _bias(self) -> Tensor:
+        """Nats `[1, L, 20]`; those of tied rows, which are added up, are divided among them."""
+        group = torch.from_numpy(self.plan.group)[None]
+        size = Ties(group).add(torch.ones(group.shape))
+        bias = torch.from_numpy(self.plan.bias)[None] / size[..., None]
+        omitted = torch.from_numpy(self.plan.omitted)[None]
+        return bias.masked_fill(omitted, FORBIDDEN).to(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self._denoiser.parameters()).device
+
+    @property
+    def calls(self) -> int:
+        """Calls of the network that one draw takes."""
+        if self.settings.order == "random":
+            lead = self.plan.designed.copy()
+            group = self.plan.group[self.plan.designed]
+            tied = group[group >= 0]
+            return int(lead.sum()) - len(tied) + len(np.unique(tied))
+        return max(_classes(self._drawn), self.settings.calls)
+
+    def draw(self, indices: Sequence[int], temperature: float) -> NDArray[np.int64]:
+        """Sequences by their numbers; each depends on the seed and its number alone.
+
+        Args:
+            indices: their numbers, from 0.
+            temperature: below 1, likely amino acids are more likely still; 0 takes the likeliest.
+
+        Returns:
+            Tokens `[n, L]`.
+        """
+        guided = Bias({SEQUENCE: "bias"})(self._denoiser)
+        seed = streams.seed_of(self.settings.seed, self.plan.name, repr(float(temperature)))
+        if self.settings.order == "random":
+            sampler = FirstHitting(temperature)
+        else:
+            sampler = ConfidenceUnmask("colour", temperature)
+        found = []
+        for some in self._blocks(len(indices)):
+            like = self._drawn.select(torch.zeros(len(some), dtype=torch.int64))
+            numbers = torch.tensor([indices[k] for k in some])
+            out = sample(guided, like, sampler, uniform(self.calls), seed, indices=numbers)
+            found.append(out.x[SEQUENCE].cpu().numpy())
+        return np.concatenate(found)
+
+    def score(
+        self, sequences: NDArray[np.int64], known: NDArray[np.bool_] | None = None
+    ) -> Scores:
+        """Log-probabilities of given sequences, without bias, ties or temperature.
+
+        Args:
+            sequences: tokens `[n, L]`; fixed rows must hold what is fixed.
+            known: residues that are known `[n, L]`; others are not scored. All by default.
+        """
+        known = np.ones(sequences.shape, dtype=bool) if known is None else known
+        order = self._orders(self._plain)
+        rows = [
+            self._ordered(self._given(sequences[some], known[some]), order)
+            for some in self._blocks(len(sequences))
+        ]
+        counted = known & self.plan.designed
+        return Scores(np.concatenate(rows, axis=1), counted, self._fixed)
+
+    @cached_property
+    def _fixed(self) -> tuple[float, int]:
+        """Nats of the fixed residues given each other, and how many."""
+        held = self.plan.held
+        if not held.any():
+            return 0.0, 0
+        rows = torch.from_numpy(held)[None].to(self.device)
+        colours = torch.from_numpy(colour_classes(self._pairs, held))[None].to(self.device)
+        batch = self._plain.with_cond(colours=colours, unknown=~rows)
+        batch = replace(
+            batch, layouts={SEQUENCE: Layout(1, batch.layouts[SEQUENCE].mask, fixed=~rows)}
+        )
+        scored = self._ordered(batch, self._orders(batch))
+        return -float(scored.sum(-1).mean()), int(held.sum())
+
+    def _orders(self, batch: Batch) -> Tensor:
+        """The step of every row in each order `[K, 1, L]`; always the same for a structure."""
+        many = batch.select(torch.zeros(self.settings.orders, dtype=torch.int64))
+        if self.settings.order == "random":
+            return reveal_order(many, SEQUENCE, "random", len(self.plan))[:, None]
+        return reveal_order(many, SEQUENCE, "colour", _classes(batch))[:, None]
+
+    def _ordered(self, batch: Batch, order: Tensor) -> NDArray[np.float64]:
+        """Log-probabilities of the rows of a batch `[K, n, L]`."""
+        wide = order.expand(-1, batch.size, -1)
+        chunk = max(1, ROWS // max(batch.size * wide.shape[-1], 1))
+        return order_log_prob(self._denoiser, batch, order=wide, chunk=chunk).rows.cpu().numpy()
+
+    def conditional(
+        self, sequences: NDArray[np.int64], known: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        """Log-probabilities of all amino acids at every designed residue `[n, L, 20]`.
+
+        Each is given the structure and the residues of all other classes, those that it touches
+        among them. Rows that are not designed are 0.
+        """
+        known = np.ones(sequences.shape, dtype=bool) if known is None else known
+        colours = self._plain.cond["colours"][0]
+        designed = torch.from_numpy(self.plan.designed).to(self.device)
+        found = np.zeros((*sequences.shape, len(LETTERS)))
+        for some in self._blocks(len(sequences)):
+            batch = self._given(sequences[some], known[some])
+            total = torch.zeros(*batch.x[SEQUENCE].shape, len(LETTERS), dtype=torch.float64)
+            for number in range(_classes(self._plain)):
+                hidden = ((colours == number) & designed)[None]
+                said = self._asked(batch, hidden)
+                total = torch.where(hidden[..., None].cpu(), said, total)
+            found[some] = total.numpy()
+        return found
+
+    def alone(self) -> NDArray[np.float64]:
+        """Log-probabilities of all amino acids given the structure and the fixed residues alone
+        `[L, 20]`; rows that are not designed are 0.
+        """
+        designed = torch.from_numpy(self.plan.designed)[None].to(self.device)
+        said = self._asked(self._plain, designed)
+        return torch.where(designed[..., None].cpu(), said, 0.0)[0].numpy()
+
+    def mutants(
+        self, sequence: NDArray[np.int64], known: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        """Log-probabilities of all amino acids at every designed residue given all others
+        `[L, 20]`, one residue hidden at a time; rows that are not designed are 0.
+        """
+        rows = np.flatnonzero(self.plan.designed)
+        known = np.ones(sequence.shape, dtype=bool) if known is None else known
+        found = np.zeros((len(sequence), len(LETTERS)))
+        for some in self._blocks(len(rows)):
+            n, places = len(some), torch.from_numpy(rows[some])
+            batch = self._given(np.tile(sequence, (n, 1)), np.tile(known, (n, 1)))
+            hidden = torch.zeros(n, len(sequence), dtype=torch.bool)
+            hidden[torch.arange(n), places] = True
+            said = self._asked(batch, hidden.to(self.device))
+            found[rows[some]] = said[torch.arange(n), places].numpy()
+        return found
+
+    def _asked(self, batch: Batch, hidden: Tensor) -> Tensor:
+        """Log-probabilities with some rows hidden `[n, L, 20]`, float64, on the processor."""
+        x = torch.where(hidden, MASK, batch.x[SEQUENCE])
+        t = torch.zeros(batch.size, device=self.device)
+        with torch.no_grad():
+            said = ask(self._denoiser, {SEQUENCE: x}, t, batch)
+        return said[SEQUENCE].log_probs.double().cpu()
+
+    def _given(self, sequences: NDArray[np.int64], known: NDArray[np.bool_]) -> Batch:
+        """A batch of given sequences; unknown residues are hidden and held."""
+        many = self._plain.select(torch.zeros(len(sequences), dtype=torch.int64))
+        there = torch.from_numpy(known).to(self.device)
+        layout = many.layouts[SEQUENCE]
+        held = many.cond["unknown"] | ~there
+        fixed = held if layout.fixed is None else layout.fixed | held
+        return replace(
+            many.with_cond(unknown=held),
+            x={SEQUENCE: torch.from_numpy(sequences).to(self.device)},
+            layouts={SEQUENCE: Layout(len(sequences), mask=layout.mask, fixed=fixed)},
+        )
+
+    def _blocks(self, n: int) -> Iterator[list[int]]:
+        """Numbers below n, as many at a time as the network sees together."""
+        size = max(1, ROWS // max(len(self.plan), 1))
+        return (list(range(first, min(first + size, n))) for first in range(0, n, size))
+
+
+def _classes(batch: Batch) -> int:
+    return int(batch.cond["colours"].max()) + 1

@@ -1,0 +1,97 @@
+"""What is wrong with a sequence at a glance: runs, one amino acid too often, little variety."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from protein.sequence.alphabet import LETTERS
+
+__all__ = ["COMMONEST", "ENTROPY", "LEAST", "RUN", "Quality", "composition_entropy", "quality_of"]
+
+RUN = 6
+"""Equal residues in a row, or more, are remarkable; natives rarely have six."""
+
+COMMONEST = 0.25
+"""Share of one amino acid above which a sequence is remarkable."""
+
+ENTROPY = 2.5
+"""Entropy of the composition, nats, below which a sequence is remarkable; natives have 2.8."""
+
+LEAST = 40
+"""Designed residues below which shares and entropies say little."""
+
+
+@final
+@dataclass(frozen=True)
+class Quality:
+    """Figures of the designed residues of a sequence.
+
+    Attributes:
+        longest_run: equal residues in a row, at most.
+        run_of: their letter.
+        commonest: the commonest amino acid.
+        commonest_share: its share.
+        cysteines: number of Cys.
+        entropy: of the composition, nats.
+        warnings: what is remarkable, each a few words.
+    """
+
+    longest_run: int
+    run_of: str
+    commonest: str
+    commonest_share: float
+    cysteines: int
+    entropy: float
+    warnings: tuple[str, ...]
+
+
+def quality_of(pieces: Sequence[str], designed: NDArray[np.bool_]) -> Quality:
+    """Figures of a sequence.
+
+    Args:
+        pieces: letters of every chain, all residues.
+        designed: which residues were designed `[L]`, over all chains.
+
+    >>> quality_of(["AAKKKKKKKL"], np.ones(10, dtype=bool)).warnings
+    ('7 K in a row',)
+    """
+    text = "".join(pieces)
+    longest, run_of, at = 0, "", 0
+    for piece in pieces:
+        for letter, group in groupby(piece):
+            size = len(list(group))
+            drawn = designed[at : at + size].any()
+            at += size
+            if drawn and size > longest and letter != "X":
+                longest, run_of = size, letter
+    drawn = np.array(list(text))[designed]
+    counts = np.array([(drawn == letter).sum() for letter in LETTERS])
+    total = max(int(counts.sum()), 1)
+    top = int(counts.argmax())
+    share, spread = counts[top] / total, composition_entropy(np.repeat(np.arange(20), counts))
+    warnings = []
+    if longest >= RUN:
+        warnings.append(f"{longest} {run_of} in a row")
+    if total >= LEAST and share > COMMONEST:
+        warnings.append(f"{100.0 * share:.0f} % {LETTERS[top]}")
+    if total >= LEAST and spread < ENTROPY:
+        warnings.append(f"entropy {spread:.2f} nats")
+    cysteines = int(counts[LETTERS.index("C")])
+    return Quality(longest, run_of, LETTERS[top], float(share), cysteines, spread, tuple(warnings))
+
+
+def composition_entropy(found: ArrayLike) -> float:
+    """Entropy of the shares of the amino acids among tokens `[n]`, nats.
+
+    >>> round(composition_entropy([0, 0, 1, 1]), 4)
+    0.6931
+    """
+    counts = np.bincount(np.asarray(found, dtype=np.int64), minlength=len(LETTERS))
+    shares = counts[counts > 0] / max(counts.sum(), 1)
+    return float(-(shares * np.log(shares)).sum()) + 0.0

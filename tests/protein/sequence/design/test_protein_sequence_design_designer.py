@@ -1,0 +1,180 @@
+"""Draws and scores: what is never drawn, and what a score is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from protein.sequence.alphabet import LETTERS
+from protein.sequence.design.designer import Designer, DrawSettings
+from protein.sequence.design.plan import Plan, Template, plan_of
+from protein.sequence.design.wishes import Wishes
+from protein.sequence.samples import SEQUENCE, collate, sample_of
+from protein.structures.read import read_structure
+from sciddiff.checkpoint import load
+from sciddiff.guidance.base import ask
+from sciddiff.paths import MaskPath
+
+
+@pytest.fixture(scope="module")
+def denoiser(model):
+    """The untrained network."""
+    return load(model, domain="design").denoiser
+
+
+@pytest.fixture(scope="module")
+def plan(dimer: Path):
+    """A plan of the dimer from wishes."""
+    template = Template("dimer", "dimer.pdb", read_structure(dimer).chains)
+
+    def make(**wishes: object) -> Plan:
+        return plan_of(template, Wishes(**wishes))
+
+    return make
+
+
+def _designer(denoiser, plan: Plan, **settings: object) -> Designer:
+    return Designer(denoiser, plan, DrawSettings(**settings))
+
+
+@pytest.mark.parametrize("order", ["colour", "random"])
+def test_fixed_omitted_and_tied_residues_are_never_violated(denoiser, plan, order):
+    """A thousand draws at temperature 1, whose laws prefer what is omitted."""
+    wishes = {"fix": "A11-14", "omit_aa": "HY", "only_at": "B20:DE", "tie": "A20-30=B20-30",
+              "bias_aa": "H:40"}  # fmt: skip
+    number = 1000 if order == "colour" else 50
+    made = plan(**wishes)
+    found = _designer(denoiser, made, order=order).draw(range(number), 1.0)
+    assert (found[:, :4] == made.native[:4]).all()
+    assert not np.isin(found[:, made.designed], [LETTERS.index("H"), LETTERS.index("Y")]).any()
+    assert set(found[:, 33].tolist()) == {LETTERS.index("D"), LETTERS.index("E")}
+    np.testing.assert_array_equal(found[:, 9:20], found[:, 33:44])
+    assert len(np.unique(found, axis=0)) == number
+
+
+def test_a_draw_depends_on_its_number_alone(denoiser, plan):
+    designer = _designer(denoiser, plan())
+    together = designer.draw(range(6), 0.5)
+    np.testing.assert_array_equal(designer.draw([4], 0.5)[0], together[4])
+    other = _designer(denoiser, plan(), seed=1).draw(range(6), 0.5)
+    assert (other != together).any(1).all()
+
+
+def test_temperature_zero_draws_one_sequence_and_bias_moves_it(denoiser, plan):
+    cold = _designer(denoiser, plan()).draw(range(3), 0.0)
+    pulled = _designer(denoiser, plan(bias_aa="W:45")).draw(range(2), 0.0)
+    assert (pulled == LETTERS.index("W")).all() and (cold != LETTERS.index("W")).any()
+
+
+def _asked(denoiser, plan: Plan, tokens: np.ndarray) -> np.ndarray:
+    """Log-probabilities `[L, 20]` without the designer: one sample, its structure encoded anew."""
+    given = sample_of(plan.template.chains, ~plan.designed)
+    batch = collate([replace(given, tokens=plan.tokens)])
+    with torch.no_grad():
+        said = ask(denoiser, {SEQUENCE: torch.from_numpy(tokens)[None]}, torch.zeros(1), batch)
+    return said[SEQUENCE].log_probs[0].double().numpy()
+
+
+def test_a_score_is_the_mean_over_orders_of_one_class_after_the_other(denoiser, plan):
+    made = plan(fix="A11-16")
+    designer = _designer(denoiser, made, orders=3)
+    sequence = designer.draw(range(1), 1.0)[0]
+    scores = designer.score(sequence[None])
+    orders = designer._orders(designer._plain)[:, 0].numpy()
+    assert len({tuple(order) for order in orders}) == 3
+    expected = []
+    for order in orders:
+        total, hidden = 0.0, made.designed.copy()
+        for step in range(order.max() + 1):
+            law = _asked(denoiser, made, np.where(hidden, MaskPath(20).size, sequence))
+            now = order == step
+            total -= law[now, sequence[now]].sum()
+            hidden &= ~now
+        assert not hidden.any()
+        expected.append(total / made.designed.sum())
+    np.testing.assert_allclose(scores.score[0], np.mean(expected), atol=1e-5)
+    np.testing.assert_allclose(scores.error[0], np.std(expected, ddof=1) / np.sqrt(3), atol=1e-5)
+    nats, count = scores.fixed
+    assert count == 6
+    whole = (nats + scores.score[0] * made.designed.sum()) / len(made)
+    np.testing.assert_allclose(scores.total[0], whole, atol=1e-9)
+
+
+def test_fixed_residues_are_scored_before_those_that_are_designed(denoiser, plan):
+    """What they cost is what it costs to draw them with all others hidden."""
+    made = plan(fix="A11")
+    nats, count = _designer(denoiser, made, orders=2)._fixed
+    law = _asked(denoiser, made, np.full(len(made), 20))
+    # The fixed residue is shown to `_asked`; hide it through a plan that designs it.
+    law = _asked(denoiser, plan(), np.full(len(made), 20))
+    np.testing.assert_allclose(nats, -law[0, made.native[0]], atol=1e-5)
+    assert count == 1
+
+
+def test_a_score_is_that_of_the_sequence_whatever_the_seed_and_the_company(denoiser, plan):
+    found = _designer(denoiser, plan()).draw(range(4), 1.0)
+    one = _designer(denoiser, plan(), seed=1).score(found)
+    other = _designer(denoiser, plan(omit_aa="C", symmetric=True), seed=2).score(found[2:3])
+    np.testing.assert_allclose(one.score[2], other.score[0], atol=1e-6)
+
+
+def test_unknown_residues_are_not_scored(denoiser, plan):
+    made = plan()
+    designer = _designer(denoiser, made)
+    known = np.ones((1, len(made)), dtype=bool)
+    known[0, 5] = False
+    first, second = made.native[None].copy(), made.native[None].copy()
+    second[0, 5] = (first[0, 5] + 1) % 20
+    one, other = designer.score(first, known), designer.score(second, known)
+    np.testing.assert_allclose(one.score, other.score, atol=1e-9)
+    assert (one.rows[:, 0, 5] == 0.0).all() and one.counted.sum() == len(made) - 1
+
+
+def test_mutants_hide_one_residue_at_a_time(denoiser, plan):
+    made = plan()
+    found = _designer(denoiser, made).mutants(made.native)
+    for row in (0, 20):
+        tokens = made.native.copy()
+        tokens[row] = 20
+        np.testing.assert_allclose(found[row], _asked(denoiser, made, tokens)[row], atol=1e-5)
+    np.testing.assert_allclose(np.exp(found).sum(-1), 1.0, atol=1e-6)
+
+
+def test_profiles_hide_all_or_one_class(denoiser, plan):
+    made = plan(fix="A11-14")
+    designer = _designer(denoiser, made)
+    tokens = np.where(made.designed, 20, made.native)
+    alone = designer.alone()
+    law = _asked(denoiser, made, tokens)
+    np.testing.assert_allclose(alone[made.designed], law[made.designed], atol=1e-5)
+    assert (alone[:4] == 0.0).all()
+    given = designer.conditional(made.native[None])[0]
+    colours = designer._plain.cond["colours"][0].numpy()
+    hidden = (colours == 1) & made.designed
+    law = _asked(denoiser, made, np.where(hidden, 20, made.native))
+    np.testing.assert_allclose(given[hidden], law[hidden], atol=1e-5)
+
+
+def test_tied_rows_pool_what_they_say(denoiser, plan):
+    """One call at temperature 0 from all hidden: the weighted mean of both log-probabilities."""
+    made = plan(tie="A11=B30", tie_weight="A11:1,B30:-0.5", fix="A12-34,B11-29,B31-34")
+    found = _designer(denoiser, made).draw(range(1), 0.0)[0]
+    law = _asked(denoiser, made, np.where(made.designed, 20, made.native))
+    assert found[0] == found[43] == (law[0] - 0.5 * law[43]).argmax()
+    # A bias of all residues counts once, however many are tied.
+    weak = plan(tie="A11=B30", fix="A12-34,B11-29,B31-34", bias_aa="W:2.0")
+    pooled = 0.5 * (law[0] + law[43])
+    pooled[LETTERS.index("W")] += 2.0
+    assert _designer(denoiser, weak).draw(range(1), 0.0)[0][0] == pooled.argmax()
+
+
+def test_the_order_of_the_chains_does_not_matter(denoiser, plan):
+    made = plan()
+    turned = Template("dimer", "dimer.pdb", made.template.chains[::-1])
+    other = plan_of(turned, Wishes())
+    swap = np.concatenate([np.arange(24, 48), np.arange(24)])
+    one = _designer(denoiser, made).alone()
+    two = _designer(denoiser, other).alone()
+    np.testing.assert_allclose(one, two[swap], atol=1e-4)
