@@ -12,6 +12,7 @@ Rows may be *fixed*: held at their data value while the others travel from noise
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -178,6 +179,8 @@ class Layout:
     def free_mean_per_sample(self, x: Tensor) -> Tensor:
         """Mean over the entries of the real, free rows of each sample, ``[B]``; 0 if none."""
         free = self.free(x)
+        if free is None and self.index is None:
+            return self.sum_per_sample(x) / max(math.prod(x.shape[1:]), 1)
         if free is None:
             return self.sum_per_sample(x) / self.count(x).clamp(min=1.0)
         weight = free.to(x.dtype).expand_as(x)

@@ -86,7 +86,8 @@ class Uniform(TimeLaw):
             raise InputError(f"Uniform: [{self.low}, {self.high}] is no interval in [0, 1]")
 
     def quantile(self, u: Tensor) -> Tensor:
-        return self.low + (self.high - self.low) * u.double()
+        u = u.double()
+        return u if (self.low, self.high) == (0.0, 1.0) else self.low + (self.high - self.low) * u
 
 
 _TABLE = 4096

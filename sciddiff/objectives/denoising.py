@@ -15,7 +15,7 @@ from sciddiff.errors import InputError
 from sciddiff.leaf_times import time_dtype
 from sciddiff.objectives.base import LossOutput, Objective
 from sciddiff.objectives.couplings import Coupling, Independent
-from sciddiff.objectives.weightings import Weighting, weighting_of
+from sciddiff.objectives.weightings import Flat, Weighting, weighting_of
 from sciddiff.paths.base import PathSample
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Predictions
@@ -203,14 +203,17 @@ class Denoising(Objective):
         samples: Mapping[str, PathSample],
         batch: Batch,
     ) -> LossOutput:
-        metrics = {}
-        total = torch.zeros(batch.size, dtype=time_dtype(batch.x), device=batch.device)
+        metrics, terms = {}, []
         rows = denoiser.path.loss(predictions, samples, batch.layouts)
         for name, loss in rows.items():
             plain = batch.layouts[name].free_mean_per_sample(loss)
             metrics[f"loss/{name}"] = plain.detach().mean()
-            weight = self._weighting(name)(samples[name].t, denoiser.path[name])
-            total = total + self.weights.get(name, 1.0) * weight * plain
+            own, weighting = self.weights.get(name, 1.0), self._weighting(name)
+            if own == 1.0 and isinstance(weighting, Flat):
+                terms.append(plain.to(time_dtype(batch.x)))
+            else:
+                terms.append(own * weighting(samples[name].t, denoiser.path[name]) * plain)
+        total = sum(terms[1:], terms[0])
         for extra in self.extra_losses:
             for name, loss in extra(predictions, samples, batch).items():
                 metrics[f"loss/{name}"] = loss.detach().mean()

@@ -88,6 +88,14 @@ class Control(Callback):
             for number in _SIGNALS:
                 signal.signal(number, self._on_signal)
 
+    def due(self, step: int) -> bool:
+        """Whether there is something to do after a step, as far as this process knows."""
+        if self._signalled or (self._snapshot_every and step % self._snapshot_every == 0):
+            return True
+        now = time.monotonic()
+        late = self._limit is not None and now - self._start >= self._limit
+        return late or now - self._saved_at >= self._period
+
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,

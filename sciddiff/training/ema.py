@@ -125,7 +125,10 @@ class PowerEMA:
             # A gap of several steps counts as their profile mass given to the last of them.
             beta = (self.step / step) ** (self._gammas[width] + 1.0)
             stored = list(averages.values())
-            new = [self._live[n].to(a) for n, a in averages.items()]
+            new = [
+                live if live.dtype == a.dtype and live.device == a.device else live.to(a)
+                for live, a in ((self._live[n].detach(), a) for n, a in averages.items())
+            ]
             torch._foreach_lerp_(stored, new, 1.0 - beta)  # pyright: ignore[reportPrivateImportUsage]
         self.step = step
 

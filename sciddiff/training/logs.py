@@ -117,6 +117,10 @@ class Logs(Callback):
             self._board = _board(self.directory / "tensorboard", self._step)
             self._bar = _bar(trainer.max_steps, self._step) if self._show else None
 
+    def due(self, step: int) -> bool:
+        """Whether a row is to be written after a step."""
+        return step % self._every == 0 or (self._val_every > 0 and step % self._val_every == 0)
+
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,

@@ -104,6 +104,7 @@ def train(experiment: Experiment, resume: str | os.PathLike[str] = "auto") -> Tr
     logs = Logs(directory, settings.log_every, settings.val_every, settings.progress, limit)
     with _environment(settings), control.signals():
         module = DenoisingModule(experiment, origin)
+        module.due = lambda step: logs.due(step) or control.due(step)
         trainer = _trainer(experiment, directory, [logs, control])
         with module.borrowed:
             trainer.fit(module, ckpt_path=checkpoint)

@@ -15,7 +15,8 @@ import contextlib
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, final
 
@@ -23,9 +24,9 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
+from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from sciddiff.config import Experiment
 from sciddiff.denoiser import Denoiser
@@ -36,11 +37,13 @@ from sciddiff.streams import Generator
 from sciddiff.training.ema import PowerEMA
 from sciddiff.training.optim import make_optimizer, rate
 from sciddiff.training.runs import FORMAT, STATE_KEY
-from sciddiff.training.stream import BatchStream, Place, Placed, loader
+from sciddiff.training.stream import BatchStream, Place, Placed, Turns, loader
 
 __all__ = ["Autocast", "DenoisingModule", "as_denoising"]
 
 _log = logging.getLogger(__name__)
+
+_TURN = 0.1  # seconds of training that Lightning's loop may see as one batch
 
 
 @final
@@ -84,6 +87,8 @@ class DenoisingModule(pl.LightningModule):
         window: Values since the last log line, by name.
         borrowed: To be entered around a fit: gives the global generators back at the end.
         origin: Which weights the run started from, as plain values; None: none.
+        due: After which steps callbacks have something to do; they are called then, and every
+            tenth of a second. None: after every step.
 
     Args:
         experiment: The run to make.
@@ -109,6 +114,7 @@ class DenoisingModule(pl.LightningModule):
         self.place = Place()
         self.batches = self.samples = self.skipped = 0
         self.window: dict[str, list[Tensor]] = {}
+        self.due: Callable[[int], bool] | None = None
         self.borrowed = contextlib.ExitStack()
         self._micro: list[tuple[tuple[str, ...], Tensor]] = []
 
@@ -157,12 +163,12 @@ class DenoisingModule(pl.LightningModule):
                 _ = self.teacher  # copied from the network before that is compiled
             self.net.compile(dynamic=True)  # in place: names of parameters do not change
 
-    def train_dataloader(self) -> DataLoader[Placed]:
+    def train_dataloader(self) -> Turns:
         """Return this rank's batches from where the run stands."""
         world, rank = self.trainer.world_size, self.trainer.global_rank
         run = self.experiment
         stream = BatchStream(run.domain, run.seed, rank, world, self.place)
-        return loader(stream, run.trainer.workers)
+        return Turns(loader(stream, run.trainer.workers))
 
     def configure_optimizers(self) -> Optimizer:
         """Return the optimiser of every trained parameter."""
@@ -170,11 +176,16 @@ class DenoisingModule(pl.LightningModule):
         return make_optimizer(named, self.experiment.optim)
 
     def transfer_batch_to_device(
-        self, batch: Placed, device: torch.device, dataloader_idx: int
-    ) -> Placed:
-        """Move a batch, in double precision if the run is."""
-        moved = batch.to(device)
-        return replace(moved, batch=self.cast(moved.batch))
+        self, batch: Iterator[Placed], device: torch.device, dataloader_idx: int
+    ) -> Iterator[Placed]:
+        """Leave the iterator as it is: `training_step` moves what it takes from it."""
+        return batch
+
+    def _moved(self, batch: Batch) -> Batch:
+        """The batch on the device and in the type of the run."""
+        if self.device.type != "cpu" or batch.device.type != "cpu":
+            batch = batch.to(self.device)
+        return self.cast(batch)
 
     def cast(self, batch: Batch) -> Batch:
         """Return the batch in the floating type of the run."""
@@ -194,19 +205,42 @@ class DenoisingModule(pl.LightningModule):
             return objective(self.denoiser, batch, generator, teacher=self.teacher)
         return self.objective(self.denoiser, batch, generator)
 
-    def training_step(self, batch: Placed, batch_idx: int) -> None:
+    def training_step(self, batch: Iterator[Placed], batch_idx: int) -> None:
+        """Take batches and make steps until callbacks are due.
+
+        A model wrapped by its strategy (several processes) is called once for each batch, as its
+        wrapper counts calls.
+        """
+        wrapped, end = self.trainer.strategy.model is not self, time.monotonic() + _TURN
+        while True:
+            self._learn_from(next(batch))
+            if wrapped or self.due is None:
+                return
+            if self.between_steps:
+                step = self.trainer.global_step
+                if step == self.trainer.max_steps or self.due(step) or time.monotonic() >= end:
+                    return
+
+    def _learn_from(self, placed: Placed) -> None:
         """Add the gradient of one batch, and step when enough are accumulated."""
-        accumulate = self.experiment.trainer.accumulate
+        batch, accumulate = self._moved(placed.batch), self.experiment.trainer.accumulate
         with self._sync(len(self._micro) + 1 == accumulate):
-            output = self.learn(batch.batch, self._generator())
-            self.manual_backward(output.loss / accumulate)
-        self._micro.append((batch.batch.ids, output.loss.detach()))
+            output = self.learn(batch, self._generator())
+            self._backward(output.loss / accumulate)
+        self._micro.append((batch.ids, output.loss.detach()))
         self._record({"loss": output.loss, **output.metrics})
         self.batches += 1
-        self.samples += batch.batch.size * self.trainer.world_size
-        self.place = batch.place
+        self.samples += batch.size * self.trainer.world_size
+        self.place = placed.place
         if len(self._micro) == accumulate:
             self._step()
+
+    def _backward(self, loss: Tensor) -> None:
+        """Add the gradient of a loss."""
+        if type(self.trainer.strategy) is SingleDeviceStrategy:
+            loss.backward()  # what `manual_backward` comes to, without its dozen hooks
+        else:
+            self.manual_backward(loss)
 
     def _step(self) -> None:
         """Clip, check and apply the accumulated gradient."""
@@ -214,7 +248,8 @@ class DenoisingModule(pl.LightningModule):
         trained = [p for group in optimizer.param_groups for p in group["params"]]
         limit = settings.grad_clip if settings.grad_clip > 0 else math.inf
         norm = nn.utils.clip_grad_norm_(trained, limit)
-        micro, self._micro = self._micro, []
+        micro = self._micro.copy()
+        self._micro.clear()
         # Gradients are summed over ranks, so every rank sees the same norm and decides alike.
         total = norm
         if self.trainer.world_size == 1:
@@ -226,10 +261,20 @@ class DenoisingModule(pl.LightningModule):
         lr = rate(self.trainer.global_step + 1, settings, self.experiment.trainer.max_steps)
         for group in optimizer.param_groups:
             group["lr"] = lr
-        optimizer.step()
+        self._advance(optimizer)
         optimizer.zero_grad()
         self.ema.update(self.trainer.global_step)
         self._record({"grad_norm": norm})
+
+    def _advance(self, optimizer: LightningOptimizer) -> None:
+        """Make the step, and count it in `trainer.global_step`."""
+        if type(self.trainer.strategy) is not SingleDeviceStrategy:
+            optimizer.step()
+            return
+        steps = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        steps.increment_ready()
+        optimizer.optimizer.step()
+        steps.increment_completed()
 
     def _refuse(self, micro: list[tuple[tuple[str, ...], Tensor]]) -> None:
         """Count a step that was not finite and name its samples; stop after too many."""

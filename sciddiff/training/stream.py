@@ -7,8 +7,8 @@ prefetched since, and a resumed run reads on from exactly there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import count, islice
 from typing import final
 
@@ -19,7 +19,7 @@ from sciddiff.domains import Domain
 from sciddiff.errors import InputError
 from sciddiff.state import Batch
 
-__all__ = ["BatchStream", "Place", "Placed", "loader"]
+__all__ = ["BatchStream", "Place", "Placed", "Turns", "loader"]
 
 
 @final
@@ -59,10 +59,6 @@ class Placed:
 
     batch: Batch
     place: Place
-
-    def to(self, device: torch.device | str) -> Placed:
-        """The same batch on another device."""
-        return replace(self, batch=self.batch.to(device))
 
 
 @final
@@ -111,15 +107,37 @@ class BatchStream(IterableDataset[Placed]):
                 )
 
 
-def loader(stream: BatchStream, workers: int = 0) -> DataLoader[Placed]:
-    """Return a loader over a stream whose items are batches already."""
+def loader(stream: BatchStream, workers: int = 0) -> Iterable[Placed]:
+    """Return a loader over a stream whose items are batches already; itself without workers."""
+    if workers == 0:
+        return stream
     return DataLoader(
         stream,
         batch_size=None,
         num_workers=workers,
         persistent_workers=False,
-        prefetch_factor=2 if workers else None,
+        prefetch_factor=2,
         # Workers need no seed: without a generator of its own the loader would draw one for them
         # from the global one.
         generator=torch.Generator().manual_seed(0),
     )
+
+
+@final
+class Turns:
+    """A loader as Lightning's loop sees it: every item is the one iterator over the batches.
+
+    A turn of that loop costs as much as a step of a small network. A training step that is handed
+    the iterator takes as many batches in a turn as it likes, and none is read before its time.
+
+    Args:
+        batches: The loader.
+    """
+
+    def __init__(self, batches: Iterable[Placed]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Iterator[Placed]]:
+        reading = iter(self._batches)
+        while True:
+            yield reading

@@ -110,6 +110,55 @@ def test_three_steps_and_three_more_equal_six_to_the_bit(tmp_path, options):
         assert (a.step, a.width) == (b.step, b.width) and same(dict(a.weights), dict(b.weights))
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_steps_made_in_one_turn_are_those_made_in_a_turn_each(tmp_path, monkeypatch, accumulate):
+    options = (
+        "--trainer.log_every=3", "--trainer.val_every=5", "--ema.snapshot_every=2",
+        "--trainer.max_steps=7", f"--trainer.accumulate={accumulate}",
+    )  # fmt: skip
+    turns = {}
+    once = DenoisingModule.training_step
+    for name, length in (("long", 1e9), ("short", 0.0)):
+        monkeypatch.setattr("sciddiff.training.module._TURN", length)
+        calls = turns[name] = []
+
+        def counted(self, batch, batch_idx, calls=calls):
+            once(self, batch, batch_idx)
+            calls.append(self.trainer.global_step)
+
+        monkeypatch.setattr(DenoisingModule, "training_step", counted)
+        assert run(tmp_path / name, *options, dropout=0.2).step == 7
+    assert turns["long"] == [2, 3, 4, 5, 6, 7]  # where there is a snapshot, a row or an end
+    assert turns["short"] == [1, 2, 3, 4, 5, 6, 7]
+    long, short = (read_checkpoint(tmp_path / name / LAST) for name in ("long", "short"))
+    for key in ("state_dict", "optimizer_states", "global_step"):
+        assert same(long[key], short[key]), key
+    for key in ("place", "batches", "samples", "ema"):
+        assert same(long[STATE_KEY][key], short[STATE_KEY][key]), key
+    assert rows(tmp_path / "long") == rows(tmp_path / "short")
+    assert [row["step"] for row in rows(tmp_path / "long")] == ["3", "5", "6", "7"]
+    assert [s.step for s in read_snapshots(tmp_path / "long")[::2]] == [2, 4, 6]
+
+
+def test_a_signal_ends_a_turn_after_the_step_under_way(tmp_path, monkeypatch):
+    class Pressed(Told):
+        def __call__(self, denoiser, batch, generator, teacher=None):
+            if len(self.drawn) == 4:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().__call__(denoiser, batch, generator, teacher)
+
+    monkeypatch.setattr("sciddiff.training.module._TURN", 1e9)
+    notes = told(tmp_path, Pressed(), "--trainer.max_steps=50", "--trainer.log_every=1000")
+    assert len(notes.drawn) == 5
+    assert read_checkpoint(tmp_path / LAST)["global_step"] == 5
+
+
+def test_the_time_limit_ends_a_turn(tmp_path, monkeypatch):
+    monkeypatch.setattr("sciddiff.training.module._TURN", 1e9)
+    endless = ("--trainer.max_steps=-1", "--trainer.max_time=00:00:01")
+    assert run(tmp_path, *endless, "--trainer.log_every=1000000000").step >= 1
+
+
 def test_training_leaves_the_global_generators_alone(tmp_path):
     torch.manual_seed(3)
     before, (_, keys, position, *_) = torch.get_rng_state(), np.random.get_state()
