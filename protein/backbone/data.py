@@ -20,12 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from protein.backbone.network import FOLDS, ROTATIONS, TRANSLATIONS
+from protein.backbone.network import ROTATIONS, TRANSLATIONS
 from protein.structures.archive import ChainArchive
 from protein.structures.clustering import one_per_cluster
 from protein.structures.complexes import SHORTEST, PairArchive, TwoChains, cut
 from protein.structures.filters import expected_radius, radius_of_gyration
 from protein.structures.frames import frames_from_backbone
+from protein.structures.secondary import FOLDS, fold_class
 from sciddiff.errors import InputError
 from sciddiff.state import Batch, Layout
 from sciddiff.training.buckets import Buckets
@@ -314,16 +315,6 @@ def backbone_batch(
         len(lengths),
         ids,
     )
-
-
-def fold_class(ss3: str) -> int:
-    """Class of a chain by its secondary structure string (h, e, c): an index into `FOLDS`."""
-    helix, strand = ss3.count("h") / len(ss3), ss3.count("e") / len(ss3)
-    if helix >= 0.3 and strand < 0.1:
-        return FOLDS.index("alpha")
-    if helix < 0.12 and strand > 0.2:
-        return FOLDS.index("beta")
-    return FOLDS.index("mixed")
 
 
 def _rg_ratio(ca: np.ndarray) -> float:

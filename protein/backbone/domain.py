@@ -21,8 +21,9 @@ from torch import Tensor
 
 from protein.backbone.data import NO_DATA, BackboneData, BackboneDataSettings
 from protein.backbone.losses import geometry_losses
-from protein.backbone.network import FOLDS, ROTATIONS, TRANSLATIONS
+from protein.backbone.network import ROTATIONS, TRANSLATIONS
 from protein.backbone.request import GenerationRequest, templates
+from protein.structures.secondary import FOLDS
 from sciddiff.domains import Domain
 from sciddiff.drawing import Drawing
 from sciddiff.manifolds import SO3, Euclidean, ZeroCenterOfMass

@@ -13,8 +13,9 @@ from typing import Any
 from torch import Tensor
 
 from protein.backbone.designs import Design, Numbering, designs_from_state
-from protein.backbone.network import FOLDS, TRANSLATIONS
+from protein.backbone.network import TRANSLATIONS
 from protein.backbone.polish import DEFAULT, PolishSettings
+from protein.structures.secondary import FOLDS
 from sciddiff.denoiser import Denoiser
 from sciddiff.drawing import Drawing, draw
 from sciddiff.errors import InputError

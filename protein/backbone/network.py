@@ -24,11 +24,11 @@ from protein.backbone.attention import (
     added,
     attention_mask,
 )
+from protein.structures.secondary import FOLDS
 from sciddiff.manifolds.so3 import exp_map
 from sciddiff.state import Batch, State
 
 TRANSLATIONS, ROTATIONS = "translations", "rotations"
-FOLDS = ("none", "alpha", "beta", "mixed")
 _RELATIVE = 32
 _BINS = 22
 

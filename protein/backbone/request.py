@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from protein.backbone.data import backbone_batch
-from protein.backbone.network import FOLDS
+from protein.structures.secondary import FOLDS
 from sciddiff.errors import InputError
 from sciddiff.state import Batch
 

@@ -18,11 +18,12 @@ from protein.backbone.designs import Design, Numbering
 from protein.backbone.domain import backbone_path
 from protein.backbone.modes.base import Item, Mode
 from protein.backbone.modes.variants import running_index
-from protein.backbone.network import FOLDS, TRANSLATIONS
+from protein.backbone.network import TRANSLATIONS
 from protein.backbone.request import GenerationRequest, design_name, grouped
 from protein.structures.contig_syntax import parse_contig
 from protein.structures.filters import expected_radius
 from protein.structures.pdb_records import chain_letters
+from protein.structures.secondary import FOLDS
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 from sciddiff.state import Batch, State

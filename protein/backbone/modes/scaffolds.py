@@ -14,10 +14,10 @@ from protein.backbone.contigs import ResolvedContig, resolve
 from protein.backbone.data import backbone_batch
 from protein.backbone.designs import Design, Numbering
 from protein.backbone.modes.base import Item, Mode
-from protein.backbone.network import FOLDS
 from protein.backbone.request import design_name, grouped
 from protein.structures.chain import Structure
 from protein.structures.contig_syntax import parse_contig
+from protein.structures.secondary import FOLDS
 from sciddiff.state import Batch
 
 

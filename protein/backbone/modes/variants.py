@@ -15,10 +15,10 @@ from protein.backbone.data import backbone_batch
 from protein.backbone.designs import Design, Numbering
 from protein.backbone.generate import Start
 from protein.backbone.modes.base import Item, Mode
-from protein.backbone.network import FOLDS
 from protein.backbone.request import PAIR_BUDGET, design_name
 from protein.structures.chain import Backbone
 from protein.structures.contig_syntax import parse_contig
+from protein.structures.secondary import FOLDS
 from sciddiff.errors import InputError
 
 

@@ -11,12 +11,12 @@ from protein.backbone.data import (
     BackboneData,
     BackboneDataSettings,
     backbone_batch,
-    fold_class,
 )
 from protein.backbone.domain import BackboneDomain
-from protein.backbone.network import FOLDS, ROTATIONS, TRANSLATIONS, BackboneNetwork
+from protein.backbone.network import ROTATIONS, TRANSLATIONS, BackboneNetwork
 from protein.structures.archive import write_archive
 from protein.structures.frames import backbone_from_frames
+from protein.structures.secondary import FOLDS, fold_class
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 from sciddiff.manifolds.so3 import exp_map

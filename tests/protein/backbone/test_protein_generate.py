@@ -8,9 +8,10 @@ from protein.backbone.data import backbone_batch
 from protein.backbone.designs import Numbering, designs_from_state
 from protein.backbone.domain import BackboneDomain, backbone_path
 from protein.backbone.generate import GenerateSettings, Start, generate
-from protein.backbone.network import FOLDS, BackboneNetwork
+from protein.backbone.network import BackboneNetwork
 from protein.backbone.polish import PolishSettings
 from protein.backbone.request import GenerationRequest, templates
+from protein.structures.secondary import FOLDS
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 
