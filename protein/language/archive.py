@@ -69,7 +69,7 @@ class SequenceArchive:
             raise InputError(f"split: {split!r} is unknown; choose one of {', '.join(SPLITS)}")
         with open_arrays(file, _AGAIN) as data, reading(file, "a sequence archive", _AGAIN):
             for name in ("sequence", "id", "split", "cluster_c30"):
-                if name not in data.files:
+                if name not in data:
                     raise InputError(f"{file}: has no column {name}; {_AGAIN}")
             text = [_text(s) for s in data["sequence"].tolist()]
             keep = [
@@ -78,7 +78,7 @@ class SequenceArchive:
                 if _text(part) == split and len(text[i]) >= shortest
             ]
             ids = [_text(name) for name in data["id"].tolist()]
-            ss3 = [_text(s) for s in data["ss3"].tolist()] if "ss3" in data.files else []
+            ss3 = [_text(s) for s in data["ss3"].tolist()] if "ss3" in data else []
             clusters = np.asarray(data["cluster_c30"], dtype=np.int32)
         if not keep:
             raise InputError(f"{file}: no sequence of split {split} has {shortest} residues")

@@ -172,7 +172,7 @@ def _infill(text: str) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"infill: {len(text)} residues; at most {LONGEST} are drawn")
     if not drawn.any():
         raise InputError("infill: nothing is left to draw; write _ for every residue to be drawn")
-    return tokens(text.upper())[0], ~drawn
+    return np.where(drawn, MASK, tokens(text.upper())[0]), ~drawn
 
 
 def _templates(
