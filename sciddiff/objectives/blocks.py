@@ -97,11 +97,16 @@ class Autoregressive(Objective):
     Attributes:
         order: ``"sequence"``, or ``"random"``: a new order for each sample and step, which makes a
             model of any order.
+        input_masking: Share of the rows before a row that it does not see. A regulariser where
+            data are few, which masked models have by nature.
     """
 
     order: Literal["sequence", "random"] = "sequence"
+    input_masking: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.input_masking < 1.0:
+            raise InputError(f"Autoregressive.input_masking: {self.input_masking}; not in [0, 1)")
         if self.order not in ("sequence", "random"):
             raise InputError(f"Autoregressive.order: {self.order!r}; sequence or random")
 
@@ -120,7 +125,10 @@ class Autoregressive(Objective):
             score = torch.where(free, uniform_rows(x1, generator, layout) + 1.0, 0.0)
             # Known rows come first, so that all others see them.
             ranks = score.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
-        loss = _loss(denoiser, net, name, batch, ranks, free)
+        unseen = None
+        if self.input_masking > 0.0:
+            unseen = (uniform_rows(x1, generator, layout) < self.input_masking) & free
+        loss = _loss(denoiser, net, name, batch, ranks, free, unseen)
         return _output(loss.sum(1) / free.sum(1).clamp(min=1))
 
 
@@ -150,13 +158,25 @@ def _loss(
     batch: Batch,
     ranks: Tensor,
     hidden: Tensor,
+    unseen: Tensor | None = None,
 ) -> Tensor:
-    """Loss of each row by the path, ``[B, N]``; 0 for rows that were seen."""
+    """Loss of each row by the path, ``[B, N]``; 0 for rows that are known.
+
+    Args:
+        denoiser: Gives the path.
+        net: What is asked.
+        name: The leaf.
+        batch: The data.
+        ranks: Block of each row.
+        hidden: Rows that are hidden while their block is drawn.
+        unseen: Rows that later blocks do not see either; None for none.
+    """
     path, x1, layout = denoiser.path[name], batch.x[name], batch.layouts[name]
     x_t = path.hide(x1, hidden)
     shown = 1.0 - hidden.sum(1) / _rows(layout, hidden)
     t = shown.to(time_dtype(batch.x))
-    raw = net.ranked(x_t, x1, ranks, t, batch)
+    clean = x1 if unseen is None else path.hide(x1, unseen)
+    raw = net.ranked(x_t, clean, ranks, t, batch)
     return path.loss(path.predict(raw, x_t, t, layout), PathSample(x_t, x_t, x1, t), layout)
 
 
