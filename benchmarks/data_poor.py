@@ -26,6 +26,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -193,7 +194,7 @@ class Arm:
 
     objective: Objective
     path: TokenPath = MaskPath(SYMBOLS)
-    attention: str = "full"
+    attention: Literal["full", "block", "causal"] = "full"
     block: int = 8
     dropout: float = 0.0
 
@@ -238,8 +239,10 @@ def measured(arm: str, denoiser: Denoiser, words: Tensor) -> tuple[float, float]
 def _ranked_nats(denoiser: Denoiser, words: Tensor, ranks: Tensor) -> Tensor:
     """-log p of each word, one row at a time by rank, in one pass; nats."""
     noisy = torch.full_like(words, SYMBOLS)
+    net = denoiser.net
+    assert isinstance(net, TokenTransformer)
     with torch.no_grad():
-        raw = denoiser.net.ranked(noisy, words, ranks, 0.0, Batch({LEAF: words}))
+        raw = net.ranked(noisy, words, ranks, 0.0, Batch({LEAF: words}))
     return -raw.double().log_softmax(-1).gather(-1, words[..., None]).sum((1, 2))
 
 
@@ -294,13 +297,13 @@ def run(args: argparse.Namespace) -> None:
         for unique in args.unique:
             chosen = torch.from_numpy(words[: unique // LENGTH])
             for size in args.sizes:
-                shape = tuple(int(n) for n in size.split("x"))
+                width, depth = (int(n) for n in size.split("x"))
                 for arm in args.arms:
                     table = args.out / f"{corpus}-{arm}-{unique}-{size}-{args.seed}.csv"
                     if table.exists():
                         continue
-                    rows = list(train(arm, chosen, torch.from_numpy(held_out), shape, args.epochs,
-                                      args.seed))  # fmt: skip
+                    shown = torch.from_numpy(held_out)
+                    rows = list(train(arm, chosen, shown, (width, depth), args.epochs, args.seed))
                     _write(table, rows)
                     best = min(rows, key=lambda row: row["nats"])
                     print(
@@ -371,12 +374,13 @@ def _half_life(
         bounds = ([0.0, -8.0, -3.0, 0.0], [4.0, 3.0, 1.0, 7.0])
         solved = least_squares(residual, start, args=(rows,), bounds=bounds)
         found.append(float(np.exp(solved.x[3])))
-    return tuple(np.percentile(found, [10, 50, 90]))  # pyright: ignore[reportReturnType]
+    low, middle, high = np.percentile(found, [10, 50, 90]).tolist()
+    return low, middle, high
 
 
 def main() -> None:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     verbs = parser.add_subparsers(required=True)
     one = verbs.add_parser("run")
     one.add_argument("--corpora", nargs="+", choices=list(CORPORA), default=["hmm"])

@@ -12,6 +12,7 @@ import torch
 from protein.language.archive import SequenceArchive
 from protein.sequence.alphabet import tokens
 from protein.sequence.samples import SEQUENCE
+from protein.structures.clustering import one_per_cluster
 from protein.structures.secondary import FOLDS, fold_class
 from sciddiff.errors import InputError
 from sciddiff.state import Batch, Layout
@@ -60,8 +61,7 @@ class LanguageData:
     def batches(self, epoch: int, seed: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Batches of one epoch in an order that depends on (seed, epoch) alone."""
         rng = np.random.default_rng([seed, epoch])
-        order = rng.permutation(len(self.archive))
-        chosen = order[np.unique(self.archive.clusters[order], return_index=True)[1]].tolist()
+        chosen = one_per_cluster(self.archive.clusters, rng).tolist()
         spans = [self._span(item, seed, epoch) for item in chosen]
         buckets = Buckets([b - a for a, b in spans], self.settings.budget, power=1.0)
         for group in buckets.batches(epoch, seed, rank, world):
