@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protein.backbone import NEEDS
+from protein.commands.backbone_sequences import add_sequence_options, design_sequences
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import (
     add_device,
@@ -40,6 +41,7 @@ _EXAMPLES = """examples:
   sciddiff backbone --partial file.pdb --vary A30-45 -n 10 -o loops/
   sciddiff backbone --symmetry C3 --length 60 -n 4 -o trimers/
   sciddiff backbone --target file.pdb --hotspots A37,A40 --length 60-90 -n 20 -o binders/
+  sciddiff backbone --length 60-128 -n 20 --sequences 8 -o designs/
 """
 
 
@@ -109,6 +111,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="ARCHIVE",
         help="chain archive to measure novelty against",
     )
+    add_sequence_options(parser)
     add_seed(parser)
     add_device(parser)
     add = parser.add_argument
@@ -191,6 +194,9 @@ def run(args: argparse.Namespace) -> int:
     outcome = Outcome.of(args.out, args.number)
     notes = [f"{source}: {note}" for source, note in mode.notes]
     named = {name: mode.facts(index) for index, name in _named(outcome)}
+    if args.sequences:
+        found = design_sequences(args, named, mode.request)
+        named = {name: {**facts, **found[name]} for name, facts in named.items()}
     designs = {name: facts for name, facts in named.items() if facts}
     said = {"notes": notes, "designs": designs, "failed": outcome.failed}
     before = campaign.facts
@@ -297,7 +303,8 @@ def _measured(args: argparse.Namespace, campaign: Campaign, outcome: Outcome) ->
     content = Inputs()
     if args.reference is not None:
         content.add("--reference", args.reference, known.get("inputs", {}).get("--reference"))
-    of = digest([[[name, _size(args.out, name)] for name in names], outcome.failed])
+    sequences = {name: campaign.facts.get("designs", {}).get(name) for name in names}
+    of = digest([[[name, _size(args.out, name)] for name in names], outcome.failed, sequences])
     same = known.get("of") == of and digest(known.get("inputs")) == digest(content.entries)
     if same and all((args.out / file).exists() for file in ("report.html", "designs.csv")):
         return known

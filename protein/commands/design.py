@@ -175,10 +175,7 @@ def _design(
     meta = describe(model)
     campaign.ran(parts.made, seconds, args.command_line, model_card=meta, **machine_facts())
     tables = collect(parts)
-    write_tables(
-        args.out, tables, Path(args.model).name, _checksum(meta), args.seed, args.order,
-        args.separator,
-    )  # fmt: skip
+    write_tables(parts, tables, args.model, meta, args.separator)
     summary = {**_summary(tables), "folder": str(args.out), "seconds": round(seconds, 2)}
     campaign.note(
         figures=summary["structures"],
@@ -193,12 +190,6 @@ def _design(
         lines[-1] += f"; open {report}"
     lines += _warnings(tables)
     emit(args, summary, "\n".join(lines))
-
-
-def _checksum(meta: Any) -> str:
-    from sciddiff.weights import identity
-
-    return identity(meta)[:12]
 
 
 def _summary(tables: Sequence[Tables]) -> dict[str, Any]:

@@ -224,6 +224,25 @@ def comparison_table(evaluation: Evaluation) -> str:
 <th>Natives</th></tr></thead><tbody>{lines}</tbody></table></div></section>"""
 
 
+def sequences(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The best sequence of every design, where sequences were designed."""
+    there = [row for row in rows if row.get("sequence")]
+    if not there:
+        return ""
+    lines = "".join(
+        f'<tr><td class="text">{escape(str(row["name"]))}</td><td>{row["sequence_score"]:.3f}</td>'
+        f'<td>{row["sequences"]}</td><td class="text">'
+        f'{escape(str(row.get("sequence_warnings") or "none"))}</td>'
+        f'<td class="text"><code>{escape(str(row["sequence"]))}</code></td></tr>'
+        for row in there
+    )
+    return f"""<section class="card"><h2>Sequences</h2><p class="note">The best of each design;
+score in nats a residue, lower is better. All are in <code>sequences/</code>, with a page of their
+own.</p><div class="scroll tall"><table><thead><tr><th>Design</th><th>Score</th><th>Distinct</th>
+<th class="text">Remarkable</th><th class="text">Sequence</th></tr></thead><tbody>{lines}</tbody>
+</table></div></section>"""
+
+
 def dictionary() -> str:
     """What every figure means."""
     lines = "".join(

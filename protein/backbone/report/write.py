@@ -96,6 +96,7 @@ def write_report(
         page.stage([one.name for one in embedded], len(designs), assets),
         page.gallery(png, len(designs) > MOST),
         page.design_table(rows[:MOST_ROWS]),
+        page.sequences(rows[:MOST_ROWS]),
         page.plot_grid(_plots(evaluation, designs, info)),
         page.comparison_table(evaluation),
         page.dictionary(),

@@ -289,7 +289,7 @@ class Designer:
         t = torch.zeros(batch.size, device=self.device)
         with torch.no_grad():
             said = ask(self._denoiser, {SEQUENCE: x}, t, batch)
-        return said[SEQUENCE].log_probs.double().cpu()
+        return said[SEQUENCE].symbol_log_probs().double().cpu()
 
     def _given(self, sequences: NDArray[np.int64], known: NDArray[np.bool_]) -> Batch:
         """A batch of given sequences; unknown residues are hidden and held."""

@@ -18,6 +18,7 @@ from protein.sequence.design.quality import Quality, quality_of
 from protein.sequence.design.records import Record, design_header, native_header
 from sciddiff.files import replacing
 from sciddiff.names import cell
+from sciddiff.weights import identity
 
 __all__ = ["Designed", "Tables", "collect", "write_csv", "write_fasta", "write_tables"]
 
@@ -114,30 +115,28 @@ def collect(parts: SequenceParts) -> list[Tables]:
 
 
 def write_tables(
-    directory: Path,
+    parts: SequenceParts,
     tables: Sequence[Tables],
     model: str,
-    checksum: str,
-    seed: int,
-    order: str,
+    meta: Mapping[str, Any],
     separator: str = "/",
 ) -> None:
     """Write `seqs/NAME.fa` of every template, `refold.fasta`, `designs.csv` and `residues.csv`.
 
     Args:
-        directory: the folder.
+        parts: the run.
         tables: what to write.
-        model: name of the weights.
-        checksum: of the weights.
-        seed: seed of the draws.
-        order: of the draws.
+        model: the weights, as the user named them.
+        meta: content of their `meta.json`.
         separator: between the chains of `seqs/NAME.fa`.
     """
+    directory, settings = parts.directory, parts.settings
+    named, checksum = Path(model).name, identity(meta)[:12]
     for one in tables:
-        own = native_header(one.plan, one.native, model, checksum, seed)
+        own = native_header(one.plan, one.native, named, checksum, settings.seed)
         listed = [
             (own, one.native),
-            *((design_header(d.record, order), d.record) for d in one.designs),
+            *((design_header(d.record, settings.order), d.record) for d in one.designs),
         ]
         write_fasta(
             directory / "seqs" / f"{one.plan.name}.fa",

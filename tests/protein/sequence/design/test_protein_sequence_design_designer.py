@@ -74,7 +74,7 @@ def _asked(denoiser, plan: Plan, tokens: np.ndarray) -> np.ndarray:
     batch = collate([replace(given, tokens=plan.tokens)])
     with torch.no_grad():
         said = ask(denoiser, {SEQUENCE: torch.from_numpy(tokens)[None]}, torch.zeros(1), batch)
-    return said[SEQUENCE].log_probs[0].double().numpy()
+    return said[SEQUENCE].symbol_log_probs()[0].double().numpy()
 
 
 def test_a_score_is_the_mean_over_orders_of_one_class_after_the_other(denoiser, plan):
