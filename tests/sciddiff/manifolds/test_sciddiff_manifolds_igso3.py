@@ -191,6 +191,10 @@ def test_inversion_of_the_cdf_is_exact_in_its_own_grid() -> None:
         omega = igso3._invert(u, torch.full((len(u),), row), sigma)
         error = series_cdf(omega, float(sigma[row])) - u
         assert error.abs().max() < 3e-6
+    small = torch.logspace(-5, -3, 40, dtype=torch.float64)  # all in the first cell
+    for row in range(len(sigma)):
+        omega = igso3._invert(small, torch.full((len(small),), row), sigma)
+        assert (igso3.angle_cdf(omega, sigma[row]) / small - 1.0).abs().max() < 0.03
 
 
 def test_samples_with_one_sigma_per_row_and_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
