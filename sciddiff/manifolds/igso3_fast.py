@@ -24,6 +24,7 @@ the calls cost more than the arithmetic, and NumPy's cost a fraction of a tensor
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -150,7 +151,7 @@ def _narrow(omega: Tensor, sigma: Tensor, out: Tensor) -> None:
             torch.lerp(value, area[12], chosen, out=value)
 
 
-def _few(omega: NDArray[np.float32], sigma: NDArray[np.float32]) -> NDArray[np.float32]:
+def _few(omega: NDArray[Any], sigma: NDArray[Any]) -> NDArray[Any]:
     """The score of a few angles, as the docstring of the module has it."""
     narrow = np.minimum(sigma, _THREE_IMAGES)
     rate = 1.0 / (narrow * narrow)
@@ -186,7 +187,7 @@ def score_float32(omega: Tensor, sigma: Tensor) -> Tensor:
     if omega.numel() <= _FEW:
         angles, widths = omega.detach().numpy(), sigma.detach().numpy()
         if np.broadcast(angles, widths).size <= _FEW:
-            return torch.from_numpy(np.asarray(_few(angles, widths)))
+            return torch.from_numpy(np.asarray(_few(angles, widths), np.float32))
     shape = torch.broadcast_shapes(omega.shape, sigma.shape)
     omega = omega.expand(shape).contiguous()
     output = torch.empty_like(omega)
