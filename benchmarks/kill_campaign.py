@@ -34,7 +34,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from kill_cases import CASES, INPUTS, Case, make_inputs, sciddiff
 
-_CLOCK = {"seconds", "created", "runs", "command", "time", "per_second", "made", "changed", "path"}
+_CLOCK = {
+    *("seconds", "created", "runs", "command", "time", "samples_per_second", "made", "changed"),
+    "path",
+}
 """Names of entries and columns that tell of the clock or of how many calls it took."""
 
 _RUNS = rb"&quot;(runs&quot;: \[.*?\]|(seconds|command)&quot;: [^\n]*)"
@@ -78,7 +81,11 @@ def campaign(case: Case, out: Path, kills: int, seed: int) -> dict[str, Any]:
         broken.mkdir(exist_ok=True)
         draw = random.Random(f"{case.name} {seed} {len(done['kills'])}")
         moment = None if len(done["kills"]) >= kills else _moment(draw, done)
+        began = time.monotonic()
         status, text = _run(case, broken, moment)
+        if moment is not None and not status:  # a busy machine has become free
+            done["seconds"] = min(done["seconds"], time.monotonic() - began)
+            done["first"] = min(done["first"], 0.9 * done["seconds"])
         if status == -signal.SIGKILL:
             done["kills"].append(round(moment or 0.0, 2))
         elif status:
@@ -144,7 +151,7 @@ def contents(folder: Path) -> dict[str, str]:
     """What every file of a folder says, without the clock, as checksums by name."""
     found = {}
     for file in sorted(folder.rglob("*")):
-        if file.is_file():
+        if file.is_file() and "tensorboard" not in file.parts:  # its names are times
             said = _said(file)
             found[str(file.relative_to(folder))] = hashlib.sha256(said).hexdigest()[:16]
     return found

@@ -43,6 +43,7 @@ from sciddiff.weights import (
     read,
     sealed,
     sha256,
+    sized_like,
     write_tensors,
 )
 
@@ -245,13 +246,14 @@ def load(
     path = find_model(os.fspath(directory))
     meta = describe(path)
     plain = configs.from_yaml(path / CONFIG)
-    made, net = configs.build_parts(plain, Trust.of(trust), str(path / CONFIG))
+    weights, _ = read(path)
+    with sized_like(weights, plain.get("net"), f"{path / CONFIG}: net"):
+        made, net = configs.build_parts(plain, Trust.of(trust), str(path / CONFIG))
     if domain is not None and made.name != domain:
         raise InputError(
             f"{directory}: is a model of the domain {made.name}, and one of {domain} is needed; "
             "list models with: sciddiff models"
         )
-    weights, _ = read(path)
     try:
         fill(net, weights)
     except InputError as error:
@@ -298,7 +300,9 @@ def export(
     from sciddiff.training.runs import LAST, harvest
 
     found = harvest(Path(run), ema)
-    domain, _ = configs.build_parts(found.plain, Trust.of(trust), str(Path(run) / LAST))
+    last = str(Path(run) / LAST)
+    with sized_like(found.weights, found.plain.get("net"), f"{last}: net"):
+        domain, _ = configs.build_parts(found.plain, Trust.of(trust), last)
     return save(
         out,
         found.weights,

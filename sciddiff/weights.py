@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ __all__ = [
     "sealed",
     "sha256",
     "shapes",
+    "sized_like",
     "write_tensors",
 ]
 
@@ -191,6 +193,64 @@ def fill(net: nn.Module, weights: Mapping[str, Tensor], strict: bool = True) -> 
     fitting = {names[name]: value for name, value in given.items() if name in names}
     net.load_state_dict(fitting, strict=False)
     return sorted(names.keys() ^ given.keys())
+
+
+@contextmanager
+def sized_like(
+    weights: Mapping[str, Tensor], arguments: object = None, where: str = "net"
+) -> Iterator[None]:
+    """Refuse a network that grows far beyond its weights, while it is built in this block.
+
+    The sizes of a network are numbers of a text file. A wrong one would take all memory, or for
+    ever, before its weights turn out not to fit; parameters are counted as modules take them, and
+    none of them is filled before.
+
+    Args:
+        weights: What the network is built for.
+        arguments: Plain values that it is built from.
+        where: What they were read from, for messages.
+
+    Raises:
+        InputError: An argument is larger than any size of it can be, or it has far more
+            parameters, or parts, than that.
+    """
+    from torch.nn.modules import module as hooks
+
+    numbers = sum(value.numel() for value in weights.values())
+    fault = (
+        f"a network far larger than its weights, which hold {numbers:,} numbers; restore its "
+        "sizes, or copy the model again"
+    )
+    if _largest(arguments) > 10**8 + numbers:  # where even a list of that length is too long
+        raise InputError(f"{where}: {fault}")
+    # Modules may be made and thrown away, and may tie or replace what they have registered.
+    room = {"numbers": 3 * numbers + 10**6, "parts": 20 * len(weights) + 10_000}
+
+    def count(owner: nn.Module, name: str, added: Tensor | nn.Module | None) -> None:
+        room["parts"] -= 1
+        room["numbers"] -= added.numel() if isinstance(added, Tensor) else 0
+        if min(room.values()) < 0:
+            raise InputError(fault)
+
+    handles = [
+        hooks.register_module_parameter_registration_hook(count),
+        hooks.register_module_module_registration_hook(count),
+        hooks.register_module_buffer_registration_hook(count),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _largest(plain: object) -> int:
+    """The largest whole number of plain values."""
+    if isinstance(plain, int):
+        return abs(plain)
+    if isinstance(plain, Mapping):
+        plain = list(plain.values())
+    return max(map(_largest, plain), default=0) if isinstance(plain, list) else 0
 
 
 def _read_files(files: Sequence[Path]) -> dict[str, Tensor]:

@@ -272,3 +272,23 @@ def test_loading_needs_no_lightning(model):
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("width", [10**4, 10**9])
+def test_a_network_far_larger_than_its_weights_is_refused_before_it_fills_memory(model, width):
+    plain = config.from_yaml(model / "config.yaml")
+    plain["net"]["init_args"]["width"] = width
+    config.to_yaml(plain, model / "config.yaml")
+    hashes = json.loads((model / META).read_text())["sha256"]
+    edit(model, sha256={**hashes, "config.yaml": weights.sha256(model / "config.yaml")})
+    with pytest.raises(InputError, match="config.yaml: net.*(far larger than|allocate memory)"):
+        load(model)
+
+
+def test_a_network_of_too_many_parts_is_refused():
+    small = {"a": torch.zeros(3)}
+    with pytest.raises(InputError, match="far larger"), weights.sized_like(small):
+        torch.nn.ModuleList(torch.nn.Identity() for _ in range(10**6))
+    with weights.sized_like(small):  # a little more is told by name when the weights are put in
+        torch.nn.Linear(100, 100)
+    torch.nn.Linear(2000, 2000)  # nothing is counted any more
