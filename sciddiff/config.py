@@ -146,6 +146,10 @@ def read(
     parsed = _guard(lambda: reader.parse_args([*arguments, *overrides]), where)
     complete = {key: _plain(value) for key, value in parsed.as_dict().items() if key != "config"}
     _refuse_nulls(complete, Experiment, f"{where}: ")
+    seeds = {"seed": complete["seed"], "trainer.val_seed": complete["trainer"]["val_seed"]}
+    for name, seed in seeds.items():
+        if not 0 <= seed < 2**64:
+            raise InputError(f"{where}: {name}: {seed} is not in [0, 2^64); choose another")
     return complete
 
 

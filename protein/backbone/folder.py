@@ -34,7 +34,8 @@ class Folder:
         structures: chains of each structure, by its name.
         left_out: reasons why other files were not taken, by the name of the file.
         facts: what the folder's record says of a design, by its name.
-        failed: why designs were given up, by their name.
+        failed: why structures have no figures, by their name: designs that were given up, and
+            what is too small.
     """
 
     structures: dict[str, tuple[Backbone, ...]]
@@ -58,6 +59,7 @@ def read_folder(directory: Path) -> Folder:
     Raises:
         InputError: there is no such folder, or none of its files can be read.
     """
+    from protein.backbone.metrics.geometry import MIN_RESIDUES
     from protein.structures.read import read_structure
 
     if not directory.is_dir():
@@ -68,6 +70,7 @@ def read_folder(directory: Path) -> Folder:
     ours = (directory / RECORD).is_file() and any(_DESIGN.fullmatch(stem) for stem in found)
     structures: dict[str, tuple[Backbone, ...]] = {}
     left_out: dict[str, str] = {}
+    failed: dict[str, str] = {}
     names = Names()
     for stem, files in found.items():
         file = min(files, key=_rank)
@@ -79,13 +82,20 @@ def read_folder(directory: Path) -> Folder:
         except InputError as error:
             left_out[file.name] = str(error).removeprefix(f"{file}: ")
             continue
-        structures[names.unique(stem, "structure")] = chains
+        name = names.unique(stem, "structure")
+        if (size := sum(map(len, chains))) < MIN_RESIDUES:
+            left_out[file.name] = (
+                f"it has {size} residues, and figures need at least {MIN_RESIDUES}"
+            )
+            failed[name] = left_out[file.name]
+            continue
+        structures[name] = chains
     if not structures:
         file, reason = next(iter(left_out.items()))
         raise InputError(f"{directory / file}: {reason}")
     record = read_record(directory) if ours else {}
     facts = {str(name): dict(said) for name, said in dict(record.get("designs", {})).items()}
-    failed = {str(name): str(reason) for name, reason in dict(record.get("failed", {})).items()}
+    failed |= {str(name): str(reason) for name, reason in dict(record.get("failed", {})).items()}
     return Folder(structures, left_out, facts, failed)
 
 

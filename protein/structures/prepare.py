@@ -142,12 +142,15 @@ def prepare_backbones(
     split_by_cluster(np.zeros(0, dtype=np.int32), settings.val, settings.test, settings.seed)
     files = find_structures(folder)
     root = folder.parent if folder.is_file() else folder
-    if out.exists() and not settings.overwrite:
+    parts, record = out.with_name(out.name + ".parts"), out.with_suffix(".json")
+    store = ShardStore(parts, settings.filters)
+    # An archive with parts and without a record is of a run that ended between the two.
+    if out.exists() and not settings.overwrite and (record.exists() or not parts.is_dir()):
         made = _made_of(settings, root, files)
-        found = made_before(out, out.with_suffix(".json"), *made)
-        report = {entry.name: found[entry.name] for entry in fields(PrepareReport)}
-        return PrepareReport(**report)
-    store = ShardStore(out.with_name(out.name + ".parts"), settings.filters)
+        found = made_before(out, record, *made)
+        if not found.get("keeps_parts", True):  # what its run had no time to remove
+            store.remove()
+        return PrepareReport(**{f.name: found[f.name] for f in fields(PrepareReport)})
     shards: list[Path] = []
     kept: list[list[KeptChain]] = []
     dropped: list[DroppedRow] = []
@@ -180,7 +183,8 @@ def prepare_backbones(
         report = _write(out, store, shards, kept, settings, report, on_progress)
         request, inputs = _made_of(settings, root, files)
         summary = {"request": request, "inputs": inputs.entries, **report.as_dict()}
-        with replacing(out.with_suffix(".json")) as file:
+        summary["keeps_parts"] = settings.keep_parts
+        with replacing(record) as file:
             file.write((json.dumps(summary, indent=2) + "\n").encode())
     if not settings.keep_parts:
         store.remove()

@@ -229,6 +229,8 @@ class ShardStore:
 
     def remove(self) -> None:
         """Delete the shards, and the folder if nothing else is in it."""
+        if not self._folder.is_dir():
+            return
         for pattern in ("*.npz", ".*.npz.*"):
             for file in self._folder.glob(pattern):
                 file.unlink(missing_ok=True)

@@ -177,7 +177,11 @@ class Campaign:
 
 
 def made_before(
-    file: Path, record: Path, request: Mapping[str, Any], inputs: Inputs
+    file: Path,
+    record: Path,
+    request: Mapping[str, Any],
+    inputs: Inputs,
+    remedy: str = "choose another name or add --overwrite",
 ) -> dict[str, Any]:
     """The record beside a file, where this very request has made the file.
 
@@ -186,22 +190,20 @@ def made_before(
         record: Its record: JSON with ``request`` and ``inputs`` among other things.
         request: Plain values that decide the file.
         inputs: Content of what it is made of.
+        remedy: What the user can do about a file of another request.
 
     Raises:
         InputError: Another request made it, or nobody knows which.
     """
     try:
         found = dict(read_json(record))
-        before, read = dict(found["request"]), dict(found["inputs"])
+        before, read = dict(found["request"]), dict(found.get("inputs", {}))
     except (ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{file}: is there already; choose another name or add --overwrite"
-        ) from None
+        raise InputError(f"{file}: is there already; {remedy}") from None
     differ = [*_options(before, _plain(request)), *changed(read, inputs.entries)]
     if differ:
         raise InputError(
-            f"{file}: is there already, made by another request: {'; '.join(differ)}; choose "
-            "another name or add --overwrite"
+            f"{file}: is there already, made by another request: {'; '.join(differ)}; {remedy}"
         )
     return found
 

@@ -36,7 +36,7 @@ def _configure(parser: ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="FILE",
-        help="also write the figures to this file, as JSON",
+        help="also write the figures to this file, as JSON, with what they are of",
     )
     parser.add_argument(
         "--report",
@@ -79,6 +79,22 @@ def _flat(data: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, str]]:
             yield f"{head}{key}", f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def _record(args: Namespace, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the figures are of, as `run.json` tells it of other results.
+
+    Figures are measured anew by every call, so that a file of them replaces the one before.
+    """
+    from sciddiff.cli.campaign import machine_facts
+    from sciddiff.cli.fingerprint import Inputs
+
+    inputs = Inputs().add("directory", args.directory)
+    if args.reference is not None:
+        inputs.add("--reference", args.reference)
+    request = {"domain": args.domain, "model": args.model, **options}
+    told = {"request": request, "inputs": inputs.entries, "command": args.command_line}
+    return {**told, **machine_facts()}
+
+
 def _run(args: Namespace) -> None:
     for path in (args.directory, args.reference):
         if path is not None and not path.exists():
@@ -88,7 +104,8 @@ def _run(args: Namespace) -> None:
     measured = domain.assess(args.directory, args.reference, args.report, options)
     remark_left_out(args.directory, measured.get("left_out", {}))
     if args.out is not None:
-        args.out.write_text(json.dumps(measured, indent=2, default=str) + "\n", encoding="utf-8")
+        written = {**measured, "record": _record(args, options)}
+        args.out.write_text(json.dumps(written, indent=2, default=str) + "\n", encoding="utf-8")
     text = domain.describe(measured)
     if text is None:
         text = as_table(("measure", "value"), list(_flat(measured)))

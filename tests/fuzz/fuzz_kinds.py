@@ -30,6 +30,7 @@ class Kind:
         read: Reads one.
         checked: Whether checksums protect it: damage is then refused, or makes no difference.
         fields: Fields that a message may begin with instead of the file.
+        needs: Packages that read or write it.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Kind:
     read: Callable[[Path], object]
     checked: bool = False
     fields: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
 
 
 def told(value: Any) -> str:
@@ -122,6 +124,30 @@ def chains(path: Path) -> object:
 
     opened = ChainArchive.open(path)
     return [*opened, list(opened.lengths), list(opened.ids), list(opened.sequences)]
+
+
+def complexes_made(path: Path) -> None:
+    from protein.docking.complexes.archive import COLUMNS, complex_arrays, write_archive
+    from protein.docking.complexes.complex import make_complex
+    from protein.docking.molecules.files import read_ligands
+    from protein.docking.receptors.receptor import read_receptor
+
+    (_, row, *_) = read_ligands(SEEDS / "ligands.sdf")
+    ligand, receptor = row.ligand, read_receptor(SEEDS / "peptide.pdb")
+    assert ligand is not None
+    crystal = ligand.require_coords()
+    made = [make_complex(name, ligand, receptor, np.stack([crystal, crystal])) for name in "ab"]
+    columns = {name: np.array(["train", "val"]) for name in COLUMNS}
+    write_archive(path, [complex_arrays(one) for one in made], columns)
+
+
+def complexes(path: Path) -> object:
+    from protein.docking.complexes.archive import COLUMNS, DockArchive
+
+    archive = DockArchive.open(path)
+    items = [archive[i] for i in range(len(archive))]
+    told = [[c.conformers, c.crystal, c.pocket.coords, c.ligand.features] for c in items]
+    return [told, [list(archive.column(name)) for name in COLUMNS]]
 
 
 def model_made(path: Path) -> None:
@@ -273,6 +299,78 @@ def spec() -> Any:
     )  # fmt: skip
 
 
+def forecast_begun(path: Path) -> None:
+    """A forecast of which one of two blocks is made."""
+    from weather.forecast.ensemble import EnsembleStore
+
+    store = EnsembleStore.open(path, plan(), spec(), {"seed": 0}, {}, "sciddiff forecast")
+    _write_block(store)
+
+
+def _write_block(store: Any) -> None:
+    block = store.missing()[0]
+    values = np.random.default_rng(block.number).normal(280, 5, (2, 2, 2, 8, 16))
+    values[:, :, 0] += 5200
+    store.write(block, 0, values.astype(np.float32))
+    store.finish(block)
+
+
+def plan() -> Any:
+    import cftime
+
+    from weather.forecast.ensemble import Plan
+
+    return Plan((cftime.datetime(3, 3, 1, calendar="noleap"),), 4, 2, 2)
+
+
+def forecast_continued(path: Path) -> object:
+    from weather.forecast.ensemble import EnsembleStore
+
+    store = EnsembleStore.open(path, plan(), spec(), {"seed": 0}, {}, "sciddiff forecast")
+    while store.missing():
+        _write_block(store)
+    store.close()
+    return [values for _, _, values in store.read()]
+
+
+def forecast_made(path: Path) -> None:
+    forecast_begun(path)
+    forecast_continued(path)
+
+
+def forecast(path: Path) -> object:
+    from weather.report.reading import open_ensemble
+    from weather.verification.ensembles import FileEnsemble
+
+    open_ensemble(path)
+    made = FileEnsemble(path)
+    read = made.open(0, range(len(made.leads)))
+    shown = [read(k, name) for k in range(len(made.leads)) for name in made.channels]
+    return [list(made.channels), made.leads, made.lat, shown]
+
+
+def grib_made(path: Path) -> None:
+    import eccodes
+
+    with path.open("wb") as file:
+        for level in (500, 850):
+            message = eccodes.codes_grib_new_from_samples("regular_ll_pl_grib1")
+            about = {
+                "Ni": 12, "Nj": 7, "iDirectionIncrementInDegrees": 30.0,
+                "jDirectionIncrementInDegrees": 30.0, "latitudeOfFirstGridPointInDegrees": 90.0,
+                "latitudeOfLastGridPointInDegrees": -90.0, "longitudeOfFirstGridPointInDegrees": 0,
+                "longitudeOfLastGridPointInDegrees": 330.0, "dataDate": 20010101, "dataTime": 0,
+                "level": level, "shortName": "z",
+            }  # fmt: skip
+            for key, value in about.items():
+                eccodes.codes_set(message, key, value)
+            height = {500: 55000.0, 850: 14500.0}[level]
+            values = height + np.random.default_rng(level).normal(0, 500, 84)
+            eccodes.codes_set_values(message, values)
+            eccodes.codes_write(message, file)
+            eccodes.codes_release(message)
+
+
 def observations(path: Path) -> object:
     from weather.assimilation.observations import read_observations
 
@@ -288,6 +386,8 @@ KINDS = (
     Kind("ligands.sdf.gz", packed("ligands.sdf"), whole_ligands, checked=True),
     Kind("poses.sdf", copied("ligands.sdf"), poses),
     Kind("ligand.mol2", copied("ligand.mol2"), ligands),
+    Kind("poses.pdbqt", copied("poses.pdbqt"), poses, needs=("meeko",)),
+    Kind("complexes.npz", complexes_made, complexes, checked=True),
     Kind("ligands.smi", copied("ligands.smi"), ligands),
     Kind("ligands.csv", copied("ligands.csv"), ligands),
     Kind("chains.npz", chains_made, chains, checked=True),
@@ -299,5 +399,8 @@ KINDS = (
     Kind("fields.nc", fields_made, fields, fields=FIELDS),
     Kind("fields.zarr", fields_made, fields, fields=FIELDS),
     Kind("prepared.zarr", prepared_made, prepared, checked=True),
+    Kind("fields.grib", grib_made, fields, fields=FIELDS, needs=("eccodes", "cfgrib")),
+    Kind("begun.zarr", forecast_begun, forecast_continued),
+    Kind("forecast.zarr", forecast_made, forecast),
     Kind("observations.csv", copied("observations.csv"), observations),
 )

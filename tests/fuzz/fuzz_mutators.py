@@ -12,7 +12,8 @@ from collections.abc import Callable
 Mutator = Callable[[bytes, random.Random], bytes]
 
 _TOKENS = (
-    b"nan", b"inf", b"-inf", b"1e999", b"-1", b"0", b"99999999999999999999", b"", b"null", b"None",
+    b"nan", b"inf", b"-inf", b"1e999", b"-1", b"0", b"99999999999999999999", b"1000000000",
+    b"1000000", b"", b"null", b"None",
     b"\xff\xfe", b"\0", "Å".encode(), b"'", b'"', b",", b"*" * 9, b"1.2.3", b"{}", b"[]", b"true",
 )  # fmt: skip
 

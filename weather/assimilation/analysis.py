@@ -13,6 +13,7 @@ forecast itself.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,11 +27,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.files import replacing
 from sciddiff.guidance import Posterior
 from sciddiff.state import Batch, State
 from weather.assimilation.observations import Observations
 from weather.assimilation.operator import PointOperator
 from weather.forecast.forecaster import Forecaster, forecast_streams
+from weather.forecast.netcdf import record_of
 from weather.forecast.spec import ForecastSpec
 
 __all__ = ["AssimilationSettings", "analyses", "background", "departures", "write_analyses"]
@@ -124,8 +127,11 @@ def write_analyses(
     valid: Sequence[Any],
     spec: ForecastSpec,
     attrs: Mapping[str, Any],
+    record: Mapping[str, Any] | None = None,
 ) -> None:
     """Write ensembles as forecasts of lead 0; they appear whole or not at all.
+
+    Fewer times of the same request that are there already are replaced.
 
     Args:
         out: NetCDF file if it ends in ``.nc``, else a Zarr store.
@@ -133,16 +139,12 @@ def write_analyses(
         valid: Times of the T analyses.
         spec: Channels and grid.
         attrs: Global attributes.
-
-    Raises:
-        InputError: The path exists.
+        record: What was asked for, and what came of it, to be kept where `record_of` tells.
     """
     import xarray
 
     from weather.forecast.ensemble import DIMS, Plan, coordinates, variables
 
-    if out.exists():
-        raise InputError(f"{out}: exists already; choose another -o, or remove it")
     count = members.shape[1]
     plan = Plan(tuple(valid), count, 1, count)
     coords: dict[str, Any] = {
@@ -158,10 +160,19 @@ def write_analyses(
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)
+    text = (json.dumps(dict(record or {}), indent=2, default=str) + "\n").encode("utf-8")
     if out.suffix == ".nc":
         made.to_netcdf(partial, engine="netcdf4")
+        # The record comes first: it means nothing until the file is there.
+        out.unlink(missing_ok=True)
+        if record is not None:
+            with replacing(record_of(out)) as file:
+                file.write(text)
     else:
         made.to_zarr(partial, zarr_format=2, consolidated=True)
+        if record is not None:
+            record_of(partial).write_bytes(text)
+        shutil.rmtree(out, ignore_errors=True)
     os.replace(partial, out)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from sciddiff.cli.fingerprint import Inputs
     from weather.assimilation.observations import Observations
     from weather.forecast.forecaster import Forecaster
 
@@ -97,15 +98,19 @@ def run(args: argparse.Namespace) -> int:
     """
     import numpy as np
 
+    from sciddiff.cli.campaign import machine_facts
     from weather.assimilation.analysis import write_analyses
     from weather.assimilation.observations import read_observations
     from weather.data.times import label
     from weather.forecast.initial import read_initial
     from weather.forecast.perturb import perturbation_of
 
-    if args.out.exists():
-        raise InputError(f"{args.out}: exists already; choose another -o, or remove it")
     forecaster = _forecaster(args)
+    request, inputs = _asked(args, forecaster)
+    before = _made_before(args, request, inputs)
+    if before is not None:
+        _say(args, before["fit"], before["observations"], before["seconds"])
+        return 0
     spec = forecaster.spec
     starts = None if args.start is None else [args.start]
     (initial,) = read_initial(args.initial, spec, starts, args.regrid)
@@ -137,6 +142,8 @@ def run(args: argparse.Namespace) -> int:
         "iterations": args.iterations,
         "background": label(initial.time),
     }
+    record: dict[str, Any] = {"request": request, "inputs": inputs.entries}
+    record |= {"command": args.command_line, **machine_facts()}
     try:
         with progress("assimilating (members)", total, show=not args.json) as bar:
             pairs = _cycle(args, forecaster, frames, times, observations, bar.advance)
@@ -145,10 +152,45 @@ def run(args: argparse.Namespace) -> int:
                 rows += _fit(forecaster, prior, posterior, observations[cycle], valid)
                 made.append(posterior.numpy().astype(np.float32))
     finally:  # what is finished is kept when a later cycle is interrupted
+        seconds = round(time.perf_counter() - began, 2)
         if made:
-            write_analyses(args.out, np.stack(made), times[1 : len(made) + 1], spec, attrs)
-    _say(args, rows, attrs["observations"], time.perf_counter() - began)
+            record |= {"cycles": len(made), "fit": rows, "seconds": seconds}
+            record |= {"observations": attrs["observations"]}
+            valid = times[1 : len(made) + 1]
+            write_analyses(args.out, np.stack(made), valid, spec, attrs, record)
+    _say(args, rows, attrs["observations"], seconds)
     return 0
+
+
+def _asked(args: argparse.Namespace, forecaster: Forecaster) -> tuple[dict[str, Any], Inputs]:
+    """Everything that decides the analyses: options, and the content of what is read."""
+    from sciddiff.cli.fingerprint import Inputs
+
+    names = ("members", "start", "regrid", "cycles", "window", "steps", "iterations", "gamma",
+             "perturb", "amplitude", "seed")  # fmt: skip
+    inputs = Inputs().add_model("--model", forecaster.model.meta, args.model)
+    inputs.add_all("initial", args.initial).add("--observations", args.observations)
+    if args.archive is not None:
+        inputs.add("--archive", args.archive)
+    return {name: getattr(args, name) for name in names}, inputs
+
+
+def _made_before(
+    args: argparse.Namespace, request: dict[str, Any], inputs: Inputs
+) -> dict[str, Any] | None:
+    """The record of finished analyses of this request; None where something is left to do.
+
+    Raises:
+        InputError: The place holds something else.
+    """
+    from sciddiff.cli.campaign import made_before
+    from weather.forecast.netcdf import record_of
+
+    if not args.out.exists():
+        return None
+    remedy = "choose another -o, or remove it"
+    found = made_before(args.out, record_of(args.out), request, inputs, remedy)
+    return found if found["cycles"] == args.cycles else None
 
 
 def _forecaster(args: argparse.Namespace) -> Forecaster:

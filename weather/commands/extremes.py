@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import re
 import time
 from functools import partial
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, pick_device
-from sciddiff.cli.output import as_table, emit
+from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
+from weather.commands.extremes_summary import found_text, never_text
 from weather.forecast import NEEDS
 
 if TYPE_CHECKING:
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from sciddiff.cli.campaign import Campaign
     from weather.extremes.probability import ExtremeSettings, Outcome
     from weather.extremes.simulation import ForecastProcess
     from weather.forecast.forecaster import Forecaster
     from weather.forecast.initial import InitialState
     from weather.forecast.perturb import Perturbation
 
-_LOG = logging.getLogger(__name__)
+_RESULT = "extremes.json"
 _EXAMPLES = """examples:
   sciddiff extremes init.nc --index "mean(tas, europe, 5..8)" --threshold q0.99 -n 2000
   sciddiff extremes init.nc --index "mean(tas, 35:60,-10:30, 5..8)" --threshold 24degC --method smc
@@ -116,12 +117,65 @@ def run(args: argparse.Namespace) -> int:
             threshold (what is known then is written all the same).
     """
     from weather.extremes.index import IndexMeter, parse_index
-    from weather.extremes.probability import ExtremeSettings, pilot_run, probability
+    from weather.extremes.probability import ExtremeSettings
 
     index = parse_index(args.index)
     settings = ExtremeSettings(args.method, args.members, args.repeats, args.pilot, args.seed)
     forecaster = _forecaster(args)
-    meter = IndexMeter(index, forecaster.spec)
+    campaign = _campaign(args, forecaster, index.text)
+    found = _found_before(args, campaign)
+    if found is None:
+        meter = IndexMeter(index, forecaster.spec)
+        found = _estimate(args, forecaster, meter, settings, campaign)
+    if found["probability"] == 0.0:
+        raise InputError(never_text(args, found, args.out / _RESULT))
+    emit(args, found, found_text(args, found))
+    return 0
+
+
+def _campaign(args: argparse.Namespace, forecaster: Forecaster, index: str) -> Campaign:
+    """The record of the folder, with everything that decides the estimate."""
+    from sciddiff.cli.campaign import Campaign
+    from sciddiff.cli.fingerprint import Inputs
+
+    names = ("threshold", "method", "members", "repeats", "pilot", "start", "regrid", "steps",
+             "perturb", "amplitude", "seed")  # fmt: skip
+    known = Campaign.known(args.out)
+    inputs = Inputs().add_model("--model", forecaster.model.meta, args.model)
+    inputs.add_all("initial", args.initial, known.get("initial"))
+    if args.archive is not None:
+        inputs.add("--archive", args.archive, known.get("--archive"))
+    request = {"index": index, **{name: getattr(args, name) for name in names}}
+    begun = (args.out / _RESULT).exists()
+    return Campaign.open(args.out, request, args.command_line, inputs, begun)
+
+
+def _found_before(args: argparse.Namespace, campaign: Campaign) -> dict[str, Any] | None:
+    """What a finished run of this request has found; None where something is left to do."""
+    from sciddiff.files import read_json
+
+    file = args.out / _RESULT
+    if not (campaign.runs and file.exists()):
+        return None
+    if not (args.no_composites or campaign.facts.get("composites")):
+        return None
+    found = dict(read_json(file, "remove it, and it is computed again"))
+    there = all((args.out / Path(one).name).exists() for one in found.get("files", []))
+    return found if there else None
+
+
+def _estimate(
+    args: argparse.Namespace,
+    forecaster: Forecaster,
+    meter: Any,
+    settings: ExtremeSettings,
+    campaign: Campaign,
+) -> dict[str, Any]:
+    """Simulate, and write what was found; it is recorded when all of it is there."""
+    from sciddiff.cli.campaign import machine_facts
+    from sciddiff.files import replacing
+    from weather.extremes.probability import pilot_run, probability
+
     began = time.perf_counter()
     with progress("simulating (member-steps)", None, show=not args.json) as bar:
         simulation = _simulation(args, forecaster, meter, bar.advance)
@@ -129,19 +183,17 @@ def run(args: argparse.Namespace) -> int:
         pilot = pilot_run(simulation, settings.pilot, settings.seed)
         threshold = _threshold(args.threshold, simulation, pilot.scores[-1], climate)
         outcome = probability(simulation, threshold, settings, pilot)
-        args.out.mkdir(parents=True, exist_ok=True)
         found = _summary(args, simulation, outcome, settings, time.perf_counter() - began)
         if climate is not None:
             found["climate_probability"] = float((climate >= threshold).double().mean())
-        (args.out / "extremes.json").write_text(
-            json.dumps(found, indent=2) + "\n", encoding="utf-8"
-        )
         if not args.no_composites:
             found["files"] = _composites(args, simulation, outcome, settings)
-    if found["probability"] == 0.0:
-        raise InputError(_never(args, found, outcome))
-    emit(args, found, _text(args, found))
-    return 0
+        with replacing(args.out / _RESULT) as file:
+            file.write((json.dumps(found, indent=2) + "\n").encode("utf-8"))
+    campaign.note(composites=not args.no_composites)
+    seconds = time.perf_counter() - began
+    campaign.ran(1, seconds, args.command_line, **machine_facts())
+    return found
 
 
 def _forecaster(args: argparse.Namespace) -> Forecaster:
@@ -275,6 +327,7 @@ def _composites(
     settings: ExtremeSettings,
 ) -> list[str]:
     """NetCDF and PNG of what extreme members had in common; none without extremes."""
+    from sciddiff.files import replacing
     from weather.extremes.composites import composite, write_composite
     from weather.report.composites import composite_png
     from weather.report.reading import when
@@ -302,48 +355,9 @@ def _composites(
         made, spec.channels, spec.area, names, title, spec.names[meter.channel],
         coasts=not spec.planet,
     )  # fmt: skip
-    (args.out / "composites.png").write_bytes(png)
+    with replacing(args.out / "composites.png") as file:
+        file.write(png)
     return [str(args.out / name) for name in ("composites.nc", "composites.png")]
-
-
-def _never(args: argparse.Namespace, found: dict[str, Any], outcome: Outcome) -> str:
-    """What to do where no member reached the threshold."""
-    if args.method == "mc":
-        known = f"p is below {found['interval'][1]:.2g} (95 %)"
-        remedy = "use --method smc or guide, more --members, or a milder threshold"
-    else:
-        known = "nothing is known of p"
-        remedy = "give more --members, or a milder threshold"
-    return (
-        f"--threshold {args.threshold}: none of {found['trajectories']} members reached it (the "
-        f"furthest {found['furthest']:.5g} {found['units']}); {known}, in "
-        f"{args.out / 'extremes.json'}; {remedy}"
-    )
-
-
-def _text(args: argparse.Namespace, found: dict[str, Any]) -> str:
-    sign = "<=" if found["below"] else ">="
-    low, high = found["interval"]
-    p = found["probability"]
-    rows = [
-        ("event", f"{found['index']} {sign} {found['threshold']:.5g} {found['units']}"),
-        ("from", found["start"]),
-        ("probability", f"{p:.3g} (once in {1 / p:.3g} such forecasts)"),
-        ("95 % interval", f"{low:.3g} to {high:.3g}"),
-        *_usual(found),
-        ("effective members in the event", f"{found['effective_size']:.0f}"),
-        ("members simulated", str(found["trajectories"])),
-    ]
-    if found["effective_size"] < 10:
-        _LOG.warning("few effective members in the event: give more --members")
-        rows.append(("note", "few effective members: the interval itself is uncertain"))
-    return f"{as_table(('', args.method), rows)}\n\nin {args.out}"
-
-
-def _usual(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """How often the season brings such weather, where an archive tells."""
-    share = found.get("climate_probability")
-    return [] if share is None else [("share of the season's days in the archive", f"{share:.3g}")]
 
 
 command = Command(

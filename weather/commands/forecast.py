@@ -169,7 +169,8 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     from weather.forecast.ensemble import Plan
     from weather.forecast.initial import read_initial
     from weather.forecast.lock import sole_writer
-    from weather.forecast.making import block_size
+    from weather.forecast.making import block_size, staging
+    from weather.forecast.netcdf import finished
     from weather.forecast.perturb import perturbation_of
 
     forecaster = _forecaster(args, team)
@@ -198,7 +199,9 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
         "starts": [label(start) for start in starts],
         "head": forecaster.head,
     }
-    if _whole(args.out, request, args.members):
+    if finished(args.out, request, args.members):
+        if team.rank == 0:  # of a run that was killed when it was all but done
+            shutil.rmtree(staging(args.out), ignore_errors=True)
         return {**summary, "seconds": 0.0, "made": 0}
     # The processes of one team write to one store together; the first stands for all.
     with sole_writer(args.out) if team.rank == 0 else nullcontext():
@@ -217,6 +220,7 @@ def _written(
 ) -> dict[str, Any]:
     """Make the members that are missing; how long that took and how many steps it was."""
     from sciddiff.cli.campaign import machine_facts
+    from weather.forecast.netcdf import finish
 
     store = _open(args, team, plan, forecaster, request)
     began = time.perf_counter()
@@ -229,7 +233,7 @@ def _written(
         facts = {"model_card": dict(forecaster.model.meta), **machine_facts()}
         store.campaign.ran(members, seconds, args.command_line, **facts)
     if team.rank == 0:
-        _finish(args.out, store, _attributes(args, forecaster))
+        finish(store, args.out, _attributes(args, forecaster))
     return {"seconds": round(seconds, 2), "made": made}
 
 
@@ -261,8 +265,6 @@ def _open(
     from weather.forecast.making import staging
 
     path, attrs = staging(args.out), _attributes(args, forecaster)
-    if args.out.suffix == ".nc" and args.out.exists():
-        raise InputError(f"{args.out}: exists already; choose another -o, or remove it")
     if team.rank == 0:
         EnsembleStore.open(path, plan, forecaster.spec, request, attrs, args.command_line)
     team.wait()
@@ -330,39 +332,6 @@ def _attributes(args: argparse.Namespace, forecaster: Forecaster) -> dict[str, A
         "training_data": forecaster.spec.fingerprint,
         **({"planet": forecaster.spec.planet} if forecaster.spec.planet else {}),
     }
-
-
-def _record_of(out: Path) -> Path:
-    """The record of a finished NetCDF file."""
-    return out.with_name(f"{out.name}.run.json")
-
-
-def _whole(out: Path, request: dict[str, Any], members: int) -> bool:
-    """Whether a NetCDF file of this very request is there already."""
-    import json
-
-    from sciddiff.files import read_json
-    from weather.forecast.netcdf import members_of
-
-    record = _record_of(out)
-    if out.suffix != ".nc" or not (out.exists() and record.exists()):
-        return False
-    before = read_json(record, "remove it, or choose another -o")
-    plain = json.loads(json.dumps(request, default=str))
-    return before.get("request") == plain and members_of(out) == members
-
-
-def _finish(out: Path, store: EnsembleStore, attrs: dict[str, Any]) -> None:
-    """Close the store, and turn it into a NetCDF file if that was asked for."""
-    from sciddiff.cli.campaign import RECORD
-    from weather.forecast.netcdf import write_netcdf
-
-    if out.suffix != ".nc":
-        store.close()
-        return
-    write_netcdf(store, out, attrs)
-    shutil.copyfile(store.path / RECORD, _record_of(out))
-    shutil.rmtree(store.path)
 
 
 def _say(args: argparse.Namespace, summary: dict[str, Any]) -> None:

@@ -16,12 +16,14 @@ from sciddiff.errors import InputError
 from weather.forecast import NEEDS
 
 if TYPE_CHECKING:
+    from sciddiff.cli.campaign import Campaign
     from weather.verification.baselines import Climate
     from weather.verification.ensembles import Ensemble
     from weather.verification.figures import Verification
     from weather.verification.truths import Truth
     from weather.verification.verify import Plan
 
+_SCORES = "scores.csv"
 _EXAMPLES = """examples:
   sciddiff verify fc.zarr truth.zarr -o scores/
   sciddiff verify fc.zarr truth.zarr --train data.zarr -o scores/    # with baselines
@@ -148,10 +150,16 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: An option or a file that cannot be used.
     """
+    from sciddiff.cli.campaign import machine_facts
     from weather.verification.output import summary_rows, write_scores
     from weather.verification.table import table_text
 
     _check_packages()
+    campaign = _campaign(args)
+    before = _scored_before(args, campaign)
+    if before is not None:
+        emit(args, before["summary"], before["text"])
+        return 0
     began = time.perf_counter()
     result, notes = _verify(args)
     paths = write_scores(result, args.out, plots=not args.no_plots)
@@ -164,7 +172,7 @@ def run(args: argparse.Namespace) -> int:
         "files": [path.name for path in paths],
         "initial_times": len(result.times),
         "truths": result.truths,
-        "seconds": round(time.perf_counter() - began, 2),
+        "seconds": round(seconds := time.perf_counter() - began, 2),
     }
     region, size = result.regions[0], len(result.times)
     against = f", {result.truths} truths each" if result.truths > 1 else ""
@@ -177,8 +185,39 @@ def run(args: argparse.Namespace) -> int:
     if notes and not args.json:
         sys.stderr.write("".join(f"note: {note}\n" for note in notes))
     told = {"notes": list(notes), "region": region, "scores": rows, "differences": lines}
-    emit(args, {**facts, **told}, text)
+    summary = {**facts, **told}
+    campaign.note(scored={"plots": not args.no_plots, "summary": summary, "text": text})
+    campaign.ran(1, seconds, args.command_line, **machine_facts())
+    emit(args, summary, text)
     return 0
+
+
+def _campaign(args: argparse.Namespace) -> Campaign:
+    """The record of the folder, with everything that decides the scores."""
+    from sciddiff.cli.campaign import Campaign
+    from sciddiff.cli.fingerprint import Inputs
+
+    names = ("channels", "leads", "region", "threshold", "regrid", "baselines", "reference",
+             "baseline_members", "block_days", "draws", "seed")  # fmt: skip
+    known, inputs = Campaign.known(args.out), Inputs()
+    for name in ("forecast", "truth", "--train", "--analyses"):
+        path = getattr(args, name.lstrip("-"))
+        if path is not None:
+            inputs.add(name, path, known.get(name))
+    for number, path in enumerate(args.compare):
+        inputs.add(name := f"--compare {number + 1}", path, known.get(name))
+    request = {name: getattr(args, name) for name in names}
+    begun = (args.out / _SCORES).exists()
+    return Campaign.open(args.out, request, args.command_line, inputs, begun)
+
+
+def _scored_before(args: argparse.Namespace, campaign: Campaign) -> dict[str, Any] | None:
+    """What a finished run of this request has told; None where something is left to do."""
+    told = campaign.facts.get("scored")
+    if not campaign.runs or told is None or not (args.no_plots or told["plots"]):
+        return None
+    there = all((args.out / name).exists() for name in told["summary"]["files"])
+    return told if there else None
 
 
 def _compared(args: argparse.Namespace, result: Verification) -> tuple[list[str], list[Path]]:

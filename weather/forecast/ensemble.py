@@ -133,11 +133,16 @@ class EnsembleStore:
             campaign = Campaign.open(path, request, command)
         store = cls(path, plan, spec, campaign)
         with reading(path, "a forecast", "remove it, or choose another -o"):
-            array = store._group("r")[spec.names[0]]
-            block = int(array.chunks[1])
+            group = store._group("r")
+            # All of them: damage is told now, and not when members have been made.
+            for name in (*DIMS, *spec.names):
+                group[name].attrs.asdict()
+            block = int(group[spec.names[0]].chunks[1])
+            room = min(group[name].shape[1] for name in spec.names)
+            room = min(room, group["number"].shape[0])
         if block != plan.block:
             store.plan = Plan(plan.starts, plan.members, plan.leads, block)
-        if plan.members > array.shape[1]:
+        if plan.members > room:  # also where a run was killed while it made room
             store._enlarge(plan.members)
         return store
 
@@ -214,7 +219,8 @@ class EnsembleStore:
         group = self._group("r+")
         for name in self.spec.names:
             shape = group[name].shape
-            group[name].resize((shape[0], members, *shape[2:]))
+            group[name].resize((shape[0], max(members, shape[1]), *shape[2:]))
+        members = max(members, group["number"].shape[0])
         group["number"].resize((members,))
         group["number"][:] = np.arange(members)
 

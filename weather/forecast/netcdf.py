@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sciddiff.errors import MissingExtra, reading
+from sciddiff.cli.campaign import RECORD, made_before
+from sciddiff.cli.fingerprint import Inputs
+from sciddiff.errors import InputError, MissingExtra, reading
+from sciddiff.files import replacing
 from weather.forecast.ensemble import DIMS, EnsembleStore, coordinates, variables
 
-__all__ = ["members_of", "write_netcdf"]
+__all__ = ["finish", "finished", "members_of", "record_of", "write_netcdf"]
 
 
 def write_netcdf(store: EnsembleStore, out: Path, attrs: Mapping[str, Any]) -> None:
@@ -45,6 +49,52 @@ def write_netcdf(store: EnsembleStore, out: Path, attrs: Mapping[str, Any]) -> N
             members = slice(block.members.start, block.members.stop)
             file[name][block.start, members] = values
     os.replace(partial, out)
+
+
+def record_of(out: Path) -> Path:
+    """The record of a forecast or of analyses: inside a store, beside a NetCDF file."""
+    return out.with_name(f"{out.name}.{RECORD}") if out.suffix == ".nc" else out / RECORD
+
+
+def finish(store: EnsembleStore, out: Path, attrs: Mapping[str, Any]) -> None:
+    """Close a store, and turn it into a NetCDF file if that was asked for.
+
+    Args:
+        store: A finished forecast.
+        out: Where it was to be written.
+        attrs: Its global attributes.
+    """
+    if out.suffix != ".nc":
+        store.close()
+        return
+    # The record comes first: it means nothing until the file is there.
+    with replacing(record_of(out)) as file:
+        file.write((store.path / RECORD).read_bytes())
+    write_netcdf(store, out, attrs)
+    shutil.rmtree(store.path)
+
+
+def finished(out: Path, request: Mapping[str, Any], members: int) -> bool:
+    """Whether a NetCDF file of this very request is there already.
+
+    Args:
+        out: The file; of a store the answer is no.
+        request: Plain values that decide every member.
+        members: How many are wanted.
+
+    Raises:
+        InputError: A file of another request is there.
+    """
+    if out.suffix != ".nc" or not out.exists():
+        return False
+    made_before(out, record_of(out), request, Inputs(), "choose another -o, or remove it")
+    there = members_of(out)
+    if there != members:
+        raise InputError(
+            f"{out}: is there already with {there} members, and a NetCDF file takes no more; "
+            "choose another -o, or remove it"
+        )
+    return True
 
 
 def members_of(out: Path) -> int:

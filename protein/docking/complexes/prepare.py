@@ -123,11 +123,15 @@ def prepare_docking(
         raise InputError(f"{out}: name the archive with the suffix .npz")
     split_by_cluster(np.zeros(0, dtype=np.int32), settings.val, settings.test, settings.seed)
     sources = find_sources(folder, structures=bool(components))
-    if out.exists() and not settings.overwrite:
+    parts, record = out.with_name(out.name + ".parts"), out.with_suffix(".json")
+    store = _Shards(parts, settings.read, components or {})
+    # An archive with parts and without a record is of a run that ended between the two.
+    if out.exists() and not settings.overwrite and (record.exists() or not parts.is_dir()):
         made = _made_of(settings, components or {}, folder, sources)
-        found = made_before(out, out.with_suffix(".json"), *made)
+        found = made_before(out, record, *made)
+        if not found.get("keeps_parts", True):  # what its run had no time to remove
+            store.remove()
         return DockPrepareReport(**{f.name: found[f.name] for f in fields(DockPrepareReport)})
-    store = _Shards(out.with_name(out.name + ".parts"), settings.read, components or {})
     items: list[Item] = []
     dropped: list[Dropped] = []
     resumed = 0
@@ -159,7 +163,8 @@ def prepare_docking(
     if items:
         request, inputs = _made_of(settings, components or {}, folder, sources)
         summary = {"request": request, "inputs": inputs.entries, **report.as_dict()}
-        with replacing(out.with_suffix(".json")) as file:
+        summary["keeps_parts"] = settings.keep_parts
+        with replacing(record) as file:
             file.write((json.dumps(summary, indent=2) + "\n").encode())
     if not settings.keep_parts:
         store.remove()

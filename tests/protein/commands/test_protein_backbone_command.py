@@ -150,6 +150,8 @@ def test_a_folder_is_measured_whole_and_only_what_belongs(
     (folder / "E.pdb").write_bytes(text)
     (folder / "e.cif").write_bytes(cif)
     (folder / "broken.pdb").write_bytes(b"ATOM      1  N   ALA A   1      banana")
+    few = b"".join(line for line in text.splitlines(True) if line[22:26] in (b"   1", b"   2"))
+    (folder / "few.pdb").write_bytes(few)
     capsys.readouterr()
     words = ("evaluate", folder, "--domain", "backbone")
     assert main([str(word) for word in (*words, "--json")]) == 0
@@ -157,8 +159,11 @@ def test_a_folder_is_measured_whole_and_only_what_belongs(
     found = json.loads(said.out)
     names = sorted(row["name"] for row in found["designs"])
     assert names == ["E", "T0.1_a", "T0.2_b", "c", "d", "e_2"]
-    assert list(found["left_out"]) == ["broken.pdb"]
-    assert "broken.pdb: this file is left out:" in said.err and said.err.count("\n") == 1
+    assert list(found["left_out"]) == ["broken.pdb", "few.pdb"]
+    assert found["left_out"]["few.pdb"] == "it has 2 residues, and figures need at least 6"
+    assert "broken.pdb: this file is left out:" in said.err and said.err.count("\n") == 2
+    table = (folder / "designs.csv").read_text().splitlines()
+    assert any("few" in row and "failed" in row and "2 residues" in row for row in table)
     assert main([str(word) for word in words]) == 0
     assert re.search(r"figure +designs +95 % interval +natives", capsys.readouterr().out)
 

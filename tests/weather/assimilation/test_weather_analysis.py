@@ -209,7 +209,14 @@ def test_the_command_writes_a_forecast_of_lead_zero(small_models, small_store, t
     shown = open_ensemble(out)
     assert shown.members == 3 and shown.kind == "forecast"
     assert shown.valid(0, 0).strftime("%Y-%m-%d") == day.strftime("%Y-%m-%d")
-    with pytest.raises(InputError, match="exists already"):
+    before = {file: file.stat().st_mtime_ns for file in out.rglob("*")}
+    assert command.run(parse(command, words)) == 0
+    assert json.loads(capsys.readouterr().out) == seen
+    assert {file: file.stat().st_mtime_ns for file in out.rglob("*")} == before
+    with pytest.raises(InputError, match="by another request: seed was 0 and is now 1; choose"):
+        command.run(parse(command, [*words, "--seed", "1"]))
+    (tmp_path / "obs.csv").write_text(text + text.splitlines()[1] + "\n")
+    with pytest.raises(InputError, match="the content of --observations .* has changed"):
         command.run(parse(command, words))
 
 

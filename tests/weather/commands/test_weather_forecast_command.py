@@ -134,7 +134,7 @@ def test_two_processes_make_what_one_makes(made, small_models, small_store, tmp_
     assert _files(out) == _files(made)
 
 
-def test_netcdf_holds_the_same(made, small_models, small_store, tmp_path):
+def test_netcdf_holds_the_same(made, small_models, small_store, tmp_path, capsys):
     out = tmp_path / "fc.nc"
     starts = ("--start", "0003-04-01", "0003-04-20", "--members", 5)
     words = _words(small_models["crps"], small_store, out, *starts)
@@ -146,6 +146,15 @@ def test_netcdf_holds_the_same(made, small_models, small_store, tmp_path):
     stamp = out.stat().st_mtime_ns
     assert _run(*words) == 0
     assert out.stat().st_mtime_ns == stamp
+    # Killed between the file and the removal of the store that it is a copy of.
+    (tmp_path / ".fc.nc.zarr").mkdir()
+    assert _run(*words) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fc.nc", "fc.nc.run.json"]
+    capsys.readouterr()
+    assert _run(*words, "--seed", 9) == 2
+    assert "made by another request: seed was" in capsys.readouterr().err
+    assert _run(*words, "--members", 6) == 2
+    assert "is there already with 5 members" in capsys.readouterr().err
 
 
 def test_the_last_line_says_where_and_what_next(small_models, small_store, tmp_path, capsys):

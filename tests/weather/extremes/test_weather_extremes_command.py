@@ -39,6 +39,21 @@ def test_probability_and_composites_are_written(words, tmp_path, capsys, method)
     assert (tmp_path / "out" / "composites.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_finished_estimate_is_left_alone(words, tmp_path, capsys):
+    words = [*words, "--threshold", "q0.5", "--no-composites"]
+    assert command.run(parse(command, words)) == 0
+    first = json.loads(capsys.readouterr().out)
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "out").iterdir()}
+    assert command.run(parse(command, [*words, "--batch", "7"])) == 0
+    assert json.loads(capsys.readouterr().out) == first
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "out").iterdir()} == before
+    with pytest.raises(InputError, match="another command: seed was 0 and is now 1; choose"):
+        command.run(parse(command, [*words, "--seed", "1"]))
+    (tmp_path / "out" / "extremes.json").unlink()
+    assert command.run(parse(command, words)) == 0
+    assert json.loads(capsys.readouterr().out)["probability"] == first["probability"]
+
+
 def test_small_values_and_units(words, capsys):
     args = parse(command, [*words, "--no-composites", "--threshold", "100degC",
                            "--index=-mean(tas, north, 1..2)"])  # fmt: skip
