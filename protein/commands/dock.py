@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 from protein.commands.dock_summary import counting, networks, summarise
 from protein.docking import NEEDS
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, pick_device
+from sciddiff.cli.options import (
+    add_device,
+    add_json,
+    add_output,
+    add_seed,
+    count,
+    number,
+    pick_device,
+)
 from sciddiff.cli.output import remark
 from sciddiff.errors import InputError
 
@@ -62,7 +70,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     box = parser.add_argument_group("where to search (one of)")
     add = box.add_argument
     add("--autobox-ligand", metavar="FILE", help="put the box around this ligand")
-    add("--center", type=float, nargs=3, metavar=("X", "Y", "Z"), help="centre of the box, Å")
+    add("--center", type=number(-1e5, 1e5), nargs=3, metavar=("X", "Y", "Z"),
+        help="centre of the box, Å")  # fmt: skip
     add("--pocket-residues", metavar="LIST", help="put the box around these residues: A:45,A:48")
     add(
         "--blind",
@@ -71,9 +80,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--sites", type=count(), metavar="N",
         help="number of pockets that --blind searches (default 5)")  # fmt: skip
-    add("--size", type=float, nargs=3, metavar=("X", "Y", "Z"),
+    add("--size", type=number(1.0, 500.0), nargs=3, metavar=("X", "Y", "Z"),
         help="edges of the box, Å (default 22 22 22)")  # fmt: skip
-    add("--autobox-add", type=float, default=4.0, metavar="A",
+    add("--autobox-add", type=number(0.0, 100.0), default=4.0, metavar="A",
         help="margin on each side, Å (default 4)")  # fmt: skip
     how = parser.add_argument_group("how")
     add = how.add_argument
@@ -81,7 +90,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--samples", type=count(0), default=32, metavar="N",
         help="poses the network draws (default 32)")  # fmt: skip
     add("--steps", type=count(), default=10, metavar="N", help="steps of the sampler (default 10)")
-    add("--guidance", type=float, default=1.0, metavar="W",
+    add("--guidance", type=number(0.0, 100.0), default=1.0, metavar="W",
         help="weight of the guidance by energy (default 1)")  # fmt: skip
     add(
         "--effort",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from protein.backbone import NEEDS
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_json, add_seed, count
+from sciddiff.cli.options import add_json, add_seed, count, number
 from sciddiff.cli.output import as_table, emit
 from sciddiff.cli.progress import Progress, progress
 from sciddiff.errors import InputError
@@ -56,8 +56,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--model", type=count(0), default=0, metavar="N", help="model of ensembles, from 0")
     split = parser.add_argument_group("splits, by sequence cluster")
     add = split.add_argument
-    add("--val", type=float, default=0.05, metavar="X", help="share for validation (0.05)")
-    add("--test", type=float, default=0.05, metavar="X", help="share for testing (0.05)")
+    add("--val", type=number(0, 1), default=0.05, metavar="X", help="share for validation (0.05)")
+    add("--test", type=number(0, 1), default=0.05, metavar="X", help="share for testing (0.05)")
     add(
         "--clusterer",
         choices=("auto", "builtin", "mmseqs"),
@@ -91,7 +91,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _bound(group: argparse._ArgumentGroup, name: str, default: float, what: str) -> None:
     group.add_argument(
-        name, type=float, default=default, metavar="X", help=f"{what} (default {default:g})"
+        name,
+        type=number(0.0),
+        default=default,
+        metavar="X",
+        help=f"{what} (default {default:g})",
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from protein.docking import NEEDS
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_json, add_seed, count
+from sciddiff.cli.options import add_json, add_seed, count, number
 from sciddiff.cli.output import as_table, emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--max-torsions", type=count(0), default=24, metavar="N", help="(default 24)")
     add(
         "--max-rmsd",
-        type=float,
+        type=number(0.0),
         default=1.2,
         metavar="X",
         help="Å from the crystal pose that a fresh conformer must reach by its torsions (1.2)",
@@ -53,8 +53,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--conformers", type=count(), default=4, metavar="N", help="tried for each (default 4)")
     split = parser.add_argument_group("splits, by pocket cluster and ligand scaffold together")
     add = split.add_argument
-    add("--val", type=float, default=0.05, metavar="X", help="share for validation (0.05)")
-    add("--test", type=float, default=0.05, metavar="X", help="share for testing (0.05)")
+    add("--val", type=number(0, 1), default=0.05, metavar="X", help="share for validation (0.05)")
+    add("--test", type=number(0, 1), default=0.05, metavar="X", help="share for testing (0.05)")
     add_seed(parser)
     add = parser.add_argument
     add("-j", "--jobs", type=count(), default=1, metavar="N", help="processes (default 1)")

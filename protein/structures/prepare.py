@@ -143,14 +143,15 @@ def prepare_backbones(
     files = find_structures(folder)
     root = folder.parent if folder.is_file() else folder
     parts, record = out.with_name(out.name + ".parts"), out.with_suffix(".json")
-    store = ShardStore(parts, settings.filters)
+    begun = any(parts.glob("*.npz"))
     # An archive with parts and without a record is of a run that ended between the two.
-    if out.exists() and not settings.overwrite and (record.exists() or not parts.is_dir()):
+    if out.exists() and not settings.overwrite and (record.exists() or not begun):
         made = _made_of(settings, root, files)
         found = made_before(out, record, *made)
-        if not found.get("keeps_parts", True):  # what its run had no time to remove
-            store.remove()
+        if begun and not found.get("keeps_parts", True):  # its run had no time to remove them
+            ShardStore(parts, settings.filters).remove()
         return PrepareReport(**{f.name: found[f.name] for f in fields(PrepareReport)})
+    store = ShardStore(parts, settings.filters)
     shards: list[Path] = []
     kept: list[list[KeptChain]] = []
     dropped: list[DroppedRow] = []

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_json, add_output, add_trust
+from sciddiff.cli.options import add_json, add_output, add_trust, number
 from sciddiff.cli.output import emit
 
 __all__ = ["command"]
@@ -16,8 +16,8 @@ def _width(text: str) -> float | None:
     if text == "none":
         return None
     try:
-        return float(text)
-    except ValueError as error:
+        return number(0.0, 1.0)(text)
+    except ArgumentTypeError as error:
         raise ArgumentTypeError(
             f"{text!r} is neither a width such as 0.1 nor the word none"
         ) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_device, add_json, add_seed, count, pick_device
+from sciddiff.cli.options import add_device, add_json, add_seed, count, number, pick_device
 from sciddiff.cli.output import as_table, emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
@@ -66,7 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="bring the files to the model's grid")  # fmt: skip
     add("--cycles", type=count(), default=1, metavar="N",
         help="analyses in a row, every member from its own; needs column time (1)")  # fmt: skip
-    add("--window", type=float, metavar="H",
+    add("--window", type=number(0.0), metavar="H",
         help="use observations within H hours of the analysis (default: half a step)")  # fmt: skip
     add("--model", metavar="NAME", help="diffusion weights that ship, or a model directory")
     add(
@@ -78,11 +78,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--iterations", type=count(0), default=5, metavar="I",
         help="conjugate gradients with the model's covariance; 0: diagonal (5)")  # fmt: skip
-    add("--gamma", type=float, default=1.0, metavar="G",
+    add("--gamma", type=number(0.0), default=1.0, metavar="G",
         help="size of the diagonal covariance, with --iterations 0 (default 1)")  # fmt: skip
     add("--perturb", choices=("none", "lagged-difference", "random-field"), default="none",
         help="how the members' states before the observations differ (default none)")  # fmt: skip
-    add("--amplitude", type=float, metavar="A", help="strength of --perturb")
+    add("--amplitude", type=number(0.0), metavar="A", help="strength of --perturb")
     add("--archive", type=Path, metavar="STORE", help="prepared store for lagged differences")
     add("--batch", type=count(), default=4, metavar="B", help="members made together (4)")
     add_seed(parser)

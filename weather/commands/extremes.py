@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, pick_device
+from sciddiff.cli.options import (
+    add_device,
+    add_json,
+    add_output,
+    add_seed,
+    count,
+    number,
+    pick_device,
+)
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
@@ -92,7 +100,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--perturb", choices=("none", "lagged-difference", "random-field"), default="none",
         help="how members' initial states differ (default none)")  # fmt: skip
-    add("--amplitude", type=float, metavar="A", help="strength of --perturb")
+    add("--amplitude", type=number(0.0), metavar="A", help="strength of --perturb")
     add("--archive", type=Path, metavar="STORE",
         help="prepared store, for lagged differences and the climate of the season")  # fmt: skip
     add(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_device, add_json, add_seed, count, pick_device
+from sciddiff.cli.options import add_device, add_json, add_seed, count, number, pick_device
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
@@ -64,7 +64,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="number of members (default 20)",
     )
     add(
-        "--days", type=float, default=10.0, metavar="D", help="length of the forecast (default 10)"
+        "--days",
+        type=number(0.0),
+        default=10.0,
+        metavar="D",
+        help="length of the forecast (default 10)",
     )
     add(
         "--start",
@@ -115,7 +119,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     perturb.add_argument(
         "--amplitude",
-        type=float,
+        type=number(0.0),
         metavar="A",
         help="strength of the perturbation (default 0.05 for lagged-difference, 0.1 for "
         "random-field)",

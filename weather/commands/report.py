@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from sciddiff.cli.command import Command, Reporter
-from sciddiff.cli.options import add_json, add_output, count
+from sciddiff.cli.options import add_json, add_output, count, number
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a place for plumes and meteograms; repeat for more")  # fmt: skip
     add("--variable", action="append", default=[], metavar="NAME",
         help="a variable to show; repeat for more (default: the most telling five)")  # fmt: skip
-    add("--lead", action="append", default=[], type=float, metavar="DAYS",
+    add("--lead", action="append", default=[], type=number(0.0), metavar="DAYS",
         help="days after the start that become maps; repeat for more")  # fmt: skip
     add("--threshold", action="append", default=[], metavar="EVENT",
         help="event of the probability maps: 'tas>30degC'; repeat for more")  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_json, add_output, add_seed, count
+from sciddiff.cli.options import add_json, add_output, add_seed, count, number
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
@@ -69,7 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--leads",
         nargs="+",
-        type=float,
+        type=number(0.0),
         metavar="D",
         help="leads to score, in days (default: all)",
     )
@@ -120,7 +120,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument(
         "--block-days",
-        type=float,
+        type=number(0.01),
         default=10.0,
         metavar="D",
         help="length of the blocks of the bootstrap (default 10)",
@@ -204,8 +204,8 @@ def _campaign(args: argparse.Namespace) -> Campaign:
         path = getattr(args, name.lstrip("-"))
         if path is not None:
             inputs.add(name, path, known.get(name))
-    for number, path in enumerate(args.compare):
-        inputs.add(name := f"--compare {number + 1}", path, known.get(name))
+    for position, path in enumerate(args.compare, 1):
+        inputs.add(name := f"--compare {position}", path, known.get(name))
     request = {name: getattr(args, name) for name in names}
     begun = (args.out / _SCORES).exists()
     return Campaign.open(args.out, request, args.command_line, inputs, begun)

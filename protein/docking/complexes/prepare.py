@@ -124,14 +124,15 @@ def prepare_docking(
     split_by_cluster(np.zeros(0, dtype=np.int32), settings.val, settings.test, settings.seed)
     sources = find_sources(folder, structures=bool(components))
     parts, record = out.with_name(out.name + ".parts"), out.with_suffix(".json")
-    store = _Shards(parts, settings.read, components or {})
+    begun = any(parts.glob("*.npz"))
     # An archive with parts and without a record is of a run that ended between the two.
-    if out.exists() and not settings.overwrite and (record.exists() or not parts.is_dir()):
+    if out.exists() and not settings.overwrite and (record.exists() or not begun):
         made = _made_of(settings, components or {}, folder, sources)
         found = made_before(out, record, *made)
-        if not found.get("keeps_parts", True):  # what its run had no time to remove
-            store.remove()
+        if begun and not found.get("keeps_parts", True):  # its run had no time to remove them
+            _Shards(parts, settings.read, components or {}).remove()
         return DockPrepareReport(**{f.name: found[f.name] for f in fields(DockPrepareReport)})
+    store = _Shards(parts, settings.read, components or {})
     items: list[Item] = []
     dropped: list[Dropped] = []
     resumed = 0

@@ -281,4 +281,25 @@ def test_wrong_paths(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "old.npz").write_bytes(b"precious")
     with pytest.raises(InputError, match="is there already"):
         run(folder, "-o", tmp_path / "old.npz")
+    with pytest.raises(InputError, match="is there already"):  # nor at a second try
+        run(folder, "-o", tmp_path / "old.npz")
     assert (tmp_path / "old.npz").read_bytes() == b"precious"
+
+
+def test_a_run_that_was_killed_before_its_record_or_its_end_is_finished(
+    folder: Path, tmp_path: Path
+) -> None:
+    settings = PrepareSettings(clusterer="builtin", keep_parts=True)
+    out, record = tmp_path / "x.npz", tmp_path / "x.json"
+    parts = tmp_path / "x.npz.parts"
+    prepare_backbones(folder, out, settings)
+    whole = out.read_bytes()
+    record.unlink()  # killed between the archive and its record
+    report = prepare_backbones(folder, out, PrepareSettings(clusterer="builtin"))
+    assert report.chains == GOOD and out.read_bytes() == whole
+    assert record.exists() and not parts.exists()
+    parts.mkdir()
+    (parts / "a.npz").write_bytes(b"")  # killed before its parts were removed
+    again = prepare_backbones(folder, out, PrepareSettings(clusterer="builtin"))
+    assert again.chains == GOOD
+    assert not parts.exists() and out.read_bytes() == whole
