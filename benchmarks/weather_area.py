@@ -124,7 +124,7 @@ def _score(args: argparse.Namespace) -> Verification:
     plan = align(forecasts[0], truth, leads=[int(lead) for lead in leads], others=forecasts[1:])
     settings = VerifySettings((Region("area"),), seed=args.seed)
     scales = [float(x) for x in climate.scale]
-    return verify(forecasts, truth, plan, settings, None, scales)
+    return verify(forecasts, truth, plan, settings, None, scales, climate=climate)
 
 
 def _array(name: str, fields: np.ndarray, channels: tuple[str, ...], shape: dict) -> ArrayEnsemble:
@@ -226,10 +226,11 @@ def _figures(result: Verification, name: str) -> dict[str, dict[str, list[float]
     found: dict[str, dict[str, list[float]]] = {}
     for figure, unit in (
         ("rmse", 100.0), ("crps", 100.0), ("bias", 100.0), ("ssr", 1.0), ("rank_chi2", 1.0),
-        ("rank_outliers", 1.0),
+        ("rank_outliers", 1.0), ("acc", 1.0),
     ):  # fmt: skip
-        if not result.has(figure, name) or (figure != "rmse" and result.sizes[name] < 2):
-            continue  # a single state has an error, and no spread
+        single = result.sizes[name] < 2  # such a forecast has an error, and no spread
+        if not result.has(figure, name) or (single and figure not in ("rmse", "acc")):
+            continue
         bounds = [x[:, 0, 0] / unit for x in result.estimate(figure, name)]
         found[figure] = {
             f"{day}": [round(float(x[i]), 4) for x in bounds] for i, day in enumerate(DAYS)
@@ -259,7 +260,7 @@ def as_markdown(record: dict) -> str:
     rule = "|---" * (len(days) + 1) + "|"
     titles = {
         "rmse": "RMSE of the ensemble mean (hPa)", "crps": "fair CRPS (hPa)",
-        "ssr": "spread-skill ratio",
+        "ssr": "spread-skill ratio", "acc": "anomaly correlation",
         "rank_outliers": "truths outside the ensemble over what is expected",
     }  # fmt: skip
     lines: list[str] = [f"{record['initial_times']} initial times, {record['members']} members"]

@@ -286,7 +286,7 @@ def _verify(args: argparse.Namespace) -> tuple[Verification, tuple[str, ...]]:
 
         result = verify(
             [forecast, *others, *baselines], truth, plan, settings, thresholds,
-            _scales(climate, plan.channels), tell,
+            _scales(climate, plan.channels), tell, climate,
         )  # fmt: skip
     return result, plan.left_out
 

@@ -80,8 +80,18 @@ class LinearStep(nn.Module):
         Args:
             batch: Conditions `history [B, F, C, H, W]` (oldest first) and `forcing [B, K, H, W]`,
                 standardised.
+
+        Raises:
+            InputError: They have another shape than the network was built for.
         """
         history = batch.cond["history"]
+        frames = (len(self.dynamics) - WAVES) // len(self.decode)
+        if history.shape[1:] != (frames, *self.shape):
+            raise InputError(
+                f"net: its linear forecast reads [frames, channels, latitudes, longitudes] = "
+                f"{[frames, *self.shape]} and is given {list(history.shape[1:])}; set net.frames, "
+                "net.channels and net.grid to those of the data"
+            )
         amplitudes = history.flatten(2) @ self.encode
         features = torch.cat([amplitudes.flatten(1), _season(batch.cond["forcing"])], 1)
         change = (features @ self.dynamics).unflatten(1, self.shape)

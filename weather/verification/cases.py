@@ -28,6 +28,7 @@ from weather.verification.truths import Truth
 if TYPE_CHECKING:
     from weather.sphere.grids import Grid
     from weather.sphere.harmonics import SphericalHarmonics
+    from weather.verification.baselines.climate import Climate
 
 __all__ = ["Frame", "score_case", "spectrum"]
 
@@ -47,6 +48,7 @@ class Frame:
         grid: For spectra; None where the fields are not global.
         thresholds: Events, or None.
         calendar: Of all times.
+        climate: Of the training states, from which anomalies are counted; None without them.
     """
 
     channels: tuple[str, ...]
@@ -56,6 +58,7 @@ class Frame:
     grid: Grid | None
     thresholds: Quantiles | None
     calendar: str
+    climate: Climate | None = None
 
 
 def score_case(
@@ -86,20 +89,22 @@ def score_case(
     tallies: list[dict[str, Floats]] = [{} for _ in range(len(ensembles) + perfect)]
     for position, index in enumerate(covered):
         thresholds = _thresholds(frame, time + leads[position])
+        season = _season(frame, time + leads[position])
         squares: list[Floats | float] = [0.0] * len(tallies)
         for v, channel in enumerate(frame.channels):
             truths = _flat(actual(position, channel))
             local = thresholds[v] if thresholds is not None else None
+            usual = season.get(channel)
             power = spectrum(truths, frame.grid)
             for n, tally in enumerate(tallies):
                 if n < len(readers):
                     read, places = readers[n]
                     members = _flat(read(places[position], channel))
                     _check_finite(ensembles[n], members, truths, channel, leads[position])
-                    found = score_field(members, truths, frame.weights, local)
+                    found = score_field(members, truths, frame.weights, local, usual)
                 else:
                     members = truths[:0]
-                    found = leave_one_out(truths, frame.weights, local)
+                    found = leave_one_out(truths, frame.weights, local, usual)
                 squares[n] = squares[n] + energy_products(
                     members, truths, frame.weights, frame.scales[v]
                 ) / len(frame.channels)
@@ -143,6 +148,17 @@ def _thresholds(frame: Frame, time: int) -> NDArray[np.float32] | None:
     if frame.thresholds is None or not frame.thresholds.events:
         return None
     return frame.thresholds.fields(time, frame.channels, frame.weights.shape[-1])
+
+
+def _season(frame: Frame, time: int) -> dict[str, NDArray[np.float32]]:
+    """Mean of the season of every channel that the climate knows, `[P]`."""
+    if frame.climate is None:
+        return {}
+    names = frame.climate.history.channels
+    fields = frame.climate.mean_at(time)
+    if fields[0].size != frame.weights.shape[-1]:
+        return {}  # on another grid; what needs it there says so
+    return {name: fields[i].reshape(-1) for i, name in enumerate(names)}
 
 
 def _put(

@@ -9,11 +9,17 @@ r"""From averages over initial times to the figures of the tables.
   1 at the limit of the physics, 0 at climatology;
 * :math:`\chi^2=n\sum_i(f_i-1/n)^2` of the frequencies of n ranks, 0 where flat, and the frequency
   of the outermost two in units of 2/n, above 1 where the ensemble is too narrow;
-* ratio of the power at each total wavenumber to that of the truth.
+* ratio of the power at each total wavenumber to that of the truth;
+* anomaly correlation of the ensemble mean, of every initial time, averaged over them;
+* area under the relative operating characteristic of an event: the chance that the ensemble gives
+  a higher probability where the event happened than where it did not, 1 if it always does and 0.5
+  without skill (Mason & Graham 2002).
 
 References:
     Fortin et al., *Why should ensemble spread match the RMSE of the ensemble mean?*,
     J. Hydrometeor. 15 (2014), 1708.
+    Mason & Graham, *Areas beneath the relative operating characteristics (ROC) and levels (ROL)
+    curves*, Q. J. R. Meteorol. Soc. 128 (2002), 2145.
 """
 
 from __future__ import annotations
@@ -241,6 +247,14 @@ def _spectrum_ratio(v: Verification, forecast: str, w: Floats) -> Floats:
     return v.mean("spectrum", forecast, w) / v.mean("spectrum_truth", forecast, w)
 
 
+def _roc_area(v: Verification, forecast: str, w: Floats) -> Floats:
+    table = v.mean("reliability", forecast, w)
+    event, other = table[..., 1], table[..., 0] - table[..., 1]
+    # Pairs in which the event has more hits than the other, and half of those with as many.
+    fewer = np.cumsum(other, -1) - other / 2.0
+    return (event * fewer).sum(-1) / (event.sum(-1) * other.sum(-1))
+
+
 _ENERGY = ("lead", "region")
 _FIELD = ("lead", "channel", "region")
 
@@ -276,6 +290,11 @@ FIGURES: dict[str, Figure] = {
         _skill("brier"), ("brier",), "Brier skill over climatology", (CLIMATOLOGY,),
         (CLIMATOLOGY,), (*_FIELD, "event"),
     ),
+    "roc_area": Figure(
+        _roc_area, ("reliability",), "area under the ROC of the event, 0.5 without skill",
+        axes=(*_FIELD, "event"),
+    ),
+    "acc": Figure(_plain("acc"), ("acc",), "anomaly correlation of the ensemble mean"),
     "rank_chi2": Figure(_flatness, ("ranks",), "chi-square distance of the ranks from flat"),
     "rank_outliers": Figure(
         _outliers, ("ranks",), "truths outside the ensemble, 1 if reliable, above 1 if too narrow"

@@ -32,7 +32,11 @@ Fields = NDArray[np.float32]
 
 
 def score_field(
-    members: Fields, truths: Fields, weights: Floats, thresholds: Fields | None = None
+    members: Fields,
+    truths: Fields,
+    weights: Floats,
+    thresholds: Fields | None = None,
+    climate: Fields | None = None,
 ) -> dict[str, Floats]:
     """Score one variable at one lead of one forecast, averaged over truths and regions.
 
@@ -41,13 +45,18 @@ def score_field(
         truths: What happened, or K things that may equally well have happened, `[K, P]`.
         weights: Of the points in each region, each summing to 1, `[R, P]`.
         thresholds: Events are values of at least these, `[Q, P]`.
+        climate: Mean of the season, `[P]`, from which anomalies are counted.
 
     Returns:
         ``crps``, ``mse`` (of the ensemble mean), ``bias``, ``variance`` (unbiased, NaN for one
         member), each `[R]`; ``ranks`` `[R, M + 1]`, weights summing to 1; with thresholds
         ``brier`` `[R, Q]` and ``reliability`` `[R, Q, M + 1, 2]`: by the number of members that
-        have the event, the weight of the points, and of those where it happened.
+        have the event, the weight of the points, and of those where it happened; with a climate
+        ``acc`` `[R]`, the correlation of the anomalies of mean and truth about their area means.
     """
+    if climate is not None:
+        known = np.isfinite(truths).all(0)
+        climate = climate[known]
     members, truths, weights = _valid(members, truths, weights)
     size = len(members)
     mean = members.mean(0, dtype=np.float64)
@@ -66,11 +75,28 @@ def score_field(
         happened = truths[:, None] >= thresholds
         found["reliability"] = _reliability(hits, happened, weights, size)
         found["brier"] = _brier(found["reliability"])
+    if climate is not None:
+        found["acc"] = _correlation(mean - climate, truths - climate, weights)
     return found
 
 
+def _correlation(forecast: Floats, truths: Fields, weights: Floats) -> Floats:
+    """Area-weighted correlation with each truth, averaged over truths, `[R]`; NaN if constant."""
+    centred = forecast - (weights @ forecast)[:, None]  # [R, P]
+    found = []
+    for truth in truths.astype(np.float64):
+        actual = truth - (weights @ truth)[:, None]
+        squares = (weights * centred**2).sum(-1) * (weights * actual**2).sum(-1)
+        product = (weights * centred * actual).sum(-1)
+        found.append(np.divide(product, np.sqrt(squares), where=squares > 0, out=product * np.nan))
+    return np.mean(found, axis=0)
+
+
 def leave_one_out(
-    truths: Fields, weights: Floats, thresholds: Fields | None = None
+    truths: Fields,
+    weights: Floats,
+    thresholds: Fields | None = None,
+    climate: Fields | None = None,
 ) -> dict[str, Floats]:
     """Score each truth by the ensemble of the others: the limit that physics sets.
 
@@ -78,12 +104,13 @@ def leave_one_out(
         truths: `[K, P]`, K at least 3.
         weights: `[R, P]`.
         thresholds: `[Q, P]`.
+        climate: `[P]`.
 
     Returns:
         As `score_field` with M = K - 1.
     """
     each = [
-        score_field(np.delete(truths, k, 0), truths[k : k + 1], weights, thresholds)
+        score_field(np.delete(truths, k, 0), truths[k : k + 1], weights, thresholds, climate)
         for k in range(len(truths))
     ]
     return average_of_truths(each)

@@ -25,6 +25,7 @@ from weather.verification.truths import Truth
 
 if TYPE_CHECKING:
     from weather.sphere.grids import Grid
+    from weather.verification.baselines.climate import Climate
 
 __all__ = ["Plan", "VerifySettings", "align", "verify"]
 
@@ -180,6 +181,7 @@ def verify(
     forecasts: Sequence[Ensemble], truth: Truth, plan: Plan,
     settings: VerifySettings | None = None, thresholds: Quantiles | None = None,
     scales: Sequence[float] | None = None, progress: Callable[[int, int], None] | None = None,
+    climate: Climate | None = None,
 ) -> Verification:  # fmt: skip
     """Score forecasts against the same truths.
 
@@ -191,6 +193,7 @@ def verify(
         thresholds: Events to score probabilities of.
         scales: Standard deviation of each channel, for the energy score; default the truth's.
         progress: Called with cases done and all cases.
+        climate: Of the training states, for the anomaly correlation; must be on the same grid.
 
     Raises:
         InputError: A forecast lacks something, holds NaN, or a region is empty.
@@ -208,6 +211,7 @@ def verify(
         grid,
         thresholds,
         plan.times.calendar,
+        climate,
     )
     perfect = truth.members > 2
     names = [forecast.name for forecast in forecasts] + ([PERFECT] if perfect else [])

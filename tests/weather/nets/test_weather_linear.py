@@ -85,6 +85,8 @@ def test_what_cannot_be_fitted():
     fields, calendar, *_ = _world()
     with pytest.raises(InputError, match="net.linear 4: 20 training windows for 15 predictors"):
         LinearStep(1, 2, SHAPE, 4).fit([_batch(fields, calendar, torch.arange(1, 21))], AREA)
+    with pytest.raises(InputError, match=r"reads .* = \[3, 1, 6, 8\] and is given \[2, 1, 6, 8\]"):
+        LinearStep(1, 3, SHAPE, 4)(_batch(fields, calendar, torch.arange(1, 3)))
     with pytest.raises(InputError, match="net.linear 49: the state has 48 numbers"):
         LinearStep(1, 2, SHAPE, 49)
     with pytest.raises(InputError, match="net.grid: not given"):

@@ -150,3 +150,19 @@ def test_points_without_a_truth_count_nowhere(case):
     theirs = score_field(members[:, 5:], truths[:, 5:], some)
     np.testing.assert_allclose(found["crps"], theirs["crps"])
     np.testing.assert_allclose(found["ranks"], theirs["ranks"])
+
+
+def test_anomaly_correlation_is_that_of_weighted_anomalies(case):
+    """Of the ensemble mean with each truth, both about the climate and their own area mean."""
+    members, truths, weights = case
+    climate = np.linspace(-3, 3, POINTS).astype(np.float32) + np.float32(1e5)
+    truths = truths + 0.5 * (members.mean(0) - 1e5)
+    found = score_field(members, truths, weights, climate=climate)["acc"]
+    mean = members.mean(0, dtype=np.float64) - climate
+    for region, weight in enumerate(weights):
+        theirs = [np.cov(mean, truth - np.float64(climate), aweights=weight) for truth in truths]
+        expected = [c[0, 1] / np.sqrt(c[0, 0] * c[1, 1]) for c in theirs]
+        np.testing.assert_allclose(found[region], np.mean(expected), rtol=1e-4)
+    assert "acc" not in score_field(members, truths, weights)
+    truths[:, 3] = np.nan
+    assert np.isfinite(score_field(members, truths, weights, climate=climate)["acc"]).all()

@@ -25,6 +25,7 @@ from weather.verification import (
 from weather.verification.instants import DAY
 from weather.verification.output import to_dataset
 from weather.verification.regions import GLOBE
+from weather.verification.thresholds import Quantiles, parse_event
 
 GRID = Grid.parse("gaussian-8x16")
 LEADS = np.array([1, 2]) * DAY
@@ -63,6 +64,24 @@ def test_draws_from_the_truth_reach_the_limit():
     np.testing.assert_allclose(result.figure("rank_outliers", "model"), 1.0, atol=0.15)
     ratio = result.figure("spectrum_ratio", "model")[..., 1:]
     np.testing.assert_allclose(ratio, 1.0, atol=0.25)
+
+
+def test_roc_area_is_the_chance_that_the_event_has_the_higher_probability():
+    """From all pairs of points with and without the event; half for equal probabilities."""
+    forecast, truth = draws(seed=1, members=5), draws(seed=2, members=1)
+    one, actual = ensemble("model", forecast), EnsembleTruth(ensemble("truth", truth))
+    events = Quantiles((parse_event("z500>1"),), None)
+    result = verify([one], actual, align(one, actual), VerifySettings((GLOBE,)), events)
+    area = result.figure("roc_area", "model")[0, :, 0, 0, 0]
+    weight = np.repeat(GRID.weights, GRID.shape[1])
+    weight = np.tile(weight, 6)
+    for lead in range(2):
+        chance = (forecast["z500"][:, :, lead] >= 1).mean(1).reshape(-1)
+        event = (truth["z500"][:, 0, lead] >= 1).reshape(-1)
+        pairs = np.sign(chance[event][:, None] - chance[~event]) / 2 + 0.5
+        each = weight[event][:, None] * weight[~event]
+        np.testing.assert_allclose(area[lead], (each * pairs).sum() / each.sum(), rtol=1e-6)
+    assert (area > 0.8).all()
 
 
 def test_narrow_and_smooth_ensembles_are_told():
