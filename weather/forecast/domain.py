@@ -37,7 +37,7 @@ from weather.data.rectangles import Rectangle
 from weather.forecast.advance import FIELDS, advance
 from weather.forecast.boundaries import strip
 from weather.forecast.spec import HEADS, ForecastSpec, Head
-from weather.forecast.spectral import SpectralCoefficients
+from weather.forecast.spectral import CosineCoefficients, SpectralCoefficients
 from weather.forecast.training import NO_DATA, ForecastData, ForecastDataSettings
 from weather.nets.linear import LinearStep
 
@@ -62,8 +62,8 @@ class ForecastDomain(Domain):
         noise: Law of the noise; None: independent at every point of the grid.
         members: Draws that are scored together, head `crps`.
         alpha: 1: fair score, below: almost fair.
-        spectral: Weight of the score of spherical-harmonic coefficients, all degrees alike (see
-            `weather.forecast.spectral`), head `crps`.
+        spectral: Weight of the score of spherical-harmonic coefficients, all degrees alike, or of
+            cosine coefficients on a limited area (see `weather.forecast.spectral`), head `crps`.
         rollout: Law of the number of steps practised in a row, head `crps`: {steps: probability}.
         parametrization: What the network's output is: `edm`, or `velocity` for flow matching.
         spread: Factor of the noise that forecasts of head `crps` start from; above 1 it widens
@@ -185,15 +185,13 @@ class ForecastDomain(Domain):
             return Denoising()
         terms: list[ScoreTerm] = []
         if self.spectral > 0.0:
-            grid = self._data.grid
-            if isinstance(grid, Rectangle):
-                raise InputError(
-                    "domain.spectral: spherical harmonics need the whole globe; set it to 0 for "
-                    "a limited area"
-                )
+            grid, weights = self._data.grid, self._channel_weights()
             sample = self._data.residuals(SPECTRAL_SAMPLE)
-            weights = self._channel_weights()
-            transform = SpectralCoefficients(sample, grid, weights)
+            transform = (
+                CosineCoefficients(sample, weights)
+                if isinstance(grid, Rectangle)
+                else SpectralCoefficients(sample, grid, weights)
+            )
             terms.append(ScoreTerm(transform, self.spectral, name="spectrum"))
         several = max(self.rollout) > 1
         return ProperScore(

@@ -126,7 +126,8 @@ def test_from_a_global_file_to_the_report_of_an_area(globe, tmp_path, monkeypatc
         "domain": {
             "class_path": "weather.forecast.domain.ForecastDomain",
             "init_args": {
-                "head": "crps", "data": {"store": "area.zarr", "batch": 4, "val_days": 20},
+                "head": "crps", "spectral": 0.1,
+                "data": {"store": "area.zarr", "batch": 4, "val_days": 20},
             },
         },
         "net": {
