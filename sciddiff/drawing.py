@@ -18,6 +18,7 @@ from sciddiff.denoiser import Denoiser
 from sciddiff.grids import uniform
 from sciddiff.guidance import DenoiserLike
 from sciddiff.samplers import Ancestral, Sampler
+from sciddiff.samplers.base import Grid
 from sciddiff.sampling import sample
 from sciddiff.state import Batch, State
 
@@ -33,6 +34,8 @@ class Drawing:
         sampler: How to step.
         grid: Times from 0 to 1, ``[steps + 1]``.
         guide: From the denoiser and a template to the denoiser that is sampled; None for none.
+        clocks: From these times and a template to the times of each leaf, where leaves keep their
+            own; None: all share these.
         number: From a template to the number of each of its samples ``[B]``, on which their noise
             depends; None counts the samples in the order of the templates.
         self_condition: Whether the network sees its last prediction; None: as it was trained.
@@ -45,6 +48,7 @@ class Drawing:
     sampler: Sampler = field(default_factory=lambda: Ancestral(0.0))
     grid: Tensor = field(default_factory=lambda: uniform(50))
     guide: Callable[[Denoiser, Batch], DenoiserLike] | None = None
+    clocks: Callable[[Tensor, Batch], Grid] | None = None
     number: Callable[[Batch], Tensor] | None = None
     self_condition: bool | None = None
     prior_scale: float = 1.0
@@ -74,6 +78,7 @@ def draw(
     numbers = torch.arange(first, first + like.size)
     if drawing.number is not None:
         numbers = drawing.number(like)
+    grid = drawing.grid if drawing.clocks is None else drawing.clocks(drawing.grid, like)
     parameter = next(denoiser.parameters(), None)
     like = like if parameter is None else like.to(parameter.device)
     guided = denoiser if drawing.guide is None else drawing.guide(denoiser, like)
@@ -81,7 +86,7 @@ def draw(
         guided,
         like,
         drawing.sampler,
-        drawing.grid,
+        grid,
         seed,
         indices=numbers,
         self_condition=bool(drawing.self_condition),

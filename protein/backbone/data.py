@@ -10,7 +10,7 @@ the target of a binder is. The draw of every item depends on (seed, epoch, item)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -94,10 +94,22 @@ NO_DATA = BackboneDataSettings()
 
 
 class BackboneData:
-    """Batches of one split of a chain archive."""
+    """Batches of one split of a chain archive.
 
-    def __init__(self, settings: BackboneDataSettings, split: str) -> None:
+    Args:
+        settings: which chains, and how they are cropped and batched.
+        split: train, val or test.
+        batch_of: makes a batch of samples; `collate` by default.
+    """
+
+    def __init__(
+        self,
+        settings: BackboneDataSettings,
+        split: str,
+        batch_of: Callable[[Sequence[Sample]], Batch] | None = None,
+    ) -> None:
         self.settings, self.split = settings, split
+        self._batch_of = collate if batch_of is None else batch_of
 
     @cached_property
     def archive(self) -> ChainArchive:
@@ -132,7 +144,7 @@ class BackboneData:
                 else self._chain(i, windows[i], seed, epoch)
                 for i in group
             ]
-            yield _collate(samples)
+            yield self._batch_of(samples)
 
     def _complexes(self, seed: int, epoch: int) -> dict[int, TwoChains]:
         """The crops of bound complexes of an epoch, numbered after the chains."""
@@ -154,6 +166,10 @@ class BackboneData:
     def _ss3(self) -> list[str]:
         # The archive decodes the strings of all chains whenever it is asked.
         return self.archive.ss3
+
+    @cached_property
+    def _sequences(self) -> list[str]:
+        return self.archive.sequences
 
     @cached_property
     def _ids(self) -> list[str]:
@@ -185,36 +201,42 @@ class BackboneData:
 
     def _chain(
         self, item: int, window: tuple[int, int], seed: int, epoch: int
-    ) -> _Sample:
+    ) -> Sample:
         """A window of a chain: as it is, with a motif held, or cut in two."""
         rng = np.random.default_rng([seed, epoch, item, 2])
         coords = self.archive[item][slice(*window)]
         ss3 = self._ss3[item][slice(*window)]
         fold, name = fold_class(ss3), self._ids[item]
+        sequence = self._sequences[item][slice(*window)]
         fixed = np.zeros(len(coords), dtype=bool)
         if rng.random() < self.settings.motif_fraction:
             fixed = _motif(len(coords), len(coords), rng)
         elif rng.random() < self.settings.cut_share:
             halves = cut(coords, ss3, rng)
             if halves is not None:
-                return self._two(halves, fold, name, rng)
-        return _Sample(coords, fold, fixed, name)
+                return self._two(halves, fold, name, sequence, rng)
+        return Sample(coords, fold, fixed, name, sequence)
 
-    def _complex(self, item: int, pair: TwoChains, seed: int, epoch: int) -> _Sample:
+    def _complex(self, item: int, pair: TwoChains, seed: int, epoch: int) -> Sample:
         """A crop of a bound complex. Its secondary structure is not known, so it has no class."""
         rng = np.random.default_rng([seed, epoch, item, 2])
         assert self.pairs is not None
-        name = self.pairs.ids[(item - len(self.archive)) % len(self.pairs)]
-        return self._two(pair, FOLDS.index("none"), name, rng)
+        source = (item - len(self.archive)) % len(self.pairs)
+        sequence = self.pairs.sequence(source) if self.pairs.sequenced else ""
+        return self._two(pair, FOLDS.index("none"), self.pairs.ids[source], sequence, rng)
 
-    def _two(self, pair: TwoChains, fold: int, name: str, rng: np.random.Generator) -> _Sample:
+    def _two(
+        self, pair: TwoChains, fold: int, name: str, sequence: str, rng: np.random.Generator
+    ) -> Sample:
         """Two chains that are both free, or of which one is a target that is held."""
         fixed, origin = np.zeros(len(pair.chain), dtype=bool), None
         if rng.random() < self.settings.target_share:
             fixed = pair.chain == int(rng.integers(2))
             origin = pair.coords[~fixed, 1].mean(0) + rng.normal(0.0, PLACING, 3)
             origin = origin.astype(np.float32)
-        return _Sample(pair.coords, fold, fixed, name, pair.chain, pair.residue_index, origin)
+        sequence = "".join(sequence[i] for i in pair.rows) if sequence else ""
+        chain, index = pair.chain, pair.residue_index
+        return Sample(pair.coords, fold, fixed, name, sequence, chain, index, origin)
 
 
 PLACING = 4.0
@@ -223,7 +245,7 @@ sampling, the place is only known from the hotspots."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Sample:
+class Sample:
     """One sample before it is padded.
 
     Attributes:
@@ -231,6 +253,7 @@ class _Sample:
         fold: index into `FOLDS`.
         fixed: residues that are held `[L]`.
         name: its name.
+        sequence: one letter for every residue; empty where it is not known.
         chain: chain of every residue `[L]`; None: one chain.
         index: residue index `[L]`; None: from 0.
         origin: where the noise is centred `[3]`, Å; None: the centre of what is held, or of all.
@@ -240,12 +263,14 @@ class _Sample:
     fold: int
     fixed: NDArray[np.bool_]
     name: str
+    sequence: str = ""
     chain: NDArray[np.int64] | None = None
     index: NDArray[np.int64] | None = None
     origin: NDArray[np.float32] | None = None
 
 
-def _collate(samples: list[_Sample]) -> Batch:
+def collate(samples: Sequence[Sample]) -> Batch:
+    """A padded batch of the frames of samples; their sequences are left out."""
     lengths = [len(s.coords) for s in samples]
     size, longest = len(samples), max(lengths)
     coords = np.zeros((size, longest, 4, 3), dtype=np.float32)

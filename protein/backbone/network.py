@@ -97,6 +97,23 @@ class BackboneNetwork(nn.Module):
         Returns:
             State with the same leaves and shapes: the predicted data.
         """
+        return self.walk(x_t, t, batch)[1]
+
+    def walk(
+        self, x_t: State, t: Tensor, batch: Batch, known: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """The last channels of the residues, and the predicted clean frames.
+
+        Args:
+            x_t: see `forward`.
+            t: times of the frames `[B]`.
+            batch: see `forward`.
+            known: what else is known of the residues, added to their first channels
+                `[B, N, node]`.
+
+        Returns:
+            Channels `[B, N, node]`, and the state that `forward` returns.
+        """
         positions, rotations = x_t[TRANSLATIONS], x_t[ROTATIONS]
         b, n, _ = positions.shape
         layout = batch.layouts[TRANSLATIONS]
@@ -105,7 +122,7 @@ class BackboneNetwork(nn.Module):
         )
         fixed = layout.fixed if layout.fixed is not None else torch.zeros_like(mask)
         time = torch.where(fixed, 1.0, t.to(positions)[:, None])
-        s = self._nodes(time, fixed, batch, b, n)
+        s = self._nodes(time, fixed, batch, known)
         z = self._pairs(s, positions, rotations, batch)
         hidden = attention_mask(mask)
         index, chain = batch.cond.get("residue_index"), batch.cond.get("chain_index")
@@ -116,15 +133,18 @@ class BackboneNetwork(nn.Module):
             )
             if (i + 1) % self.pair_every == 0 and i + 1 < len(self.blocks):
                 z = next(updates)(s, z, self._bins(positions))
-        return {TRANSLATIONS: positions, ROTATIONS: rotations}
+        return s, {TRANSLATIONS: positions, ROTATIONS: rotations}
 
-    def _nodes(self, time: Tensor, fixed: Tensor, batch: Batch, b: int, n: int) -> Tensor:
+    def _nodes(
+        self, time: Tensor, fixed: Tensor, batch: Batch, known: Tensor | None
+    ) -> Tensor:
         phase = time[..., None] * self.frequencies
         s = self.time(torch.cat([phase.sin(), phase.cos()], -1)) + self.fixed(fixed.long())
         fold = batch.cond.get("fold")
         if fold is None:
-            fold = torch.zeros(b, dtype=torch.long, device=time.device)
-        return self.node_in(s + self.fold(fold)[:, None])
+            fold = torch.zeros(len(time), dtype=torch.long, device=time.device)
+        s = s + self.fold(fold)[:, None]
+        return self.node_in(s if known is None else s + known)
 
     def _bins(self, positions: Tensor) -> Tensor:
         distances = torch.cdist(

@@ -92,6 +92,11 @@ class PairArchive:
         """Number of complexes."""
         return len(self.ids)
 
+    @property
+    def sequenced(self) -> bool:
+        """Whether the archive holds sequences."""
+        return self._sequence is not None
+
     def sequence(self, index: int) -> str:
         """One-letter amino acids of a complex, both partners end to end, length L.
 

@@ -65,7 +65,8 @@ class Denoising(Objective):
 
     Attributes:
         times: Law of the training time; a mapping by leaf lets leaves keep their own, drawn
-            independently of each other (leaves left out follow the uniform law).
+            independently of each other (leaves left out follow the uniform law). The name of
+            another leaf in the place of a law shares the time of that leaf.
         weights: Weight of each leaf; 1 if left out.
         weighting: Weight by noise level, for all leaves or by leaf (1 if left out): a `Weighting`
             or ``"uniform"``, ``"edm"``, ``"velocity"``.
@@ -86,7 +87,7 @@ class Denoising(Objective):
     tensor(1.)
     """
 
-    times: time_laws.TimeLaw | dict[str, time_laws.TimeLaw] = field(
+    times: time_laws.TimeLaw | dict[str, time_laws.TimeLaw | str] = field(
         default_factory=time_laws.Uniform
     )
     weights: dict[str, float] = field(default_factory=dict)
@@ -143,6 +144,16 @@ class Denoising(Objective):
                 raise InputError(
                     f"Denoising: weight or times for unknown leaf {name!r}; leaves: {known}"
                 )
+        for name, law in self.times.items() if isinstance(self.times, dict) else ():
+            if isinstance(law, str) and (law not in denoiser.path.paths or self._shares(law)):
+                raise InputError(
+                    f"Denoising.times: leaf {name!r} shares the time of {law!r}, which has no law "
+                    "of its own; name a leaf that has"
+                )
+
+    def _shares(self, name: str) -> bool:
+        """Whether a leaf has the time of another."""
+        return isinstance(self.times, dict) and isinstance(self.times.get(name), str)
 
     def _draw_times(
         self, path: ProductPath, batch: Batch, generator: Generator | None
@@ -156,7 +167,9 @@ class Denoising(Objective):
 
         if not isinstance(self.times, dict):
             return draw(self.times)
-        return {name: draw(self.times.get(name, time_laws.Uniform())) for name in path.paths}
+        laws = {name: self.times.get(name, time_laws.Uniform()) for name in path.paths}
+        own = {name: draw(law) for name, law in laws.items() if not isinstance(law, str)}
+        return {name: own[law if isinstance(law, str) else name] for name, law in laws.items()}
 
     def _drop_labels(self, batch: Batch, generator: Generator | None) -> Batch:
         changed = {}
