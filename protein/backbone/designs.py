@@ -20,6 +20,8 @@ from protein.backbone.contact import clashes
 from protein.backbone.data import NM
 from protein.backbone.network import ROTATIONS, TRANSLATIONS
 from protein.backbone.polish import DEFAULT, PolishSettings, polish
+from protein.sequence.alphabet import MASK, letters
+from protein.sequence.samples import SEQUENCE
 from protein.structures.chain import Backbone, SideAtom
 from protein.structures.frames import backbone_from_frames
 from sciddiff.errors import InputError
@@ -157,7 +159,8 @@ def designs_from_state(
 
     Args:
         batch: the template that was sampled.
-        x: `translations [B, N, 3]` in nm, `rotations [B, N, 3, 3]`.
+        x: `translations [B, N, 3]` in nm, `rotations [B, N, 3, 3]`; tokens `sequence [B, N]`, if
+            there are any, take the place of the sequence of the numbering.
         numbering: names of the residues, of each sample or the same for all; one chain numbered
             from 1 by default.
         settings: junction relaxation.
@@ -181,13 +184,27 @@ def designs_from_state(
     coords = backbone_from_frames(rotations, positions, bonded=bonded).cpu().numpy()
     lengths = mask.sum(1).tolist()
     indices = batch.cond["index"].tolist() if "index" in batch.cond else list(range(batch.size))
+    sequences = _sequences(batch, x, lengths)
     shared = isinstance(numbering, Numbering)
     designs = []
     for b, length in enumerate(lengths):
         names = numbering if shared else numbering[b] if numbering else Numbering.plain(length)
+        if sequences is not None:
+            names = replace(names, sequence=sequences[b])
         chains = _split(coords[b, :length], names, batch.ids[b])
         designs.append(Design(batch.ids[b], int(indices[b]), chains, names.fixed))
     return designs
+
+
+def _sequences(batch: Batch, x: State, lengths: list[int]) -> list[str] | None:
+    """One-letter codes of each sample, X where nobody knows; None for states without tokens."""
+    if SEQUENCE not in x:
+        return None
+    leaf = x[SEQUENCE].cpu()
+    unknown = batch.cond.get("unknown")
+    if unknown is not None:
+        leaf = torch.where(unknown.cpu(), MASK, leaf)
+    return [letters(row[:length].numpy()) for row, length in zip(leaf, lengths, strict=True)]
 
 
 def bonded_residues(batch: Batch, mask: Tensor) -> Tensor:

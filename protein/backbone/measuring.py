@@ -63,6 +63,9 @@ def _extra(folder: Folder, name: str) -> dict[str, Any]:
 
     chains, said = folder.structures[name], dict(folder.facts.get(name, {}))
     row: dict[str, Any] = {}
+    sequence = "/".join(chain.sequence for chain in chains)
+    if set(sequence) - set("A/"):  # alanine stands for residues that are to be designed
+        said["sequence"] = sequence
     binder = said.get("binder")
     if len(chains) > 1:
         sides = None if binder is None else [int(c.chain_id != binder) for c in chains]

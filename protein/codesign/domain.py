@@ -26,7 +26,8 @@ from protein.backbone.domain import (
 )
 from protein.backbone.network import FOLDS, ROTATIONS, TRANSLATIONS
 from protein.codesign.network import CodesignNetwork
-from protein.codesign.poses import collate_pairs, held, with_residues
+from protein.codesign.poses import collate_pairs, held
+from protein.codesign.request import answer_templates
 from protein.sequence.alphabet import LETTERS, tokens
 from protein.sequence.samples import SEQUENCE
 from sciddiff.drawing import Drawing
@@ -94,8 +95,8 @@ class CodesignDomain(BackboneDomain):
             net.residue_out.bias.copy_(torch.from_numpy(np.log(count / count.sum())))
 
     def like(self, request: Mapping[str, Any]) -> Iterable[Batch]:
-        """Templates for `length`, `n`, `fold` and `seed`, as for backbones, all residues free."""
-        return (with_residues(batch) for batch in super().like(request))
+        """Templates of co-design, inverse folding or folding; see `answer_templates`."""
+        return answer_templates(request)
 
     def drawing(self) -> Drawing:
         """As `sciddiff codesign` draws without further options."""

@@ -75,9 +75,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "guidance, which takes more network calls (default 1)",
     )
     _add_modes(parser)
+    add_sampling(parser, 20).add_argument(
+        "--model", default="lite", help="shipped weights or a model's folder (default lite)"
+    )
+    add_making(parser)
+
+
+def add_sampling(parser: argparse.ArgumentParser, steps: int) -> argparse._ArgumentGroup:
+    """Add the options that say how designs are sampled.
+
+    Args:
+        parser: of the verb.
+        steps: network calls of a design by default.
+
+    Returns:
+        The group that they stand in.
+    """
     how = parser.add_argument_group("how designs are sampled")
     add = how.add_argument
-    add("--steps", type=count(), default=20, metavar="K", help="sampling steps (default 20)")
+    said = f"sampling steps (default {steps})"
+    add("--steps", type=count(), default=steps, metavar="K", help=said)
     add(
         "--sampler",
         choices=("sde", "ode"),
@@ -99,7 +116,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="further attempts at a design whose chains overlap (default 4)",
     )
-    add("--model", default="lite", help="shipped weights or a model's folder (default lite)")
+    return how
+
+
+def add_making(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is written of designs, and where they are made."""
     parser.add_argument(
         "--trajectory",
         action="store_true",
@@ -119,6 +140,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--plan", action="store_true", help="print what would be designed, and stop")
     add("--no-report", action="store_true", help="write structures without metrics and report")
     add_json(parser)
+
+
+_FILES = {"motif": "--motif", "partial": "--partial", "target": "--target", "fasta": "FASTA"}
+"""Options that name files whose content decides the designs, as users write them."""
 
 
 def _add_modes(parser: argparse.ArgumentParser) -> None:
@@ -172,9 +197,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: an option or a file that cannot be used.
     """
-    from protein.backbone.campaign import Outcome
     from protein.backbone.generate import GenerateSettings
-    from protein.backbone.metrics import comparison_text
     from protein.backbone.modes import mode_of
 
     settings = GenerateSettings(
@@ -184,13 +207,37 @@ def run(args: argparse.Namespace) -> int:
         fold_weight=args.fold_weight,
         seed=args.seed,
     )
-    mode = mode_of(args)
+    return deliver(args, mode_of(args), settings)
+
+
+def deliver(
+    args: argparse.Namespace,
+    mode: Mode,
+    settings: GenerateSettings,
+    domain: str = "backbone",
+    title: str = "Designed protein backbones",
+) -> int:
+    """Make what a mode says, measure it, and write the report.
+
+    Args:
+        args: the options of `add_sampling` and `add_making`, and `number`, `model`.
+        mode: what is made.
+        settings: how it is sampled.
+        domain: whose models will do.
+        title: heading of the report.
+
+    Returns:
+        The exit status: 1 if some designs failed, 2 if all did.
+    """
+    from protein.backbone.campaign import Outcome
+    from protein.backbone.metrics import comparison_text
+
     for source, note in mode.notes:
         remark(source, [note])
     if args.plan:
         emit(args, {"plan": mode.describe()}, mode.describe())
         return 0
-    campaign, seconds = _make(args, mode, settings)
+    campaign, seconds = _make(args, mode, settings, domain)
     outcome = Outcome.of(args.out, args.number)
     notes = [f"{source}: {note}" for source, note in mode.notes]
     named = {name: mode.facts(index) for index, name in _named(outcome)}
@@ -210,7 +257,7 @@ def run(args: argparse.Namespace) -> int:
     }
     lines = [f"{len(outcome.delivered)} designs in {args.out}"]
     if outcome.delivered and not args.no_report:
-        measured = _measured(args, campaign, outcome)
+        measured = _measured(args, campaign, outcome, title)
         report = args.out / "report.html"
         summary |= {"report": str(report), "figures": measured["figures"]}
         table = comparison_text(measured["figures"], measured["natives"])
@@ -230,7 +277,7 @@ def _named(outcome: Outcome) -> list[tuple[int, str]]:
 
 
 def _make(
-    args: argparse.Namespace, mode: Mode, settings: GenerateSettings
+    args: argparse.Namespace, mode: Mode, settings: GenerateSettings, domain: str
 ) -> tuple[Campaign, float]:
     """Generate what is missing; the record, and the seconds spent."""
     import torch
@@ -249,7 +296,7 @@ def _make(
         args.number,
         mode,
         settings,
-        partial(load, args.model, device, domain="backbone"),
+        partial(load, args.model, device, domain=domain),
         attempts=args.retries + 1,
         trajectory=args.trajectory,
     )
@@ -286,13 +333,15 @@ def _inputs(args: argparse.Namespace, meta: Mapping[str, Any]) -> Inputs:
     from sciddiff.cli.fingerprint import Inputs
 
     inputs = Inputs().add_model("--model", meta, args.model)
-    for name in ("motif", "partial", "target"):
-        if (path := getattr(args, name)) is not None:
-            inputs.add(f"--{name}", path)
+    for name, option in _FILES.items():
+        if (path := getattr(args, name, None)) is not None:
+            inputs.add(option, path)
     return inputs
 
 
-def _measured(args: argparse.Namespace, campaign: Campaign, outcome: Outcome) -> dict[str, Any]:
+def _measured(
+    args: argparse.Namespace, campaign: Campaign, outcome: Outcome, title: str
+) -> dict[str, Any]:
     """Figures of the whole folder; with `designs.csv` and the report, unless they are there."""
     from protein.backbone.measuring import evaluate_directory
     from protein.backbone.report import write_report
@@ -314,7 +363,8 @@ def _measured(args: argparse.Namespace, campaign: Campaign, outcome: Outcome) ->
             args.reference,
             progress=lambda stage, done, total: bar.advance(0, f"{stage} {done}"),
         )
-        write_report(args.out, evaluation, folder.structures, campaign.record)
+        info = {**campaign.record, "title": title}
+        write_report(args.out, evaluation, folder.structures, info)
     remark_left_out(args.out, folder.left_out)
     measured = {
         "of": of,

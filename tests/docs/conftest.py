@@ -86,6 +86,10 @@ def _moved(files: StandIns) -> np.ndarray:
     return np.asarray([10.0, 2.0, -5.0]) - middle
 
 
+def _sequences(files: StandIns, made: Path) -> None:
+    made.write_text(">first\nMKTAYIAKQRQISFVKSHFSRQ\n>second\nGSHMWYNDPEEKLATTRVIAKQRF\n")
+
+
 def _receptor(files: StandIns, made: Path) -> None:
     """That structure as polyglycine, which lacks no atoms."""
     shift, lines = _moved(files), []
@@ -260,6 +264,7 @@ def _observations(files: StandIns, made: Path) -> None:
 MAKERS: dict[str, Callable[[StandIns, Path], None]] = {
     "structures": _structures,
     "file.pdb": _structure,
+    "sequences.fa": _sequences,
     "receptor.pdb": _receptor,
     "receptor.cif": _receptor_cif,
     "ligands.sdf": _ligand("CC(=O)Nc1ccc(O)cc1"),

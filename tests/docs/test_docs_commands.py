@@ -34,6 +34,8 @@ DOCUMENTS = sorted(
 SMALL = {
     "backbone": "-n 1 --steps 2 --no-report",
     "backbone .*--length": "--length 50",
+    "(codesign|fold) ": "-n 1 --steps 2 --no-report",
+    "codesign .*--length": "--length 50",
     "dock": "--effort fast --check 0 --workers 1",
     "train ": "--trainer.max_steps 1 --trainer.val_every 1 --trainer.progress false",
     "train .*weather": "--domain.data.val_days 10 --domain.data.batch 2",

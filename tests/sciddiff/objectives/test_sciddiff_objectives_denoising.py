@@ -208,3 +208,28 @@ def test_mistakes_are_named():
         Denoising(weighting="snr")
     with pytest.raises(InputError, match="self_conditioning: 2"):
         Denoising(self_conditioning=2.0)
+
+
+def test_a_leaf_may_share_the_time_of_another():
+    seen = []
+
+    class Spy(torch.nn.Module):
+        def forward(self, x_t, t, batch):
+            seen.append(t)
+            return x_t
+
+    denoiser = Denoiser(Spy(), {name: GaussianPath() for name in "abc"})
+    batch = Batch({name: torch.ones(8, 2) for name in "abc"})
+    law = BetaMixture()
+    Denoising(times={"a": law, "b": "a", "c": law})(denoiser, batch, _generator())
+    assert torch.equal(seen[0]["a"], seen[0]["b"]) and not torch.equal(seen[0]["a"], seen[0]["c"])
+    alone = Denoising(times={"a": law, "b": "a"})
+    again = torch.quantile(law.quantile(torch.linspace(0, 1, 999)), 0.5)
+    drawn = torch.cat([
+        (alone(denoiser, batch, torch.Generator().manual_seed(k)), seen[-1]["b"])[1]
+        for k in range(40)
+    ])  # fmt: skip
+    assert abs(float(drawn.median() - again)) < 0.05
+    for times in ({"b": "a", "a": "c"}, {"b": "nowhere"}):
+        with pytest.raises(InputError, match="has no law of its own|unknown leaf"):
+            Denoising(times=times)(denoiser, batch, _generator())
