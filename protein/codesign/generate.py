@@ -11,7 +11,8 @@ from protein.sequence.samples import SEQUENCE
 from sciddiff.denoiser import Denoiser
 from sciddiff.drawing import Drawing
 from sciddiff.errors import InputError
-from sciddiff.guidance import DenoiserLike, Guidance, Guided, ask, evaluations
+from sciddiff.guidance import DenoiserLike, Guidance, Guided
+from sciddiff.guidance.base import ask, evaluations
 from sciddiff.leaf_times import Time
 from sciddiff.prediction import Prediction, Predictions
 from sciddiff.state import Batch, State

@@ -63,6 +63,14 @@ def _templates():
     }
 
 
+def _noisy(batch):
+    """A state with the residues of a batch and frames anywhere."""
+    generator, shape = torch.Generator().manual_seed(2), batch.x[TRANSLATIONS].shape
+    places = torch.randn(shape, generator=generator)
+    turned = exp_map(2.0 * torch.randn(shape, generator=generator))
+    return {**batch.x, TRANSLATIONS: places, ROTATIONS: turned}
+
+
 def _drawn(denoiser, batch, steps=4, **options):
     drawing = replace(CodesignSettings(seed=3).drawing(), grid=uniform(steps))
     return draw(denoiser, batch, drawing, 3, **options)
@@ -87,13 +95,7 @@ def test_with_backbone_weights_the_frames_are_those_of_the_backbone_model():
 
 def test_rigid_motions_move_the_frames_and_leave_the_residues(denoiser):
     batch, t = _templates()["fold"], torch.tensor([0.3, 0.8])
-    generator = torch.Generator().manual_seed(2)
-    shape = batch.x[TRANSLATIONS].shape
-    x = {
-        TRANSLATIONS: torch.randn(shape, generator=generator),
-        ROTATIONS: exp_map(2.0 * torch.randn(shape, generator=generator)),
-        SEQUENCE: batch.x[SEQUENCE],
-    }
+    x = _noisy(batch)
     turn = exp_map(torch.tensor([0.3, -1.0, 0.7]))
     moved = {
         TRANSLATIONS: x[TRANSLATIONS] @ turn.T + 1.5,
@@ -110,14 +112,14 @@ def test_rigid_motions_move_the_frames_and_leave_the_residues(denoiser):
 
 def test_residues_change_the_frames_and_unknown_ones_do_not(denoiser):
     batch, t = _templates()["fold"], torch.tensor([0.5, 0.5])
-    other = batch.x[SEQUENCE].clone()
+    x, other = _noisy(batch), batch.x[SEQUENCE].clone()
     other[1, 11] = 7  # the X of the second record
     assert bool(batch.cond["unknown"][1, 11])
-    one = denoiser.net(batch.x, t, batch)
-    two = denoiser.net({**batch.x, SEQUENCE: other}, t, batch)
+    one = denoiser.net(x, t, batch)
+    two = denoiser.net({**x, SEQUENCE: other}, t, batch)
     assert all(torch.equal(one[name], two[name]) for name in one)
     other[1, 3] = (other[1, 3] + 1) % 20
-    two = denoiser.net({**batch.x, SEQUENCE: other}, t, batch)
+    two = denoiser.net({**x, SEQUENCE: other}, t, batch)
     assert not torch.equal(one[TRANSLATIONS][1], two[TRANSLATIONS][1])
     assert torch.equal(one[TRANSLATIONS][0], two[TRANSLATIONS][0])
 

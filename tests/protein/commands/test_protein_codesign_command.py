@@ -28,7 +28,7 @@ def model(tmp_path_factory):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = CodesignNetwork(**NET)
-        torch.nn.init.normal_(net.residue_out.weight, std=2.0)
+        torch.nn.init.normal_(net.residue_out.weight, std=0.2)
     plain = config.read(
         {
             "domain": {"class_path": "protein.codesign.domain.CodesignDomain"},
@@ -58,6 +58,7 @@ def _sequence(path):
 def test_codesign_writes_structures_with_residues(model, tmp_path, capsys):
     out = tmp_path / "out"
     words = ("codesign", "--model", model, "--length", "24-30", "-n", 2, "--steps", 3, "-o", out)
+    words += ("--sequence-temperature", 1.5)
     assert _run(*words, "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert said["designs"] == 2
@@ -67,7 +68,7 @@ def test_codesign_writes_structures_with_residues(model, tmp_path, capsys):
         assert len(set(one)) > 2 and "X" not in one
     record = json.loads((out / "run.json").read_text())
     assert record["request"]["mode"] == "codesign"
-    assert record["request"]["sequence_temperature"] == 0.5
+    assert record["request"]["sequence_temperature"] == 1.5
     assert "Designed proteins" in (out / "report.html").read_text()
     rows = list(csv.DictReader((out / "designs.csv").open()))
     assert [row["sequence"] for row in rows] == [
