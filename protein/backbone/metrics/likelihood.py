@@ -106,6 +106,37 @@ class SequenceLikelihood:
         drawn, _ = self._designed(name, coords, chain_lengths)
         return ["".join(_ALPHABET[k] for k in row) for row in drawn.tolist()]
 
+    def native(
+        self, name: str, coords: NDArray[np.floating], sequence: NDArray[np.integer], orders: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What the network says of a sequence that is known, of one chain.
+
+        Args:
+            name: label for messages.
+            coords: N, CA, C, O `[L, 4, 3]`, Å.
+            sequence: amino acids, 0 to 19 in alphabetical order of their letters `[L]`.
+            orders: random orders in which residues are shown.
+
+        Returns:
+            Log-probabilities of every residue with none shown `[L, 20]`, and the nats of the
+            sequence in each order `[orders, L]`.
+        """
+        x = torch.from_numpy(check_coords(name, coords)).float()[None].repeat(orders, 1, 1, 1)
+        shape = x.shape[:2]
+        number, mask = torch.arange(shape[1]).expand(shape), torch.ones(shape)
+        labels = torch.ones(shape, dtype=torch.int64)
+        shown = torch.from_numpy(np.asarray(sequence, dtype=np.int64)).expand(shape)
+        generator = torch.Generator().manual_seed(self._seed)
+        # The package draws from torch's global generator: fork it and leave no trace.
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            alone = [part[:1] for part in (x, mask, number, labels)]
+            one_shot = self._net.unconditional_probs(*alone)[0]
+            decoding = torch.randn(shape, generator=generator)
+            log_p = self._net(x, shown, mask, mask, number, labels, decoding)
+        # X is no answer: it is left out, and the others add up to 1.
+        one_shot, log_p = (p[..., :-1].double().log_softmax(-1) for p in (one_shot, log_p))
+        return one_shot.numpy(), -log_p.gather(-1, shown[..., None])[..., 0].numpy()
+
     def _designed(
         self, name: str, coords: NDArray[np.floating], chain_lengths: Sequence[int] | None
     ) -> tuple[Tensor, float]:

