@@ -72,7 +72,7 @@ def joined(own: Tensor, other: Tensor, part: Tensor, rows: Tensor) -> Tensor:
         part: the edge's part `[R, k, c]`.
         rows: row of each neighbour, int64 `[R * k]`.
     """
-    return _Joined.apply(own, other, part, rows)  # pyright: ignore[reportReturnType]
+    return _Joined.apply(own, other, part, rows)
 
 
 def heard(
@@ -93,9 +93,7 @@ def heard(
         rows: see there.
         linked: 1 for edges that count and 0 for others `[R, k]`; None: all count.
     """
-    return _Heard.apply(  # pyright: ignore[reportReturnType]
-        own, other, part, weight, rows, linked
-    )
+    return _Heard.apply(own, other, part, weight, rows, linked)
 
 
 def _first(own: Tensor, other: Tensor, part: Tensor, rows: Tensor) -> Tensor:

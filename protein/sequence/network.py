@@ -11,7 +11,7 @@ known residues of all rows instead of those before it in an order.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -129,7 +129,7 @@ class GraphNetwork(nn.Module):
         rows = flat(encoded.neighbours)
         nodes = encoded.nodes.flatten(0, 1) + self.token(tokens.flatten())
         linked = _weights(encoded.linked, batch)
-        for (message, transition), edges in zip(self.decoder, encoded.edges, strict=True):
+        for (message, transition), edges in zip(_parts(self.decoder), encoded.edges, strict=True):
             nodes = transition(message(nodes, edges.flatten(0, 1), rows, linked))
         return {SEQUENCE: self.out(nodes).unflatten(0, (b, n))}
 
@@ -163,10 +163,11 @@ class GraphNetwork(nn.Module):
         edges = self.edge_in(self.edge(seen.edges) + self.offset(seen.offsets)).flatten(0, 1)
         rows = flat(seen.neighbours)
         linked = _weights(seen.linked, batch)
-        for message, transition, update in self.encoder:
+        for message, transition, update in _parts(self.encoder):
             nodes = transition(message(nodes, message.edge(edges), rows, linked))
             edges = update(nodes, edges, rows)
-        read = tuple(message.edge(edges).unflatten(0, (b, n)) for message, _ in self.decoder)
+        readers = [message for message, _ in _parts(self.decoder)]
+        read = tuple(message.edge(edges).unflatten(0, (b, n)) for message in readers)
         return Encoded(nodes.unflatten(0, (b, n)), read, seen.neighbours, seen.linked)
 
 
@@ -178,3 +179,8 @@ def _weights(linked: Tensor, batch: Batch) -> Tensor | None:
     mask = batch.layouts[SEQUENCE].mask
     known = linked if mask is None else linked | ~mask[..., None]
     return None if bool(known.all()) else linked.flatten(0, 1).float()
+
+
+def _parts(layers: nn.ModuleList) -> list[list[Any]]:
+    """The modules of every layer."""
+    return [list(layer) for layer in layers if isinstance(layer, nn.ModuleList)]
