@@ -77,7 +77,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--region",
         nargs="+",
         metavar="R",
-        help="globe, north, tropics, south or name=35:75,-12.5:42.5 (default: the first four)",
+        help="globe, north, tropics, south or name=35:75,-12.5:42.5 (default: the first four; of "
+        "a limited area, all of it)",
     )
     what.add_argument(
         "--threshold",
@@ -253,7 +254,7 @@ def _check_packages() -> None:
 
 def _verify(args: argparse.Namespace) -> tuple[Verification, tuple[str, ...]]:
     from weather.verification.ensembles import FileEnsemble
-    from weather.verification.regions import STANDARD_REGIONS, parse_region
+    from weather.verification.regions import default_regions, parse_region
     from weather.verification.sources import open_truth
     from weather.verification.thresholds import CLIMATE_EVENTS, Quantiles, parse_event
     from weather.verification.verify import VerifySettings, align, detect_grid, verify
@@ -271,7 +272,9 @@ def _verify(args: argparse.Namespace) -> tuple[Verification, tuple[str, ...]]:
         events = CLIMATE_EVENTS
     history = None if climate is None else climate.history
     thresholds = Quantiles(events, history) if events else None
-    regions = tuple(parse_region(text) for text in args.region or ()) or STANDARD_REGIONS
+    regions = tuple(parse_region(text) for text in args.region or ())
+    if not regions:
+        regions = default_regions(detect_grid(truth.lat, truth.lon) is not None)
     settings = VerifySettings(
         regions, args.block_days, args.draws, seed=args.seed, workers=args.workers
     )

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from sciddiff.errors import InputError
 
-__all__ = ["GLOBE", "STANDARD_REGIONS", "Region", "area_weights", "parse_region"]
+__all__ = [
+    "GLOBE",
+    "STANDARD_REGIONS",
+    "Region",
+    "area_weights",
+    "default_regions",
+    "parse_region",
+]
 
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _BOX = re.compile(rf"(?:([\w-]+)=)?{_NUMBER}:{_NUMBER},{_NUMBER}:{_NUMBER}")
@@ -61,6 +68,15 @@ STANDARD_REGIONS = (
     Region("south", -90.0, -20.0),
 )
 """Globe, extratropics of both hemispheres, and the tropics between them."""
+
+
+def default_regions(is_global: bool) -> tuple[Region, ...]:
+    """Regions of a table for which none are named: of a limited area, all of it as one.
+
+    >>> [region.name for region in default_regions(False)]
+    ['area']
+    """
+    return STANDARD_REGIONS if is_global else (Region("area"),)
 
 
 def parse_region(text: str) -> Region:

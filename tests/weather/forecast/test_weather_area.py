@@ -155,8 +155,9 @@ def test_from_a_global_file_to_the_report_of_an_area(globe, tmp_path, monkeypatc
     np.testing.assert_allclose(one.mslp, other.mslp, rtol=1e-6)
     assert one.mslp.shape == (2, 3, 3, 11, 17)
     assert one.longitude.values[[0, -1]].tolist() == [300.0, 380.0]
-    run("verify", "fc.zarr", "area.zarr", "--region", "globe", "--no-plots", "-o", "scores")
+    run("verify", "fc.zarr", "area.zarr", "--no-plots", "-o", "scores")
     scores = xr.open_dataset("scores/scores.nc")
+    assert scores.region.values.tolist() == ["area"]
     assert np.isfinite(scores.crps.values).all()
     run("report", "fc.zarr", "--lead", 3, "-o", "report")
     run("extremes", path, "--model", "model", "--index", "mean(mslp, 30:60,-30:10, 1..2)",
