@@ -145,8 +145,13 @@ def open_arrays(
     with reading(file, "a .npz archive", remedy):
         if not zipfile.is_zipfile(file):  # numpy would take it for a pickle, and say so
             raise InputError(f"{file}: is not a readable .npz archive; {remedy}")
-        with np.load(file, allow_pickle=False) as arrays:
-            yield arrays
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                yield arrays
+        except MemoryError as error:  # a damaged header may tell any size
+            raise InputError(
+                f"{file}: holds an array larger than the memory, or is damaged; {remedy}"
+            ) from error
 
 
 def read_lines(path: str | os.PathLike[str], kind: str = "") -> Iterator[str]:

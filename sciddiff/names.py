@@ -15,7 +15,7 @@ from typing import final
 __all__ = ["Names", "cell", "clean", "escape", "stem_of", "text_of"]
 
 _LONGEST = 80
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))}
 
@@ -68,12 +68,14 @@ def clean(text: str) -> str:
 def stem_of(name: str) -> str:
     """The stem of the files of a name: letters, digits, ``-``, ``_`` and ``.`` as they are.
 
-    >>> stem_of("a/b"), stem_of("../etc"), stem_of("-x"), stem_of("CON"), stem_of("α 1")
-    ('a_b', 'etc', 'x', 'CON_', 'α_1')
+    >>> stem_of("a/b"), stem_of("../etc"), stem_of("-x"), stem_of("CON.1"), stem_of("α 1")
+    ('a_b', 'etc', 'x', 'CON_.1', 'α_1')
     """
     kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in name).strip("._-")
     kept = kept[:_LONGEST].rstrip("._-") or "unnamed"
-    return f"{kept}_" if kept.split(".")[0].casefold() in _DEVICES else kept
+    first, dot, rest = kept.partition(".")
+    # Windows takes what stands before the first dot for a device.
+    return f"{first}_{dot}{rest}" if first.casefold() in _DEVICES else kept
 
 
 def escape(text: str) -> str:
@@ -93,11 +95,11 @@ def cell(value: object) -> str:
 
     Numbers stay as they are. `text_of` takes the apostrophe off again.
 
-    >>> cell("=cmd|x"), cell(-7.5), cell("-7.5"), cell("-NH2"), cell("'quoted'")
-    ("'=cmd|x", '-7.5', '-7.5', "'-NH2", "'quoted'")
+    >>> cell("=cmd|x"), cell(-7.5), cell("-7.5"), cell("-NH2"), cell("'quoted'"), cell(" =1")
+    ("'=cmd|x", '-7.5', '-7.5', "'-NH2", "'quoted'", "' =1")
     """
     text = "" if value is None else str(value)
-    if not text.lstrip("'").startswith(_FORMULA) or _NUMBER.fullmatch(text):
+    if not _is_formula(text) or _NUMBER.fullmatch(text.strip(" ")):
         return text
     return f"'{text}"
 
@@ -109,4 +111,9 @@ def text_of(cell: str) -> str:
     ('=1', "'quoted'", '-7.5')
     """
     inner = cell[1:]
-    return inner if cell[:1] == "'" and inner.lstrip("'").startswith(_FORMULA) else cell
+    return inner if cell[:1] == "'" and _is_formula(inner) else cell
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a spreadsheet may execute a text, as some do that take blanks off before."""
+    return text.lstrip("' ").startswith(_FORMULA)

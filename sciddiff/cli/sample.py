@@ -26,6 +26,7 @@ from sciddiff.cli.output import emit
 from sciddiff.cli.parts import do_all
 from sciddiff.cli.progress import progress
 from sciddiff.cli.sample_parts import SampleParts
+from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
     from sciddiff.checkpoint import Model
@@ -98,7 +99,6 @@ def _drawing(args: Namespace, model: Model) -> Drawing:
 
 def _sampler(args: Namespace) -> Sampler:
     from sciddiff import samplers
-    from sciddiff.errors import InputError
 
     named = args.sampler or ("sde" if args.eta is None else "ancestral")
     for option, of in (("eta", "ancestral"), ("temperature", "sde")):
@@ -129,6 +129,8 @@ def _run(args: Namespace) -> None:
 
     device = pick_device(args.device)
     request = key_values(args.request, "--request")
+    if "n" in request:
+        raise InputError(f"--request n={request['n']}: give the number of samples with -n")
     model = load(args.model, device)
     inputs = _inputs(args, model, request)
     templates = list(model.domain.templates(args.number, args.seed, request))

@@ -5,11 +5,23 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
 
 import pytest
 
 from sciddiff.errors import InputError
-from sciddiff.files import replacing
+from sciddiff.files import open_arrays, replacing
+
+
+def test_an_array_that_claims_more_than_the_memory_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (999999999999999,), }"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00v\x00" + header.ljust(117) + b"\n")
+    with pytest.raises(InputError, match="a.npz: holds an array larger than"):  # noqa: SIM117
+        with open_arrays(path) as arrays:
+            arrays["a"]
+
 
 KILLED = """
 import os, signal, sys

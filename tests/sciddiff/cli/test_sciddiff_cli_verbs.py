@@ -138,6 +138,7 @@ def test_options_that_would_have_no_effect_are_refused(shop, fails):
     words = ("sample", "--model", "model", "-n", "2")
     fails(shop(*words, "--sampler", "heun", "--eta", "0.5"), "--eta: has no effect", "heun")
     fails(shop(*words, "--eta", "0.5", "--temperature", "1"), "--temperature: has no effect")
+    fails(shop(*words, "--request", "n=3"), "--request n=3: give the number of samples with -n")
     for value in ("nan", "-1", "warm"):
         fails(shop(*words, "--temperature", value), "is not a number of at least 0")
 
