@@ -38,7 +38,7 @@ _FAR = 12.0  # standard deviations from the model's mean: hPa and Pa are further
 @final
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """K observed numbers.
+    """A set of K observed numbers with their places, times and errors.
 
     Attributes:
         channel: Position of each among the channels of the model, int64 ``[K]``.
@@ -60,7 +60,7 @@ class Observations:
         return len(self.value)
 
     def near(self, valid: Any, hours: float) -> Observations:
-        """Those within some hours of a time, and those without a time.
+        """Return the observations within some hours of a time, and those without a time.
 
         Args:
             valid: `datetime64` or `cftime` date.

@@ -45,7 +45,7 @@ class PointOperator:
     def build(
         cls, grid_lat: ArrayLike, grid_lon: ArrayLike, lat: ArrayLike, lon: ArrayLike
     ) -> PointOperator:
-        """The operator for some points.
+        """Build the operator for the given points.
 
         Args:
             grid_lat: Latitudes of the rows in degrees, ascending, ``[H]``.

@@ -44,7 +44,7 @@ class Composite:
 
     @property
     def anomaly(self) -> NDArray[np.float64]:
-        """Extreme members minus all, physical, ``[T + 1, C, H, W]``."""
+        """Return the mean of the extreme members minus that of all, ``[T + 1, C, H, W]``."""
         return self.extreme - self.mean
 
 
@@ -74,7 +74,7 @@ def composite(
 def replay(
     simulation: ForecastProcess, slots: Tensor, seed: int, shifts: Sequence[float] = ()
 ) -> tuple[Tensor, list[Tensor]]:
-    """Make members again.
+    """Make members again from their recorded random numbers.
 
     Args:
         simulation: The forecast.

@@ -46,7 +46,7 @@ _HELP = 'write "mean(tas, europe, 5..8)" or "max(mean(tas, 35:70,-10:40), 5..8)"
 @final
 @dataclass(frozen=True)
 class Index:
-    """What is measured.
+    """A definition of the quantity whose extremes are sought.
 
     Attributes:
         text: As written.
@@ -169,7 +169,7 @@ class IndexMeter:
         return self.window[-1]
 
     def present(self, fields: Tensor) -> Tensor:
-        """The spatial part, float64 ``[B]``.
+        """Return the spatial part of the index, float64 ``[B]``.
 
         Args:
             fields: Physical, ``[B, C, H, W]``.
@@ -181,18 +181,18 @@ class IndexMeter:
         return inside.amax(-1) if self.index.space == "max" else inside.amin(-1)
 
     def begin(self, size: int) -> Tensor:
-        """Nothing measured yet, float64 ``[B]``."""
+        """Return the measurement before the first step, float64 ``[B]``."""
         start = {"max": -torch.inf, "min": torch.inf}.get(self.index.time, 0.0)
         return torch.full((size,), start, dtype=torch.float64)
 
     def add(self, so_far: Tensor, fields: Tensor, number: int) -> Tensor:
-        """What is measured after step `number`, from 1."""
+        """Return the measurement after step `number`, from 1."""
         if number not in self.window:
             return so_far
         return self.add_present(so_far, self.present(fields))
 
     def add_present(self, so_far: Tensor, value: Tensor) -> Tensor:
-        """What is measured after one more step of the window, whose spatial part is ``[B]``."""
+        """Return the measurement after one more step, whose spatial part is ``[B]``."""
         return self._join(so_far, value.to(so_far), 1)
 
     def score(self, so_far: Tensor, fields: Tensor, number: int) -> Tensor:
@@ -204,7 +204,7 @@ class IndexMeter:
         return self.finish(total)
 
     def finish(self, total: Tensor) -> Tensor:
-        """The score of what was measured over the whole window, float64 ``[B]``."""
+        """Return the score of what was measured over the whole window, float64 ``[B]``."""
         if self.index.time == "mean":
             total = total / len(self.window)
         return self.index.sign * total

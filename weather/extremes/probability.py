@@ -43,7 +43,7 @@ _PILOT_SEED = 0x51C0FFEE
 @final
 @dataclass(frozen=True)
 class ExtremeSettings:
-    """How the probability is sought.
+    """Settings of the method that estimates the probability.
 
     Attributes:
         method: ``mc``, ``smc`` or ``guide``.
@@ -73,7 +73,7 @@ class ExtremeSettings:
 @final
 @dataclass(frozen=True, eq=False)
 class Pilot:
-    """A small plain ensemble.
+    """The result of a small ensemble that is sampled without tilting or cloning.
 
     Attributes:
         scores: The score after each step, float64 ``[T, M]``.
@@ -82,7 +82,7 @@ class Pilot:
     scores: Tensor
 
     def tilts(self, threshold: float) -> list[float]:
-        """Strength of the tilt after each step.
+        """Return the strength of the tilt after each step.
 
         Args:
             threshold: The score that makes the event.
@@ -104,7 +104,7 @@ class Pilot:
 @final
 @dataclass(eq=False)
 class Outcome:
-    """What was found.
+    """The estimate of the probability and how it was obtained.
 
     Attributes:
         estimate: The probability, its interval and effective size.
@@ -221,7 +221,7 @@ def _heaviest(log_weights: Tensor, most: int) -> Tensor:
 
 
 def quantile(scores: Sequence[float] | Tensor, share: float) -> float:
-    """The score that a share of the scores does not reach.
+    """Return the score that a given share of the scores does not reach.
 
     Raises:
         InputError: The share is not in (0, 1).

@@ -61,7 +61,7 @@ class ForecastProcess:
     on_step: Callable[[int], None] | None = None
 
     def process(self, tilt: Sequence[float] | None = None) -> Process[State]:
-        """The simulator.
+        """Return the simulator of the particles.
 
         Args:
             tilt: k after each step, to draw noise from the shifted law; None: from its own.
@@ -88,14 +88,14 @@ class ForecastProcess:
         )
 
     def begin(self, streams: Streams) -> State:
-        """Particles at the start."""
+        """Return the particles at the initial time."""
         members = streams.indices.tolist()
         frames = self.frames if self.perturb is None else self.perturb(members)
         history = self.forecaster.initial(frames, members)
         return {"history": history.clone(), "so_far": self.meter.begin(len(members))}
 
     def step(self, state: State, number: int, streams: Streams) -> State:
-        """Particles one step on, `number` from 0, with the noise of forecast members."""
+        """Advance the particles by step `number`, from 0, with the noise of members."""
         valid = self.forecaster.spec.after(self.start, number + 1)
         fields = []
         for rows in torch.arange(len(streams.indices)).split(self.batch):

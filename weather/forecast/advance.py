@@ -35,7 +35,7 @@ BOUNDARY = "boundary"
 
 
 def prescribed(state: Tensor, edge: Tensor) -> Tensor:
-    """What a network is told of a prescribed boundary, `[B, C + 1, H, W]`.
+    """Return what a network is told of a prescribed boundary, `[B, C + 1, H, W]`.
 
     Args:
         state: The next state, standardised; only its strip is read, `[B, C, H, W]`.
@@ -47,7 +47,7 @@ def prescribed(state: Tensor, edge: Tensor) -> Tensor:
 
 
 def impose(state: Tensor, boundary: Tensor) -> Tensor:
-    """The state with its strip as prescribed, standardised, `[B, C, H, W]`.
+    """Return the state with its strip as prescribed, standardised, `[B, C, H, W]`.
 
     Args:
         state: As the network made it.
@@ -57,7 +57,7 @@ def impose(state: Tensor, boundary: Tensor) -> Tensor:
 
 
 def advance(batch: Batch, data: State) -> Batch:
-    """The batch of the next step, seen from the state that was predicted.
+    """Return the batch of the next step, seen from the state that was predicted.
 
     Args:
         batch: The step just made.

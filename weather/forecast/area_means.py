@@ -24,7 +24,7 @@ __all__ = ["AreaMeans"]
 
 @final
 class AreaMeans:
-    """Corrects a new state.
+    """A correction of the area means of every new state.
 
     Args:
         spec: The model's.

@@ -45,7 +45,7 @@ Read = Callable[[Any, int, Sequence[int]], Fields]
 
 
 def strip(grid: AnyGrid, width: int) -> Tensor:
-    """Where the boundary is prescribed: 1 in the outermost rows and columns, `[H, W]`.
+    """Mark where the boundary is prescribed: 1 in the outermost rows and columns, `[H, W]`.
 
     Args:
         grid: Of the model. Where its longitudes go round the globe, only rows are prescribed.
@@ -82,7 +82,7 @@ class Edge:
         self._strip = strip(spec.area, spec.boundary).to(device) if spec.boundary else None
 
     def told(self, boundary: Tensor | None) -> dict[str, Tensor]:
-        """The condition that the network is given, if the model has one.
+        """Return the condition that the network is given, if the model has one.
 
         Args:
             boundary: Next states of which the strip is prescribed, physical, `[B, C, H, W]`.
@@ -107,7 +107,7 @@ class Edge:
         return {}
 
     def impose(self, state: Tensor, boundary: Tensor | None) -> Tensor:
-        """The state `[B, C, H, W]` with its strip as prescribed."""
+        """Return the state `[B, C, H, W]` with its strip as prescribed."""
         if boundary is None or self._strip is None:
             return state
         return torch.where(self._strip > 0, boundary.to(state), state)
@@ -140,7 +140,7 @@ class Boundaries:
 def open_boundaries(
     path: Path, spec: ForecastSpec, starts: Sequence[Any], leads: int
 ) -> Boundaries:
-    """Boundaries from a forecast of any kind that `sciddiff verify` reads, or from analyses.
+    """Open boundaries from a forecast of any kind that `sciddiff verify` reads, or from analyses.
 
     Args:
         path: The parent.
@@ -167,7 +167,7 @@ def open_boundaries(
 def analyses_as_boundaries(
     path: Path, spec: ForecastSpec, starts: Sequence[Any], leads: int
 ) -> Boundaries:
-    """Boundaries from what happened, the same for all members.
+    """Take boundaries from what happened, the same for all members.
 
     Args:
         path: A prepared store, or a file of fields along time, that holds the model's points.
@@ -202,7 +202,7 @@ def analyses_as_boundaries(
 def parent_boundaries(
     parent: Ensemble, spec: ForecastSpec, starts: Sequence[Any], leads: int, name: str
 ) -> Boundaries:
-    """Boundaries from another forecast, member by member.
+    """Take boundaries from another forecast, member by member.
 
     Its latest initial time that is not after the forecast's is used, so that a parent that
     started earlier serves as long as it reaches far enough.

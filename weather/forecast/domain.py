@@ -52,7 +52,7 @@ SPECTRAL_SAMPLE = 64
 
 
 class ForecastDomain(Domain):
-    """Global fields, one step ahead.
+    """Learns and draws the fields of the globe or of a limited area one step ahead.
 
     Args:
         data: Training data; only `train` needs them.
@@ -113,11 +113,11 @@ class ForecastDomain(Domain):
         self.relax, self.boundary = relax, boundary
 
     def path(self) -> ProductPath:
-        """Straight and Gaussian."""
+        """Return the straight Gaussian path."""
         return self._path(torch.ones(1, 1, 1))
 
     def training_path(self) -> ProductPath:
-        """The same path, whose loss weighs entries by area and channel.
+        """Return the same path, whose loss weighs entries by area and channel.
 
         A model that only forecasts never looks for the data it was trained on: a folder of that
         name may hold something else.
@@ -140,7 +140,10 @@ class ForecastDomain(Domain):
         return ProductPath({FIELDS: path})
 
     def loss_weight(self) -> Tensor:
-        """Area times channel, mean 1, `[C, H, 1]`; `[C, H, W]` and 0 on a prescribed strip."""
+        """Return area times channel with mean 1, `[C, H, 1]`.
+
+        With a prescribed boundary it is `[C, H, W]`, and 0 on the strip.
+        """
         by_channel = self._channel_weights()
         area = torch.from_numpy(np.array(self._data.grid.weights)).float()
         weight = (by_channel / by_channel.mean())[:, None, None] * area[None, :, None]
@@ -157,7 +160,7 @@ class ForecastDomain(Domain):
         )
 
     def train_batches(self, epoch: int, seed: int, rank: int, world: int) -> Iterable[Batch]:
-        """Batches of the training period."""
+        """Yield batches of the training period."""
         return self._data.train_batches(epoch, seed, rank, world)
 
     def fit(self, net: nn.Module) -> None:
@@ -167,11 +170,11 @@ class ForecastDomain(Domain):
             linear.fit(self._data.training_windows(), torch.from_numpy(self._data.grid.weights))
 
     def val_batches(self) -> Iterable[Batch]:
-        """Batches of the last days of the data, which training leaves out."""
+        """Yield batches of the last days of the data, which training leaves out."""
         return self._data.val_batches()
 
     def objective(self) -> Objective:
-        """What the head learns by.
+        """Return the objective by which the head learns.
 
         Raises:
             InputError: Forecasts shall relax to a season that the data do not tell.
@@ -202,7 +205,7 @@ class ForecastDomain(Domain):
         )
 
     def like(self, request: Mapping[str, Any]) -> Iterable[Batch]:
-        """Templates of single steps.
+        """Return templates of single steps.
 
         Fields: `init` (file of the initial state), `model` (directory whose statistics and grid
         are meant; default those of the training data), `n` (draws), `start` (initial time). For
@@ -227,7 +230,7 @@ class ForecastDomain(Domain):
         return templates(spec, states, int(request.get("n", 1)))
 
     def drawing(self) -> Drawing:
-        """As `sciddiff forecast` draws one step: in one network call, or in ten by diffusion."""
+        """Draw one step as `sciddiff forecast` does: in one call, or in ten by diffusion."""
         from weather.forecast.forecaster import SamplingSettings
 
         if self.head == "crps":
@@ -238,19 +241,19 @@ class ForecastDomain(Domain):
         return Drawing(settings.build(), settings.times(path))
 
     def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
-        """One NumPy archive for every sample: the state one step on."""
+        """Write one NumPy archive for every sample: the state one step on."""
         from weather.forecast.single import write_states
 
         return write_states(batch, x, directory)
 
     def evaluate(self, directory: Path, reference: Path | None) -> dict[str, Any]:
-        """Fair CRPS and error of the mean of a folder of samples of one time, by channel."""
+        """Score a folder of samples of one time: fair CRPS and error of the mean, by channel."""
         from weather.forecast.single import evaluate_states
 
         return evaluate_states(directory, reference)
 
     def provenance(self) -> dict[str, Any]:
-        """The `ForecastSpec` of the training data, as plain values."""
+        """Return the `ForecastSpec` of the training data, as plain values."""
         return {**self._data.spec.to_plain(), "head": self.head, "boundary": self.boundary}
 
     @property

@@ -55,7 +55,7 @@ class Block:
 @final
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of a forecast.
+    """The sizes of a forecast, from which its blocks follow.
 
     Attributes:
         starts: Initial times, `datetime64` or `cftime` dates.
@@ -70,7 +70,7 @@ class Plan:
     block: int
 
     def blocks(self) -> list[Block]:
-        """All blocks, in the order in which they are made."""
+        """Return all blocks, in the order in which they are made."""
         return [
             Block(i, b, range(first, min(first + self.block, self.members)))
             for i in range(len(self.starts))
@@ -147,7 +147,7 @@ class EnsembleStore:
         return store
 
     def missing(self) -> list[Block]:
-        """Blocks that are not finished."""
+        """Return the blocks that are not finished."""
         return [block for block in self.plan.blocks() if not self.finished(block)]
 
     def finished(self, block: Block) -> bool:
@@ -196,7 +196,7 @@ class EnsembleStore:
             zarr.consolidate_metadata(str(self.path), zarr_format=2)
 
     def read(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, Block, Any]]:
-        """Every variable block by block: (name, block, `[members, leads, H, W]`)."""
+        """Yield every variable block by block: (name, block, `[members, leads, H, W]`)."""
         group = self._group("r")
         for name in names or self.spec.names:
             for block in self.plan.blocks():
@@ -273,7 +273,7 @@ def _span(plan: Plan, spec: ForecastSpec) -> int:
 
 
 def coordinates(plan: Plan, spec: ForecastSpec) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
-    """Values and CF attributes of the five coordinates."""
+    """Return the values and CF attributes of the five coordinates."""
     grid = spec.area
     axis = TimeAxis.encode(as_times(list(plan.starts)))
     leads = np.arange(1, plan.leads + 1) * spec.step_hours
@@ -314,7 +314,7 @@ def coordinates(plan: Plan, spec: ForecastSpec) -> dict[str, tuple[NDArray[Any],
 
 
 def variables(spec: ForecastSpec) -> dict[str, dict[str, Any]]:
-    """CF attributes of every variable."""
+    """Return the CF attributes of every variable."""
     found = {}
     for channel in spec.channels:
         about: dict[str, Any] = {"units": channel.units, "long_name": channel.long_name}

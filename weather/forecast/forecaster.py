@@ -73,13 +73,13 @@ class SamplingSettings:
             raise InputError(f"sampler {self.sampler!r}: unknown; use {', '.join(SAMPLERS)}")
 
     def build(self) -> Sampler:
-        """The core's sampler."""
+        """Build the sampler of the core."""
         if self.sampler == "heun":
             return Heun(last_step="euler")  # the last of these grids is tiny
         return DPMSolverPP("2M", stochastic=self.sampler == "sde")
 
     def times(self, path: GaussianPath) -> Tensor:
-        """Times of the path at which the network is called, from 0 to 1."""
+        """Return the times of the path at which the network is called, from 0 to 1."""
         # Heun's last step is of first order: 2 n - 1 calls in n steps.
         steps = max(1, (self.steps + 1) // 2) if self.sampler == "heun" else self.steps
         if steps < 3:
@@ -90,7 +90,7 @@ class SamplingSettings:
 def forecast_streams(
     seed: int, start: Any, members: Sequence[int], lead: int = 0, purpose: str = "forecast"
 ) -> Streams:
-    """Random streams of some members for the step that ends at `lead`.
+    """Return the random streams of some members for the step that ends at `lead`.
 
     Args:
         seed: Seed of the forecast.
@@ -155,7 +155,7 @@ class Forecaster:
 
     @property
     def calls(self) -> int:
-        """Network calls per step."""
+        """The number of network calls per step."""
         if self.head == "crps":
             return 1
         steps = len(self.sampling.times(self._path)) - 1
@@ -169,7 +169,7 @@ class Forecaster:
         return path
 
     def forcing(self, valid: Any) -> Tensor:
-        """Known fields of the time that is forecast, `[K, H, W]` on the device."""
+        """Return the known fields of the time that is forecast, `[K, H, W]` on the device."""
         if self._remembered is None or self._remembered[0] != valid:
             days = day_of_year(as_times([valid]))
             changing = torch.from_numpy(self._forcings.changing(days)[0]).to(self.device)
@@ -181,7 +181,7 @@ class Forecaster:
         return self._remembered[1]
 
     def batch(self, history: Tensor, valid: Any, boundary: Tensor | None = None) -> Batch:
-        """What the network is told for one step.
+        """Return what the network is told for one step.
 
         Args:
             history: Last states, oldest first, physical, `[B, F, C, H, W]`.
@@ -252,7 +252,7 @@ class Forecaster:
         return self.denoiser(x, noise.new_zeros(batch.size), batch)["fields"].data
 
     def from_noise(self, history: Tensor, valid: Any, noise: Tensor) -> Tensor:
-        """The next state that white noise of unit variance leads to, differentiable in it.
+        """Return the next state that white noise of unit variance leads to, differentiable in it.
 
         `step` draws such noise, for the one-step head.
 
@@ -311,7 +311,7 @@ class Forecaster:
             yield state
 
     def initial(self, initial: Tensor, members: Sequence[int]) -> Tensor:
-        """Initial states of the members on the device, `[B, F, C, H, W]`, checked.
+        """Return the initial states of the members on the device, `[B, F, C, H, W]`, checked.
 
         Raises:
             InputError: Wrong shape, or a field is not finite.
@@ -357,8 +357,9 @@ class Forecaster:
         raise InputError(f"{one.name} ({one.variable}{level}): not finite in {where}; {remedy}")
 
     def member_bytes(self) -> int:
-        """Memory that one member of a batch takes while it is stepped, estimated from the
-        largest outputs of the network's layers.
+        """Estimate the memory that one member of a batch takes while it is stepped, in bytes.
+
+        It follows from the largest outputs of the network's layers.
         """
         sizes: list[int] = []
 

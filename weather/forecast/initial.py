@@ -37,7 +37,7 @@ _FAR = 6.0  # standard deviations between area means: Kelvin and Celsius are fur
 @final
 @dataclass(frozen=True, eq=False)
 class InitialState:
-    """Where a forecast starts.
+    """The initial time of a forecast and the states up to it.
 
     Attributes:
         time: Initial time, `datetime64` or a `cftime` date.
@@ -70,7 +70,7 @@ def read_initial(
     starts: Sequence[str] | None = None,
     regrid: str | None = None,
 ) -> list[InitialState]:
-    """Read initial states.
+    """Read the initial states of forecasts from files.
 
     Args:
         paths: A file, several files, or one prepared store.
@@ -103,7 +103,7 @@ def read_initial(
 
 
 def open_analyses(path: Path, spec: ForecastSpec) -> _Source:
-    """Fields along time on the model's grid, from a prepared store or a file that holds it.
+    """Open fields along time on the model's grid, from a prepared store or a file that holds it.
 
     Raises:
         InputError: As `read_initial`.

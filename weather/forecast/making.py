@@ -88,21 +88,21 @@ class Team:
             distributed.barrier()
 
     def leave(self) -> None:
-        """Part from the others."""
+        """End the exchange with the other processes."""
         if self.world > 1:
             from torch import distributed
 
             distributed.destroy_process_group()
 
     def share(self, blocks: Sequence[Block]) -> list[Block]:
-        """The blocks of this process."""
+        """Return the blocks of this process."""
         return list(blocks[self.rank :: self.world])
 
 
 def block_size(
     forecaster: Forecaster, members: int, memory: int | None = None, parts: int = 1
 ) -> int:
-    """Members to make together within a memory budget.
+    """Return the number of members to make together within a memory budget.
 
     Args:
         forecaster: The model, on its device.
@@ -128,7 +128,7 @@ def make_ensemble(
     on_step: Callable[[int], None] | None = None,
     boundaries: Boundaries | None = None,
 ) -> int:
-    """Make some blocks of members.
+    """Make some blocks of members and hand them to a sink.
 
     Args:
         forecaster: The model.

@@ -65,7 +65,7 @@ class Perturbation(ABC):
 
     @abstractmethod
     def difference(self, initial: InitialState, members: Sequence[int], seed: int) -> Tensor:
-        """What is added to the frames of each member, physical, `[B, F, C, H, W]`."""
+        """Return what is added to the frames of each member, physical, `[B, F, C, H, W]`."""
 
     def __init__(self, spec: ForecastSpec) -> None:
         self.spec = spec
@@ -83,7 +83,7 @@ class Perturbation(ABC):
 
 @final
 class LaggedDifference(Perturbation):
-    """Differences of states of an archive.
+    """Perturbs by scaled differences of states of an archive.
 
     Args:
         spec: Channels, grid and frames of the model.
@@ -114,7 +114,7 @@ class LaggedDifference(Perturbation):
         return torch.stack(made).reshape(len(members), frames, *initial.frames.shape[1:])
 
     def pairs(self, start: Any, members: Sequence[int], seed: int) -> list[tuple[int, int]]:
-        """Positions (t1, t2) in the archive of the last frame of each member's two states."""
+        """Return where in the archive the last frames of each member's two states lie."""
         years = self._years(start)
         draws = streams.uniform(
             torch.empty(len(members), 3, dtype=torch.float64),
@@ -177,7 +177,7 @@ class LaggedDifference(Perturbation):
 
 @final
 class RandomField(Perturbation):
-    """Isotropic Gaussian fields, the same in all frames.
+    """Perturbs by isotropic Gaussian fields, the same in all frames.
 
     Args:
         spec: Channels, grid and frames of the model.
@@ -210,7 +210,7 @@ class RandomField(Perturbation):
 def perturbation_of(
     kind: str, spec: ForecastSpec, archive: Path | None, amplitude: float | None
 ) -> Perturbation | None:
-    """The perturbation a user asked for.
+    """Return the perturbation that a user asked for.
 
     Args:
         kind: One of `PERTURBATIONS`.
@@ -240,7 +240,7 @@ def perturbation_of(
 
 
 def archive_channels(spec: ForecastSpec, archive: Store) -> list[int]:
-    """Position in the archive of every channel of the model.
+    """Return the position in the archive of every channel of the model.
 
     Raises:
         InputError: It has another grid or step, or lacks a channel.

@@ -26,7 +26,7 @@ _BATCH = 16
 
 
 def templates(spec: ForecastSpec, states: Sequence[InitialState], members: int) -> Iterator[Batch]:
-    """Batches that say which steps to draw.
+    """Yield batches that say which steps to draw.
 
     Args:
         spec: Of the model.
@@ -77,7 +77,7 @@ def write_states(batch: Batch, x: State, directory: Path) -> list[Path]:
 
 
 def evaluate_states(directory: Path, reference: Path | None) -> dict[str, Any]:
-    """Fair CRPS and error of the mean of a folder of samples of one time.
+    """Compute the fair CRPS and the error of the mean of a folder of samples of one time.
 
     Args:
         directory: Written by `write_states`.

@@ -124,7 +124,7 @@ class ForecastSpec:
             ) from error
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for `meta.json`; `from_meta` reads them."""
+        """Return plain values for `meta.json`; `from_meta` reads them."""
         plain = asdict(self)
         return {key: list(v) if isinstance(v, tuple) else v for key, v in plain.items()}
 
@@ -134,7 +134,7 @@ class ForecastSpec:
         return tuple(channel.name for channel in self.channels)
 
     def after(self, time: Any, steps: int) -> Any:
-        """The time some steps after `time`, a `datetime64` or `cftime` date."""
+        """Return the time some steps after `time`, a `datetime64` or `cftime` date."""
         seconds = round(3600 * self.step_hours * steps)
         if isinstance(time, np.datetime64):
             return time.astype("datetime64[s]") + np.timedelta64(seconds, "s")
@@ -151,7 +151,7 @@ class ForecastSpec:
         return parse_grid(self.grid)
 
     def leads(self, days: float) -> int:
-        """Number of steps that make `days`.
+        """Return the number of steps that make `days`.
 
         Raises:
             InputError: It is not a whole, positive number of steps.
@@ -165,19 +165,19 @@ class ForecastSpec:
         return round(steps)
 
     def standardise(self, x: Tensor) -> Tensor:
-        """Physical to standardised fields, `[..., C, H, W]`."""
+        """Turn physical into standardised fields, `[..., C, H, W]`."""
         return (x - self._column(self.mean, x)) / self._column(self.std, x)
 
     def restore(self, x: Tensor) -> Tensor:
-        """Standardised to physical fields, `[..., C, H, W]`."""
+        """Turn standardised into physical fields, `[..., C, H, W]`."""
         return x * self._column(self.std, x) + self._column(self.mean, x)
 
     def residual(self, now: Tensor, after: Tensor) -> Tensor:
-        """Scaled change from `now` to `after`, physical fields `[..., C, H, W]`."""
+        """Return the scaled change from `now` to `after`, physical fields `[..., C, H, W]`."""
         return (after - now) / self._column(self.tendency_std, now)
 
     def advance(self, now: Tensor, residual: Tensor) -> Tensor:
-        """Physical fields one step after `now [..., C, H, W]`."""
+        """Return the physical fields one step after `now [..., C, H, W]`."""
         return now + self._column(self.tendency_std, now) * residual
 
     def clip(self, x: Tensor) -> Tensor:

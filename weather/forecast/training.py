@@ -33,7 +33,7 @@ __all__ = ["NO_DATA", "ForecastData", "ForecastDataSettings"]
 
 @dataclass(frozen=True)
 class ForecastDataSettings:
-    """Which states, and how they are batched.
+    """Settings of the training data: which states are read, and how they are batched.
 
     Attributes:
         store: Store written by `sciddiff prepare forecast`.
@@ -68,7 +68,7 @@ NO_DATA = ForecastDataSettings()
 
 @final
 class ForecastData:
-    """Batches of one store.
+    """Makes batches of one store.
 
     Args:
         settings: What to read.
@@ -97,12 +97,12 @@ class ForecastData:
 
     @property
     def grid(self) -> AnyGrid:
-        """Its grid: of the globe, or of a limited area."""
+        """The grid of the store: of the globe, or of a limited area."""
         return parse_grid(grid_name(self.store.grid))
 
     @cached_property
     def statistics(self) -> Statistics:
-        """Scales of the channels.
+        """The means and deviations of the channels.
 
         Raises:
             InputError: The model of `settings.statistics` has other channels.
@@ -194,12 +194,12 @@ class ForecastData:
     def train_batches(
         self, epoch: int, seed: int, rank: int = 0, world: int = 1
     ) -> Iterator[Batch]:
-        """Batches of one epoch in an order that depends on (seed, epoch) alone."""
+        """Yield batches of one epoch in an order that depends on (seed, epoch) alone."""
         for windows in self._train.batches(self.settings.batch, epoch, seed, rank, world):
             yield self.batch(windows)
 
     def val_batches(self) -> Iterator[Batch]:
-        """Batches of the held-out days, of single steps, always the same."""
+        """Yield batches of the held-out days, of single steps, always the same."""
         times = self.store.times
         if self._held_out <= self.settings.frames:
             return
@@ -209,17 +209,17 @@ class ForecastData:
             yield self.batch(windows)
 
     def training_windows(self) -> Iterator[Batch]:
-        """Batches of every window of the training period, in the order of time."""
+        """Yield batches of every window of the training period, in the order of time."""
         for windows in self._train.fixed(self.settings.batch):
             yield self.batch(windows)
 
     def residuals(self, count: int) -> Tensor:
-        """A sample of training residuals spread over the period, ``[n, C, H, W]``."""
+        """Return a sample of training residuals spread over the period, ``[n, C, H, W]``."""
         batches = self._train.fixed(self.settings.batch, count)
         return torch.cat([self.batch(windows).x[FIELDS] for windows in batches])
 
     def batch(self, windows: Windows) -> Batch:
-        """Windows as a batch: see `weather.forecast.advance` for its conditions."""
+        """Turn windows into a batch; see `weather.forecast.advance` for its conditions."""
         frames, fields = self.settings.frames, windows.fields
         size = len(fields)
         scale = self._scale.expand(size, -1, -1, -1)

@@ -16,14 +16,14 @@ __all__ = ["check_grid", "input_signs", "join_inputs", "time_features"]
 
 
 def time_features(width: int) -> nn.Sequential:
-    """Network from times `[B]` to features `[B, width]`."""
+    """Return a network from times `[B]` to features `[B, width]`."""
     return nn.Sequential(
         TimeEmbedding(32), nn.Linear(32, width), nn.SiLU(), nn.Linear(width, width)
     )
 
 
 def input_signs(channels: int, frames: int, forcings: int, vectors: Sequence[int]) -> Tensor:
-    """Sign that each input changes by where a pole is crossed, `[C (1 + F) + K]`.
+    """Return the sign that each input changes by where a pole is crossed, `[C (1 + F) + K]`.
 
     Args:
         channels: Variables of the state, C.
@@ -46,7 +46,7 @@ def input_signs(channels: int, frames: int, forcings: int, vectors: Sequence[int
 
 
 def join_inputs(x: State, batch: Batch, width: int) -> Tensor:
-    """Target, recent states and known fields, one after the other, `[B, C (1 + F) + K, H, W]`.
+    """Join target, recent states and known fields, `[B, C (1 + F) + K, H, W]`.
 
     Args:
         x: The noisy target, `{"fields": [B, C, H, W]}`.

@@ -38,7 +38,7 @@ _CALENDAR = FORCINGS.index("cos_day"), FORCINGS.index("sin_day")
 
 @final
 class LinearStep(nn.Module):
-    """The change over one step, linear in the recent states. All zero until it is fitted.
+    """Foretells the change over one step from the recent states; 0 until it is fitted.
 
     Args:
         channels: Variables of the state, C.
@@ -75,7 +75,7 @@ class LinearStep(nn.Module):
         self.register_buffer("fading", torch.zeros(channels, 1, 1))
 
     def forward(self, batch: Batch) -> Tensor:
-        """The change over one step, `[B, C, H, W]`.
+        """Return the change over one step, `[B, C, H, W]`.
 
         Args:
             batch: Conditions `history [B, F, C, H, W]` (oldest first) and `forcing [B, K, H, W]`,
@@ -99,7 +99,7 @@ class LinearStep(nn.Module):
         return change - self.fading * rest
 
     def fit(self, batches: Iterable[Batch], area: Tensor) -> None:
-        """Fit to the training days.
+        """Fit the forecast to the training days.
 
         Args:
             batches: Every training window once, with the change in the leaf `fields`.

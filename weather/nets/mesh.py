@@ -107,7 +107,7 @@ class MeshTransformer(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: State, t: Tensor, batch: Batch) -> State:
-        """Raw output for the leaf `fields`.
+        """Return the raw output for the leaf `fields`.
 
         Args:
             x: The noisy target, `{"fields": [B, C, H, W]}`, standardised.

@@ -87,7 +87,7 @@ class SphericalFNO(nn.Module):
         self._poles = poles
 
     def forward(self, x: State, t: Tensor, batch: Batch) -> State:
-        """Raw output for the leaf `fields`.
+        """Return the raw output for the leaf `fields`.
 
         Args:
             x: The noisy target, `{"fields": [B, C, H, W]}`, standardised.

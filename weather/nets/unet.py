@@ -66,18 +66,18 @@ class _UNet(nn.Module, ABC):
 
     @abstractmethod
     def padded_inputs(self, x: State, batch: Batch, first: Tensor | None) -> Tensor:
-        """All that the network reads with one row and column more on each side."""
+        """Return all that the network reads, with one row and column more on each side."""
 
     def first_guess(self, batch: Batch) -> Tensor | None:
-        """What the output is added to, `[B, C, H, W]`; None for nothing."""
+        """Return what the output is added to, `[B, C, H, W]`; None for nothing."""
         return None
 
     @abstractmethod
     def pad(self, x: Tensor, level: int) -> Tensor:
-        """Features `[B, C, H, W]` at a level with one row and column more on each side."""
+        """Return features `[B, C, H, W]` of a level with one row and column more on each side."""
 
     def forward(self, x: State, t: Tensor, batch: Batch) -> State:
-        """Raw output for the leaf `fields`.
+        """Return the raw output for the leaf `fields`.
 
         Args:
             x: The noisy target, `{"fields": [B, C, H, W]}`, standardised.

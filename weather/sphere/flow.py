@@ -33,7 +33,7 @@ EARTH_RADIUS = 6.371e6
 
 
 def along_meridian(coefficients: Tensor) -> Tensor:
-    """Coefficients of cos(latitude) times the derivative by latitude.
+    """Return the coefficients of cos(latitude) times the derivative by latitude.
 
     Args:
         coefficients: Complex ``[..., L, M]``; those of the last degree must be zero, because the
@@ -48,12 +48,12 @@ def along_meridian(coefficients: Tensor) -> Tensor:
 
 
 def along_parallel(coefficients: Tensor) -> Tensor:
-    """Coefficients of the derivative by longitude in radians, of ``[..., L, M]``."""
+    """Return the coefficients of the derivative by longitude in radians, of ``[..., L, M]``."""
     return 1j * _numbers(coefficients)[1] * coefficients
 
 
 def inverse_laplacian(coefficients: Tensor, radius: float = EARTH_RADIUS) -> Tensor:
-    """Coefficients of the field of mean 0 whose Laplacian these are, of ``[..., L, M]``."""
+    """Return the coefficients of the field of mean 0 with this Laplacian, ``[..., L, M]``."""
     degree, _ = _numbers(coefficients)
     scale = -(radius**2) / (degree * (degree + 1)).clamp(min=1.0)
     return coefficients * torch.where(degree > 0, scale, 0.0)
@@ -65,7 +65,7 @@ def wind(
     divergence: Tensor,
     radius: float = EARTH_RADIUS,
 ) -> tuple[Tensor, Tensor]:
-    """Eastward and northward wind of relative vorticity and divergence.
+    """Return the eastward and northward wind of relative vorticity and divergence.
 
     Args:
         harmonics: Transform of the grid, of one degree more than the coefficients are filled to.

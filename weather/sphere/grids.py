@@ -65,7 +65,7 @@ class Grid:
 
     @classmethod
     def parse(cls, text: str) -> Grid:
-        """The grid of a name such as ``gaussian-32x64`` (latitudes x longitudes).
+        """Return the grid of a name such as ``gaussian-32x64`` (latitudes x longitudes).
 
         Raises:
             InputError: The text names no grid.
@@ -79,7 +79,7 @@ class Grid:
 
     @classmethod
     def detect(cls, lat: ArrayLike, lon: ArrayLike) -> Grid:
-        """The grid with these coordinates.
+        """Return the grid with these coordinates.
 
         Args:
             lat: Latitudes in degrees, south to north, ``[H]``.
@@ -204,7 +204,7 @@ def unit_vectors(lat: ArrayLike, lon: ArrayLike) -> Array:
 
 
 def great_circle(lat1: ArrayLike, lon1: ArrayLike, lat2: ArrayLike, lon2: ArrayLike) -> Array:
-    """Angular distance in degrees between points given in degrees; all arguments broadcast.
+    """Return the angular distance between points, all in degrees; arguments broadcast.
 
     Vincenty's form, exact at every distance. Times 111.195 it is in km.
     """

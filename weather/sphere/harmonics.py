@@ -81,7 +81,7 @@ class SphericalHarmonics:
         return self._ready[key]
 
     def analysis(self, field: Tensor) -> Tensor:
-        """Coefficients of a field.
+        """Transform a field to its coefficients.
 
         Args:
             field: ``[..., H, W]``, float32 or float64; half precision is made single.
@@ -99,7 +99,7 @@ class SphericalHarmonics:
         return _along_latitude(rows, self._matrices(field)[0])
 
     def synthesis(self, coefficients: Tensor) -> Tensor:
-        """Field of some coefficients.
+        """Transform coefficients to their field.
 
         Args:
             coefficients: Complex ``[..., L, M]``; entries with m > l and the imaginary part of
@@ -120,7 +120,7 @@ class SphericalHarmonics:
         return torch.fft.irfft(rows, n=self.grid.width, norm="forward")
 
     def filter(self, field: Tensor, gain: Tensor) -> Tensor:
-        """The field with degree l multiplied by ``gain[l]``; higher degrees are removed.
+        """Return the field with degree l multiplied by ``gain[l]``; higher degrees are removed.
 
         Args:
             field: ``[..., H, W]``.
@@ -150,7 +150,7 @@ def _along_latitude(values: Tensor, matrices: Tensor) -> Tensor:
 
 
 def legendre(lmax: int, x: Array) -> Array:
-    r"""Associated Legendre functions of mean square 1, with the Condon--Shortley sign.
+    r"""Compute the associated Legendre functions of mean square 1, with the Condon--Shortley sign.
 
     :math:`\bar P_{lm}(x) e^{im\lambda}` has mean square 1 over the sphere. Recurrence in l at
     fixed m from the sectoral values (Schaeffer 2013, equations 13-16), stable to any degree; what

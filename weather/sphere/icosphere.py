@@ -30,7 +30,7 @@ _FINEST = 7
 @final
 @dataclass(frozen=True, eq=False)
 class Icosphere:
-    """Vertices and faces.
+    """A mesh of vertices and faces.
 
     Attributes:
         vertices: Points on the unit sphere, ``[V, 3]``.
@@ -42,7 +42,7 @@ class Icosphere:
 
     @classmethod
     def build(cls, refinement: int) -> Icosphere:
-        """The mesh after ``refinement`` subdivisions of the icosahedron.
+        """Build the mesh after ``refinement`` subdivisions of the icosahedron.
 
         Raises:
             InputError: The refinement is outside 0 to 7.
@@ -86,7 +86,7 @@ class Icosphere:
         return np.degrees(np.arcsin(np.clip(z, -1.0, 1.0))), np.degrees(np.arctan2(y, x))
 
     def within_hops(self, hops: int) -> NDArray[np.bool_]:
-        """Which vertices are at most so many edges apart, ``[V, V]``."""
+        """Tell which vertices are at most so many edges apart, ``[V, V]``."""
         size = len(self.vertices)
         step = np.eye(size, dtype=np.float32)
         i, j = self.edges.T

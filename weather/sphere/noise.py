@@ -106,7 +106,7 @@ class SphericalNoise(NoiseLaw):
 
     @property
     def deviations(self) -> tuple[Tensor, float]:
-        """Standard deviations of a coefficient: of degree l, ``[L]``, and outside the band."""
+        """The standard deviations of a coefficient: of degree l, ``[L]``, and outside the band."""
         return self._band, self._outside  # type: ignore[attr-defined]
 
     def _apply(self, x: Tensor, exponent: int) -> Tensor:
@@ -152,7 +152,7 @@ def ornstein_uhlenbeck(
     generator: Generator | None,
     layout: Layout | None = None,
 ) -> Tensor:
-    r"""The next state of a stationary noise correlated in time.
+    r"""Draw the next state of a stationary noise correlated in time.
 
     :math:`x_{n+1} = \varphi x_n + \sqrt{1 - \varphi^2}\,\xi`, with :math:`\xi` of the law, keeps
     the law; :math:`\varphi = e^{-\Delta t / \tau}` for a correlation time :math:`\tau`.

@@ -16,7 +16,7 @@ __all__ = ["coefficient_power", "coherence", "cross_spectrum", "power_spectrum"]
 
 
 def coefficient_power(a: Tensor, b: Tensor | None = None) -> Tensor:
-    """Sum over m of the product of coefficients.
+    """Sum the product of coefficients over m.
 
     Args:
         a: Complex ``[..., L, M]``.
@@ -31,7 +31,7 @@ def coefficient_power(a: Tensor, b: Tensor | None = None) -> Tensor:
 
 
 def power_spectrum(field: Tensor, harmonics: SphericalHarmonics) -> Tensor:
-    """Power of each total wavenumber, in the units of the field squared.
+    """Compute the power of each total wavenumber, in the units of the field squared.
 
     Args:
         field: ``[..., H, W]``.
@@ -44,7 +44,7 @@ def power_spectrum(field: Tensor, harmonics: SphericalHarmonics) -> Tensor:
 
 
 def cross_spectrum(first: Tensor, second: Tensor, harmonics: SphericalHarmonics) -> Tensor:
-    """Contribution of each total wavenumber to the area mean of ``first * second``, ``[..., L]``.
+    """Compute what each total wavenumber adds to the mean of ``first * second``, ``[..., L]``.
 
     Args:
         first: ``[..., H, W]``.
@@ -55,7 +55,7 @@ def cross_spectrum(first: Tensor, second: Tensor, harmonics: SphericalHarmonics)
 
 
 def coherence(first: Tensor, second: Tensor, harmonics: SphericalHarmonics) -> Tensor:
-    """Correlation of two fields at each total wavenumber, in [-1, 1], ``[..., L]``.
+    """Compute the correlation of two fields at each total wavenumber, in [-1, 1], ``[..., L]``.
 
     0 where either field has no power.
     """
