@@ -173,8 +173,8 @@ def test_features_by_hand(ball):
     assert torch.allclose(edge[:16], torch.exp(-0.5 * ((apart[3, near] - centres) / 1.2) ** 2))
     # The CA of the neighbour is as far in the own frame as it is in space, and so is the way back.
     assert torch.isclose(10.0 * edge[35:38].norm(), apart[3, near])
-    assert torch.isclose(10.0 * edge[47:50].norm(), apart[3, near])
     turned = edge[50:].view(3, 3)
+    assert torch.allclose(turned.T @ edge[35:38], -edge[47:50], atol=1e-6)
     assert torch.allclose(turned @ turned.T, torch.eye(3).double(), atol=1e-5)
     assert torch.isclose(turned.det(), torch.ones(()).double(), atol=1e-6)
     assert int(seen.offsets[0, 3, 0]) == near - 3 + 32
