@@ -11,7 +11,8 @@ Domains register by entry point, so that a stranger's package is found exactly a
 Nothing is imported until a domain is asked for.  A plug-in that fails to import is listed with
 its error and never hides the others.  A package may say what it needs by a `sciddiff.extras.Needs`
 named ``NEEDS`` in the ``__init__`` of the package its domain is in; the list of domains is then
-made without importing that domain.
+made without importing that domain. In the same place it may name, as ``OPTIONS``, what
+``sciddiff evaluate`` can be asked for in the words of the domain.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sciddiff.errors import InputError, MissingExtra
 from sciddiff.extras import Needs
@@ -41,14 +42,33 @@ __all__ = [
     "GROUP",
     "Domain",
     "DomainEntry",
+    "Option",
     "check_needs",
+    "domain_options",
     "domain_names",
     "domains",
     "get_domain",
 ]
 
+_Kind = TypeVar("_Kind")
+
 GROUP = "sciddiff.domains"
 """Entry-point group in which packages announce their domains."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A word of `Domain.assess` that `sciddiff evaluate` also takes as an option of its own.
+
+    Attributes:
+        name: Without dashes at its beginning; `assess` gets it with ``_`` for ``-``, as text.
+        metavar: What stands for its value in the help.
+        help: What it does.
+    """
+
+    name: str
+    metavar: str
+    help: str
 
 
 class Domain(ABC):
@@ -266,6 +286,19 @@ def get_domain(name: str) -> type[Domain]:
     raise InputError(f"domain {name}: not installed; {hint}installed domains: {known}")
 
 
+def domain_options() -> dict[str, tuple[Option, ...]]:
+    """Return the options of `sciddiff evaluate` that packages declare, by domain.
+
+    No domain is imported, only the ``__init__`` of the package that holds it.
+    """
+    found = {entry.name: _declared(entry.module, "OPTIONS", tuple) for entry in _entries()}
+    return {
+        name: tuple(option for option in options if isinstance(option, Option))
+        for name, options in found.items()
+        if options
+    }
+
+
 def _entries() -> list[EntryPoint]:
     """Registered entry points; sorted, so that a clash of names is settled the same way always."""
     return sorted(entry_points(group=GROUP), key=lambda e: (e.name, _package(e), e.value))
@@ -293,9 +326,14 @@ def check_needs(class_path: str) -> None:
 
 def _needs(module: str) -> Needs | None:
     """What the package around a module says that it needs; None if it says nothing."""
+    return _declared(module, "NEEDS", Needs)
+
+
+def _declared(module: str, name: str, kind: type[_Kind]) -> _Kind | None:
+    """A value that the package around a module names; None if it has none of that kind."""
     try:
-        found = getattr(import_module(module.rpartition(".")[0]), "NEEDS", None)
-        return found if isinstance(found, Needs) and find_spec(module) is not None else None
+        found = getattr(import_module(module.rpartition(".")[0]), name, None)
+        return found if isinstance(found, kind) and find_spec(module) is not None else None
     except (Exception, SystemExit):  # no package, or one that cannot be imported
         return None
 

@@ -107,17 +107,39 @@ class BackboneDomain(Domain):
         """Geometry, diversity and novelty of a folder of designs; see
         `protein.backbone.metrics`.
         """
-        from protein.backbone.measuring import evaluate_directory
+        return self.assess(directory, reference)
 
-        evaluation, folder = evaluate_directory(directory, reference)
-        left_out = {"left_out": folder.left_out} if folder.left_out else {}
-        return {**evaluation.to_json(), **left_out}
+    def assess(
+        self,
+        directory: Path,
+        reference: Path | None,
+        report: Path | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """`evaluate`, and structures that were predicted from sequences of the designs.
+
+        Args:
+            directory: folder of designs.
+            reference: chain archive to measure novelty against.
+            report: folder for `report.html`.
+            options: ``refolded`` (a folder of predicted structures), ``max_rmsd`` (2 Å),
+                ``min_tm`` (0.5), ``min_plddt`` (70).
+
+        Raises:
+            InputError: nothing to measure, or an unknown option.
+        """
+        from protein.backbone.measuring import assess_directory
+
+        return assess_directory(directory, reference, report, options)
 
     def describe(self, measured: Mapping[str, Any]) -> str | None:
-        """The figures of designs beside those of natives."""
+        """The figures of designs beside those of natives, and how they refold."""
         from protein.backbone.metrics import comparison_text
+        from protein.backbone.refolding.table import refold_text
 
-        return comparison_text(measured["summary"], measured["natives"])
+        text = comparison_text(measured["summary"], measured["natives"])
+        refolded = measured.get("refolded")
+        return text if refolded is None else f"{text}\n{refold_text(refolded)}"
 
     def null_labels(self) -> dict[str, Any]:
         """The fold class that means "any"."""

@@ -8,7 +8,7 @@ measured. Two files of one structure, such as ``a.pdb`` and ``a.cif``, count onc
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from sciddiff.cli.campaign import RECORD, read_record
 from sciddiff.errors import InputError
 from sciddiff.names import Names
 
-__all__ = ["Folder", "read_folder"]
+__all__ = ["Folder", "preferred", "read_folder", "structure_suffix"]
 
 _DESIGN = re.compile(r"design_\d{4,}")
 # Where a structure has several files, the first of these kinds is read.
@@ -73,7 +73,7 @@ def read_folder(directory: Path) -> Folder:
     failed: dict[str, str] = {}
     names = Names()
     for stem, files in found.items():
-        file = min(files, key=_rank)
+        file = preferred(files)
         if ours and not _DESIGN.fullmatch(stem):
             left_out[file.name] = "it is none of the designs that the folder's run.json records"
             continue
@@ -103,18 +103,23 @@ def _structure_files(directory: Path) -> dict[str, list[Path]]:
     """The files of each structure, by their common stem, in order."""
     found: dict[str, list[Path]] = {}
     for file in sorted(directory.iterdir()):
-        suffix = _suffix(file)
+        suffix = structure_suffix(file)
         if suffix and file.is_file():
             found.setdefault(file.name[: -len(suffix)], []).append(file)
     return found
 
 
-def _suffix(file: Path) -> str:
+def structure_suffix(file: Path) -> str:
     """The suffix of a structure file, the longest that fits; empty for any other file."""
     fitting = [s for s in STRUCTURE_SUFFIXES if file.name.lower().endswith(s)]
     return "" if file.name.startswith(".") else max(fitting, key=len, default="")
 
 
-def _rank(file: Path, kinds: Sequence[str] = _KINDS) -> tuple[int, str]:
-    suffix = _suffix(file)
-    return kinds.index(suffix) if suffix in kinds else len(kinds), file.name
+def preferred(files: Iterable[Path]) -> Path:
+    """Which of several files of one structure is read: mmCIF, which holds everything, first."""
+
+    def rank(file: Path) -> tuple[int, str]:
+        suffix = structure_suffix(file)
+        return _KINDS.index(suffix) if suffix in _KINDS else len(_KINDS), file.name
+
+    return min(files, key=rank)

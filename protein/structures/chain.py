@@ -43,6 +43,8 @@ class Backbone:
         built_o: true where O was absent and rebuilt from geometry `[L]`, bool.
         name: where the chain comes from, for messages and tables.
         side_chains: atoms of each residue's side chain, length L; empty where none were read.
+        b_factors: B factor of each CA `[L]`, float32; 0 where the file has none. Predicted
+            structures have their confidence there.
     """
 
     coords: NDArray[np.float32]
@@ -54,6 +56,7 @@ class Backbone:
     built_o: NDArray[np.bool_] = field(default=None)  # type: ignore[assignment]
     name: str = ""
     side_chains: tuple[tuple[SideAtom, ...], ...] = ()
+    b_factors: NDArray[np.float32] = field(default=None)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         """Check shapes and finiteness, and fill what was left out."""
@@ -65,6 +68,7 @@ class Backbone:
         if not np.isfinite(coords).all():
             raise InputError(f"{label}: coordinates are not finite; drop those residues")
         numbers, mask, built = self.residue_numbers, self.mask, self.built_o
+        b_factors = self.b_factors
         filled: dict[str, object] = {
             "coords": coords,
             "residue_numbers": np.arange(1, length + 1, dtype=np.int64)
@@ -73,10 +77,13 @@ class Backbone:
             "insertion_codes": tuple(self.insertion_codes) or ("",) * length,
             "mask": np.ones(length, bool) if mask is None else np.asarray(mask, bool),
             "built_o": np.zeros(length, bool) if built is None else np.asarray(built, bool),
+            "b_factors": np.zeros(length, np.float32)
+            if b_factors is None
+            else np.asarray(b_factors, np.float32),
         }
         for key, value in filled.items():
             object.__setattr__(self, key, value)
-        for key in ("sequence", "residue_numbers", "insertion_codes", "mask", "built_o"):
+        for key in ("sequence", *filled):
             if len(getattr(self, key)) != length:
                 got = len(getattr(self, key))
                 raise InputError(f"{label}: {key} has {got} entries for {length} residues")
@@ -189,6 +196,7 @@ class Backbone:
             mask=self.mask[chosen],
             built_o=self.built_o[chosen],
             side_chains=tuple(self.side_chains[i] for i in chosen) if self.side_chains else (),
+            b_factors=self.b_factors[chosen],
         )
 
 

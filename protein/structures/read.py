@@ -101,12 +101,12 @@ def _read_chain(
             others[label(entry)] = f"{found} ({entry.get_resname().strip()})"
         else:
             candidates.append(found)
-    keep = _tied_or_known([(atoms, known) for _, _, atoms, known in candidates])
+    keep = _tied_or_known([(atoms, known) for _, _, atoms, _, known in candidates])
     counts["ligands"] += int((~keep).sum())
     for i in np.flatnonzero(~keep):
         others[label(candidates[i][0])] = f"a ligand ({candidates[i][0].get_resname().strip()})"
-    rows, letters, ids, sides = [], [], [], []
-    for residue, letter, atoms, _ in (candidates[i] for i in np.flatnonzero(keep)):
+    rows, letters, ids, sides, b_factors = [], [], [], [], []
+    for residue, letter, atoms, b_factor, _ in (candidates[i] for i in np.flatnonzero(keep)):
         name = residue.get_resname().strip().upper()
         if not _is_sane(atoms):
             others[label(residue)] = f"a residue without a complete N, CA and C ({name})"
@@ -115,6 +115,7 @@ def _read_chain(
             continue
         counts["modified"] += int(not is_standard(name) and name != "UNK")
         rows.append(atoms)
+        b_factors.append(b_factor)
         letters.append(letter)
         ids.append((residue.id[1], residue.id[2].strip()))
         if side:
@@ -135,13 +136,15 @@ def _read_chain(
         built_o=np.asarray(missing_o),
         name=file.name,
         side_chains=tuple(sides),
+        b_factors=np.asarray(b_factors, dtype=np.float32),
     )
 
 
 def _classify(
     entry: Any, counts: Counter[str]
-) -> tuple["Residue", str, NDArray[np.float64], bool] | str:
-    """Residue, letter, atoms `[4, 3]` (NaN where absent), known name; or what else it is.
+) -> tuple["Residue", str, NDArray[np.float64], float, bool] | str:
+    """Residue, letter, atoms `[4, 3]` (NaN where absent), B factor of CA, known name; or what
+    else it is.
 
     A name is known when it is an amino acid, or a modified one, of the polymer; others count
     only if bonded to the chain.
@@ -164,7 +167,7 @@ def _classify(
     # chain are HETATM under names of their own.
     free_standing = hetero != " " and is_standard(name)
     known = letter is not None and not free_standing
-    return residue, letter or "X", _backbone_atoms(residue, counts), known
+    return residue, letter or "X", *_backbone_atoms(residue, counts), known
 
 
 def _one_residue(entry: Any, counts: Counter[str]) -> "Residue":
@@ -181,19 +184,22 @@ def _one_residue(entry: Any, counts: Counter[str]) -> "Residue":
     return min(entry.disordered_get_list(), key=rank)
 
 
-def _backbone_atoms(residue: "Residue", counts: Counter[str]) -> NDArray[np.float64]:
-    """N, CA, C, O `[4, 3]` of one conformer, NaN where absent."""
+def _backbone_atoms(
+    residue: "Residue", counts: Counter[str]
+) -> tuple[NDArray[np.float64], float]:
+    """N, CA, C, O `[4, 3]` of one conformer, NaN where absent; the B factor of CA."""
     choices, best, several = _conformer(residue, (*_BACKBONE, *_OXYGENS))
     counts["altlocs"] += int(several)
-    atoms = np.full((4, 3), np.nan)
+    atoms, b_factor = np.full((4, 3), np.nan), 0.0
     for row, name in enumerate(_BACKBONE):
         # A chain end may call its oxygen OT1 (force fields) or have only OXT.
         names = (name,) if name != "O" else ("O", *_OXYGENS)
         for found in (choices[n] for n in names if n in choices):
             atom = found.get(best) or found.get("") or max(found.values(), key=occupancy)
             atoms[row] = atom.get_coord()
+            b_factor = float(atom.get_bfactor() or 0.0) if name == "CA" else b_factor
             break
-    return atoms
+    return atoms, b_factor
 
 
 def _conformer(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_OWN = "own:"
+
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument(
@@ -53,11 +55,37 @@ def _configure(parser: ArgumentParser) -> None:
         metavar="K=V",
         help="choose what is measured, in the words of the domain",
     )
+    _add_own_options(parser)
     add_json(parser)
 
 
-def _domain(args: Namespace) -> Domain:
-    from sciddiff.domains import domain_names, get_domain
+def _add_own_options(parser: ArgumentParser) -> None:
+    """Add what domains declare; two domains may share an option."""
+    from sciddiff.domains import domain_options
+
+    seen: set[str] = set()
+    for domain, options in domain_options().items():
+        group = parser.add_argument_group(f"options of the domain {domain}")
+        for option in options:
+            if option.name not in seen:
+                group.add_argument(
+                    f"--{option.name}", dest=_OWN + option.name, metavar=option.metavar,
+                    help=option.help,
+                )  # fmt: skip
+            seen.add(option.name)
+
+
+def _own_options(args: Namespace) -> dict[str, str]:
+    """Options of domains that were given, by their names without dashes at the beginning."""
+    return {
+        name.removeprefix(_OWN): value
+        for name, value in vars(args).items()
+        if name.startswith(_OWN) and value is not None
+    }
+
+
+def _domain(args: Namespace, own: Mapping[str, str]) -> Domain:
+    from sciddiff.domains import domain_names, domain_options, get_domain
 
     if args.model is not None:
         from sciddiff.checkpoint import load
@@ -65,6 +93,10 @@ def _domain(args: Namespace) -> Domain:
 
         return load(find_model(args.model)).domain
     names = domain_names()
+    if args.domain is None and own:
+        # The options say whose they are.
+        known = {name: {o.name for o in options} for name, options in domain_options().items()}
+        names = [name for name in names if own.keys() <= known.get(name, set())] or names
     if args.domain is None and len(names) != 1:
         known = ", ".join(names) or "(none installed)"
         raise InputError(f"--domain: it is not given; name the domain that measures: {known}")
@@ -99,8 +131,11 @@ def _run(args: Namespace) -> None:
     for path in (args.directory, args.reference):
         if path is not None and not path.exists():
             raise InputError(f"{path}: no such file or folder; check the path")
-    options = key_values(args.options, "--set")
-    domain = _domain(args)
+    options, own = key_values(args.options, "--set"), _own_options(args)
+    for name, value in own.items():
+        if options.setdefault(name.replace("-", "_"), value) is not value:
+            raise InputError(f"--{name}: given by --set too; keep one")
+    domain = _domain(args, own)
     measured = domain.assess(args.directory, args.reference, args.report, options)
     remark_left_out(args.directory, measured.get("left_out", {}))
     if args.out is not None:
@@ -119,6 +154,7 @@ command = Command(
     run=_run,
     example="sciddiff evaluate designs/ --domain backbone\n"
     "  sciddiff evaluate designs/ --domain backbone --reference data/chains.npz -o figures.json\n"
+    "  sciddiff evaluate designs/ --refolded colabfold/\n"
     "  sciddiff evaluate poses/ --domain dock --reference complexes/ --report evaluation/\n"
     "  sciddiff evaluate poses/ --domain dock --reference complexes/ --set check=0\n"
     "  sciddiff evaluate states/ --domain forecast --reference data/era5.zarr",

@@ -45,7 +45,7 @@ class Column:
         """The value as text, with its unit left to the heading."""
         if value is None or value == "":
             return "–"
-        if isinstance(value, bool) and self.unit != "%":
+        if isinstance(value, bool):
             return "yes" if value else "no"
         if isinstance(value, int | float):
             if not math.isfinite(value):
@@ -165,6 +165,37 @@ COLUMNS: dict[str, Column] = {
     "hotspots_met": Column(
         "Hotspots met", "hotspots with a CB of the binder within 8 Å", "%", "high", 0
     ),
+    "sc_rmsd": Column(
+        "scRMSD",
+        "CA distance of the best refolded structure to the design, after superposition",
+        "Å",
+        "low",
+        2,
+    ),
+    "sc_tm": Column(
+        "scTM", "TM-score of the best refolded structure to the design", "", "high", 3
+    ),
+    "plddt": Column(
+        "pLDDT", "mean confidence of the best refolded structure, 0 to 100", "", "high", 1
+    ),
+    "ptm": Column("pTM", "predicted TM-score of the best refolded structure", "", "high", 2),
+    "iptm": Column("ipTM", "the same of its interfaces", "", "high", 2),
+    "refold_passes": Column(
+        "Refolds",
+        "the best refolded structure meets the thresholds: scRMSD < 2 Å, scTM > 0.5 and "
+        "pLDDT > 70 unless others were asked for; share of the designs that were refolded",
+        "%",
+        "high",
+        1,
+    ),
+    "sequences_refolded": Column(
+        "Sequences refolded", "sequences with a refolded structure", "", "none", 1
+    ),
+    "sequences_passing": Column(
+        "Sequences that refold", "sequences of which one structure meets the thresholds", "",
+        "high", 1,
+    ),
+    "refold_file": Column("Best refold", "file of the best refolded structure", better="none"),
     "status": Column("Status", "ok, or failed: not delivered", better="none"),
     "reason": Column("Reason", "why a design failed", better="none"),
     "symmetry": Column("Symmetry", "point group of the assembly", better="none"),
@@ -216,21 +247,25 @@ COLUMNS: dict[str, Column] = {
 """Every figure, in the order of `designs.csv`, then the figures of a whole set."""
 
 
-def csv_text(rows: Sequence[Mapping[str, Any]], extra: Iterable[str] = ()) -> str:
+def csv_text(
+    rows: Sequence[Mapping[str, Any]], extra: Iterable[str] = (), first: Sequence[str] = ()
+) -> str:
     """Rows as CSV with a heading: known figures in their order, then other keys.
 
     Args:
         rows: one mapping per design.
         extra: further columns to write though no row may have them.
+        first: columns to write before all others, in this order.
     """
     present = {key for row in rows for key in row} | set(extra)
-    known = [key for key, column in COLUMNS.items() if not column.of_set and key in present]
-    others = sorted(present - set(known))
+    figures = [key for key, column in COLUMNS.items() if not column.of_set and key in present]
+    known = list(dict.fromkeys([*first, *figures]))
+    keys = known + sorted(present - set(known))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(known + others)
+    writer.writerow(keys)
     for row in rows:
-        writer.writerow([_cell(row.get(key)) for key in known + others])
+        writer.writerow([_cell(row.get(key)) for key in keys])
     return text.getvalue()
 
 

@@ -31,12 +31,20 @@ _TILES = (
     "strand",
     "clusters_per_100",
     "novelty_median",
+    "refold_passes",
 )
 
 _LISTED = (
     "name",
     "length",
     "flags",
+    "refold_passes",
+    "sc_rmsd",
+    "sc_tm",
+    "plddt",
+    "iptm",
+    "sequences_refolded",
+    "sequences_passing",
     "helix",
     "strand",
     "rg",

@@ -102,6 +102,31 @@ def radius(evaluation: Evaluation) -> str:
         return svg_text(figure, "rg", "Radius of gyration of designs and natives by length")
 
 
+def refolded(evaluation: Evaluation) -> str | None:
+    """Confidence against distance of the best refolded structure of every design."""
+    rows = [row for row in evaluation.rows if np.isfinite(row.get("plddt", np.nan))]
+    if not rows:
+        return None
+    with new_figure(5.2, 3.8) as figure:
+        axis = figure.subplots()
+        for passes, colour, label in (
+            (True, NATIVE_COLOUR, "passes"),
+            (False, DESIGN_COLOUR, "does not"),
+        ):
+            chosen = [row for row in rows if row["refold_passes"] == passes]
+            axis.plot(
+                [row["sc_rmsd"] for row in chosen], [row["plddt"] for row in chosen], "o",
+                color=colour, ms=5, alpha=0.9, mec="none", label=label,
+            )  # fmt: skip
+        axis.set(xlabel="scRMSD (Å)", ylabel="mean pLDDT", title="Refolded structures")
+        axis.set(xlim=(0, None), ylim=(0, 102))
+        axis.legend(loc="upper right", fontsize=8)
+        axis.grid(True)
+        return svg_text(
+            figure, "refolded", "Confidence of refolded structures by their distance to the design"
+        )
+
+
 def structure_cloud(evaluation: Evaluation) -> str:
     """Helix against strand fraction of every design and native."""
     rows, points = evaluation.rows, evaluation.reference.points

@@ -160,6 +160,7 @@ def _plots(
         (plots.structure_bars(evaluation), True),
         (plots.similarity_map(evaluation), False),
         (plots.novelty_histogram(evaluation), False),
+        (plots.refolded(evaluation), False),
         (plots.contact_maps([(one.name, one.coords) for one in designs]), True),
         (plots.steps_figure(study) if study else None, True),
     ]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from protein.docking.complexes.complex import LigandGraph
 from protein.docking.diffusion.leaves import ROTATION, TORSIONS
 from protein.docking.diffusion.systems import Systems
-from protein.docking.poses.pose import kabsch
+from protein.structures.superposition import kabsch
 from sciddiff.manifolds import so3
 from sciddiff.manifolds.torus import wrap
 from sciddiff.objectives.couplings import Coupling

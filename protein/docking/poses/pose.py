@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.docking.molecules.torsion_tree import TorsionTree
+from protein.structures.superposition import kabsch
 from sciddiff.manifolds import so3
 from sciddiff.manifolds.torus import wrap
 
@@ -280,22 +281,6 @@ def recover(batch: LigandBatch, coords: Tensor) -> Pose:
     built = coordinates(batch, shape) * weight
     rotation = kabsch(built, (coords - translation.unsqueeze(-2)) * weight)
     return Pose(translation, rotation, torsions)
-
-
-def kabsch(moving: Tensor, fixed: Tensor) -> Tensor:
-    """Rotation that best maps centred points on others.
-
-    Args:
-        moving: `[..., N, 3]`.
-        fixed: `[..., N, 3]`.
-
-    Returns:
-        R `[..., 3, 3]` minimising the sum of ``|R moving - fixed|²``.
-    """
-    u, _, vh = torch.linalg.svd(fixed.transpose(-1, -2) @ moving)
-    sign = torch.linalg.det(u @ vh)
-    ones = torch.ones_like(sign)
-    return u @ torch.diag_embed(torch.stack([ones, ones, sign], dim=-1)) @ vh
 
 
 def dihedrals(batch: LigandBatch, coords: Tensor) -> Tensor:

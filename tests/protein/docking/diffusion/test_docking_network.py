@@ -253,7 +253,7 @@ def test_rigid_part_is_what_a_superposition_undoes(drug, conformer):
     arm = batch.reference
     h = 1e-4
     turned = coordinates(batch, batch.identity(1)._replace(torsions=h * twist.unsqueeze(1)))[:, 0]
-    from protein.docking.poses.pose import kabsch
+    from protein.structures.superposition import kabsch
 
     # Rotation by which the turned ligand is brought back on the old one.
     back = so3.log_map(kabsch(turned, arm)) / h
