@@ -78,6 +78,14 @@ def _structure(files: StandIns, made: Path) -> None:
     shutil.copy(min(files.get("structures").glob("*.pdb")), made)
 
 
+def _refolds(files: StandIns, made: Path) -> None:
+    """The first fifty residues of that structure, named as the prediction of a sequence."""
+    made.mkdir()
+    lines = files.get("file.pdb").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if line.startswith("ATOM") and int(line[22:26]) <= 50]
+    (made / "design_0001_s1_model_0.pdb").write_text("".join(kept))
+
+
 def _moved(files: StandIns) -> np.ndarray:
     """What brings the middle of that structure to (10, 2, -5), where a document has its box."""
     lines = files.get("file.pdb").read_text().splitlines()
@@ -265,6 +273,7 @@ MAKERS: dict[str, Callable[[StandIns, Path], None]] = {
     "structures": _structures,
     "file.pdb": _structure,
     "sequences.fa": _sequences,
+    "refolds": _refolds,
     "receptor.pdb": _receptor,
     "receptor.cif": _receptor_cif,
     "ligands.sdf": _ligand("CC(=O)Nc1ccc(O)cc1"),

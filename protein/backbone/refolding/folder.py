@@ -30,6 +30,9 @@ _INPUTS = re.compile(r"\..*|.*_env|templates.*|msas?|processed", re.IGNORECASE)
 # ColabFold's structures after each recycle: steps on the way to a prediction.
 _RECYCLE = re.compile(r".*\.r\d+", re.IGNORECASE)
 
+# Å; no program puts every atom where the design has it, so such a file is the design.
+_SAME = 0.01
+
 
 @final
 @dataclass(frozen=True)
@@ -201,6 +204,11 @@ def _compared(found: _Found, designs: Folder) -> _Compared:
     rmsds = [_rmsd(ours[way.design], theirs[way.refold]) for way in ways]
     best = int(np.argmin(rmsds))
     way = ways[best]
+    if np.abs(ours[way.design] - theirs[way.refold]).max() < _SAME:
+        raise InputError(
+            f"{found.file}: has the coordinates of {found.match.design} itself; give what a "
+            "program predicted from its sequences"
+        )
     sure = confidence_of(found.file, found.stem, chains)
     return _Compared(
         found,

@@ -272,7 +272,8 @@ def footer(assets: MolstarAssets | None) -> str:
     """Credits and limits."""
     return (
         "<footer><p>These figures say that a backbone looks like a protein, not that a sequence "
-        "folds into it: design sequences and predict their structures before making anything."
+        "folds into it: design sequences, predict their structures and give them to sciddiff "
+        "evaluate --refolded before making anything."
         f" {escape(credit(assets))} This page is one file and uses no network.</p></footer>"
     )
 

@@ -454,6 +454,14 @@ def test_options_of_plain_values():
         RefoldOptions.read({"refolded": "x", "min_plddt": True})
 
 
+def test_a_copy_of_the_design_is_no_prediction(designs, refolds):
+    """What designs sequences writes backbones too, with numbers in the B factors."""
+    sequenced = replace(placed(the_design(1)), coords=the_design(1).coords)
+    predict(refolds / "design_0001_s1.cif", sequenced, plddt=60.0)
+    with pytest.raises(InputError, match="has the coordinates of design_0001 itself"):
+        judged(refolds, designs)
+
+
 def test_the_designs_beside_are_no_predictions(designs):
     """A folder that holds the designs' folder: only what is elsewhere in it counts."""
     write_mmcif(designs.parent / "design_0001_s1.cif", placed(the_design(1)), np.full(40, 75.0))
