@@ -27,17 +27,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.docking_physics import FIELDS, measured, print_table
 from protein.docking.confidence.ranker import Ranker, find_ranker
 from protein.docking.diffusion.settings import ProposeSettings
-from protein.docking.energy.vina import VinaEnergy, grid_for
+from protein.docking.energy.vina import SearchSpace
 from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.files import read_ligand
 from protein.docking.molecules.ligand import Ligand
-from protein.docking.pipeline.docker import Docker, chosen
+from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.pose import LigandBatch
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.receptor import Receptor, read_receptor
 from protein.docking.search.monte_carlo import SearchSettings, finish, random_poses
-from protein.docking.search.ranking import JUDGED, Docked, ranked
+from protein.docking.search.ranking import JUDGED, Docked, diverse, ranked
 from protein.pretrained import find_model
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
@@ -134,14 +134,14 @@ def _dock(ligand: Ligand, receptor: Receptor, box: Box, arm: str, args: argparse
 def _random(ligand: Ligand, receptor: Receptor, box: Box, samples: int) -> Docked:
     """The best of random poses after minimisation, by energy."""
     conformers = fresh_conformers(ligand, DockSettings().conformers, 1)
-    near, count = receptor.near(box), len(conformers)
+    count = len(conformers)
     batch = LigandBatch.pack([ligand.tree] * count, list(conformers))
-    energy = VinaEnergy.build([ligand] * count, [near], grids=[grid_for([ligand], near, box)])
+    energy = SearchSpace(receptor, box).energy([ligand] * count)
     generator = Streams.first(0, count).purpose("search")
     pose = random_poses(batch, [box] * count, -(-samples // count), generator)
     found = finish(batch, energy, pose)
     docked = ranked(ligand, found, JUDGED, SearchSettings().distinct)
-    return chosen(ligand, near, docked, None, DockSettings().poses)
+    return diverse(ligand, docked, DockSettings().poses)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def measured(
     receptor: Path,
 ) -> dict[str, object]:
     """A row of a ligand that was docked, but for its name: poses `[K, N, 3]`, the best first."""
-    rmsd = symmetric_rmsd(ligand, coords, ligand.require_coords())
+    rmsd = symmetric_rmsd(coords, ligand.require_coords(), ligand.symmetries)
     verdict = bust(ligand, coords[:1], receptor)[0]
     return {
         "status": "ok", "atoms": len(ligand), "torsions": len(ligand.tree),
@@ -190,8 +190,10 @@ def _calibration(rows: list[dict[str, str]]) -> None:
     ]  # fmt: skip
     for name, chosen in (("all poses", sum(pairs, [])), ("first poses", [x[0] for x in pairs])):
         p, y = zip(*chosen, strict=True)
-        print(f"    {name}: n {len(p)}, AUROC {auroc(p, y):.3f}, calibration error "
-              f"{expected_calibration_error(p, y):.3f}, Brier {brier(p, y):.3f}")
+        print(
+            f"    {name}: n {len(p)}, AUROC {auroc(p, y):.3f}, calibration error "
+            f"{expected_calibration_error(p, y):.3f}, Brier {brier(p, y):.3f}"
+        )
 
 
 def _rate(hits: int, n: int) -> str:

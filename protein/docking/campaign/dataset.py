@@ -21,11 +21,9 @@ from numpy.typing import NDArray
 from protein.docking.campaign.output import (
     RESULTS,
     Row,
-    docked_row,
     failed_row,
-    write_complex,
+    write_docked,
     write_results,
-    write_sdf,
 )
 from protein.docking.complexes.sources import (
     Source,
@@ -33,8 +31,7 @@ from protein.docking.complexes.sources import (
     first_readable,
     unique_names,
 )
-from protein.docking.molecules.ligand import Ligand
-from protein.docking.pipeline.docker import Docker, Result
+from protein.docking.pipeline.docker import Docker
 from protein.docking.poses.metrics import Verdict, bust, pdb_file
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.receptor import Receptor, read_receptor
@@ -266,29 +263,11 @@ class _Writer:
         receptor = without_ligand(read_receptor(source.receptor, self.settings.keep), crystal)
         docker = self.make(receptor, box_around(crystal, self.settings.margin))
         (result,) = docker.dock([ligand], [number_of(name)])
-        if result.docked is None or len(result.docked.coords) == 0:
-            return failed_row(part, name, result.error or "no pose was found")
-        return self._write(part, name, ligand, receptor, result, source.receptor)
-
-    def _write(
-        self,
-        part: int,
-        name: str,
-        ligand: Ligand,
-        receptor: Receptor,
-        result: Result,
-        receptor_file: Path,
-    ) -> Row:
-        stem = stem_of(name)
-        coords = np.zeros((0, 0, 3)) if result.docked is None else result.docked.coords
         verdicts: Sequence[Verdict] = ()
-        if self.settings.checked:
-            with pdb_file(receptor_file) as judged:
-                verdicts = bust(ligand, coords[: self.settings.checked], judged)
-        file = self.directory / "poses" / f"{stem}.sdf"
-        write_sdf(file, name, ligand, result, verdicts)
-        if self.settings.complexes:
-            write_complex(file.with_name(f"{stem}_complex.pdb"), receptor, ligand, coords[0])
-        first = verdicts[0] if verdicts else None
-        where = file.relative_to(self.directory).as_posix()
-        return docked_row(part, name, ligand, result, where, first)
+        if self.settings.checked and result.docked is not None and len(result.docked.coords):
+            with pdb_file(source.receptor) as judged:
+                verdicts = bust(ligand, result.docked.coords[: self.settings.checked], judged)
+        return write_docked(
+            self.directory, part, name, ligand, receptor, result, verdicts,
+            self.settings.complexes,
+        )  # fmt: skip

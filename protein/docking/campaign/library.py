@@ -12,9 +12,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -23,22 +23,19 @@ from protein.docking.campaign.output import (
     RESULTS,
     Row,
     by_affinity,
-    docked_row,
     failed_row,
     write_best,
-    write_complex,
+    write_docked,
     write_results,
-    write_sdf,
 )
 from protein.docking.molecules.files import LigandRecord, LigandRow, ligand_records
 from protein.docking.molecules.ligand import Ligand, LigandSettings
 from protein.docking.pipeline.docker import Docker, Result
-from protein.docking.poses.metrics import Verdict, bust, pdb_file
+from protein.docking.poses.metrics import bust, pdb_file
 from sciddiff.cli.campaign import Campaign
 from sciddiff.cli.parts import Parts, do_all, world
 from sciddiff.errors import InputError, MissingExtra
 from sciddiff.files import replacing
-from sciddiff.names import escape, stem_of
 
 _log = logging.getLogger(__name__)
 
@@ -148,7 +145,7 @@ class LibraryParts(Parts):
 
     Args:
         source: file of ligands, or a SMILES.
-        make: makes the receptor ready; called when the first ligand is docked.
+        make: makes the receptor ready; called once, when the first ligand is docked.
         directory: to write to.
         receptor_file: for PoseBusters.
         settings: portions and files.
@@ -166,13 +163,8 @@ class LibraryParts(Parts):
     ) -> None:
         self.source, self.directory, self.settings = source, directory, settings
         self.receptor_file, self.limits = receptor_file, limits or LigandSettings()
-        self._make = make
+        self.docker = cache(make)
         self._whole: set[int] = set()
-
-    @cached_property
-    def docker(self) -> Docker:
-        """The receptor, made ready."""
-        return self._make()
 
     @property
     def begun(self) -> bool:
@@ -248,69 +240,47 @@ class LibraryParts(Parts):
         return {row.index - 1: (row, made_of) for row, made_of in zip(rows, of, strict=True)}
 
     def do(self, part: int, item: Sequence[LigandRecord]) -> None:
-        """Dock the ligands of a part that have no row, like sizes together, batch by batch."""
+        """Dock the ligands of a part that have no row, and record their rows batch by batch."""
         done = self._saved(part)
-        missing = [record for record in item if record.index not in done]
-        titles = {record.index: escape(record.title) for record in missing}
-        digests = {record.index: record.digest for record in missing}
-
-        def save(rows: Sequence[Row]) -> None:
-            for row in rows:
-                i = row.index - 1
-                done[i] = (replace(row, title=titles[i]), digests[i])
+        missing = {record.index: record for record in item if record.index not in done}
+        for rows in self._docked(list(missing.values())):
+            done |= {row.index - 1: (row, missing[row.index - 1].digest) for row in rows}
             made = [{**row.as_dict(), "digest": of} for _, (row, of) in sorted(done.items())]
             with replacing(self.record(part)) as out:
                 out.write(json.dumps(made).encode())
 
-        group = [record.read(self.limits) for record in missing]
-        failed = [failed_row(r.index, r.name, r.error) for r in group if r.ligand is None]
+    def _docked(self, records: Sequence[LigandRecord]) -> Iterator[list[Row]]:
+        """Rows of ligands: first of those that cannot be docked, then of every batch."""
+        group = [record.read(self.limits) for record in records]
+        refused = [r for r in group if r.ligand is None]
+        if refused:
+            yield [failed_row(r.index, r.name, r.error, r.title) for r in refused]
         # Padding is least when neighbours are of one size.
-        todo = sorted(
-            (r for r in group if r.ligand is not None),
-            key=lambda r: (len(r.ligand or ()), r.index),
-        )
+        todo = [(r, r.ligand) for r in group if r.ligand is not None]
+        todo.sort(key=lambda pair: (len(pair[1]), pair[0].index))
         for start in range(0, len(todo), self.settings.batch):
-            chosen = todo[start : start + self.settings.batch]
-            ligands = [r.ligand for r in chosen if r.ligand is not None]
-            results = self.docker.dock(ligands, [r.index for r in chosen])
-            rows = [self._written(r, result) for r, result in zip(chosen, results, strict=True)]
-            save([*failed, *rows])
-            failed = []
-        if failed:
-            save(failed)
+            rows, ligands = zip(*todo[start : start + self.settings.batch], strict=True)
+            results = self.docker().dock(ligands, [r.index for r in rows])
+            yield [self._written(*one) for one in zip(rows, ligands, results, strict=True)]
 
-    def _written(self, row: LigandRow, result: Result) -> Row:
+    def _written(self, row: LigandRow, ligand: Ligand, result: Result) -> Row:
         """The row of a ligand, its files written; whatever is wrong with it becomes the row."""
+        s, verdicts = self.settings, []
         try:
-            return self._write(row, result)
+            if s.checked and result.docked is not None and len(result.docked.coords):
+                # Where PoseBusters is not installed there are no verdicts.
+                with suppress(MissingExtra), pdb_file(self.receptor_file) as judged:
+                    verdicts = bust(ligand, result.docked.coords[: s.checked], judged)
+            return write_docked(
+                self.directory, row.index, row.name, ligand, self.docker().receptor, result,
+                verdicts, s.complexes, row.title,
+            )  # fmt: skip
         except (InputError, MissingExtra, OSError):
             raise  # the disk or the installation, which the next ligand would meet too
         except Exception as error:  # noqa: BLE001 - one odd molecule must not cost the others
             _log.warning("%s: %s", row.name, error, exc_info=True)
-            return failed_row(row.index, row.name, f"{row.name}: {str(error)[:300]}")
-
-    def _write(self, row: LigandRow, result: Result) -> Row:
-        ligand, docked = row.ligand, result.docked
-        if docked is None or ligand is None or len(docked.coords) == 0:
-            return failed_row(row.index, row.name, result.error or "no pose was found")
-        verdicts = self._verdicts(ligand, result)
-        file = self.directory / "poses" / f"{stem_of(row.name)}.sdf"
-        write_sdf(file, row.name, ligand, result, verdicts)
-        if self.settings.complexes:
-            whole = file.with_name(f"{file.stem}_complex.pdb")
-            write_complex(whole, self.docker.receptor, ligand, docked.coords[0])
-        first = verdicts[0] if verdicts else None
-        where = file.relative_to(self.directory).as_posix()
-        return docked_row(row.index, row.name, ligand, result, where, first)
-
-    def _verdicts(self, ligand: Ligand, result: Result) -> list[Verdict]:
-        if not self.settings.checked or result.docked is None:
-            return []
-        try:
-            with pdb_file(self.receptor_file) as judged:
-                return bust(ligand, result.docked.coords[: self.settings.checked], judged)
-        except MissingExtra:
-            return []
+            reason = f"{row.name}: {str(error)[:300]}"
+            return failed_row(row.index, row.name, reason, row.title)
 
 
 class RowWatcher:

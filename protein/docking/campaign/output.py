@@ -5,6 +5,7 @@ import io
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,13 @@ from numpy.typing import NDArray
 
 from protein.docking.molecules.conformers import same_stereo
 from protein.docking.molecules.ligand import Ligand
-from protein.docking.pipeline.dock import pose_molecules
 from protein.docking.pipeline.docker import Result
+from protein.docking.poses.files import sdf_record
 from protein.docking.poses.metrics import Verdict
 from protein.docking.receptors.receptor import Receptor
 from protein.structures.pdb_records import atom_record, fit_residues
 from sciddiff.files import replacing
-from sciddiff.names import cell
+from sciddiff.names import cell, escape, stem_of
 
 RESULTS = "results.csv"
 """Table with one row per input."""
@@ -81,9 +82,16 @@ class Row:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
-def failed_row(index: int, name: str, reason: str) -> Row:
-    """The row of a ligand that was not docked."""
-    return Row(index + 1, name, "failed", " ".join(reason.split()))
+def failed_row(index: int, name: str, reason: str, title: str = "") -> Row:
+    """The row of a ligand that was not docked.
+
+    Args:
+        index: place in the input, from 0.
+        name: unique name.
+        reason: why, one sentence.
+        title: name as the input has it.
+    """
+    return Row(index + 1, name, "failed", " ".join(reason.split()), title=escape(title))
 
 
 def docked_row(
@@ -93,6 +101,7 @@ def docked_row(
     result: Result,
     file: str,
     verdict: Verdict | None = None,
+    title: str = "",
 ) -> Row:
     """The row of a docked ligand.
 
@@ -103,10 +112,11 @@ def docked_row(
         result: with poses.
         file: where they are.
         verdict: on the first pose.
+        title: name as the input has it.
     """
     docked = result.docked
     if docked is None:
-        return failed_row(index, name, result.error)
+        return failed_row(index, name, result.error, title)
     return Row(
         index + 1,
         name,
@@ -125,8 +135,49 @@ def docked_row(
         seconds=f"{result.seconds:.2f}",
         file=file,
         site=str(result.sites[0]) if len(result.sites) else "",
+        title=escape(title),
         note="; ".join(result.notes),
     )
+
+
+def write_docked(
+    directory: Path,
+    index: int,
+    name: str,
+    ligand: Ligand,
+    receptor: Receptor,
+    result: Result,
+    verdicts: Sequence[Verdict] = (),
+    complexes: bool = True,
+    title: str = "",
+) -> Row:
+    """Write the files of a docked ligand, below ``poses/``.
+
+    Args:
+        directory: of the whole output.
+        index: place in the input, from 0.
+        name: unique name.
+        ligand: the molecule.
+        receptor: as it was docked to.
+        result: with poses.
+        verdicts: of PoseBusters, on the first poses.
+        complexes: write the first pose with its receptor, too.
+        title: name as the input has it.
+
+    Returns:
+        Its row.
+    """
+    docked = result.docked
+    if docked is None or len(docked.coords) == 0:
+        return failed_row(index, name, result.error or "no pose was found", title)
+    file = directory / "poses" / f"{stem_of(name)}.sdf"
+    write_sdf(file, name, ligand, result, verdicts)
+    if complexes:
+        whole = file.with_name(f"{file.stem}_complex.pdb")
+        write_complex(whole, receptor, ligand, docked.coords[0])
+    where = file.relative_to(directory).as_posix()
+    first = verdicts[0] if verdicts else None
+    return docked_row(index, name, ligand, result, where, first, title)
 
 
 def by_affinity(rows: Sequence[Row]) -> list[Row]:
@@ -174,12 +225,11 @@ def write_sdf(
         result: with poses.
         verdicts: of the first poses.
     """
-    from rdkit.Chem import MolToMolBlock
-
+    poses = () if result.docked is None else result.docked.coords
     with replacing(path) as out:
-        for mol in pose_molecules(ligand, result, name, verdicts):
-            tags = "".join(f">  <{key}>\n{mol.GetProp(key)}\n\n" for key in mol.GetPropNames())
-            out.write(f"{MolToMolBlock(mol)}{tags}$$$$\n".encode())
+        for k, (coords, verdict) in enumerate(zip_longest(poses, verdicts)):
+            tags = result.tags(ligand, k, verdict)
+            out.write(sdf_record(ligand, coords, name, tags).encode())
 
 
 def write_complex(

@@ -36,7 +36,7 @@ from sciddiff.cli.campaign import made_before
 from sciddiff.cli.fingerprint import Inputs, content, digest
 from sciddiff.errors import InputError
 from sciddiff.files import replacing
-from sciddiff.names import cell
+from sciddiff.names import Names, cell
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -243,13 +243,10 @@ def _splits(
 def _columns(
     items: Sequence[Item], clusters: NDArray[np.int64], splits: NDArray[np.str_]
 ) -> dict[str, NDArray]:
-    seen: Counter[str] = Counter()
-    names = []
-    for item in items:
-        seen[item.id] += 1
-        names.append(item.id if seen[item.id] == 1 else f"{item.id}~{seen[item.id]}")
+    names = Names()
+    ids = [names.unique(item.id, f"complex_{k}") for k, item in enumerate(items, 1)]
     return {
-        "id": np.asarray(names),
+        "id": np.asarray(ids),
         "split": splits,
         "cluster": clusters.astype(np.int32),
         "smiles": np.asarray([str(item.info["smiles"]) for item in items]),

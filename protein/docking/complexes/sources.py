@@ -267,7 +267,7 @@ def _read(
         return drop("no contact", f"closest atoms {gap:.1f} Å apart")
     if gap < settings.min_distance and not source.backbone:
         return drop("too close", f"closest atoms {gap:.1f} Å apart: bonded, or a double site")
-    fresh = fresh_conformers(ligand, settings.conformers, settings.seed, timeout=120)
+    fresh = fresh_conformers(ligand, settings.conformers, settings.seed)
     matched, rmsd = match(ligand.tree, fresh, crystal)
     good = rmsd <= settings.max_rmsd
     if not good.any():

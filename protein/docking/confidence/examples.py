@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,14 @@ from protein.docking.complexes.complex import match
 from protein.docking.complexes.sources import Source, find_sources, first_readable, sequences
 from protein.docking.confidence.pose_set import PoseSet, pose_set
 from protein.docking.confidence.training import Example
-from protein.docking.energy.vina import VinaEnergy, grid_for
+from protein.docking.energy.vina import SearchSpace
 from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.poses.metrics import symmetric_rmsd
 from protein.docking.poses.pose import LigandBatch, recover
 from protein.docking.receptors.box import box_around
 from protein.docking.receptors.receptor import read_receptor
 from protein.docking.search.monte_carlo import SearchSettings, finish, search
-from protein.docking.search.ranking import JUDGED, Docked, PoseEnergies, ranked
+from protein.docking.search.ranking import JUDGED, Docked, ranked
 from protein.structures.workers import map_in_processes
 from sciddiff.errors import InputError
 from sciddiff.files import replacing
@@ -134,30 +134,24 @@ def make_example(source: Source, settings: ExampleSettings) -> tuple[Example, di
     near = receptor.near(box)
     conformers = fresh_conformers(ligand, settings.conformers, settings.seed)
     count = len(conformers)
-    energy = VinaEnergy.build([ligand] * count, [near], grids=[grid_for([ligand], near, box)])
+    energy = SearchSpace(receptor, box).energy([ligand] * count)
     batch = LigandBatch.pack([ligand.tree] * count, list(conformers))
     draws = Streams(settings.seed, torch.arange(count)).purpose("search")
     found = search(batch, energy, [box] * count, draws, settings.search)
-    docked = [ranked(ligand, found, settings.poses, settings.search.distinct)]
+    parts = [ranked(ligand, found, settings.poses, settings.search.distinct)]
     matched, _ = match(ligand.tree, conformers, crystal)
     batch = LigandBatch.pack([ligand.tree] * len(matched), list(matched))
     start = recover(batch, torch.as_tensor(matched, dtype=torch.float32).unsqueeze(1))
     near_truth = finish(batch, energy, start, settings.search)
-    docked.append(ranked(ligand, near_truth, len(matched), 0.3))
-    helped = [k for k, part in enumerate(docked) for _ in part.coords]
-    coords = np.concatenate([part.coords for part in docked])
-    poses = pose_set(ligand, near, coords, joined(docked))
-    rmsd = symmetric_rmsd(ligand, coords, crystal)
+    parts.append(ranked(ligand, near_truth, len(matched), 0.3))
+    helped = [k for k, part in enumerate(parts) for _ in part.coords]
+    docked = Docked.joined(parts)
+    poses = pose_set(ligand, near, docked)
+    rmsd = symmetric_rmsd(docked.coords, crystal, ligand.symmetries)
     example = Example(
         source.id, poses, torch.from_numpy(rmsd).float(), torch.tensor(helped) > 0, ""
     )
     return example, {"sequences": sequences(near.pocket(crystal), receptor)}
-
-
-def joined(docked: Sequence[Docked]) -> PoseEnergies:
-    """Energies of several lists of poses as one."""
-    names = ("energy", "affinity", "intramolecular", "terms")
-    return PoseEnergies(*(np.concatenate([getattr(d, n) for d in docked]) for n in names))
 
 
 def write_example(path: Path, example: Example, facts: dict[str, Any]) -> None:

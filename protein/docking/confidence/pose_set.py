@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.docking.complexes.features import (
@@ -24,11 +23,11 @@ from protein.docking.complexes.features import (
     pocket_features,
 )
 from protein.docking.molecules.atom_types import covalent_bonds
-from protein.docking.search.ranking import PoseEnergies
 
 if TYPE_CHECKING:
     from protein.docking.molecules.ligand import Ligand
     from protein.docking.receptors.receptor import Receptor
+    from protein.docking.search.ranking import Docked
 
 REACH = 7.0
 """Å within which a pocket atom touches a ligand atom."""
@@ -102,39 +101,43 @@ class PoseSet:
         )
 
 
-def pose_set(
-    ligand: Ligand, receptor: Receptor, coords: NDArray[np.floating], energies: PoseEnergies
-) -> PoseSet:
+def pose_set(ligand: Ligand, receptor: Receptor, docked: Docked) -> PoseSet:
     """What the ranker sees of some poses.
 
     Args:
         ligand: the molecule.
         receptor: the protein, or its part near the poses.
-        coords: `[K, N, 3]`, Å.
-        energies: of the poses.
+        docked: K poses with their energies.
     """
-    poses = torch.as_tensor(np.asarray(coords), dtype=torch.float32)
-    near = receptor.pocket(np.asarray(coords).reshape(-1, 3), REACH)
+    poses = torch.as_tensor(docked.coords, dtype=torch.float32)
+    near = receptor.pocket(docked.coords.reshape(-1, 3), REACH)
     pocket = torch.as_tensor(near.coords, dtype=torch.float32).reshape(-1, 3)
     bonds, orders = ligand_bonds(ligand.mol)
     hops = pair_features(bonds, orders, ligand.tree)[..., 1].astype(np.int64)
+    atoms = ligand_features(ligand.mol).astype(np.int64)
+    pocket_atoms = pocket_features(near).astype(np.int64)
+    pocket_bonds = torch.from_numpy(covalent_bonds(list(near.elements), near.coords))
+    energies = [
+        torch.as_tensor(x, dtype=torch.float32)
+        for x in (docked.energy, docked.affinity, docked.intramolecular, docked.terms)
+    ]
     shift = poses[:, None] - poses[None]
     return PoseSet(
-        torch.from_numpy(ligand_features(ligand.mol).astype(np.int64)),
+        torch.from_numpy(atoms),
         torch.from_numpy(hops),
         poses,
         _axes(poses, torch.from_numpy(bonds)),
-        torch.from_numpy(pocket_features(near).astype(np.int64)),
+        torch.from_numpy(pocket_atoms),
         pocket,
-        _axes(pocket, torch.from_numpy(covalent_bonds(list(near.elements), near.coords))),
+        _axes(pocket, pocket_bonds),
         _own(poses, pocket, energies, len(ligand.tree)),
-        torch.as_tensor(np.asarray(energies.energy), dtype=torch.float32),
-        torch.as_tensor(np.asarray(energies.intramolecular), dtype=torch.float32),
+        energies[0],
+        energies[2],
         shift.square().sum(-1).mean(-1).sqrt(),
     )
 
 
-def _own(poses: Tensor, pocket: Tensor, energies: PoseEnergies, torsions: int) -> Tensor:
+def _own(poses: Tensor, pocket: Tensor, energies: Sequence[Tensor], torsions: int) -> Tensor:
     """Energies per atom and how deep each pose is buried `[K, OWN]`."""
     count, atoms, _ = poses.shape
     if len(pocket):
@@ -142,10 +145,7 @@ def _own(poses: Tensor, pocket: Tensor, energies: PoseEnergies, torsions: int) -
         contacts = (distance < _CONTACT).sum(-1).float()
     else:
         contacts = poses.new_zeros(count, atoms)
-    given = [
-        torch.as_tensor(np.asarray(x), dtype=torch.float32).clamp(-100.0, 100.0) for x in energies
-    ]
-    energy, affinity, inside, terms = given
+    energy, affinity, inside, terms = (x.clamp(-100.0, 100.0) for x in energies)
     columns = [
         affinity / 10.0,
         energy / atoms,

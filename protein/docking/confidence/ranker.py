@@ -12,16 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from protein.docking.confidence.network import Committee
-from protein.docking.confidence.pose_set import PoseBatch, PoseSet, pack, pose_set
-from protein.docking.search.ranking import PoseEnergies
+from protein.docking.confidence.pose_set import PoseBatch, PoseSet, pack
 from sciddiff import weights
 from sciddiff.errors import InputError, reading
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from protein.docking.molecules.ligand import Ligand
-    from protein.docking.receptors.receptor import Receptor
 
 KIND = "dock-ranker"
 SHIPPED = "dock_ranker"
@@ -52,35 +48,17 @@ class Ranker:
 
     @torch.no_grad()
     def probabilities(self, poses: PoseSet) -> NDArray[np.float64]:
-        """P(RMSD < 2 Å) of all poses of a ligand `[K]`."""
+        """P(RMSD < 2 Å) of the poses of a ligand `[K]`.
+
+        Args:
+            poses: all that the search found, since each is judged beside the others.
+        """
+        if len(poses) == 0:
+            return np.zeros(0)
         device = next(self.net.parameters()).device
         batch = PoseBatch(*(x.to(device) for x in pack([poses])))
         logit = self.net(batch)[0].double() - self.trust * batch.above.double()
         return torch.sigmoid(self.slope * logit + self.shift).cpu().numpy()
-
-    def judge(
-        self,
-        ligand: Ligand,
-        coords: NDArray[np.floating],
-        receptor: Receptor,
-        energies: PoseEnergies,
-    ) -> NDArray[np.float64]:
-        """P(RMSD < 2 Å) of poses.
-
-        A pose is judged beside the others: give all that the search found.
-
-        Args:
-            ligand: the molecule.
-            coords: `[K, N, 3]`, Å.
-            receptor: the protein, or its part near the poses.
-            energies: of the poses.
-
-        Returns:
-            `[K]`.
-        """
-        if len(coords) == 0:
-            return np.zeros(0)
-        return self.probabilities(pose_set(ligand, receptor, coords, energies))
 
 
 def save_ranker(

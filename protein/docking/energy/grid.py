@@ -10,9 +10,8 @@ pairs by some tenths of a kcal/mol, so that final poses are scored over all pair
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from protein.docking.energy.terms import (
     soft_cap_slope,
     type_table,
 )
+from protein.docking.poses.pose import Movable
 from protein.docking.receptors.box import Box
 from protein.docking.receptors.receptor import Receptor
 from sciddiff.errors import InputError
@@ -60,40 +60,38 @@ class Grid:
 def make_grid(
     receptor: Receptor,
     box: Box,
-    types: Sequence[int],
+    types: Sequence[int] | NDArray[np.int64],
     spacing: float = 0.375,
     weights: VinaWeights = VINA,
 ) -> Grid:
     """Tabulate a receptor in a box, on the processor: ``VinaEnergy.to`` moves it as a whole.
 
     Args:
-        receptor: the protein; atoms out of reach of the box are ignored.
+        receptor: the protein, or its part near the box: other atoms only cost time.
         box: where ligand atoms may be.
-        types: atom types wanted, the channels in this order.
+        types: atom types wanted; the channels are the distinct ones, in rising order.
         spacing: Å between points.
         weights: of the terms.
 
     Raises:
-        InputError: no receptor atom is near the box, or the grid would be too large.
+        InputError: the grid would be too large.
     """
-    near = receptor.near(box, CUTOFF)
-    points = _points(box, spacing)
-    if not fits(box, len(types), spacing):
+    points, wanted = _points(box, spacing), np.unique(np.asarray(types)).tolist()
+    if not fits(box, len(wanted), spacing):
         raise InputError(
             f"box: a grid of {' x '.join(map(str, points))} points is too large; use a smaller "
             "box or a wider spacing"
         )
-    table = type_table(weights, _BINS, middle=True)
-    present = sorted(set(near.types.tolist()))
-    rows = table[torch.tensor(present)][:, torch.tensor(list(types))]
-    rows = rows.transpose(1, 2).reshape(-1, len(types)).contiguous()
+    present = np.unique(receptor.types).tolist()
+    table = type_table(weights, _BINS, present, wanted, middle=True)
     width = table.shape[-1]
-    atoms = torch.as_tensor(near.coords, dtype=torch.float32)
-    kinds = torch.as_tensor(np.searchsorted(present, near.types)) * width
+    rows = table.transpose(1, 2).reshape(-1, len(wanted)).contiguous()
+    atoms = torch.as_tensor(receptor.coords, dtype=torch.float32)
+    kinds = torch.as_tensor(np.searchsorted(present, receptor.types)) * width
     origin = torch.as_tensor(
         np.asarray(box.center) - (np.asarray(points) - 1) * spacing / 2, dtype=torch.float32
     )
-    values = torch.zeros(*points, len(types))
+    values = torch.zeros(*points, len(wanted))
     for start in np.ndindex(*(-(-n // _BLOCK) for n in points)):
         low = [s * _BLOCK for s in start]
         high = [min(a + _BLOCK, n) for a, n in zip(low, points, strict=True)]
@@ -102,7 +100,7 @@ def make_grid(
         summed = _block_energy(block.flatten(0, 2), atoms, kinds, rows, width)
         corner = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         values[corner] = summed.view(*block.shape[:3], -1)
-    return Grid(_unbiased(values), origin, spacing, tuple(types))
+    return Grid(_unbiased(values), origin, spacing, tuple(wanted))
 
 
 def fits(box: Box, channels: int, spacing: float = 0.375) -> bool:
@@ -150,7 +148,7 @@ def _block_energy(
 
 
 @dataclass(frozen=True, eq=False)
-class GridSet:
+class GridSet(Movable):
     """Grids for the atoms of L ligands.
 
     Attributes:
@@ -200,23 +198,6 @@ class GridSet:
             channel.clamp(min=0),
             (types >= 0).float(),
         )
-
-    @cached_property
-    def arrays(self) -> tuple[NDArray[Any], ...]:
-        """What compiled loops read: values, first value, shape, origin, spacing, channels."""
-        return (
-            self.values.numpy(), self.base.numpy(), self.shape.numpy(),
-            self.origin.double().numpy(), self.spacing.double().numpy(), self.channel.numpy(),
-        )  # fmt: skip
-
-    @cached_property
-    def atoms(self) -> NDArray[np.int64]:
-        """Atoms of each ligand `[L]`."""
-        return self.real.sum(-1).long().numpy()
-
-    def to(self, device: torch.device | str) -> "GridSet":
-        """The grids on another device."""
-        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
     def evaluate(self, coords: Tensor, cap: float = float("inf")) -> tuple[Tensor, Tensor]:
         """Energy of each atom and its gradient.

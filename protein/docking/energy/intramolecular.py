@@ -8,13 +8,11 @@ exponential is taken, and the gradient is that of the interpolated energy.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cached_property, lru_cache
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.docking.energy.terms import (
@@ -27,13 +25,14 @@ from protein.docking.energy.terms import (
 )
 from protein.docking.molecules.atom_types import TYPES
 from protein.docking.molecules.ligand import Ligand
+from protein.docking.poses.pose import Movable
 
 BINS = 32
 """Points of the table per Å²."""
 
 
 @dataclass(frozen=True, eq=False)
-class IntraPairs:
+class IntraPairs(Movable):
     """Pairs of L ligands, padded to K.
 
     Attributes:
@@ -81,18 +80,6 @@ class IntraPairs:
         kinds = torch.from_numpy(kind)
         return cls(torch.from_numpy(incidence), starts, stops, count, kinds, _table(weights))
 
-    @cached_property
-    def arrays(self) -> tuple[NDArray[Any], ...]:
-        """What compiled loops read: both ends, row of the table and number of pairs, table."""
-        return (
-            self.first.numpy(), self.second.numpy(), (self.kind * self.table.shape[1]).numpy(),
-            self.count.numpy(), self.table.flatten().numpy(),
-        )  # fmt: skip
-
-    def to(self, device: torch.device | str) -> "IntraPairs":
-        """The pairs on another device."""
-        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
-
     def evaluate(self, coords: Tensor, cap: float = float("inf")) -> tuple[Tensor, Tensor]:
         """Energy of poses and its gradient.
 
@@ -128,5 +115,6 @@ class IntraPairs:
 
 @lru_cache(maxsize=4)
 def _table(weights: VinaWeights) -> Tensor:
-    table = type_table(weights, BINS).flatten(0, 1)
+    every = range(len(TYPES))
+    table = type_table(weights, BINS, every, every).flatten(0, 1)
     return torch.nn.functional.pad(table, (0, 0, 0, 1))

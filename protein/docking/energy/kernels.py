@@ -1,14 +1,24 @@
 """Loops over poses, compiled for the processor by Numba: what the tensors do, one pose at a time.
 
-`minimize` does what `protein.docking.search.minimize` does, `field` what grids and pairs give
-together, and `interaction` what `protein.docking.energy.pairwise` does, with the same formulas and
-limits. The tensor forms are the reference that these are tested against, and they serve other
-devices and autograd. An evaluation costs microseconds here, padding costs nothing, and no pose
-depends on those beside it. Arithmetic is in double precision.
+`minimize` does what `protein.docking.search.minimize` does, and `field` what the grids and the
+pairs give together, with the same formulas and limits. The tensor forms are the reference that
+these loops are tested against, and they serve other devices and autograd. An evaluation costs
+microseconds here, padding costs nothing, and no pose depends on those beside it. Arithmetic is in
+double precision; poses are stored in single precision.
+
+The loops get arrays of all ligands as tuples, and the number m of a ligand:
+
+- ``ligand``: reference conformers `[L, N, 3]`, first atom and direction of each rotatable bond
+  `[L, T, 3]`, bonds `[L, T, 2]`, fragment of each atom `[L, N]`, parent of each fragment
+  `[L, T + 1]`, numbers of atoms and of torsions `[L]`, metric `[L, 6 + T]`;
+- ``grid``: values of all grids, first value, shape, origin and spacing of each ligand's grid,
+  channel of each atom `[L, N]`, numbers of atoms `[L]`;
+- ``pairs``: both atoms and the row of the table of each pair `[L, K]`, numbers of pairs `[L]`, and
+  the table.
 
 Import only where Numba is installed; `protein.docking.energy.compiled` decides. Loops that call
-others share their file because Numba looks at the file of a function alone to tell whether its
-kept code is stale; those that call no other are in `protein.docking.energy.leaf_kernels`.
+others share their file, because Numba looks at the file of a function alone to tell whether its
+kept code is stale. Those that call no other are in `protein.docking.energy.leaf_kernels`.
 """
 
 from __future__ import annotations
@@ -18,36 +28,38 @@ from typing import Any
 
 import numpy as np
 
+from protein.docking.energy.compiled import ARMIJO, FIRST, SHIFT, SMALLEST, TURN, TWIST
 from protein.docking.energy.grid import WALL
 from protein.docking.energy.intramolecular import BINS
 from protein.docking.energy.leaf_kernels import CUTOFF2, compile_loop
 
-_WALL = WALL
 _BINS = float(BINS)
-_ARMIJO = 1e-4
-_FIRST = 0.1
-_SMALLEST = 1e-3
 
 
 @compile_loop
 def place(
-    translation: Any, rotation: Any, torsions: Any, reference: Any, start: Any, axis: Any,
-    fragment: Any, parent: Any, n: int, turns: int, motion: Any, shift: Any, x: Any,
-) -> None:  # fmt: skip
+    ligand: Any, m: int, at: Any, turn: Any, twist: Any, motion: Any, shift: Any, x: Any
+) -> None:
     """Coordinates `x [N, 3]` of one pose; `motion [T + 1, 3, 3]` and `shift` are room to work."""
-    for f in range(1, turns + 1):
-        a0, a1, a2 = axis[f - 1, 0], axis[f - 1, 1], axis[f - 1, 2]
-        s, c = sin(torsions[f - 1]), cos(torsions[f - 1])
+    reference, start, axis, _, fragment, parent, atoms, torsions, _ = ligand
+    n = atoms[m]
+    # Parents come before children in the tree, so that one pass composes every motion
+    # y -> M y + h with that of its parent, which is final by then.
+    for f in range(1, torsions[m] + 1):
+        # Rodrigues' formula, M = cos t I + sin t [a] + (1 - cos t) a a^T, about the axis a.
+        a0, a1, a2 = axis[m, f - 1, 0], axis[m, f - 1, 1], axis[m, f - 1, 2]
+        s, c = sin(twist[f - 1]), cos(twist[f - 1])
         d = 1.0 - c
         m00, m01, m02 = c + d * a0 * a0, d * a0 * a1 - s * a2, d * a0 * a2 + s * a1
         m10, m11, m12 = d * a0 * a1 + s * a2, c + d * a1 * a1, d * a1 * a2 - s * a0
         m20, m21, m22 = d * a0 * a2 - s * a1, d * a1 * a2 + s * a0, c + d * a2 * a2
-        b0, b1, b2 = start[f - 1, 0], start[f - 1, 1], start[f - 1, 2]
+        # The first atom b of the bond rests: h = b - M b.
+        b0, b1, b2 = start[m, f - 1, 0], start[m, f - 1, 1], start[m, f - 1, 2]
         h0 = b0 - m00 * b0 - m01 * b1 - m02 * b2
         h1 = b1 - m10 * b0 - m11 * b1 - m12 * b2
         h2 = b2 - m20 * b0 - m21 * b1 - m22 * b2
-        p = parent[f]
-        if p == 0:
+        p = parent[m, f]
+        if p == 0:  # the root rests, and there is nothing to compose with
             motion[f, 0, 0], motion[f, 0, 1], motion[f, 0, 2] = m00, m01, m02
             motion[f, 1, 0], motion[f, 1, 1], motion[f, 1, 2] = m10, m11, m12
             motion[f, 2, 0], motion[f, 2, 1], motion[f, 2, 2] = m20, m21, m22
@@ -59,52 +71,57 @@ def place(
             motion[f, i, 1] = u * m01 + v * m11 + w * m21
             motion[f, i, 2] = u * m02 + v * m12 + w * m22
             shift[f, i] = u * h0 + v * h1 + w * h2 + shift[p, i]
+    # Every atom moves with its fragment; then x = R (y - mean y) + t, as in `poses.pose`.
     c0 = c1 = c2 = 0.0
     for k in range(n):
-        f = fragment[k]
-        y0, y1, y2 = reference[k, 0], reference[k, 1], reference[k, 2]
+        f = fragment[m, k]
+        y0, y1, y2 = reference[m, k, 0], reference[m, k, 1], reference[m, k, 2]
         if f > 0:
             z0 = motion[f, 0, 0] * y0 + motion[f, 0, 1] * y1 + motion[f, 0, 2] * y2 + shift[f, 0]
             z1 = motion[f, 1, 0] * y0 + motion[f, 1, 1] * y1 + motion[f, 1, 2] * y2 + shift[f, 1]
             z2 = motion[f, 2, 0] * y0 + motion[f, 2, 1] * y1 + motion[f, 2, 2] * y2 + shift[f, 2]
             y0, y1, y2 = z0, z1, z2
         x[k, 0], x[k, 1], x[k, 2] = y0, y1, y2
-        c0 += y0
-        c1 += y1
-        c2 += y2
+        c0, c1, c2 = c0 + y0, c1 + y1, c2 + y2
     c0, c1, c2 = c0 / n, c1 / n, c2 / n
     for k in range(n):
         y0, y1, y2 = x[k, 0] - c0, x[k, 1] - c1, x[k, 2] - c2
         for i in range(3):
-            x[k, i] = (
-                rotation[i, 0] * y0 + rotation[i, 1] * y1 + rotation[i, 2] * y2 + translation[i]
-            )
+            x[k, i] = turn[i, 0] * y0 + turn[i, 1] * y1 + turn[i, 2] * y2 + at[i]
 
 
 @compile_loop
-def field(
-    x: Any, n: int, values: Any, base: int, shape: Any, origin: Any, spacing: float, channel: Any,
-    first: Any, second: Any, row: Any, pairs: int, table: Any, cap: float, g: Any,
-) -> float:  # fmt: skip
-    """Energy of coordinates `x [N, 3]` from a grid and the pairs; its gradient to `g [N, 3]`."""
-    total = 0.0
-    nx, ny, nz, channels = shape[0], shape[1], shape[2], shape[3]
+def field(grid: Any, pairs: Any, m: int, cap: float, x: Any, g: Any) -> float:
+    """Energy of coordinates `x [N, 3]` from a grid and the pairs; its gradient to `g [N, 3]`.
+
+    The five terms of Trott and Olson (2010) are in the tables already. A positive energy e is bent
+    to e cap / (cap + e), whose slope is (cap / (cap + e))^2: the soft core.
+    """
+    values, base, shape, origin, space, channel, atoms = grid
+    first, second, row, count, table = pairs
+    total, spacing = 0.0, space[m]
+    nx, ny, nz, channels = shape[m, 0], shape[m, 1], shape[m, 2], shape[m, 3]
     sy, sx = nz * channels, ny * nz * channels
-    for k in range(n):
-        u0 = (x[k, 0] - origin[0]) / spacing
-        u1 = (x[k, 1] - origin[1]) / spacing
-        u2 = (x[k, 2] - origin[2]) / spacing
+    # Atoms before pairs: the gradient of every atom is set here before any pair adds to it. The
+    # eight values that an atom reads lie in four places of memory, neighbours along z together.
+    for k in range(atoms[m]):
+        # u: place in units of the grid; i: the nearest place inside; l, f: its cell, and where.
+        u0 = (x[k, 0] - origin[m, 0]) / spacing
+        u1 = (x[k, 1] - origin[m, 1]) / spacing
+        u2 = (x[k, 2] - origin[m, 2]) / spacing
         i0 = min(max(u0, 0.0), nx - 1.0)
         i1 = min(max(u1, 0.0), ny - 1.0)
         i2 = min(max(u2, 0.0), nz - 1.0)
         l0, l1, l2 = min(int(i0), nx - 2), min(int(i1), ny - 2), min(int(i2), nz - 2)
         f0, f1, f2 = i0 - l0, i1 - l1, i2 - l2
-        at = base + l0 * sx + l1 * sy + l2 * channels + channel[k]
+        at = base[m] + l0 * sx + l1 * sy + l2 * channels + channel[m, k]
         v000, v001 = float(values[at]), float(values[at + channels])
         v010, v011 = float(values[at + sy]), float(values[at + sy + channels])
         at += sx
         v100, v101 = float(values[at]), float(values[at + channels])
         v110, v111 = float(values[at + sy]), float(values[at + sy + channels])
+        # Trilinear interpolation along z, y and x in turn; the differences on the way are the
+        # derivatives, which are constant along their own axis within a cell.
         z00, z01 = v000 + f2 * (v001 - v000), v010 + f2 * (v011 - v010)
         z10, z11 = v100 + f2 * (v101 - v100), v110 + f2 * (v111 - v110)
         y0, y1 = z00 + f1 * (z01 - z00), z10 + f1 * (z11 - z10)
@@ -119,24 +136,27 @@ def field(
             e *= bend
             bend *= bend
             d0, d1, d2 = d0 * bend, d1 * bend, d2 * bend
+        # Outside the box the energy is that of the nearest face, plus a harmonic wall.
         o0, o1, o2 = (u0 - i0) * spacing, (u1 - i1) * spacing, (u2 - i2) * spacing
         if o0 != 0.0:
-            d0 = 2.0 * _WALL * o0
+            d0 = 2.0 * WALL * o0
         if o1 != 0.0:
-            d1 = 2.0 * _WALL * o1
+            d1 = 2.0 * WALL * o1
         if o2 != 0.0:
-            d2 = 2.0 * _WALL * o2
-        total += e + _WALL * (o0 * o0 + o1 * o1 + o2 * o2)
+            d2 = 2.0 * WALL * o2
+        total += e + WALL * (o0 * o0 + o1 * o1 + o2 * o2)
         g[k, 0], g[k, 1], g[k, 2] = d0, d1, d2
-    for k in range(pairs):
-        a, b = first[k], second[k]
+    # The table is linear in r^2 between its points, so that neither a root nor an exponential is
+    # taken, and dE/dx_a = 2 (dE/dr^2) (x_a - x_b) is exactly the gradient of the energy above.
+    for k in range(count[m]):
+        a, b = first[m, k], second[m, k]
         d0, d1, d2 = x[a, 0] - x[b, 0], x[a, 1] - x[b, 1], x[a, 2] - x[b, 2]
         square = d0 * d0 + d1 * d1 + d2 * d2
         if square >= CUTOFF2:
             continue
         scaled = square * _BINS
         low_bin = int(scaled)
-        at = row[k] + low_bin
+        at = row[m, k] + low_bin
         left = float(table[at])
         rise = float(table[at + 1]) - left
         e = left + rise * (scaled - low_bin)
@@ -146,26 +166,26 @@ def field(
             e *= bend
             force *= bend * bend
         total += e
-        d0, d1, d2 = d0 * force, d1 * force, d2 * force
-        g[a, 0] += d0
-        g[a, 1] += d1
-        g[a, 2] += d2
-        g[b, 0] -= d0
-        g[b, 1] -= d1
-        g[b, 2] -= d2
+        for i in range(3):  # opposite forces: pairs move neither the centre nor the whole
+            pull = force * (x[a, i] - x[b, i])
+            g[a, i] += pull
+            g[b, i] -= pull
     return total
 
 
 @compile_loop
-def pull(
-    x: Any, g: Any, translation: Any, rotation: Any, n: int, turns: int, bonds: Any,
-    fragment: Any, parent: Any, sums: Any, out: Any,
-) -> None:  # fmt: skip
-    """Gradient by coordinates to the tangent space, `out [6 + T]`; `sums [T + 1, 10]`: room."""
+def project(ligand: Any, m: int, x: Any, g: Any, at: Any, turn: Any, sums: Any, out: Any) -> None:
+    """Gradient by coordinates to the tangent space, `out [6 + T]`; `sums [T + 1, 10]`: room.
+
+    A rigid motion of a set of atoms feels their total torque r x g and force g alone. One pass
+    over atoms sums both for each fragment, with the places r and the number of its atoms.
+    """
+    _, _, _, bonds, fragment, parent, atoms, torsions, _ = ligand
+    n, turns = atoms[m], torsions[m]
     sums[: turns + 1] = 0.0
     for k in range(n):
-        f = fragment[k]
-        r0, r1, r2 = x[k, 0] - translation[0], x[k, 1] - translation[1], x[k, 2] - translation[2]
+        f = fragment[m, k]
+        r0, r1, r2 = x[k, 0] - at[0], x[k, 1] - at[1], x[k, 2] - at[2]
         g0, g1, g2 = g[k, 0], g[k, 1], g[k, 2]
         sums[f, 0] += r1 * g2 - r2 * g1
         sums[f, 1] += r2 * g0 - r0 * g2
@@ -180,19 +200,21 @@ def pull(
     # Parents come before children: from the last on, every branch is complete when it is added.
     for f in range(turns, 0, -1):
         for i in range(10):
-            sums[parent[f], i] += sums[f, i]
+            sums[parent[m, f], i] += sums[f, i]
+    # Row 0 now holds the sums of the whole: its force, and its torque in the body's own frame.
     t0, t1, t2 = sums[0, 3], sums[0, 4], sums[0, 5]
     out[0], out[1], out[2] = t0, t1, t2
     for i in range(3):
-        out[3 + i] = (
-            rotation[0, i] * sums[0, 0] + rotation[1, i] * sums[0, 1] + rotation[2, i] * sums[0, 2]
-        )
+        out[3 + i] = turn[0, i] * sums[0, 0] + turn[1, i] * sums[0, 1] + turn[2, i] * sums[0, 2]
     for f in range(1, turns + 1):
-        a, b = bonds[f - 1, 0], bonds[f - 1, 1]
-        s0, s1, s2 = x[a, 0] - translation[0], x[a, 1] - translation[1], x[a, 2] - translation[2]
+        # Torque of the branch about the axis from atom a to atom b of its bond ...
+        a, b = bonds[m, f - 1, 0], bonds[m, f - 1, 1]
+        s0, s1, s2 = x[a, 0] - at[0], x[a, 1] - at[1], x[a, 2] - at[2]
         a0, a1, a2 = x[b, 0] - x[a, 0], x[b, 1] - x[a, 1], x[b, 2] - x[a, 2]
         length = sqrt(a0 * a0 + a1 * a1 + a2 * a2)
         size = sums[f, 9]
+        # ... less that of the shift back: the centre of all atoms is held, so that the whole
+        # ligand moves by minus the mean displacement o of its atoms.
         o0 = (sums[f, 6] - size * s0) / n
         o1 = (sums[f, 7] - size * s1) / n
         o2 = (sums[f, 8] - size * s2) / n
@@ -204,35 +226,36 @@ def pull(
 
 @compile_loop
 def move(
-    translation: Any, rotation: Any, torsions: Any, step: Any, turns: int,
-    new_translation: Any, new_rotation: Any, new_torsions: Any,
+    at: Any, turn: Any, twist: Any, step: Any, turns: int, new_at: Any, new_turn: Any,
+    new_twist: Any,
 ) -> None:  # fmt: skip
     """The retraction: translation + v, R Exp(w), torsions + u."""
     v0, v1, v2 = step[3], step[4], step[5]
     square = v0 * v0 + v1 * v1 + v2 * v2
     angle = sqrt(square)
+    # Exp(w) = I + a [w] + b [w]^2; below 1e-4 the quotients lose digits and their series do not.
     a = 1.0 - square / 6.0 if angle < 1e-4 else sin(angle) / angle
     b = 0.5 - square / 24.0 if angle < 1e-4 else (1.0 - cos(angle)) / square
     m00, m01, m02 = 1 - b * (v1 * v1 + v2 * v2), b * v0 * v1 - a * v2, b * v0 * v2 + a * v1
     m10, m11, m12 = b * v0 * v1 + a * v2, 1 - b * (v0 * v0 + v2 * v2), b * v1 * v2 - a * v0
     m20, m21, m22 = b * v0 * v2 - a * v1, b * v1 * v2 + a * v0, 1 - b * (v0 * v0 + v1 * v1)
     for i in range(3):
-        u, v, w = rotation[i, 0], rotation[i, 1], rotation[i, 2]
-        new_rotation[i, 0] = u * m00 + v * m10 + w * m20
-        new_rotation[i, 1] = u * m01 + v * m11 + w * m21
-        new_rotation[i, 2] = u * m02 + v * m12 + w * m22
-        new_translation[i] = translation[i] + step[i]
+        u, v, w = turn[i, 0], turn[i, 1], turn[i, 2]
+        new_turn[i, 0] = u * m00 + v * m10 + w * m20
+        new_turn[i, 1] = u * m01 + v * m11 + w * m21
+        new_turn[i, 2] = u * m02 + v * m12 + w * m22
+        new_at[i] = at[i] + step[i]
     for t in range(turns):
-        new_torsions[t] = torsions[t] + step[6 + t]
+        new_twist[t] = twist[t] + step[6 + t]
 
 
 @compile_loop
 def restart(metric: Any, gradient: Any, size: int, inverse: Any) -> None:
-    """First inverse Hessian: a short step down the gradient of the metric."""
+    """First inverse Hessian: a step of `FIRST` Å (rms) down the gradient of the metric."""
     square = 0.0
     for i in range(size):
         square += gradient[i] * gradient[i] / metric[i]
-    scale = min(_FIRST / sqrt(max(square, 1e-12)), 0.1)
+    scale = min(FIRST / sqrt(max(square, 1e-12)), 0.1)
     for i in range(size):
         for j in range(size):
             inverse[i, j] = 0.0
@@ -240,7 +263,7 @@ def restart(metric: Any, gradient: Any, size: int, inverse: Any) -> None:
 
 
 @compile_loop
-def downhill(inverse: Any, gradient: Any, size: int, limits: Any, out: Any) -> float:
+def downhill(inverse: Any, gradient: Any, size: int, out: Any) -> float:
     """The next direction, `-H g` shortened to the limits; returns its product with `g` before."""
     product, excess = 0.0, 1.0
     for i in range(size):
@@ -249,8 +272,8 @@ def downhill(inverse: Any, gradient: Any, size: int, limits: Any, out: Any) -> f
             total -= inverse[i, j] * gradient[j]
         out[i] = total
         product += total * gradient[i]
-        excess = max(excess, abs(total) / limits[i])
-    for i in range(size):
+        excess = max(excess, abs(total) / (SHIFT if i < 3 else TURN if i < 6 else TWIST))
+    for i in range(size):  # shortened as a whole, so that it stays a direction of descent
         out[i] /= excess
     return product
 
@@ -259,7 +282,10 @@ def downhill(inverse: Any, gradient: Any, size: int, limits: Any, out: Any) -> f
 def update(
     inverse: Any, metric: Any, step: Any, change: Any, size: int, fresh: bool, hy: Any
 ) -> None:
-    """BFGS update of the inverse Hessian, where the curvature is positive."""
+    """BFGS update of the inverse Hessian (Nocedal and Wright 2006, eq. 6.17).
+
+    H is left as it is where the curvature s.y is not positive, so that it stays positive definite.
+    """
     curvature = steps = changes = 0.0
     for i in range(size):
         curvature += step[i] * change[i]
@@ -267,8 +293,7 @@ def update(
         changes += change[i] * change[i]
     if not (curvature > 1e-4 * sqrt(steps * changes) and curvature > 1e-10):
         return
-    if fresh:
-        # After the first step the scale of the metric is known (Nocedal and Wright, eq. 6.20).
+    if fresh:  # after the first step the scale of the metric is known (eq. 6.20)
         scale = 0.0
         for i in range(size):
             scale += change[i] * change[i] / metric[i]
@@ -277,6 +302,7 @@ def update(
             for j in range(size):
                 inverse[i, j] = 0.0
             inverse[i, i] = scale / metric[i]
+    # H + (1 + y.Hy / s.y) s s^T / s.y - (s (Hy)^T + Hy s^T) / s.y, with y the change of g.
     product = 0.0
     for i in range(size):
         total = 0.0
@@ -294,20 +320,17 @@ def update(
 
 @compile_loop
 def minimize(
-    begin: int, end: int, evaluations: int, cap: float,
-    ligand: Any, grid: Any, pairs: Any, metric: Any, limits: Any,
+    begin: int, end: int, evaluations: int, cap: float, ligand: Any, grid: Any, pairs: Any,
     translation: Any, rotation: Any, torsions: Any, coords: Any, energy: Any,
 ) -> None:  # fmt: skip
     """Minimise the poses `begin` to `end` of all ligands together, numbered ligand by ligand.
 
     Poses are read from and written to `translation [L, P, 3]`, `rotation [L, P, 3, 3]` and
-    `torsions [L, P, T]`; coordinates and energy are written.
+    `torsions [L, P, T]`; coordinates and energy are written. One pose is finished before the next
+    begins, so that its arrays stay in the nearest cache and all poses share one room to work.
     """
-    reference, start, axis, bonds, fragment, parent, atoms, turns_of = ligand
-    values, base, shape, origin, spacing, channel = grid
-    first, second, row, count, table = pairs
-    poses = translation.shape[1]
-    most, dofs = reference.shape[1], torsions.shape[2] + 6
+    metric, turns_of, atoms = ligand[8], ligand[7], ligand[6]
+    poses, most, dofs = coords.shape[1], coords.shape[2], torsions.shape[2] + 6
     x, g = np.empty((most, 3)), np.empty((most, 3))
     motion, shift = np.empty((dofs - 5, 3, 3)), np.empty((dofs - 5, 3))
     sums, inverse = np.empty((dofs - 5, 10)), np.empty((dofs, dofs))
@@ -320,14 +343,13 @@ def minimize(
         n, turns = atoms[m], turns_of[m]
         size = turns + 6
         at[:], turn[:], twist[:turns] = translation[m, p], rotation[m, p], torsions[m, p, :turns]
-        place(at, turn, twist, reference[m], start[m], axis[m], fragment[m], parent[m], n, turns,
-              motion, shift, x)  # fmt: skip
-        now = field(x, n, values, base[m], shape[m], origin[m], spacing[m], channel[m], first[m],
-                    second[m], row[m], count[m], table, cap, g)  # fmt: skip
-        pull(x, g, at, turn, n, turns, bonds[m], fragment[m], parent[m], sums, slope_now)
+        place(ligand, m, at, turn, twist, motion, shift, x)
+        now = field(grid, pairs, m, cap, x, g)
+        project(ligand, m, x, g, at, turn, sums, slope_now)
         coords[m, p, :n] = x[:n]
         restart(metric[m], slope_now, size, inverse)
-        downhill(inverse, slope_now, size, limits, direction)
+        downhill(inverse, slope_now, size, direction)
+        # From here on at, turn, twist, coords, now and slope_now belong to the best pose so far.
         alpha, fresh, stuck = 1.0, True, False
         for _ in range(evaluations - 1):
             slope = 0.0
@@ -335,14 +357,11 @@ def minimize(
                 step[i] = alpha * direction[i]
                 slope += slope_now[i] * step[i]
             move(at, turn, twist, step, turns, new_at, new_turn, new_twist)
-            place(new_at, new_turn, new_twist, reference[m], start[m], axis[m], fragment[m],
-                  parent[m], n, turns, motion, shift, x)  # fmt: skip
-            trial = field(x, n, values, base[m], shape[m], origin[m], spacing[m], channel[m],
-                          first[m], second[m], row[m], count[m], table, cap, g)  # fmt: skip  # noqa: E501
+            place(ligand, m, new_at, new_turn, new_twist, motion, shift, x)
+            trial = field(grid, pairs, m, cap, x, g)
             lost = False
-            if trial <= now + _ARMIJO * slope:
-                pull(x, g, new_at, new_turn, n, turns, bonds[m], fragment[m], parent[m], sums,
-                     slope_new)  # fmt: skip
+            if trial <= now + ARMIJO * slope:  # sufficient decrease (eq. 3.4): take the step
+                project(ligand, m, x, g, new_at, new_turn, sums, slope_new)
                 for i in range(size):
                     change[i] = slope_new[i] - slope_now[i]
                     slope_now[i] = slope_new[i]
@@ -350,16 +369,16 @@ def minimize(
                 now, alpha, fresh, stuck = trial, 1.0, False, False
                 at[:], turn[:], twist[:turns] = new_at, new_turn, new_twist[:turns]
                 coords[m, p, :n] = x[:n]
-                lost = downhill(inverse, slope_now, size, limits, direction) >= 0.0
-            else:
+                lost = downhill(inverse, slope_now, size, direction) >= 0.0
+            else:  # the minimum of the parabola through both energies and the slope (eq. 3.58)
                 curve = max(trial - now - slope, 1e-12)
                 alpha *= min(max(-0.5 * slope / curve, 0.1), 0.5)
-                lost = alpha < _SMALLEST
+                lost = alpha < SMALLEST
             if lost:
                 if stuck:
                     break  # neither direction from here goes down: all that follows would repeat
                 restart(metric[m], slope_now, size, inverse)
-                downhill(inverse, slope_now, size, limits, direction)
+                downhill(inverse, slope_now, size, direction)
                 alpha, fresh, stuck = 1.0, True, True
         translation[m, p], rotation[m, p], torsions[m, p, :turns] = at, turn, twist[:turns]
         coords[m, p, n:] = at
@@ -368,19 +387,14 @@ def minimize(
 
 @compile_loop
 def evaluate(
-    begin: int, end: int, coords: Any, atoms: Any, cap: float, grid: Any, pairs: Any,
-    energy: Any, gradient: Any,
+    begin: int, end: int, cap: float, grid: Any, pairs: Any, coords: Any, energy: Any,
+    gradient: Any,
 ) -> None:  # fmt: skip
     """Energy `[L, P]` and gradient of coordinates `[L, P, N, 3]`, for some poses."""
-    values, base, shape, origin, spacing, channel = grid
-    first, second, row, count, table = pairs
-    poses, most = coords.shape[1], coords.shape[2]
+    atoms, poses, most = grid[6], coords.shape[1], coords.shape[2]
     x, g = np.empty((most, 3)), np.empty((most, 3))
     for index in range(begin, end):
         m, p = index // poses, index % poses
         x[: atoms[m]] = coords[m, p, : atoms[m]]
-        energy[m, p] = field(
-            x, atoms[m], values, base[m], shape[m], origin[m], spacing[m], channel[m], first[m],
-            second[m], row[m], count[m], table, cap, g,
-        )  # fmt: skip
+        energy[m, p] = field(grid, pairs, m, cap, x, g)
         gradient[m, p, : atoms[m]] = g[: atoms[m]]

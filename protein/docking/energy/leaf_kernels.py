@@ -1,6 +1,6 @@
 """Compiled loops that call no other: energies over all pairs.
 
-As `protein.docking.energy.kernels`, which says more; `compile_loop` is what compiles both.
+`protein.docking.energy.kernels` says more about compiled loops; `compile_loop` compiles them all.
 """
 
 from __future__ import annotations
@@ -28,14 +28,22 @@ def compile_loop(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - Numba's
 
 @compile_loop
 def interaction(
-    begin: int, end: int, x: Any, types: Any, atoms: Any, receptor: Any, kinds: Any, shared: bool,
-    radii: Any, hydrophobic: Any, hbond: Any, weights: Any, cap: float, terms: Any, energy: Any,
+    begin: int, end: int, cap: float, x: Any, types: Any, atoms: Any, receptor: Any, kinds: Any,
+    radii: Any, hydrophobic: Any, hbond: Any, weights: Any, terms: Any, energy: Any,
 ) -> None:  # fmt: skip
-    """The five terms and the energy of each atom over all pairs, for some poses."""
+    """The five terms and the energy of each atom over all pairs, for some poses.
+
+    The terms are those of Trott and Olson, J. Comput. Chem. 31 (2010) 455, as functions of the
+    distance d between the surfaces of two atoms.
+    """
+    # Poses, then ligand atoms, then receptor atoms: the innermost loop runs through the receptor
+    # as it lies in memory, and the five sums of an atom stay in registers. They are weighted and
+    # softened once per ligand atom, because the soft core applies to its energy with the whole
+    # receptor.
     poses = x.shape[1]
     for index in range(begin, end):
         m, p = index // poses, index % poses
-        r = 0 if shared else m
+        r = m if len(receptor) > 1 else 0
         t0 = t1 = t2 = t3 = t4 = 0.0
         for k in range(atoms[m]):
             mine = types[m, k]
@@ -50,10 +58,11 @@ def interaction(
                 if square >= CUTOFF2 or other < 0:
                     continue
                 d = sqrt(square) - radii[mine, other]
-                a0 += exp(-4.0 * d * d)
-                a1 += exp(-0.25 * (d - 3.0) * (d - 3.0))
-                if d < 0.0:
+                a0 += exp(-4.0 * d * d)  # first Gaussian: exp(-(d / 0.5)^2)
+                a1 += exp(-0.25 * (d - 3.0) * (d - 3.0))  # second: exp(-((d - 3) / 2)^2)
+                if d < 0.0:  # repulsion
                     a2 += d * d
+                # These fall linearly: from 1 at 0.5 Å to 0 at 1.5, and from 1 at -0.7 to 0 at 0.
                 if hydrophobic[mine, other]:
                     a3 += min(max(1.5 - d, 0.0), 1.0)
                 if hbond[mine, other]:

@@ -1,23 +1,24 @@
-"""Energy between ligands and receptor over all pairs of atoms, exact and differentiable.
+r"""Energy between ligands and receptor over all pairs of atoms, exact and differentiable.
 
-The reference that grids are measured against, and the function that scores final poses.
+The energy of ligand atom i is :math:`e_i = \sum_j \sum_k w_k\,t_k(d_{ij})` over the receptor atoms
+j within 8 Å and the five terms of ``energy.terms`` (Trott and Olson 2010). The soft core bends
+each positive :math:`e_i`. Grids are measured against this function, and it scores final poses.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from protein.docking.energy import compiled
-from protein.docking.energy.terms import VINA, VinaWeights, pair_terms, soft_cap, type_pairs
+from protein.docking.energy.terms import TYPE_PAIRS, VINA, VinaWeights, pair_terms, soft_cap
 
 # Pairs evaluated at once; bounds memory to a few hundred MB.
 _MOST_PAIRS = 4_000_000
 
 
-@dataclass(frozen=True, eq=False)
-class PairSum:
+class PairSum(NamedTuple):
     """Sums over the pairs of each ligand atom.
 
     Attributes:
@@ -27,11 +28,6 @@ class PairSum:
 
     terms: Tensor
     atoms: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        """Energy of each pose `[L, P]`, kcal/mol."""
-        return self.atoms.sum(-1)
 
 
 def interaction(
@@ -57,9 +53,15 @@ def interaction(
     if receptor_coords.ndim == 2:
         receptor_coords, receptor_types = receptor_coords[None], receptor_types[None]
     if not coords.requires_grad and compiled.ready(coords, receptor_coords):
-        return PairSum(*compiled.interaction(
-            coords, types, receptor_coords, receptor_types, weights, cap
-        ))  # fmt: skip
+        found = PairSum(coords.new_zeros(size, poses, 5), coords.new_zeros(size, poses, atoms))
+        given = (
+            coords.detach().contiguous(), types, (types >= 0).sum(-1),
+            receptor_coords.contiguous(), receptor_types.contiguous(), *TYPE_PAIRS,
+            weights.pair().double(), *found,
+        )  # fmt: skip
+        compiled.run("interaction", size * poses, float(cap), *(x.numpy() for x in given))
+        return found
+    # Poses are independent, so that splitting them bounds memory and changes no number.
     chunk = max(1, _MOST_PAIRS // max(1, size * atoms * receptor_coords.shape[1]))
     receptor_coords = receptor_coords.expand(size, -1, -1)
     receptor_types = receptor_types.expand(size, -1)
@@ -89,12 +91,14 @@ def _interaction(
     terms = pair_terms(
         r, radii.to(coords).unsqueeze(1), hydrophobic.unsqueeze(1), hbond.unsqueeze(1)
     )
+    # Padded atoms were given type 0 to look something up; their terms are dropped here.
     real = (types >= 0)[:, :, None] & (receptor_types >= 0)[:, None]
     terms = (terms * real[:, None, ..., None]).sum(-2)
+    # Weights after the sum over the receptor: five products per ligand atom, not per pair.
     energy = terms @ weights.pair().to(coords)
     return PairSum(terms.sum(-2), soft_cap(energy, cap))
 
 
 @lru_cache(maxsize=2)
 def _type_pairs(device: torch.device) -> tuple[Tensor, ...]:
-    return tuple(table.to(device) for table in type_pairs())
+    return tuple(table.to(device) for table in TYPE_PAIRS)

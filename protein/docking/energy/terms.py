@@ -12,12 +12,13 @@ version 1.2 (Eberhardt et al., J. Chem. Inf. Model. 61 (2021) 3891). The energy 
 receptor is divided by :math:`1 + w_\mathrm{rot} N_\mathrm{rot}`. Units: kcal/mol.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from protein.docking.molecules.atom_types import TYPES, properties
+from protein.docking.molecules.atom_types import ACCEPTS, DONATES, IS_HYDROPHOBIC, RADII
 
 TERMS: tuple[str, ...] = ("gauss1", "gauss2", "repulsion", "hydrophobic", "hbond")
 """Names of the pair terms, in order."""
@@ -45,6 +46,17 @@ class VinaWeights:
 VINA = VinaWeights()
 """The weights of AutoDock Vina 1.2."""
 
+_radius, _hydrophobic, _donor, _acceptor = (
+    torch.as_tensor(x) for x in (RADII, IS_HYDROPHOBIC, DONATES, ACCEPTS)
+)
+TYPE_PAIRS: tuple[Tensor, Tensor, Tensor] = (
+    (_radius[:, None] + _radius).double(),
+    _hydrophobic[:, None] & _hydrophobic,
+    (_donor[:, None] & _acceptor) | (_acceptor[:, None] & _donor),
+)
+"""For two types the sum of their radii (Å, double precision), whether both are hydrophobic, and
+whether they can make a hydrogen bond, each `[n_types, n_types]`."""
+
 
 def pair_terms(r: Tensor, radii: Tensor, hydrophobic: Tensor, hbond: Tensor) -> Tensor:
     """The five terms of pairs, unweighted.
@@ -69,34 +81,35 @@ def pair_terms(r: Tensor, radii: Tensor, hydrophobic: Tensor, hbond: Tensor) -> 
     return torch.stack(terms, dim=-1) * (r < CUTOFF).unsqueeze(-1)
 
 
-def type_pairs() -> tuple[Tensor, Tensor, Tensor]:
-    """Sum of radii, both hydrophobic, hydrogen bond possible, each `[n_types, n_types]`."""
-    radius, hydrophobic, donor, acceptor = properties()
-    hbond = donor[:, None] & acceptor | acceptor[:, None] & donor
-    return radius[:, None] + radius, hydrophobic[:, None] & hydrophobic, hbond
-
-
-def type_table(weights: VinaWeights, bins_per_square: int, middle: bool = False) -> Tensor:
-    """Energy of every pair of types on an even grid in r².
+def type_table(
+    weights: VinaWeights,
+    bins_per_square: int,
+    first: Sequence[int],
+    second: Sequence[int],
+    middle: bool = False,
+) -> Tensor:
+    """Energy of pairs of types on an even grid in r².
 
     Args:
         weights: of the terms.
         bins_per_square: grid points per Å².
+        first: types of the first atom, length A.
+        second: types of the second atom, length B.
         middle: values at the middles of the bins instead of their left ends.
 
     Returns:
-        `[n_types, n_types, 64 * bins_per_square + 2]`, kcal/mol, float32; the last two are 0.
+        `[A, B, 64 * bins_per_square + 2]`, kcal/mol, float32; the last two are 0.
     """
     count = int(CUTOFF**2) * bins_per_square
     squares = (torch.arange(count + 2, dtype=torch.float64) + 0.5 * middle) / bins_per_square
     r = squares.sqrt()
-    radii, hydrophobic, hbond = type_pairs()
-    n = len(TYPES)
     weight = weights.pair().double()
+    columns = torch.tensor(second)
     rows = [
-        (pair_terms(r.expand(n, -1), radii[i, :, None].double(), hydrophobic[i, :, None],
-                    hbond[i, :, None]) @ weight)
-        for i in range(n)
+        pair_terms(
+            r.expand(len(columns), -1), *(table[i, columns, None] for table in TYPE_PAIRS)
+        ) @ weight
+        for i in first
     ]  # fmt: skip
     table = torch.stack(rows).float()
     table[..., count:] = 0.0

@@ -7,18 +7,21 @@ terms, and the affinity, which is the interaction divided by 1 + 0.05846 per rot
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.docking.energy import compiled
-from protein.docking.energy.grid import Grid, GridSet, make_grid
+from protein.docking.energy.grid import Grid, GridSet, fits, make_grid
 from protein.docking.energy.intramolecular import IntraPairs
 from protein.docking.energy.pairwise import PairSum, interaction
 from protein.docking.energy.terms import VINA, VinaWeights
 from protein.docking.molecules.ligand import Ligand
+from protein.docking.poses.pose import Movable
 from protein.docking.receptors.box import Box
 from protein.docking.receptors.receptor import Receptor
 
@@ -43,7 +46,7 @@ class Score(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class VinaEnergy:
+class VinaEnergy(Movable):
     """Energy of L ligands, each with its receptor.
 
     Attributes:
@@ -79,31 +82,39 @@ class VinaEnergy:
             ligands: L molecules; the same one may come several times with other conformers.
             receptors: one or more, cropped to what matters (``Receptor.near`` or ``pocket``).
             which: receptor (and grid) of each ligand; None: the first.
-            grids: one per receptor, holding every type of its ligands (``grid_for``).
+            grids: one per receptor, holding every type of its ligands.
             weights: of the terms.
         """
         which = [0] * len(ligands) if which is None else list(which)
-        padded = _pad([ligand.types for ligand in ligands])
+        types = _pad([ligand.types for ligand in ligands])
         shared = len(receptors) == 1
         used = receptors if shared else [receptors[w] for w in which]
-        coords = torch.zeros(len(used), max(len(r) for r in used), 3)
-        for i, receptor in enumerate(used):
-            coords[i, : len(receptor)] = torch.as_tensor(receptor.coords, dtype=torch.float32)
+        receptor_types = _pad([receptor.types for receptor in used])
+        coords = torch.zeros(*receptor_types.shape, 3)
+        for row, receptor in zip(coords, used, strict=True):
+            row[: len(receptor.types)] = torch.as_tensor(receptor.coords, dtype=torch.float32)
         return cls(
-            padded,
+            types,
             torch.tensor([ligand.tree.rotors for ligand in ligands]),
             IntraPairs.pack(ligands, weights),
             coords,
-            _pad([receptor.types for receptor in used]),
-            None if grids is None else GridSet.pack(grids, which, padded),
+            receptor_types,
+            None if grids is None else GridSet.pack(grids, which, types),
             weights,
         )
 
-    def to(self, device: torch.device | str) -> "VinaEnergy":
-        """The energy on another device."""
-        names = ("types", "rotors", "pairs", "receptor_coords", "receptor_types")
-        grids = None if self.grids is None else self.grids.to(device)
-        return replace(self, grids=grids, **{n: getattr(self, n).to(device) for n in names})
+    @cached_property
+    def arrays(self) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]:
+        """The tuples ``grid`` and ``pairs`` of `protein.docking.energy.kernels`, made once."""
+        grids, pairs = self.grids, self.pairs
+        assert grids is not None  # noqa: S101 - there are no loops without grids
+        grid = (
+            grids.values, grids.base, grids.shape, grids.origin.double(), grids.spacing.double(),
+            grids.channel, (self.types >= 0).sum(-1),
+        )  # fmt: skip
+        rows = pairs.kind * pairs.table.shape[1]
+        inside = (pairs.first, pairs.second, rows, pairs.count, pairs.table.flatten())
+        return tuple(x.numpy() for x in grid), tuple(x.numpy() for x in inside)
 
     def evaluate(self, coords: Tensor, cap: float = float("inf")) -> tuple[Tensor, Tensor]:
         """Interaction plus intramolecular energy, and its gradient.
@@ -117,7 +128,11 @@ class VinaEnergy:
             autograd history.
         """
         if self.grids is not None and compiled.ready(coords, self.grids.values):
-            return compiled.evaluate(self.grids, self.pairs, coords, cap)
+            energy, slope = coords.new_zeros(coords.shape[:2]), torch.zeros_like(coords)
+            where = coords.detach().contiguous()
+            compiled.run("evaluate", energy.numel(), float(cap), *self.arrays,
+                         *(x.numpy() for x in (where, energy, slope)))  # fmt: skip
+            return energy, slope
         with torch.no_grad():
             inside, gradient = self.pairs.evaluate(coords, cap)
             if self.grids is not None:
@@ -125,7 +140,7 @@ class VinaEnergy:
                 return atoms.sum(-1) + inside, slope + gradient
         with torch.enable_grad():
             leaf = coords.detach().requires_grad_()
-            energy = self._interaction(leaf, cap).total
+            energy = self._interaction(leaf, cap).atoms.sum(-1)
             (slope,) = torch.autograd.grad(energy.sum(), leaf)
         return energy.detach() + inside, slope + gradient
 
@@ -143,8 +158,9 @@ class VinaEnergy:
         with torch.no_grad():
             found = self._interaction(coords, SCORE_CAP)
             inside, _ = self.pairs.evaluate(coords, SCORE_CAP)
+            total = found.atoms.sum(-1)
             divisor = 1.0 + self.weights.rotors * self.rotors[:, None]
-            return Score(found.total / divisor, found.total, inside, found.terms)
+            return Score(total / divisor, total, inside, found.terms)
 
     def _interaction(self, coords: Tensor, cap: float) -> PairSum:
         return interaction(
@@ -152,24 +168,41 @@ class VinaEnergy:
         )
 
 
-def grid_for(
-    ligands: Sequence[Ligand],
-    receptor: Receptor,
-    box: Box,
-    spacing: float = 0.375,
-    weights: VinaWeights = VINA,
-) -> Grid:
-    """Grid of a receptor with a channel for every atom type of some ligands.
+class SearchSpace:
+    """A box, the receptor atoms near it, and their grid, which is kept from ligand to ligand.
 
     Args:
-        ligands: the molecules to dock.
         receptor: the protein.
         box: where to search.
-        spacing: Å.
-        weights: of the terms.
+        device: where energies are computed.
+
+    Raises:
+        InputError: no receptor atom is near the box.
     """
-    types = sorted({int(t) for ligand in ligands for t in ligand.types})
-    return make_grid(receptor, box, types, spacing, weights)
+
+    def __init__(self, receptor: Receptor, box: Box, device: torch.device | str = "cpu") -> None:
+        self.box, self.near, self.device = box, receptor.near(box), torch.device(device)
+        self._grid: Grid | None = None
+
+    def energy(self, ligands: Sequence[Ligand]) -> VinaEnergy:
+        """Energy of some ligands in the box, on a grid that has a channel for all their types.
+
+        Args:
+            ligands: L molecules; the same one may come several times with other conformers.
+
+        Raises:
+            InputError: the grid would be too large.
+        """
+        energy = VinaEnergy.build(ligands, [self.near])
+        types = {t for t in energy.types.flatten().tolist() if t >= 0}
+        known = set() if self._grid is None else set(self._grid.types)
+        if self._grid is None or not types <= known:
+            # Types met before stay, as others will need them, unless the grid grows too large.
+            every = types | known if fits(self.box, len(types | known)) else types
+            self._grid = make_grid(self.near, self.box, sorted(every))
+        grids = GridSet.pack([self._grid], [0] * len(ligands), energy.types)
+        energy = replace(energy, grids=grids)
+        return energy if self.device.type == "cpu" else energy.to(self.device)
 
 
 class _Evaluated(torch.autograd.Function):

@@ -23,7 +23,7 @@ from protein.docking.evaluation.cases import Case, confidence_of_name
 from protein.docking.molecules.conformers import same_stereo
 from protein.docking.molecules.ligand import Ligand, delocalised
 from protein.docking.poses.files import ANY_SIZE, GivenPose, read_poses
-from protein.docking.poses.metrics import Verdict, bust, pdb_file, permuted_rmsd
+from protein.docking.poses.metrics import Verdict, bust, pdb_file, symmetric_rmsd
 from sciddiff.errors import InputError, MissingExtra
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class _Truth:
         ordered[ways[0]] = pose.coords
         return replace(
             blank,
-            rmsd=float(permuted_rmsd(pose.coords[None], self.coords, ways)[0]),
+            rmsd=float(symmetric_rmsd(pose.coords[None], self.coords, ways)[0]),
             centroid=float(np.linalg.norm(pose.coords.mean(0) - self.coords.mean(0))),
             stereo_kept=same_stereo(self.ligand, ordered),
         )

@@ -12,9 +12,7 @@ aniline, pyrrole, triazene). Boron takes the type of polar carbon and selenium t
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sciddiff.errors import InputError
 
@@ -29,11 +27,21 @@ TYPES: tuple[str, ...] = (
 
 INDEX: dict[str, int] = {name: i for i, name in enumerate(TYPES)}
 
-RADII: tuple[float, ...] = (
+RADII: NDArray[np.float32] = np.asarray([
     1.9, 1.9, 1.8, 1.8, 1.8, 1.8, 1.7, 1.7, 1.7, 1.7,
     2.0, 2.1, 1.5, 1.8, 2.0, 2.2, 2.2, 1.2,
-)  # fmt: skip
+], dtype=np.float32)  # fmt: skip
 """X-Score radii, Å, in the order of ``TYPES``."""
+
+_roles = [name.partition("_")[2] for name in TYPES]
+IS_HYDROPHOBIC: NDArray[np.bool_] = np.asarray([role == "H" for role in _roles])
+"""Whether each type is hydrophobic."""
+
+DONATES: NDArray[np.bool_] = np.asarray([role in ("D", "DA") for role in _roles])
+"""Whether each type donates hydrogen bonds."""
+
+ACCEPTS: NDArray[np.bool_] = np.asarray([role in ("A", "DA") for role in _roles])
+"""Whether each type accepts hydrogen bonds."""
 
 METALS: frozenset[str] = frozenset(
     "LI NA K RB CS MG CA SR BA MN FE CO NI CU ZN CD HG AG AU PT PD U AL GA IN TL PB V CR MO W RU "
@@ -57,17 +65,6 @@ _NO_ACCEPTOR = (
     "[#7X3v3][NX2]=[*]",  # triazene
     "[#7+1]",  # ammonium, pyridinium, nitro
 )
-
-
-def properties() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Radius (Å), hydrophobic, donor, acceptor of each type, each `[n_types]`."""
-    tail = [name.partition("_")[2] for name in TYPES]
-    return (
-        torch.tensor(RADII),
-        torch.tensor([t == "H" for t in tail]),
-        torch.tensor([t in ("D", "DA") for t in tail]),
-        torch.tensor([t in ("A", "DA") for t in tail]),
-    )
 
 
 def polar_type(element: str, donor: bool, acceptor: bool) -> int:

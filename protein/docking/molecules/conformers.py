@@ -12,7 +12,7 @@ from sciddiff.errors import InputError
 
 
 def fresh_conformers(
-    ligand: Ligand, n: int = 1, seed: int = 0, timeout: int = 30
+    ligand: Ligand, n: int = 1, seed: int = 0, attempts: int = 200
 ) -> NDArray[np.float64]:
     """New conformers by ETKDGv3 and a short MMFF94 relaxation; input coordinates are not used.
 
@@ -20,7 +20,8 @@ def fresh_conformers(
         ligand: the molecule.
         n: conformers wanted; fewer may come back.
         seed: of the embedding; the same seed gives the same conformers.
-        timeout: seconds for one attempt of embedding.
+        attempts: embeddings that are tried for each conformer, and as many again from random
+            coordinates. A number and not a time, so that no result depends on the machine's load.
 
     Returns:
         Heavy-atom coordinates `[K, N, 3]`, 1 <= K <= n, Å.
@@ -37,7 +38,7 @@ def fresh_conformers(
         # RDKit multiplies the seed by the number of the conformer: 0 would make them all alike.
         parameters.randomSeed = 1 + seed % (2**31 - 2)
         parameters.useRandomCoords = random_coords
-        parameters.timeout = timeout
+        parameters.maxIterations = attempts
         ids = list(quietly(rdDistGeom.EmbedMultipleConfs, full, n, parameters))
         if ids:
             break

@@ -71,6 +71,7 @@ class LigandRecord:
         title: name as the record has it.
         text: of the record.
         kind: its format: ``sdf``, ``mol2``, ``smi`` or ``csv``.
+        digest: SHA-256 of everything that its docking depends on.
     """
 
     index: int
@@ -78,11 +79,11 @@ class LigandRecord:
     title: str
     text: str
     kind: str
+    digest: str = field(init=False)
 
-    @property
-    def digest(self) -> str:
-        """SHA-256 of everything that its docking depends on."""
-        return digest([self.name, self.title, self.kind, self.text])
+    def __post_init__(self) -> None:
+        made_of = digest([self.name, self.title, self.kind, self.text])
+        object.__setattr__(self, "digest", made_of)
 
     def read(self, settings: LigandSettings = LIMITS) -> LigandRow:
         """Its molecule, or why there is none.
@@ -92,7 +93,11 @@ class LigandRecord:
         """
         tags = sdf_tags(self.text) if self.kind == "sdf" else {}
         try:
-            ligand = _parse(self.text, self.kind, self.name, settings)
+            if self.kind in ("smi", "csv"):
+                ligand = ligand_from_smiles(self.text.strip(), self.name, settings)
+            else:
+                mol = _molecule(self.text, self.kind, self.name)
+                ligand = quietly(ligand_from_mol, mol, self.name, settings)
         except InputError as error:
             return LigandRow(self.index, self.name, None, str(error), self.title, tags)
         return LigandRow(self.index, self.name, ligand, "", self.title, tags)
@@ -301,12 +306,6 @@ def _csv_records(path: Path) -> Iterator[tuple[str, str]]:
         if cells:
             name = cells[names] if names is not None and names < len(cells) else ""
             yield name, cells[smiles] if smiles < len(cells) else ""
-
-
-def _parse(record: str, kind: str, name: str, settings: LigandSettings) -> Ligand:
-    if kind in ("smi", "csv"):
-        return ligand_from_smiles(record.strip(), name, settings)
-    return quietly(ligand_from_mol, _molecule(record, kind, name), name, settings)
 
 
 def _molecule(record: str, kind: str, name: str) -> "Mol":

@@ -15,7 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein.docking.molecules.atom_types import ligand_types
-from protein.docking.molecules.torsion_tree import TorsionTree, torsion_tree
+from protein.docking.molecules.torsion_tree import (
+    TorsionTree,
+    interacting_pairs,
+    torsion_tree,
+)
 from sciddiff.errors import InputError, MissingExtra, brief
 
 if TYPE_CHECKING:
@@ -61,6 +65,9 @@ class Ligand:
     Attributes:
         mol: RDKit molecule without explicit hydrogens, sanitised, stereochemistry assigned.
         tree: its torsion tree.
+        types: energy types of the atoms `[N]`; see ``atom_types``.
+        interacting_pairs: pairs i < j of atoms that have an energy with each other `[K, 2]`; see
+            ``torsion_tree``.
         name: how the molecule is called in tables.
         coords: input coordinates `[N, 3]`, float64, Å; None without a 3-D input.
         labelled: SMILES with isotopes of hydrogen, which are no heavy atoms; empty without any.
@@ -68,6 +75,8 @@ class Ligand:
 
     mol: "Mol"
     tree: TorsionTree
+    types: NDArray[np.int64]
+    interacting_pairs: NDArray[np.int64]
     name: str = ""
     coords: NDArray[np.float64] | None = None
     labelled: str = ""
@@ -111,23 +120,16 @@ class Ligand:
         only in where the double bond or charge is drawn (carboxylate, phosphate, sulfonate,
         nitro, guanidinium) count as symmetric.
         """
-        return automorphisms(self.mol)
-
-    @cached_property
-    def types(self) -> NDArray[np.int64]:
-        """Energy types of the atoms `[N]`; see ``atom_types``."""
-        return ligand_types(self.mol)
-
-    @cached_property
-    def interacting_pairs(self) -> NDArray[np.int64]:
-        """Pairs i < j of atoms that have an energy with each other `[K, 2]`.
-
-        More than three bonds lie between them, and a torsion changes their distance.
-        """
-        from rdkit.Chem import GetDistanceMatrix
-
-        far = np.asarray(GetDistanceMatrix(self.mol)) > 3.5
-        return np.argwhere(np.triu(far & ~self.tree.rigid_pairs(), k=1)).astype(np.int64)
+        parameters = _chem().SubstructMatchParameters()
+        parameters.uniquify = False
+        parameters.maxMatches = _MOST_SYMMETRIES
+        parameters.useChirality = False
+        plain = delocalised(self.mol)
+        matches = plain.GetSubstructMatches(plain, parameters)
+        if len(matches) == _MOST_SYMMETRIES:
+            _log.warning("more than %d symmetries; the rest is left out", _MOST_SYMMETRIES)
+        identity = np.arange(len(self))[None]
+        return np.unique(np.concatenate([identity, np.asarray(matches, np.int64)]), axis=0)
 
     def require_coords(self) -> NDArray[np.float64]:
         """Input coordinates `[N, 3]`.
@@ -195,12 +197,13 @@ def ligand_from_mol(
             f"{name}: has {len(tree)} rotatable bonds, above {settings.max_torsions} (a peptide "
             "or polymer?); dock a smaller piece or use a peptide method"
         )
+    pairs = interacting_pairs(heavy, tree)
     heavy.RemoveAllConformers()
     deuterated = any(a.GetAtomicNum() == 1 and a.GetIsotope() for a in full.GetAtoms())
     if coords is not None:
         Chem.AssignStereochemistryFrom3D(full)
     labelled = Chem.MolToSmiles(Chem.RemoveHs(full)) if deuterated else ""
-    return Ligand(heavy, tree, name, coords, labelled)
+    return Ligand(heavy, tree, ligand_types(heavy), pairs, name, coords, labelled)
 
 
 def ligand_from_smiles(smiles: str, name: str = "", settings: LigandSettings = LIMITS) -> Ligand:
@@ -221,25 +224,6 @@ def ligand_from_smiles(smiles: str, name: str = "", settings: LigandSettings = L
         shown = brief(ValueError(repr(smiles)))
         raise InputError(f"{label}: {shown} is no valid SMILES; check rings and brackets")
     return ligand_from_mol(mol, label, settings)
-
-
-def automorphisms(mol: "Mol") -> NDArray[np.int64]:
-    """Permutations of heavy atoms that leave the molecule as it is `[K, N]`.
-
-    Args:
-        mol: heavy-atom molecule.
-    """
-    Chem = _chem()
-    parameters = Chem.SubstructMatchParameters()
-    parameters.uniquify = False
-    parameters.maxMatches = _MOST_SYMMETRIES
-    parameters.useChirality = False
-    plain = delocalised(mol)
-    matches = plain.GetSubstructMatches(plain, parameters)
-    if len(matches) == _MOST_SYMMETRIES:
-        _log.warning("more than %d symmetries; the rest is left out", _MOST_SYMMETRIES)
-    identity = np.arange(mol.GetNumAtoms())[None]
-    return np.unique(np.concatenate([identity, np.asarray(matches, np.int64)]), axis=0)
 
 
 def quietly(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

@@ -56,14 +56,6 @@ class TorsionTree:
         """Number of torsions T."""
         return len(self.bonds)
 
-    @property
-    def depth(self) -> int:
-        """Most torsions between the root and an atom."""
-        depths: list[int] = []
-        for parent in self.parents:
-            depths.append(1 + (depths[parent] if parent >= 0 else 0))
-        return max(depths, default=0)
-
     def rigid_pairs(self) -> NDArray[np.bool_]:
         """Pairs of atoms whose distance no torsion changes `[N, N]`, bool.
 
@@ -77,6 +69,21 @@ class TorsionTree:
         return (members.astype(np.int64) @ members.T.astype(np.int64)) > 0
 
 
+def interacting_pairs(mol: "Mol", tree: TorsionTree) -> NDArray[np.int64]:
+    """Pairs i < j of atoms that have an energy with each other `[K, 2]`.
+
+    More than three bonds lie between them, and a torsion changes their distance.
+
+    Args:
+        mol: heavy-atom molecule of N atoms.
+        tree: its torsion tree.
+    """
+    from rdkit.Chem import GetDistanceMatrix
+
+    far = np.asarray(GetDistanceMatrix(mol)) > 3.5
+    return np.argwhere(np.triu(far & ~tree.rigid_pairs(), k=1)).astype(np.int64)
+
+
 def torsion_tree(mol: "Mol") -> TorsionTree:
     """Torsion tree of a connected molecule without explicit hydrogens.
 
@@ -86,8 +93,10 @@ def torsion_tree(mol: "Mol") -> TorsionTree:
     turning = rotatable_bonds(mol)
     n = mol.GetNumAtoms()
     neighbours = [[a.GetIdx() for a in atom.GetNeighbors()] for atom in mol.GetAtoms()]
-    rotors = sum(_rotor_weight(mol, i, j) for i, j in turning)
-    heavy = [bond for bond in turning if _moves_heavy(mol, *bond)]
+    # Vina counts a half for each end of a rotating bond whose heavy degree exceeds one.
+    branched = [len(beside) > 1 for beside in neighbours]
+    rotors = 0.5 * sum(branched[i] + branched[j] for i, j in turning)
+    heavy = [(i, j) for i, j in turning if branched[i] and branched[j]]
     pieces = _pieces(neighbours, set(heavy))
     root = _root(pieces, heavy, neighbours)
     bonds, parents, quads = [], [], []
@@ -104,7 +113,8 @@ def torsion_tree(mol: "Mol") -> TorsionTree:
             t = len(bonds)
             bonds.append((a, b))
             parents.append(torsion)
-            quads.append((_beside(neighbours, a, b), a, b, _beside(neighbours, b, a)))
+            before, after = set(neighbours[a]) - {b}, set(neighbours[b]) - {a}
+            quads.append((min(before), a, b, min(after)))
             masks[t, _side(neighbours, b, a)] = True
             masks[t, b] = False
             queue.append((int(pieces[b]), t))
@@ -138,7 +148,11 @@ def rotatable_bonds(mol: "Mol") -> list[tuple[int, int]]:
         single = bond.GetBondType() == BondType.SINGLE and pair not in held
         if bond.IsInRing() or not (single or pair in triple):
             continue
-        if all(_turnable(mol, a, b) for a, b in (pair, pair[::-1])):
+        # Each end must carry something that a rotation about the bond moves.
+        if all(
+            end.GetDegree() > 1 or (end.GetAtomicNum() in _POLAR and end.GetTotalNumHs() > 0)
+            for end in (bond.GetBeginAtom(), bond.GetEndAtom())
+        ):
             found.append(pair)
     return sorted(found)
 
@@ -165,22 +179,6 @@ def _pair(i: int, j: int) -> tuple[int, int]:
     return (i, j) if i < j else (j, i)
 
 
-def _turnable(mol: "Mol", end: int, other: int) -> bool:
-    """Whether the end of a bond carries anything that a rotation about the bond moves."""
-    atom = mol.GetAtomWithIdx(end)
-    polar_h = atom.GetAtomicNum() in _POLAR and atom.GetTotalNumHs() > 0
-    return atom.GetDegree() > 1 or polar_h
-
-
-def _moves_heavy(mol: "Mol", i: int, j: int) -> bool:
-    return mol.GetAtomWithIdx(i).GetDegree() > 1 and mol.GetAtomWithIdx(j).GetDegree() > 1
-
-
-def _rotor_weight(mol: "Mol", i: int, j: int) -> float:
-    """Vina counts a half for each end of a rotating bond whose heavy degree exceeds one."""
-    return 0.5 * sum(mol.GetAtomWithIdx(k).GetDegree() > 1 for k in (i, j))
-
-
 def _pieces(neighbours: list[list[int]], cut: set[tuple[int, int]]) -> NDArray[np.int64]:
     """Rigid piece of each atom `[N]`."""
     pieces = np.full(len(neighbours), -1, dtype=np.int64)
@@ -199,17 +197,13 @@ def _root(
     pieces: NDArray[np.int64], bonds: list[tuple[int, int]], neighbours: list[list[int]]
 ) -> int:
     """The piece from which the fewest atoms swing, summed over torsions; then the largest."""
-    sides = {}
+    sizes = np.bincount(pieces)
+    swing = np.zeros(len(sizes), dtype=np.int64)
     for a, b in bonds:
-        far = set(_side(neighbours, b, a))
-        sides[a, b] = (len(far), {int(pieces[k]) for k in far})
-
-    def rank(piece: int) -> tuple[int, int, int]:
-        n = len(neighbours)
-        swing = sum(n - size if piece in far else size for size, far in sides.values())
-        return swing, -int((pieces == piece).sum()), piece
-
-    return min(range(int(pieces.max()) + 1), key=rank)
+        far = _side(neighbours, b, a)
+        beyond = np.isin(np.arange(len(sizes)), pieces[far])
+        swing += np.where(beyond, len(neighbours) - len(far), len(far))
+    return int(np.lexsort((-sizes, swing))[0])
 
 
 def _side(neighbours: list[list[int]], start: int, barred: int) -> list[int]:
@@ -221,8 +215,3 @@ def _side(neighbours: list[list[int]], start: int, barred: int) -> list[int]:
                 seen.add(other)
                 stack.append(other)
     return sorted(seen - {barred})
-
-
-def _beside(neighbours: list[list[int]], atom: int, barred: int) -> int:
-    """Lowest neighbour of ``atom`` other than ``barred``."""
-    return min(n for n in neighbours[atom] if n != barred)

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from protein.docking.confidence.ranker import find_ranker
-from protein.docking.energy.terms import TERMS
 from protein.docking.molecules.files import read_ligands, read_place
 from protein.docking.molecules.ligand import Ligand, ligand_from_mol
 from protein.docking.pipeline.docker import Docker, Result
 from protein.docking.pipeline.settings import DockSettings
-from protein.docking.poses.metrics import Verdict
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.receptor import Receptor, read_receptor
 from sciddiff.errors import InputError
@@ -71,49 +68,24 @@ def dock(
         (result,) = docker.dock([ligand], [number])
         if result.docked is None:
             raise InputError(result.error)
-        poses.append(pose_molecules(ligand, result, ligand.name))
+        poses.append(pose_molecules(ligand, result))
     return poses
 
 
-def pose_molecules(
-    ligand: Ligand, result: Result, name: str, verdicts: Sequence[Verdict] = ()
-) -> list[Mol]:
+def pose_molecules(ligand: Ligand, result: Result) -> list[Mol]:
     """Poses as RDKit molecules, with their tags as properties.
 
     Args:
         ligand: the molecule.
         result: of docking it.
-        name: title of every pose.
-        verdicts: of PoseBusters on the first poses.
     """
-    docked = result.docked
     made: list[Mol] = []
-    for k, coords in enumerate(np.zeros((0, 0, 3)) if docked is None else docked.coords):
+    for k, coords in enumerate(() if result.docked is None else result.docked.coords):
         mol = ligand.with_coords(coords)
-        mol.SetProp("_Name", name)
-        for key, value in _tags(ligand, result, k).items():
+        for key, value in {"_Name": ligand.name, **result.tags(ligand, k)}.items():
             mol.SetProp(key, value)
-        if k < len(verdicts):
-            mol.SetProp("posebusters", "valid" if verdicts[k].valid else "invalid")
-            mol.SetProp("posebusters_failed", " ".join(verdicts[k].failed))
         made.append(mol)
     return made
-
-
-def _tags(ligand: Ligand, result: Result, k: int) -> dict[str, str]:
-    docked = result.docked
-    if docked is None:
-        return {}
-    tags = {"rank": str(k + 1)}
-    if docked.confidence is not None:
-        tags["confidence"] = f"{docked.confidence[k]:.3f}"
-    for name in ("affinity", "energy", "intramolecular"):
-        tags[name] = f"{getattr(docked, name)[k]:.3f}"
-    tags["strain"] = f"{result.strain[k]:.3f}"
-    tags |= {f"term_{name}": f"{docked.terms[k, i]:.4f}" for i, name in enumerate(TERMS)}
-    if len(result.sites):
-        tags["site"] = str(result.sites[k])
-    return {**tags, "smiles": result.isomers[k] if result.isomers else ligand.smiles}
 
 
 def _read(ligands: Sequence[str | Mol] | str | os.PathLike[str]) -> list[Ligand]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -20,20 +20,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from protein.docking.confidence.pose_set import pose_set
 from protein.docking.confidence.ranker import Ranker
-from protein.docking.energy.grid import Grid, fits, make_grid
-from protein.docking.energy.vina import VinaEnergy
+from protein.docking.energy.terms import TERMS
+from protein.docking.energy.vina import SearchSpace, VinaEnergy
 from protein.docking.molecules.conformers import fresh_conformers, stereoisomer
 from protein.docking.molecules.ligand import Ligand
 from protein.docking.pipeline.settings import DockSettings
-from protein.docking.poses.metrics import symmetric_rmsd
+from protein.docking.poses.metrics import Verdict
 from protein.docking.poses.pose import LigandBatch, map_tensors
 from protein.docking.receptors.box import Box
 from protein.docking.receptors.receptor import Receptor
 from protein.docking.search.draws import draw_indices
 from protein.docking.search.minimize import MinimizeSettings, minimize
 from protein.docking.search.monte_carlo import Found, SearchSettings, finish, join, search
-from protein.docking.search.ranking import JUDGED, Docked, ranked
+from protein.docking.search.ranking import JUDGED, Docked, diverse, ranked
 from sciddiff.errors import InputError
 from sciddiff.streams import Streams, seed_of
 
@@ -42,9 +43,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-APART = 1.75
-"""Least RMSD between reported poses, Å, while others are left: close ones are right or wrong
-together."""
+_DISTINCT = SearchSettings().distinct
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +69,35 @@ class Result:
     sites: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     isomers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def tags(self, ligand: Ligand, k: int, verdict: Verdict | None = None) -> dict[str, str]:
+        """What an SDF file says of a pose.
+
+        Args:
+            ligand: the molecule.
+            k: place of the pose.
+            verdict: of PoseBusters, if it was asked.
+
+        Raises:
+            InputError: the ligand was not docked.
+        """
+        docked = self.docked
+        if docked is None:
+            raise InputError(self.error)
+        tags = {"rank": str(k + 1)}
+        if docked.confidence is not None:
+            tags["confidence"] = f"{docked.confidence[k]:.3f}"
+        for name in ("affinity", "energy", "intramolecular"):
+            tags[name] = f"{getattr(docked, name)[k]:.3f}"
+        tags["strain"] = f"{self.strain[k]:.3f}"
+        tags |= {f"term_{name}": f"{docked.terms[k, i]:.4f}" for i, name in enumerate(TERMS)}
+        if len(self.sites):
+            tags["site"] = str(self.sites[k])
+        tags["smiles"] = self.isomers[k] if self.isomers else ligand.smiles
+        if verdict is not None:
+            tags["posebusters"] = "valid" if verdict.valid else "invalid"
+            tags["posebusters_failed"] = " ".join(verdict.failed)
+        return tags
 
 
 class Docker:
@@ -102,10 +130,17 @@ class Docker:
         self.boxes = (box,) if isinstance(box, Box) else tuple(box)
         if not self.boxes:
             raise InputError("box: none was given; give at least one")
-        self.denoiser = denoiser if settings.propose.samples > 0 else None
-        if self.denoiser is None and settings.search is None:
+        # All boxes together get at most twice the chains and draws of one.
+        boxes, samples = len(self.boxes), settings.propose.samples
+        self._propose = replace(settings.propose, samples=min(samples, -(-2 * samples // boxes)))
+        self.denoiser = denoiser if samples > 0 else None
+        self._search = settings.search
+        if self._search is not None:
+            chains = min(self._search.chains, -(-2 * self._search.chains // boxes))
+            self._search = replace(self._search, chains=-(-chains // settings.conformers))
+        elif self.denoiser is None:
             raise InputError("effort none: needs a model and samples; choose another effort")
-        self._places = [_Place(receptor, box, self.device) for box in self.boxes]
+        self._spaces = [SearchSpace(receptor, box, self.device) for box in self.boxes]
 
     def dock(self, ligands: Sequence[Ligand], numbers: Sequence[int]) -> list[Result]:
         """Dock some ligands together; one by one if that fails.
@@ -115,76 +150,98 @@ class Docker:
             numbers: their numbers in the library, which their draws depend on.
         """
         started = time.perf_counter()
-        results: dict[int, Result] = {}
-        conformers: dict[int, NDArray[np.float64]] = {}
-        for i, (ligand, number) in enumerate(zip(ligands, numbers, strict=True)):
-            try:
-                conformers[i] = self._conformers(ligand, number)
-            except InputError as error:
-                results[i] = Result(None, str(error))
-        found = self._together(
-            [ligands[i] for i in conformers],
-            list(conformers.values()),
-            [numbers[i] for i in conformers],
-        )
-        share = (time.perf_counter() - started) / max(1, len(found))
-        timed = (replace(result, seconds=share) for result in found)
-        results |= dict(zip(conformers, timed, strict=True))
-        return [results[i] for i in range(len(ligands))]
-
-    def _conformers(self, ligand: Ligand, number: int) -> NDArray[np.float64]:
-        """As many conformers as are wanted `[C, N, 3]`, some of them repeated if fewer exist."""
-        wanted, seed = self.settings.conformers, self.settings.seed
-        made = fresh_conformers(ligand, wanted, seed_of(seed, "conformers", number, bits=31))
-        return made[np.arange(wanted) % len(made)]
-
-    def _together(
-        self,
-        ligands: Sequence[Ligand],
-        conformers: Sequence[NDArray[np.float64]],
-        numbers: Sequence[int],
-    ) -> list[Result]:
-        if not ligands:
-            return []
         try:
-            return self._dock(ligands, conformers, numbers)
+            results = self.dock_together(ligands, numbers)
         except Exception as error:  # whatever one molecule does, the others are docked
             if len(ligands) > 1:
                 _log.info("batch of %d failed (%s); one by one", len(ligands), error)
-                each = zip(ligands, conformers, numbers, strict=True)
-                return [self._together([ligand], [c], [n])[0] for ligand, c, n in each]
+                each = zip(ligands, numbers, strict=True)
+                return [self.dock([ligand], [number])[0] for ligand, number in each]
             if not isinstance(error, InputError):
                 _log.warning("%s: %s", ligands[0].name, error, exc_info=True)
             return [Result(None, f"{ligands[0].name}: {' '.join(str(error).split())[:300]}")]
+        docked = sum(result.docked is not None for result in results)
+        share = (time.perf_counter() - started) / max(1, docked)
+        return [r if r.docked is None else replace(r, seconds=share) for r in results]
 
-    def _dock(
-        self,
-        ligands: Sequence[Ligand],
-        conformers: Sequence[NDArray[np.float64]],
-        numbers: Sequence[int],
-    ) -> list[Result]:
-        each = self.settings.conformers
-        entries = [ligand for ligand in ligands for _ in range(each)]
+    def dock_together(self, ligands: Sequence[Ligand], numbers: Sequence[int]) -> list[Result]:
+        """Dock some ligands as one batch.
+
+        Args:
+            ligands: the molecules.
+            numbers: their numbers in the library.
+
+        Returns:
+            One result per ligand; those without conformers say why they have none.
+        """
+        each, seed = self.settings.conformers, self.settings.seed
+        results: dict[int, Result] = {}
+        shapes: dict[int, NDArray[np.float64]] = {}
+        for i, (ligand, number) in enumerate(zip(ligands, numbers, strict=True)):
+            try:
+                made = fresh_conformers(ligand, each, seed_of(seed, "conformers", number, bits=31))
+                shapes[i] = made[np.arange(each) % len(made)]  # repeated, if there are fewer
+            except InputError as error:
+                results[i] = Result(None, str(error))
+        if not shapes:
+            return list(results.values())
+        entries = [ligands[i] for i in shapes for _ in range(each)]
         trees = [ligand.tree for ligand in entries]
-        batch = LigandBatch.pack(trees, [x for c in conformers for x in c]).to(self.device)
+        conformers = [x for made in shapes.values() for x in made]
+        batch = LigandBatch.pack(trees, conformers).to(self.device)
         parts: list[Found] = []
-        for place in self._places:
-            energy = place.energy(entries)
-            if self.settings.search is not None:
-                parts.append(self._searched(place.box, batch, energy, numbers))
+        for space in self._spaces:
+            energy = space.energy(entries)
+            if self._search is not None:
+                indices = draw_indices([numbers[i] for i in shapes], [each] * len(shapes))
+                draws = Streams(seed, indices.to(self.device)).purpose("search")
+                boxes = [space.box] * len(entries)
+                parts.append(search(batch, energy, boxes, draws, self._search))
             if self.denoiser is not None:
-                parts.append(self._drawn(place.box, batch, energy, ligands, conformers, numbers))
+                parts.append(self._drawn(space.box, batch, energy, ligands, shapes, numbers))
         found = join(parts)
         with torch.no_grad():
             relaxed = energy.pairs.evaluate(batch.reference.unsqueeze(1))[0][:, 0]
         relaxed = relaxed.view(-1, each).double().cpu().numpy()
-        results = []
-        for i, ligand in enumerate(ligands):
-            mine = map_tensors(lambda x, i=i: x[i * each : (i + 1) * each], found)
-            docked = ranked(ligand, mine, max(self.settings.poses, JUDGED), _DISTINCT)
-            docked = chosen(ligand, self.receptor, docked, self.ranker, self.settings.poses)
-            results.append(self._result(ligand, docked, conformers[i], relaxed[i]))
-        return results
+        for row, i in enumerate(shapes):
+            mine = map_tensors(lambda x, row=row: x[row * each : (row + 1) * each], found)
+            docked = ranked(ligands[i], mine, max(self.settings.poses, JUDGED), _DISTINCT)
+            if self.ranker is not None:
+                poses = pose_set(ligands[i], self.receptor, docked)
+                docked = replace(docked, confidence=self.ranker.probabilities(poses))
+            docked = diverse(ligands[i], docked, self.settings.poses)
+            results[i] = self._result(ligands[i], docked, shapes[i], relaxed[row])
+        return [results[i] for i in range(len(ligands))]
+
+    def _drawn(
+        self,
+        box: Box,
+        batch: LigandBatch,
+        energy: VinaEnergy,
+        ligands: Sequence[Ligand],
+        shapes: Mapping[int, NDArray[np.float64]],
+        numbers: Sequence[int],
+    ) -> Found:
+        """Poses that the network draws in a box, at the minima below them or as they are."""
+        from protein.docking.diffusion.propose import propose
+        from protein.docking.diffusion.templates import Site
+
+        assert self.denoiser is not None  # noqa: S101 - the caller asks
+        effort = self.settings.search or SearchSettings()
+        pose = propose(
+            self.denoiser,
+            [Site(ligands[i], np.asarray(box.center)) for i in shapes],
+            self.receptor,
+            list(shapes.values()),
+            energy,
+            self._propose,
+            self.settings.seed,
+            [numbers[i] for i in shapes],
+        )
+        if not self.settings.minimize:
+            return finish(batch, energy, pose, replace(effort, final=1))
+        soft = minimize(batch, energy, pose, MinimizeSettings(30, 2.0))
+        return finish(batch, energy, soft.pose, effort)
 
     def _result(
         self,
@@ -205,78 +262,12 @@ class Docker:
                 f"{ligand.open_stereo} of its stereocentres and double bonds are not specified; "
                 f"its poses are of {len(set(isomers))} stereoisomers, and each says of which"
             )
-        strain = docked.intramolecular - least
-        return Result(
-            docked, "", strain, sites=self._sites(docked), isomers=isomers, notes=tuple(notes)
-        )
-
-    def _searched(
-        self, box: Box, batch: LigandBatch, energy: VinaEnergy, numbers: Sequence[int]
-    ) -> Found:
-        """Poses that the search finds in a box."""
-        each, effort = self.settings.conformers, self.settings.search or SearchSettings()
-        effort = replace(effort, chains=-(-self._share(effort.chains) // each))
-        draws = Streams(self.settings.seed, draw_indices(numbers, [each] * len(numbers)))
-        draws = draws.to(self.device).purpose("search")
-        return search(batch, energy, [box] * len(batch), draws, effort)
-
-    def _drawn(
-        self,
-        box: Box,
-        batch: LigandBatch,
-        energy: VinaEnergy,
-        ligands: Sequence[Ligand],
-        conformers: Sequence[NDArray[np.float64]],
-        numbers: Sequence[int],
-    ) -> Found:
-        """Poses that the network draws in a box, at the minima below them or as they are."""
-        from protein.docking.diffusion.propose import propose
-        from protein.docking.diffusion.templates import Site
-
-        assert self.denoiser is not None  # noqa: S101 - the caller asks
-        s, effort = self.settings, self.settings.search or SearchSettings()
-        sites = [Site(ligand, np.asarray(box.center)) for ligand in ligands]
-        settings = replace(s.propose, samples=self._share(s.propose.samples))
-        pose = propose(
-            self.denoiser, sites, self.receptor, conformers, energy, settings, s.seed, numbers
-        )
-        if not s.minimize:
-            return finish(batch, energy, pose, replace(effort, final=1))
-        soft = minimize(batch, energy, pose, MinimizeSettings(30, 2.0))
-        return finish(batch, energy, soft.pose, effort)
-
-    def _share(self, whole: int) -> int:
-        """Chains or draws of one box: all boxes together get at most twice those of one."""
-        return min(whole, -(-2 * whole // len(self.boxes)))
-
-    def _sites(self, docked: Docked) -> NDArray[np.int64]:
-        """Number from 1 of the box whose middle is nearest to each pose; empty for one box."""
-        if len(self.boxes) == 1:
-            return np.zeros(0, dtype=np.int64)
-        middles = np.asarray([box.center for box in self.boxes])
-        away = docked.coords.mean(axis=1)[:, None] - middles
-        return np.linalg.norm(away, axis=-1).argmin(axis=1) + 1
-
-
-class _Place:
-    """One box, the receptor atoms near it, and their grid."""
-
-    def __init__(self, receptor: Receptor, box: Box, device: torch.device) -> None:
-        self.box, self.near, self._device = box, receptor.near(box), device
-        self._grid: Grid | None = None
-
-    def energy(self, entries: Sequence[Ligand]) -> VinaEnergy:
-        """Energy of some ligands in the box, on a grid that has a channel for all their types."""
-        types = {int(t) for ligand in entries for t in ligand.types}
-        known = set() if self._grid is None else set(self._grid.types)
-        if self._grid is None or not types <= known:
-            # Types met before stay, as others will need them, unless the grid grows too large.
-            every = types | known if fits(self.box, len(types | known)) else types
-            self._grid = make_grid(self.near, self.box, sorted(every))
-        return VinaEnergy.build(entries, [self.near], grids=[self._grid]).to(self._device)
-
-
-_DISTINCT = SearchSettings().distinct
+        sites = np.zeros(0, dtype=np.int64)
+        if len(self.boxes) > 1:
+            middles = np.asarray([box.center for box in self.boxes])
+            away = docked.coords.mean(axis=1)[:, None] - middles
+            sites = np.linalg.norm(away, axis=-1).argmin(axis=1) + 1
+        return Result(docked, "", docked.intramolecular - least, 0.0, sites, isomers, tuple(notes))
 
 
 def _too_large(conformers: NDArray[np.float64], boxes: Sequence[Box]) -> Iterator[str]:
@@ -289,34 +280,3 @@ def _too_large(conformers: NDArray[np.float64], boxes: Sequence[Box]) -> Iterato
         needed, given = (" x ".join(f"{x:.0f}" for x in sizes) for sizes in
                          (extents[extents[:, -1].argmin()], edges[-1]))  # fmt: skip
         yield f"the ligand ({needed} Å) is larger than the box ({given} Å); give a larger box"
-
-
-def chosen(
-    ligand: Ligand, receptor: Receptor, docked: Docked, ranker: Ranker | None, poses: int
-) -> Docked:
-    """The poses to report, the best first, that differ from each other where there is a choice.
-
-    Args:
-        ligand: the molecule.
-        receptor: the protein, or its part near the poses.
-        docked: poses by energy; more than are wanted, since each is judged beside the others.
-        ranker: orders them by confidence; None: by energy.
-        poses: to keep.
-    """
-    order = np.arange(len(docked.coords))
-    if ranker is not None:
-        confidence = ranker.judge(ligand, docked.coords, receptor, docked.energies)
-        order = np.argsort(-confidence, kind="stable")
-        docked = replace(docked, confidence=confidence)
-    kept: list[int] = []
-    near: list[int] = []
-    for i in order.tolist():
-        if len(kept) == poses:
-            break
-        others = docked.coords[kept]
-        if not kept or symmetric_rmsd(ligand, others, docked.coords[i]).min() >= APART:
-            kept.append(i)
-        else:
-            near.append(i)
-    some = {*kept, *near[: poses - len(kept)]}
-    return docked.taken([i for i in order.tolist() if i in some])

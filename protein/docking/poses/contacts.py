@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from protein.docking.molecules.atom_types import INDEX, ligand_types, properties
+from protein.docking.molecules.atom_types import (
+    ACCEPTS,
+    DONATES,
+    INDEX,
+    IS_HYDROPHOBIC,
+    RADII,
+    ligand_types,
+)
 from protein.docking.receptors.receptor import Receptor
 
 if TYPE_CHECKING:
@@ -128,17 +135,16 @@ def find_contacts(
     )  # fmt: skip
     residue = _numbers(receptor.residues)[j]
     near = Contacts(pose, np.full(len(pose), -1, np.int64), i, j, r)
-    radius, hydrophobic, donor, acceptor = (x.numpy() for x in properties())
     a, b = sites.types[i], receptor.types[j]
-    polar = (donor[a] & acceptor[b]) | (acceptor[a] & donor[b])
-    polar &= r < radius[a] + radius[b]
+    polar = (DONATES[a] & ACCEPTS[b]) | (ACCEPTS[a] & DONATES[b])
+    polar &= r < RADII[a] + RADII[b]
     ion = b == INDEX["Met_D"]
     charge = _charges(receptor)[j]
     bridge = _closest(near, sites.charge[i] * charge < 0, (pose, sites.group[i], residue))
     # The hydrogen bonds between two groups that make a bridge are part of it.
     keys = np.stack([pose, sites.group[i], residue], axis=1)
     part = _among(keys, keys[bridge]) & (sites.charge[i] * charge < 0)
-    greasy = _closest(near, hydrophobic[a] & hydrophobic[b], (pose, i, residue))
+    greasy = _closest(near, IS_HYDROPHOBIC[a] & IS_HYDROPHOBIC[b], (pose, i, residue))
     chosen = [np.flatnonzero(polar & ~ion & ~part), bridge, np.flatnonzero(polar & ion), greasy]
     rows = np.concatenate(chosen)
     kind = np.repeat(np.arange(len(KINDS)), [len(c) for c in chosen])

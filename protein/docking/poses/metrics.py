@@ -28,32 +28,17 @@ _LOOKED_AT = 12.0
 
 
 def symmetric_rmsd(
-    ligand: Ligand, coords: NDArray[np.floating], reference: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Symmetry-corrected RMSD of poses to a reference.
-
-    Args:
-        ligand: the molecule of N atoms.
-        coords: poses `[K, N, 3]`, Å.
-        reference: `[N, 3]`, Å.
-
-    Returns:
-        `[K]`, Å.
-    """
-    return permuted_rmsd(coords, reference, ligand.symmetries)
-
-
-def permuted_rmsd(
     coords: NDArray[np.floating],
     reference: NDArray[np.floating],
-    permutations: NDArray[np.integer],
+    symmetries: NDArray[np.integer],
 ) -> NDArray[np.float64]:
-    """Least RMSD of poses to a reference over ways to match their atoms.
+    """Least RMSD of poses to a reference over the ways to match their atoms.
 
     Args:
         coords: poses `[K, N, 3]`, Å.
         reference: `[N, 3]`, Å.
-        permutations: `[S, N]`; for each atom of a pose the atom of the reference it is matched to.
+        symmetries: such as ``Ligand.symmetries`` `[S, N]`; for each atom of a pose the atom of the
+            reference that it is matched to.
 
     Returns:
         `[K]`, Å.
@@ -62,8 +47,8 @@ def permuted_rmsd(
     atoms = np.arange(coords.shape[1])
     step = max(1, _MOST // (len(coords) * len(atoms) + 1))
     best = np.full(len(coords), np.inf)
-    for start in range(0, len(permutations), step):
-        chosen = squares[:, atoms, permutations[start : start + step]]
+    for start in range(0, len(symmetries), step):
+        chosen = squares[:, atoms, symmetries[start : start + step]]
         best = np.minimum(best, chosen.mean(-1).min(-1))
     return np.sqrt(best)
 

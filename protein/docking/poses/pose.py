@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import ceil, log2
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import torch
@@ -47,6 +47,21 @@ def map_tensors(function: Callable[..., Tensor], *values: T) -> T:
     return type(values[0])(*parts)
 
 
+@dataclass(frozen=True, eq=False)
+class Movable:
+    """A record whose tensors, nested ones included, move between devices together."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The record on another device.
+
+        Args:
+            device: where its tensors shall be.
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {k: v.to(device) for k, v in values.items() if isinstance(v, Tensor | Movable)}
+        return replace(self, **moved)
+
+
 class Pose(NamedTuple):
     """Poses of L ligands, P each.
 
@@ -62,7 +77,7 @@ class Pose(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class LigandBatch:
+class LigandBatch(Movable):
     """Reference conformers and torsion trees of L ligands, padded to N atoms and T torsions.
 
     Attributes:
@@ -120,6 +135,9 @@ class LigandBatch:
             bonds[i, :t], moved[i, :t, :n] = tree.bonds, tree.masks
             fragment[i, :n], quads[i, :t] = tree.fragments, tree.quads
             parent[i, 1 : t + 1] = tree.parents + 1
+        depth, above = min(turns, 1), parent
+        while above.any():  # one step up the trees, until all are at their roots
+            depth, above = depth + 1, np.take_along_axis(parent, above, axis=1)
         return cls(
             torch.as_tensor(reference, dtype=dtype),
             torch.as_tensor(atom_mask),
@@ -129,7 +147,7 @@ class LigandBatch:
             torch.as_tensor(fragment),
             torch.as_tensor(parent),
             torch.as_tensor(quads),
-            max(tree.depth for tree in trees),
+            depth,
         )
 
     def __len__(self) -> int:
@@ -141,15 +159,6 @@ class LigandBatch:
         """Coordinates of a tangent vector, 6 + T."""
         return 6 + self.torsion_mask.shape[1]
 
-    def to(self, device: torch.device | str) -> "LigandBatch":
-        """The batch on another device."""
-        moved = {
-            f.name: value.to(device)
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), Tensor)
-        }
-        return replace(self, **moved)
-
     @cached_property
     def metric(self) -> Tensor:
         """Mean squared displacement of atoms by a unit of each coordinate `[L, 6 + T]`, Å².
@@ -160,7 +169,7 @@ class LigandBatch:
         count = self.atom_mask.sum(-1, keepdim=True).double()
         gyration = x.square().sum((-1, -2)).unsqueeze(-1) / count
         rotation = (2 / 3 * gyration).clamp(min=0.5).expand(-1, 3)
-        start, axis = self._axes
+        start, axis = self.axes
         arm = x.unsqueeze(1) - start.unsqueeze(2)
         along = (arm * axis.unsqueeze(2)).sum(-1)
         square = arm.square().sum(-1) - along.square()
@@ -170,16 +179,15 @@ class LigandBatch:
 
     @cached_property
     def arrays(self) -> tuple[NDArray[Any], ...]:
-        """What compiled loops read: conformers, axes, the tree, numbers of atoms and torsions."""
-        start, axis = self._axes
-        return (
-            self.reference.double().numpy(), start.numpy(), axis.numpy(), self.bonds.numpy(),
-            self.fragment.numpy(), self.parent.numpy(), self.atom_mask.sum(-1).numpy(),
-            self.torsion_mask.sum(-1).numpy(),
+        """The tuple ``ligand`` of `protein.docking.energy.kernels`, made once."""
+        tensors = (
+            self.reference.double(), *self.axes, self.bonds, self.fragment, self.parent,
+            self.atom_mask.sum(-1), self.torsion_mask.sum(-1), self.metric,
         )  # fmt: skip
+        return tuple(tensor.numpy() for tensor in tensors)
 
-    @property
-    def _axes(self) -> tuple[Tensor, Tensor]:
+    @cached_property
+    def axes(self) -> tuple[Tensor, Tensor]:
         """First atom and direction of every rotatable bond `[L, T, 3]`, in double precision."""
         ligands = torch.arange(len(self), device=self.bonds.device)[:, None]
         start, end = (self.reference[ligands, self.bonds[..., k]] for k in (0, 1))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from protein.docking.confidence.pose_set import pose_set
 from protein.docking.confidence.ranker import Ranker
 from protein.docking.energy.terms import CUTOFF
 from protein.docking.energy.vina import SCORE_CAP, Score, VinaEnergy
@@ -27,7 +28,7 @@ from protein.docking.poses.metrics import Verdict, bust
 from protein.docking.poses.pose import LigandBatch
 from protein.docking.receptors.receptor import Receptor
 from protein.docking.search.minimize import MinimizeSettings, minimize
-from protein.docking.search.ranking import PoseEnergies
+from protein.docking.search.ranking import Docked
 from sciddiff.errors import InputError, MissingExtra
 
 _log = logging.getLogger(__name__)
@@ -136,13 +137,16 @@ def score_poses(
         placed = np.concatenate([_minimized(ligand, g, near, settings) for g in groups])
         score = _score(ligand, placed, near)
     clashes, contacts, residues = _touching(ligand, placed, near)
-    energies = PoseEnergies(
+    energies = Docked(
+        placed,
         _numbers(score.interaction + score.intramolecular),
         _numbers(score.affinity),
         _numbers(score.intramolecular),
-        score.terms[0].double().numpy(),
+        _numbers(score.terms),
     )
-    confidence = None if ranker is None else ranker.judge(ligand, placed, near, energies)
+    confidence = None
+    if ranker is not None:
+        confidence = ranker.probabilities(pose_set(ligand, near, energies))
     return PoseScores(
         placed,
         energies.affinity,
@@ -256,8 +260,8 @@ def _relaxed(ligand: Ligand, settings: ScoreSettings) -> float:
     if settings.conformers == 0:
         return float("nan")
     try:
-        # A wrong bond can make a molecule that has no shape: the search for one must end.
-        made = fresh_conformers(ligand, settings.conformers, settings.seed, timeout=5)
+        # A wrong bond can make a molecule that has no shape: the search for one must end soon.
+        made = fresh_conformers(ligand, settings.conformers, settings.seed, attempts=20)
     except InputError as error:
         _log.info("no strain: %s", error)
         return float("nan")

@@ -1,10 +1,11 @@
 r"""Local minimisation of many poses at once, on R³ × SO(3) × Tᵐ.
 
-Every pose has its own quasi-Newton search (BFGS with a dense inverse Hessian, the space has 6 + T
-dimensions) and its own line search. All advance together, one evaluation of the energy at a time:
-a pose whose step lowered the energy enough (Armijo) takes it and starts the next one, a pose whose
-step did not halves it, so that no evaluation waits for another pose. Steps are tangent vectors;
-the first metric is that of the mean squared displacement of the atoms,
+Every pose has its own quasi-Newton search (BFGS with a dense inverse Hessian, as the space has
+only 6 + T dimensions) and its own line search (Nocedal and Wright, *Numerical Optimization*,
+2006). All advance together, one evaluation of the energy at a time: a pose whose step lowered the
+energy enough (Armijo) takes it and starts the next one, and a pose whose step did not shortens it,
+so that no evaluation waits for another pose. Steps are tangent vectors; the first metric is that
+of the mean squared displacement of the atoms,
 
 .. math:: |v|^2 = \frac1N \sum_n |\dot x_n|^2,
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from protein.docking.energy import compiled
+from protein.docking.energy.compiled import ARMIJO, FIRST, SHIFT, SMALLEST, TURN, TWIST
 from protein.docking.energy.vina import VinaEnergy
 from protein.docking.poses.pose import (
     LigandBatch,
@@ -29,13 +31,6 @@ from protein.docking.poses.pose import (
     tangent_gradient,
 )
 from sciddiff.manifolds import so3
-
-_ARMIJO = 1e-4
-# Largest change of a coordinate in one step: Å of the centre, radians of the whole, of a torsion.
-_SHIFT, _TURN, _TWIST = 1.0, 0.6, 0.8
-# Root-mean-square displacement of the first step, Å.
-_FIRST = 0.1
-_SMALLEST = 1e-3
 
 
 class Field(Protocol):
@@ -84,53 +79,63 @@ def minimize(
         pose: starts, `[L, P, ...]`.
         settings: effort and soft core.
     """
-    limits = batch.reference.new_full((batch.dofs,), _TWIST)
-    limits[:3], limits[3:6] = _SHIFT, _TURN
-    vina = field if isinstance(field, VinaEnergy) else None
-    grids = None if vina is None else vina.grids
     with torch.no_grad():
-        if vina and grids and compiled.ready(batch.reference, grids.values, *pose):
-            found = Minimum(*compiled.minimize(
-                batch, grids, vina.pairs, pose, settings.evaluations, settings.cap, limits
-            ))  # fmt: skip
+        if (
+            isinstance(field, VinaEnergy)
+            and field.grids is not None
+            and compiled.ready(batch.reference, field.grids.values, *pose)
+        ):
+            pose = Pose(*(x.detach().contiguous().clone() for x in pose))
+            size, poses, _ = pose.translation.shape
+            x = pose.translation.new_zeros(size, poses, batch.reference.shape[1], 3)
+            found = Minimum(pose, x, x.new_zeros(size, poses))
+            compiled.run(
+                "minimize", size * poses, settings.evaluations, float(settings.cap), batch.arrays,
+                *field.arrays, *(t.numpy() for t in (*pose, found.coords, found.energy)),
+            )  # fmt: skip
         else:
-            found = _minimize(batch, field, pose, settings, limits)
+            found = _minimize(batch, field, pose, settings)
         rotation = so3.orthonormalize(found.pose.rotation)
         return found._replace(pose=found.pose._replace(rotation=rotation))
 
 
-def _minimize(
-    batch: LigandBatch, field: Field, pose: Pose, settings: MinimizeSettings, limits: Tensor
-) -> Minimum:
+def _minimize(batch: LigandBatch, field: Field, pose: Pose, settings: MinimizeSettings) -> Minimum:
     def evaluate(at: Pose) -> tuple[Tensor, Tensor, Tensor]:
         x = coordinates(batch, at)
         energy, slope = field.evaluate(x, settings.cap)
         return x, energy, tangent_gradient(batch, at, x, slope)
 
+    limits = batch.reference.new_full((batch.dofs,), TWIST)
+    limits[:3], limits[3:6] = SHIFT, TURN
     metric = batch.metric.to(batch.reference).unsqueeze(1)
     metric = metric.expand(-1, pose.translation.shape[1], -1)
     x, energy, gradient = evaluate(pose)
     inverse, fresh = _start(metric, gradient)
     direction = _limited(-_apply(inverse, gradient), limits)
     alpha = torch.ones_like(energy)
+    # Every turn evaluates one trial of every pose. Until it is accepted, pose, x, energy and
+    # gradient stay those of the best pose so far. `inverse` is positive definite throughout, so
+    # that `direction` goes down.
     for _ in range(settings.evaluations - 1):
         step = alpha.unsqueeze(-1) * direction
         trial = retract(pose, step)
         new_x, new_energy, new_gradient = evaluate(trial)
         slope = (gradient * step).sum(-1)
-        good = new_energy <= energy + _ARMIJO * slope
+        good = new_energy <= energy + ARMIJO * slope  # sufficient decrease (eq. 3.4)
         change = new_gradient - gradient
         inverse = _update(inverse, metric, step, change, good, fresh)
         fresh = fresh & ~good
-        # The next length if the step failed: minimum of the parabola through what is known.
+        # The next length if the step failed: the minimum of the parabola through both energies and
+        # the slope (eq. 3.58), held between a tenth and a half of this length.
         curve = (new_energy - energy - slope).clamp(min=1e-12)
         shrink = (-0.5 * slope / curve).clamp(0.1, 0.5)
         there, here = Minimum(trial, new_x, new_energy), Minimum(pose, x, energy)
         pose, x, energy = choose(good, there, here)
         gradient = _where(good, new_gradient, gradient)
         alpha = torch.where(good, torch.ones_like(alpha), alpha * shrink)
+        # A direction that leads uphill or nowhere is given up for that of steepest descent.
         proposal = -_apply(inverse, gradient)
-        lost = (alpha < _SMALLEST) | ((proposal * gradient).sum(-1) >= 0)
+        lost = (alpha < SMALLEST) | ((proposal * gradient).sum(-1) >= 0)
         restart, _ = _start(metric, gradient)
         inverse = _where(lost, restart, inverse)
         fresh = fresh | lost
@@ -144,19 +149,23 @@ def _start(metric: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
     """First inverse Hessian `[L, P, D, D]`: a short step down the gradient of the metric."""
     down = gradient / metric
     length = (down * gradient).sum(-1, keepdim=True).clamp(min=1e-12).sqrt()
-    diagonal = (_FIRST / length).clamp(max=0.1) / metric
+    diagonal = (FIRST / length).clamp(max=0.1) / metric
     return torch.diag_embed(diagonal), torch.ones_like(length.squeeze(-1), dtype=torch.bool)
 
 
 def _update(
     inverse: Tensor, metric: Tensor, step: Tensor, change: Tensor, good: Tensor, fresh: Tensor
 ) -> Tensor:
-    """BFGS update of the inverse Hessian where the step was taken and has positive curvature."""
+    """BFGS update of the inverse Hessian (eq. 6.17), with s the step and y the change of gradient.
+
+    H + (1 + yᵀHy / sᵀy) s sᵀ / sᵀy - (s (Hy)ᵀ + Hy sᵀ) / sᵀy, where the step was taken and sᵀy is
+    positive, which keeps H positive definite. Elsewhere H stays as it is.
+    """
     curvature = (step * change).sum(-1)
     size = (step.square().sum(-1) * change.square().sum(-1)).sqrt()
     useful = good & (curvature > 1e-4 * size) & (curvature > 1e-10)
     safe = torch.where(useful, curvature, torch.ones_like(curvature))
-    # After the first step the scale of the metric is known (Nocedal and Wright, eq. 6.20).
+    # After the first step the scale of the metric is known (eq. 6.20).
     scale = safe / ((change / metric) * change).sum(-1).clamp(min=1e-12)
     scaled = torch.diag_embed(scale.unsqueeze(-1) / metric)
     old = _where(useful & fresh, scaled, inverse)

@@ -97,6 +97,8 @@ def search(
         generator: one stream per ligand.
         settings: effort.
     """
+    # Most random poses overlap the receptor. One evaluation tells the best of them, so that no
+    # chain spends its first rounds on getting out.
     pose = random_poses(batch, boxes, settings.chains * settings.screened, generator)
     screened = minimize(batch, energy, pose, MinimizeSettings(1, settings.soft))
     best = screened.energy.topk(settings.chains, largest=False).indices
@@ -106,13 +108,16 @@ def search(
     cap = settings.soft
     for r in range(settings.rounds):
         old_cap, (cap, temperature) = cap, _schedule(settings, r)
+        # Energies are compared under one soft core: those of the last round are made anew.
         if cap != old_cap:
             state = state._replace(energy=energy.evaluate(state.coords, cap)[0])
         run = MinimizeSettings(settings.evaluations, cap)
         trial = minimize(batch, energy, mutate(batch, state.pose, generator), run)
+        # Metropolis: accept with probability exp(-(E_new - E_old) / T), hence always if lower.
         chance = torch.log(streams.uniform(state.energy, generator))
         state = choose((state.energy - trial.energy) / temperature > chance, trial, state)
         if (r + 1) % settings.renewal == 0 or r + 1 == settings.rounds:
+            # The archive compares poses of all rounds, and therefore always under the hard core.
             final = state._replace(energy=energy.evaluate(state.coords, settings.hard)[0])
             archive = distinct(batch, join([archive, final]), settings.archive, settings.distinct)
             state = _renewed(state, archive, settings, energy, cap)
@@ -157,8 +162,11 @@ def mutate(batch: LigandBatch, pose: Pose, generator: Generator) -> Pose:
     """
     size, poses, _ = pose.translation.shape
     count = batch.torsion_mask.sum(-1)[:, None]
+    # Everything is drawn for every pose, though most of it is not used: with a fixed number of
+    # draws in each round, the numbers that a pose gets depend on no other pose.
     chosen = (streams.uniform(pose.translation[..., 0], generator) * (2 + count)).long()
     shift = 2.0 * _in_ball(pose.translation, generator)
+    # Turned by 2 Å / the radius of gyration, an atom at the rim moves by about 2 Å.
     atoms = batch.atom_mask.sum(-1).to(shift.dtype)
     gyration = (batch.reference.square().sum((-1, -2)) / atoms).sqrt().clamp(min=1.0)
     turn = 2.0 * _in_ball(pose.translation, generator) / gyration[:, None, None]
@@ -210,6 +218,7 @@ def distinct(batch: LigandBatch, state: Minimum, most: int, rmsd: float) -> Mini
     # Relative to their mean the coordinates are small and float32 distances exact enough.
     flat = flat - flat.mean(1, keepdim=True)
     near = torch.cdist(flat, flat) < rmsd * weight.sum(-1)[:, None, None].sqrt()
+    # Greedy, best first: a pose is taken, and all that are near it are out of the running.
     free = torch.isfinite(state.energy)
     picks = []
     for _ in range(min(most, free.shape[1])):

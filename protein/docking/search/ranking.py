@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,20 +16,9 @@ JUDGED = 24
 """Poses of least energy among which those to report are chosen."""
 
 
-class PoseEnergies(NamedTuple):
-    """Energies of K poses, kcal/mol.
-
-    Attributes:
-        energy: interaction plus intramolecular `[K]`.
-        affinity: Vina's score `[K]`.
-        intramolecular: `[K]`.
-        terms: unweighted terms of the interaction `[K, 5]`.
-    """
-
-    energy: NDArray[np.float64]
-    affinity: NDArray[np.float64]
-    intramolecular: NDArray[np.float64]
-    terms: NDArray[np.float64]
+APART = 1.75
+"""Least RMSD between reported poses, Å, while others are left: close ones are right or wrong
+together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +47,15 @@ class Docked:
         names = [f.name for f in fields(self) if getattr(self, f.name) is not None]
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
-    @property
-    def energies(self) -> PoseEnergies:
-        """What a ranker asks for."""
-        return PoseEnergies(self.energy, self.affinity, self.intramolecular, self.terms)
+    @classmethod
+    def joined(cls, parts: "Sequence[Docked]") -> "Docked":
+        """Several lists of poses as one, without confidence.
+
+        Args:
+            parts: of one ligand.
+        """
+        names = ("coords", "energy", "affinity", "intramolecular", "terms")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def ranked(ligand: Ligand, found: Found, poses: int, distinct: float) -> Docked:
@@ -80,8 +73,32 @@ def ranked(ligand: Ligand, found: Found, poses: int, distinct: float) -> Docked:
     for i in found.energy.argsort().tolist():
         if not torch.isfinite(found.energy[i]) or len(kept) == poses:
             break
-        if not kept or symmetric_rmsd(ligand, coords[kept], coords[i]).min() >= distinct:
+        gaps = symmetric_rmsd(coords[kept], coords[i], ligand.symmetries)
+        if gaps.min(initial=np.inf) >= distinct:
             kept.append(i)
     score = found.score
     columns = (found.energy, score.affinity, score.intramolecular, score.terms)
     return Docked(coords[kept], *(column[kept].double().numpy() for column in columns))
+
+
+def diverse(ligand: Ligand, docked: Docked, poses: int) -> Docked:
+    """The poses to report, the best first, that differ from each other where there is a choice.
+
+    Args:
+        ligand: the molecule.
+        docked: poses; more than are wanted.
+        poses: to keep, by confidence where they have one, and by energy otherwise.
+    """
+    order = np.arange(len(docked.coords))
+    if docked.confidence is not None:
+        order = np.argsort(-docked.confidence, kind="stable")
+    kept: list[int] = []
+    near: list[int] = []
+    for i in order.tolist():
+        if len(kept) == poses:
+            break
+        others = docked.coords[kept]
+        gaps = symmetric_rmsd(others, docked.coords[i], ligand.symmetries)
+        (kept if gaps.min(initial=np.inf) >= APART else near).append(i)
+    some = {*kept, *near[: poses - len(kept)]}
+    return docked.taken([i for i in order.tolist() if i in some])

@@ -41,7 +41,7 @@ def dock(device):
     net = find_proposer("dock_lite" if effort == "none" else None, device)
     docker = Docker(receptor, box, settings, net, find_ranker(None, device), device)
     # Not `dock`, which would make a fault a failed row.
-    return docker._dock([ligand], [docker._conformers(ligand, 0)], [0])[0].docked
+    return docker.dock_together([ligand], [0])[0].docked
 
 with logical_cuda() as log:
     there = dock(torch.device("cuda", 0))

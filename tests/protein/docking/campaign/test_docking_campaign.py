@@ -141,9 +141,10 @@ def test_appended_ligands_are_docked_and_nothing_else(maker):
         "phenol", "bad", "salt", "phenol_2", "acid", "amine", "ethanol"
     ]  # fmt: skip
     assert sum(done for done, _ in seen) == 7
-    assert before.items() <= {
-        file: file.stat().st_mtime_ns for file in (make.out / "poses").iterdir()
-    }.items()
+    assert (
+        before.items()
+        <= {file: file.stat().st_mtime_ns for file in (make.out / "poses").iterdir()}.items()
+    )
     runs = json.loads((make.out / "run.json").read_text())["runs"]
     assert [run["made"] for run in runs] == [3, 4]
     # What is docked one after the other is what is docked at once.
@@ -232,7 +233,7 @@ def test_names_are_unique_and_safe_in_files_and_tables(maker):
 
 
 def test_a_molecule_that_cannot_be_written_is_a_row(maker, monkeypatch):
-    from protein.docking.campaign import library as campaign
+    from protein.docking.campaign import output as campaign
 
     def explode(path, name, *rest):
         if name == "acid":

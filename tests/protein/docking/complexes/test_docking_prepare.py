@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -112,6 +113,18 @@ def test_pdbbind_folder_to_archive(tmp_path, pdbbind):
     assert prepare_docking(pdbbind, out, FAST).complexes == 3 and out.read_bytes() == before
     with pytest.raises(InputError, match="overwrite"):
         prepare_docking(pdbbind, out, replace(FAST, val=0.5))
+
+
+def test_complexes_of_one_name_get_names_of_their_own(tmp_path, pdbbind):
+    (pdbbind / "more").mkdir()
+    shutil.copytree(pdbbind / "b", pdbbind / "more" / "b")
+    shutil.copytree(pdbbind / "c", pdbbind / "more" / "C")
+    out = tmp_path / "set.npz"
+    assert prepare_docking(pdbbind, out, FAST).complexes == 5
+    names = DockArchive.open(out).column("id").tolist()
+    assert {"a", "b", "b_2"} <= set(names)
+    # Upper and lower case do not tell two names apart, since they may become names of files.
+    assert len({name.casefold() for name in names}) == 5
 
 
 def test_a_killed_run_goes_on(tmp_path, pdbbind):

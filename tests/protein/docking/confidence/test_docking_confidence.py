@@ -31,16 +31,17 @@ from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import DockSettings
 from protein.docking.receptors.box import box_around
 from protein.docking.search.monte_carlo import SearchSettings
-from protein.docking.search.ranking import PoseEnergies
+from protein.docking.search.ranking import Docked
 from sciddiff.cli.main import main
 from sciddiff.errors import InputError
 from sciddiff.manifolds import so3
 from sciddiff.weights import sealed
 
 
-def _energies(drug, receptor, poses) -> PoseEnergies:
+def _docked(drug, receptor, poses) -> Docked:
     score = VinaEnergy.build([drug], [receptor]).score(torch.tensor(poses[None]).float())
-    return PoseEnergies(
+    return Docked(
+        poses,
         (score.interaction + score.intramolecular)[0].numpy(),
         score.affinity[0].numpy(),
         score.intramolecular[0].numpy(),
@@ -63,12 +64,12 @@ def net() -> PoseRanker:
 
 
 def test_the_judgement_does_not_depend_on_the_frame(drug, imprint, poses, net):
-    energies = _energies(drug, imprint, poses)
-    first = net(pack([pose_set(drug, imprint, poses, energies)]))[0]
+    docked = _docked(drug, imprint, poses)
+    first = net(pack([pose_set(drug, imprint, docked)]))[0]
     turn = so3.exp_map(torch.tensor([0.3, -1.1, 0.7], dtype=torch.float64)).numpy()
     shift = np.asarray([30.0, -8.0, 2.0])
     moved = replace(imprint, coords=imprint.coords @ turn.T + shift)
-    second = net(pack([pose_set(drug, moved, poses @ turn.T + shift, energies)]))[0]
+    second = net(pack([pose_set(drug, moved, replace(docked, coords=poses @ turn.T + shift))]))[0]
     assert torch.allclose(first, second, atol=1e-3)
     assert float(first.detach().std()) > 1e-3  # and it tells the poses apart
 
@@ -78,14 +79,15 @@ def test_the_judgement_does_not_depend_on_the_numbering_of_atoms(drug, imprint, 
 
     order = np.random.default_rng(1).permutation(len(drug))
     other = ligand_from_mol(RenumberAtoms(drug.mol, order.tolist()), "drug")
-    energies = _energies(drug, imprint, poses)
-    first = net(pack([pose_set(drug, imprint, poses, energies)]))[0]
-    second = net(pack([pose_set(other, imprint, poses[:, order], energies)]))[0]
+    docked = _docked(drug, imprint, poses)
+    first = net(pack([pose_set(drug, imprint, docked)]))[0]
+    second = net(pack([pose_set(other, imprint, replace(docked, coords=poses[:, order]))]))[0]
     assert torch.allclose(first, second, atol=1e-4)
 
 
 def test_packing_ligands_together_changes_nothing(drug, imprint, poses, net):
-    sets = [pose_set(drug, imprint, p, _energies(drug, imprint, p)) for p in (poses, poses[1:4])]
+    each = (poses, poses[1:4])
+    sets = [pose_set(drug, imprint, _docked(drug, imprint, p)) for p in each]
     together = net(pack(sets))[0]
     apart = torch.cat([net(pack([s]))[0] for s in sets])
     assert torch.allclose(together, apart, atol=1e-5)
@@ -93,8 +95,8 @@ def test_packing_ligands_together_changes_nothing(drug, imprint, poses, net):
 
 def test_a_pose_that_touches_nothing_is_judged_all_the_same(drug, imprint, conformer, net):
     far = conformer[None] + 500.0
-    energies = PoseEnergies(np.zeros(1), np.zeros(1), np.zeros(1), np.zeros((1, 5)))
-    assert torch.isfinite(net(pack([pose_set(drug, imprint, far, energies)]))[0]).all()
+    docked = Docked(far, np.zeros(1), np.zeros(1), np.zeros(1), np.zeros((1, 5)))
+    assert torch.isfinite(net(pack([pose_set(drug, imprint, docked)]))[0]).all()
 
 
 def _examples(drug, mould, conformer, count: int) -> list[Example]:
@@ -106,8 +108,8 @@ def _examples(drug, mould, conformer, count: int) -> list[Example]:
         coords = conformer + moves
         rmsd = torch.tensor(np.linalg.norm(moves[:, 0], axis=-1)).float()
         # Of the energies the network is told nothing here: it must look at the contacts.
-        energies = PoseEnergies(np.zeros(10), np.zeros(10), np.zeros(10), np.zeros((10, 5)))
-        poses = pose_set(drug, receptor, coords, energies)
+        docked = Docked(coords, *np.zeros((3, 10)), np.zeros((10, 5)))
+        poses = pose_set(drug, receptor, docked)
         made.append(Example(str(i), poses, rmsd, torch.zeros(10, dtype=torch.bool), str(i)))
     return made
 
@@ -188,7 +190,7 @@ def test_a_ranker_survives_its_files(tmp_path, drug, imprint, poses):
     ranker = Ranker(Committee(2, 8).eval(), 0.4, 0.7, -0.2, {})
     save_ranker(tmp_path / "model", ranker, {"width": 8}, metrics={"auroc": 0.8})
     again = load_ranker(tmp_path / "model")
-    s = pose_set(drug, imprint, poses, _energies(drug, imprint, poses))
+    s = pose_set(drug, imprint, _docked(drug, imprint, poses))
     assert np.allclose(ranker.probabilities(s), again.probabilities(s))
     assert again.meta["metrics"]["auroc"] == 0.8
     meta = json.loads((tmp_path / "model" / "meta.json").read_text())

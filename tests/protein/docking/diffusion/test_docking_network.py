@@ -38,8 +38,10 @@ def net() -> DockNetwork:
 def scene(drug, conformer, imprint):
     """A ligand graph, its conformer, and the pocket centred on the conformer."""
     center = conformer.mean(axis=0)
-    return LigandGraph.of(drug), conformer - center, Pocket.of(imprint, center, 14.0).ball(
-        center, 14.0
+    return (
+        LigandGraph.of(drug),
+        conformer - center,
+        Pocket.of(imprint, center, 14.0).ball(center, 14.0),
     )
 
 
@@ -124,13 +126,12 @@ def test_mirrored_ligand_in_the_same_pocket_is_told_apart(net, scene):
 def test_names_of_atoms_do_not_matter(net, drug, scene):
     from rdkit.Chem import RenumberAtoms
 
-    from protein.docking.molecules.ligand import Ligand
-    from protein.docking.molecules.torsion_tree import torsion_tree
+    from protein.docking.molecules.ligand import ligand_from_mol
 
     graph, reference, pocket = scene
     order = np.random.default_rng(0).permutation(len(graph))
     mol = RenumberAtoms(drug.mol, order.tolist())
-    other = LigandGraph.of(Ligand(mol, torsion_tree(mol), "renamed"))
+    other = LigandGraph.of(ligand_from_mol(mol, "renamed"))
     x = _state(2, len(graph.tree), seed=4)
     batch = _batch(graph, pocket, [reference] * 2)
     coords = _coordinates(batch, x)[:, order]

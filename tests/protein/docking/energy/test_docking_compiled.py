@@ -7,7 +7,8 @@ import torch
 pytest.importorskip("numba")
 
 from protein.docking.energy import compiled
-from protein.docking.energy.vina import VinaEnergy, grid_for
+from protein.docking.energy.grid import make_grid
+from protein.docking.energy.vina import VinaEnergy
 from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.poses.pose import LigandBatch, coordinates
@@ -36,7 +37,7 @@ def box(conformer):
 @pytest.fixture(scope="module")
 def packed(ligands, shapes, imprint, box):
     """Maker of batch, energy and 24 poses of some of the ligands."""
-    grid = grid_for(ligands, imprint, box, 0.5)
+    grid = make_grid(imprint, box, np.concatenate([x.types for x in ligands]), 0.5)
 
     def pack(chosen):
         batch = LigandBatch.pack([ligands[i].tree for i in chosen], [shapes[i] for i in chosen])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from protein.docking.energy.grid import make_grid
 from protein.docking.energy.pairwise import interaction
 from protein.docking.energy.terms import VinaWeights, soft_cap, soft_cap_slope
-from protein.docking.energy.vina import VinaEnergy, grid_for
+from protein.docking.energy.vina import SearchSpace, VinaEnergy
 from protein.docking.molecules.atom_types import INDEX, TYPES, ligand_types
 from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.ligand import ligand_from_smiles
@@ -22,7 +23,7 @@ def pair(first, second, r):
         torch.tensor([[[[r, 0.0, 0.0]]]]), torch.tensor([[INDEX[first]]]),
         torch.zeros(1, 3), torch.tensor([INDEX[second]]),
     )  # fmt: skip
-    return found.total.item()
+    return found.atoms.sum().item()
 
 
 def test_two_atoms_by_hand():
@@ -72,7 +73,7 @@ def test_grids_agree_with_all_pairs(drug, conformer, imprint):
     assert exact.min() < -5.0
     errors = []
     for spacing in (0.5, 0.25):
-        grid = grid_for([drug], imprint, box, spacing)
+        grid = make_grid(imprint, box, drug.types, spacing)
         energy = VinaEnergy.build([drug], [imprint], grids=[grid]).evaluate(x)[0]
         errors.append((energy - exact).abs().mean().item())
     assert errors[0] < 0.4 and errors[1] < 0.1 and errors[1] < errors[0] / 2
@@ -82,7 +83,7 @@ def test_grids_agree_with_all_pairs(drug, conformer, imprint):
 @pytest.mark.parametrize("grids", [True, False])
 def test_gradient_is_that_of_the_energy(drug, conformer, imprint, cap, grids):
     box = box_around(conformer, 0.5)  # some atoms outside: the wall counts
-    made = [grid_for([drug], imprint, box)] if grids else None
+    made = [make_grid(imprint, box, drug.types)] if grids else None
     energy = VinaEnergy.build([drug], [imprint], grids=made)
     x = poses(conformer, dtype=torch.float64)
     _, gradient = energy.evaluate(x, cap)
@@ -141,7 +142,10 @@ def test_ligands_and_receptors_of_a_batch_are_independent(drug, conformer, impri
     second = fresh_conformers(other, 1, seed=0)[0]
     pocket = mould(second, seed=1)
     boxes = [box_around(conformer), box_around(second)]
-    grids = [grid_for([drug], imprint, boxes[0]), grid_for([other], pocket, boxes[1], 0.5)]
+    grids = [
+        make_grid(imprint, boxes[0], drug.types),
+        make_grid(pocket, boxes[1], other.types, 0.5),
+    ]
     x = torch.zeros(2, 1, len(drug), 3)
     x[0, 0] = torch.as_tensor(conformer)
     x[1, 0, : len(other)] = torch.as_tensor(second)
@@ -168,8 +172,8 @@ def test_score_divides_by_rotors(drug, conformer, imprint):
 
 
 def test_a_grid_needs_the_types_and_a_pocket(drug, conformer, imprint):
-    grid = grid_for([ligand_from_smiles("CCO")], imprint, box_around(conformer))
+    grid = make_grid(imprint, box_around(conformer), ligand_from_smiles("CCO").types)
     with pytest.raises(InputError, match="atom type"):
         VinaEnergy.build([drug], [imprint], grids=[grid])
     with pytest.raises(InputError, match="no atom of"):
-        grid_for([drug], imprint, box_around(np.asarray(conformer) + 100))
+        SearchSpace(imprint, box_around(np.asarray(conformer) + 100))

@@ -109,6 +109,23 @@ def test_conformers_follow_the_seed_and_not_the_input(drug):
     assert np.allclose(fresh_conformers(posed, 1, seed=5), first, atol=1e-6)
 
 
+def test_a_shape_is_looked_for_so_many_times_and_not_so_long(monkeypatch):
+    from rdkit.Chem import rdDistGeom
+
+    embed, asked = rdDistGeom.EmbedMultipleConfs, []
+
+    def spy(mol, n, parameters):
+        asked.append((parameters.maxIterations, parameters.timeout))
+        return embed(mol, n, parameters)
+
+    monkeypatch.setattr(rdDistGeom, "EmbedMultipleConfs", spy)
+    # A benzene ring whose opposite atoms are tied by three carbons has no shape.
+    bridged = ligand_from_smiles("C1Cc2ccc(C1)cc2", "bridged")
+    with pytest.raises(InputError, match="no 3-D conformer"):
+        fresh_conformers(bridged, 1, attempts=3)
+    assert asked == [(3, 0), (3, 0)], "a limit in seconds depends on the load of the machine"
+
+
 @pytest.mark.parametrize(
     ("smiles", "count"),
     [("c1ccccc1", 12), ("O=C([O-])c1ccccc1", 4), ("CC(C)(C)O", 6), ("CCO", 1),

@@ -19,7 +19,8 @@ from protein.docking.diffusion.propose import find_proposer, propose
 from protein.docking.diffusion.settings import ProposeSettings
 from protein.docking.diffusion.templates import Site
 from protein.docking.domain import docking_path
-from protein.docking.energy.vina import VinaEnergy, grid_for
+from protein.docking.energy.grid import make_grid
+from protein.docking.energy.vina import VinaEnergy
 from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.files import read_place
 from protein.docking.molecules.ligand import ligand_from_smiles
@@ -77,7 +78,7 @@ def test_energy_guides_proposals(denoiser, drug, place):
     receptor, box = place
     shapes = _conformers(drug)
     batch = LigandBatch.pack([drug.tree] * 2, list(shapes))
-    grid = grid_for([drug], receptor, box)
+    grid = make_grid(receptor, box, drug.types)
     energy = VinaEnergy.build([drug] * 2, [receptor], grids=[grid])
     sites = [Site(drug, np.asarray(box.center))]
     found = []
@@ -92,14 +93,14 @@ def test_one_bad_ligand_takes_nobody_along(drug, place, monkeypatch):
     receptor, box = place
     docker = Docker(receptor, box, DockSettings(poses=3, conformers=2, effort="fast"))
     small = ligand_from_smiles("Oc1ccccc1", "phenol")
-    together = docker._dock
+    together = docker.dock_together
 
-    def explode(ligands, conformers, numbers):
+    def explode(ligands, numbers):
         if any(ligand.name == "phenol" for ligand in ligands):
             raise RuntimeError("boom")
-        return together(ligands, conformers, numbers)
+        return together(ligands, numbers)
 
-    monkeypatch.setattr(docker, "_dock", explode)
+    monkeypatch.setattr(docker, "dock_together", explode)
     good, bad = docker.dock([drug, small], [0, 1])
     assert good.docked is not None and len(good.docked.coords) >= 1 and not good.error
     assert bad.docked is None and "boom" in bad.error

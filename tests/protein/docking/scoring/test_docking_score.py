@@ -11,6 +11,7 @@ import torch
 pytest.importorskip("Bio")
 
 from protein.docking.confidence.network import Committee
+from protein.docking.confidence.pose_set import pose_set
 from protein.docking.confidence.ranker import Ranker
 from protein.docking.energy.vina import VinaEnergy
 from protein.docking.molecules.conformers import fresh_conformers
@@ -19,7 +20,7 @@ from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.poses.files import read_poses, runs, sdf_record
 from protein.docking.receptors.receptor import Receptor
 from protein.docking.scoring.score import ScoreSettings, score_poses
-from protein.docking.search.ranking import PoseEnergies
+from protein.docking.search.ranking import Docked
 from sciddiff.cli.main import main
 from sciddiff.errors import InputError
 
@@ -78,9 +79,10 @@ def test_a_ranker_judges_the_poses_beside_each_other(drug, conformer, imprint):
     ranker = Ranker(Committee(1, 8).eval(), 0.0, 1.0, 0.0, {})
     poses = np.stack([conformer, conformer + 0.3])
     found = score_poses(drug, poses, imprint, ScoreSettings(conformers=0), ranker)
-    energies = PoseEnergies(found.energy, found.affinity, found.intramolecular, found.terms)
+    docked = Docked(poses, found.energy, found.affinity, found.intramolecular, found.terms)
+    alone = ranker.probabilities(pose_set(drug, imprint, docked))
     assert found.confidence is not None
-    assert np.allclose(found.confidence, ranker.judge(drug, poses, imprint, energies), atol=1e-5)
+    assert np.allclose(found.confidence, alone, atol=1e-5)
 
 
 def test_poses_of_one_molecule_are_scored_together(tmp_path, drug, conformer):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from protein.docking.energy.vina import VinaEnergy, grid_for
+from protein.docking.energy.grid import make_grid
+from protein.docking.energy.vina import VinaEnergy
 from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.metrics import symmetric_rmsd
@@ -50,7 +51,7 @@ def test_a_target_is_reached_to_rounding(batch):
 
 def test_energy_never_rises_and_effort_helps(batch, drug, conformer, imprint):
     energy = VinaEnergy.build(
-        [drug], [imprint], grids=[grid_for([drug], imprint, box_around(conformer))]
+        [drug], [imprint], grids=[make_grid(imprint, box_around(conformer), drug.types)]
     )
     start = displaced(batch, 16, 0.3)
     centre = torch.as_tensor(conformer.mean(axis=0))
@@ -111,14 +112,14 @@ def test_a_ligand_is_put_back_into_its_mould(drug, conformer, imprint):
     docked = Docker(imprint, box, settings).dock([drug], [0])[0].docked
     assert docked is not None
     assert (np.diff(docked.energy) >= 0).all() and len(docked.coords) > 3
-    assert symmetric_rmsd(drug, docked.coords, conformer)[0] < 1.5
+    assert symmetric_rmsd(docked.coords, conformer, drug.symmetries)[0] < 1.5
     # Nothing better was missed: the search ends at least as low as the true pose, minimised.
-    energy = VinaEnergy.build([drug], [imprint], grids=[grid_for([drug], imprint, box)])
+    energy = VinaEnergy.build([drug], [imprint], grids=[make_grid(imprint, box, drug.types)])
     true = LigandBatch.pack([drug.tree], [conformer])
     start = true.identity(1)._replace(translation=torch.tensor(conformer.mean(0))[None, None])
     start = start._replace(translation=start.translation.float())
     assert docked.energy[0] < finish(true, energy, start).energy.item() + 0.3
-    apart = symmetric_rmsd(drug, docked.coords[1:], docked.coords[0])
+    apart = symmetric_rmsd(docked.coords[1:], docked.coords[0], drug.symmetries)
     assert apart.min() >= QUICK.distinct
 
 
@@ -130,7 +131,7 @@ def test_a_search_does_not_depend_on_its_batch(drug, conformer, imprint):
     box = box_around(conformer, 2.0)
     ligands = [small, drug]
     shapes = [fresh_conformers(m, 1, seed=0)[0] for m in ligands]
-    grid = grid_for(ligands, imprint, box, 0.5)
+    grid = make_grid(imprint, box, np.concatenate([x.types for x in ligands]), 0.5)
     quick = SearchSettings(chains=8, rounds=2, archive=4, final=20)
 
     def run(chosen):
