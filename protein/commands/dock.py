@@ -57,14 +57,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-l",
         "--ligand",
         metavar="FILE",
-        help="molecules: .sdf, .mol2, .smi, .csv (also .gz), or one SMILES",
+        help="molecules: .sdf, .mol2, .smi or .csv (also with .gz), or one SMILES",
     )
     add(
         "--dataset",
         type=Path,
         metavar="DIR",
-        help="instead of -r and -l: complexes to redock, ID/protein.pdb and ID/ligand.sdf, each "
-        "around its crystal ligand",
+        help="redock complexes instead of -r and -l: a folder with ID/protein.pdb and "
+        "ID/ligand.sdf, each docked around its crystal ligand",
     )
     add_output(parser)
     box = parser.add_argument_group("where to search (one of)")
@@ -76,7 +76,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--blind",
         action="store_true",
-        help="search the pockets of the receptor (see sciddiff pockets), and rank all poses",
+        help="search the pockets of the receptor (see sciddiff pockets), and rank their poses",
     )
     add("--sites", type=count(), metavar="N",
         help="number of pockets that --blind searches (default 5)")  # fmt: skip
@@ -88,7 +88,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = how.add_argument
     add("--poses", type=count(), default=9, metavar="N", help="poses per ligand (default 9)")
     add("--samples", type=count(0), default=32, metavar="N",
-        help="poses the network draws (default 32)")  # fmt: skip
+        help="poses that the network draws (default 32)")  # fmt: skip
     add("--steps", type=count(), default=10, metavar="N", help="steps of the sampler (default 10)")
     add("--guidance", type=number(0.0, 100.0), default=1.0, metavar="W",
         help="weight of the guidance by energy (default 1)")  # fmt: skip
@@ -96,24 +96,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--effort",
         choices=("none", "fast", "normal", "thorough"),
         default="normal",
-        help="search beside the network's draws (default normal; none: draws alone)",
+        help="effort of the search (default normal); none uses the network's draws alone",
     )
     add("--no-minimize", dest="minimize", action="store_false",
-        help="do not minimise the network's draws")  # fmt: skip
-    add("--model", metavar="NAME", help="network whose draws join the search: dock_lite, which "
-        "ships, or a model folder (default: the search alone)")  # fmt: skip
+        help="do not minimise the poses that the network draws")  # fmt: skip
+    add("--model", metavar="NAME", help="network whose poses join those of the search: "
+        "dock_lite, which ships, or a model folder (default: none)")  # fmt: skip
     add(
         "--ranker",
         metavar="NAME",
-        help="orders poses by confidence: shipped weights, a model folder, or none, which orders "
-        "by energy (default: the weights that ship)",
+        help="ranker that orders poses by confidence: shipped weights, a model folder, or none to "
+        "order them by energy (default: the weights that ship)",
     )
     add("--keep", default="", metavar="LIST",
-        help="HETATM groups to keep besides metals and cofactors: GDP,SO4")  # fmt: skip
-    add("--batch", type=count(), default=8, metavar="N", help="ligands docked at once (default 8)")
+        help="HETATM groups to keep besides metals and cofactors, such as GDP,SO4")  # fmt: skip
+    add(
+        "--batch",
+        type=count(),
+        default=8,
+        metavar="N",
+        help="number of ligands docked at once (default 8)",
+    )
     add("--check", type=count(0), default=1, metavar="N",
-        help="poses PoseBusters judges (default 1)")  # fmt: skip
-    add("--no-complex", action="store_true", help="do not write poses with their receptor")
+        help="number of poses that PoseBusters checks (default 1)")  # fmt: skip
+    add("--no-complex", action="store_true", help="do not write the best pose with its receptor")
     add_seed(parser)
     add_device(parser)
     add("--threads", type=count(), metavar="T", help="CPU threads (default: torch's choice)")
@@ -138,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dataset is not None:
         return _redock(args)
     if args.receptor is None or args.ligand is None:
-        raise InputError("what to dock: give -r and -l, or --dataset")
+        raise InputError("there is nothing to dock; give -r and -l, or --dataset")
     from protein.docking.campaign.library import CampaignSettings, dock_parts
     from protein.docking.receptors.receptor import read_receptor
     from sciddiff.cli.campaign import Campaign, machine_facts
@@ -231,7 +237,7 @@ def _redock(args: argparse.Namespace) -> int:
             f"--{option}: --dataset has receptors, ligands and boxes of its own; leave it out"
         )
     if args.workers > 1:
-        raise InputError("--workers: is for a library (-l); leave it out with --dataset")
+        raise InputError("--workers: applies to a library (-l); leave it out with --dataset")
     keep = _kept(args)
     settings = _settings(args)
     dataset = Dataset.find(args.dataset)
@@ -258,7 +264,7 @@ def _redock(args: argparse.Namespace) -> int:
 def _check_blind(args: argparse.Namespace) -> None:
     """Refuse options that contradict each other, before anything is read."""
     if args.sites is not None and not args.blind:
-        raise InputError("--sites: is for --blind; give --blind, or leave it out")
+        raise InputError("--sites: applies to --blind only; give --blind, or leave it out")
     given = (args.autobox_ligand, args.center, args.pocket_residues)
     if args.blind and any(value is not None for value in given):
         raise InputError(f"where to search: {_ONE_OF}")

@@ -14,9 +14,9 @@ _EXAMPLES = """examples:
   sciddiff pockets receptor.pdb
   sciddiff pockets receptor.cif --sites 10 --json
 
-A site is docked into by its centre and size:
+To dock into one site, give its centre and size:
   sciddiff dock -r receptor.pdb -l ligands.sdf --center X Y Z --size X Y Z -o poses/
-or all of them, with the poses ranked together, by  sciddiff dock --blind
+To dock into all of them and rank the poses together, use sciddiff dock --blind.
 """
 _SHOWN = 8
 
@@ -27,8 +27,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("receptor", type=Path, metavar="FILE", help="protein, PDB or mmCIF")
-    add("--sites", type=count(), default=5, metavar="N", help="sites at most (default 5)")
-    add("--keep", default="", metavar="LIST", help="further HETATM groups to keep: GDP,SO4")
+    add(
+        "--sites", type=count(), default=5, metavar="N", help="largest number of sites (default 5)"
+    )
+    add(
+        "--keep", default="", metavar="LIST", help="further HETATM groups to keep, such as GDP,SO4"
+    )
     add_json(parser)
 
 

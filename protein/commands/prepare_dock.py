@@ -30,36 +30,51 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("folder", type=Path, metavar="DIR", help="complexes, at any depth")
+    add("folder", type=Path, metavar="DIR", help="folder that holds complexes, at any depth")
     add("-o", "--out", type=Path, required=True, metavar="FILE", help="archive to write, .npz")
     add(
         "--components",
         type=Path,
         metavar="FILE",
-        help="names and SMILES of ligand residues (components.cif, .csv, .smi): also read ligands "
-        "inside plain structure files",
+        help="names and SMILES of ligand residues (components.cif, .csv or .smi), with which "
+        "ligands inside plain structure files are read as well",
     )
     keep = parser.add_argument_group("which complexes to keep")
     add = keep.add_argument
-    add("--max-atoms", type=count(), default=70, metavar="N", help="heavy atoms (default 70)")
-    add("--max-torsions", type=count(0), default=24, metavar="N", help="(default 24)")
+    add("--max-atoms", type=count(), default=70, metavar="N", help="most heavy atoms (default 70)")
+    add(
+        "--max-torsions", type=count(0), default=24, metavar="N", help="most torsions (default 24)"
+    )
     add(
         "--max-rmsd",
         type=number(0.0),
         default=1.2,
         metavar="X",
-        help="Å from the crystal pose that a fresh conformer must reach by its torsions (1.2)",
+        help="largest RMSD from the crystal pose of a fresh conformer with torsions fitted to "
+        "it, Å (default 1.2)",
     )
-    add("--conformers", type=count(), default=4, metavar="N", help="tried for each (default 4)")
+    add("--conformers", type=count(), default=4, metavar="N", help="conformers tried (default 4)")
     split = parser.add_argument_group("splits, by pocket cluster and ligand scaffold together")
     add = split.add_argument
-    add("--val", type=number(0, 1), default=0.05, metavar="X", help="share for validation (0.05)")
-    add("--test", type=number(0, 1), default=0.05, metavar="X", help="share for testing (0.05)")
+    share = number(0, 1)
+    add("--val", type=share, default=0.05, metavar="X", help="share for validation (default 0.05)")
+    add("--test", type=share, default=0.05, metavar="X", help="share for testing (default 0.05)")
     add_seed(parser)
     add = parser.add_argument
-    add("-j", "--jobs", type=count(), default=1, metavar="N", help="processes (default 1)")
-    add("--keep-parts", action="store_true", help="leave OUT.parts/, to add complexes later")
-    add("--overwrite", action="store_true", help="replace an archive that is there")
+    add(
+        "-j",
+        "--jobs",
+        type=count(),
+        default=1,
+        metavar="N",
+        help="number of processes (default 1)",
+    )
+    add(
+        "--keep-parts",
+        action="store_true",
+        help="keep OUT.parts/, so that complexes can be added later",
+    )
+    add("--overwrite", action="store_true", help="replace an archive that exists")
     add_json(parser)
 
 
@@ -87,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     if report.archive is None:
         reasons = ", ".join(f"{number} {reason}" for reason, number in report.dropped.items())
         raise InputError(
-            f"{args.folder}: no complex survived ({reasons}); see {report.dropped_table}"
+            f"{args.folder}: no complex could be kept ({reasons}); see {report.dropped_table}"
         )
     return 0
 

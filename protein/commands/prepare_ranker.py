@@ -15,13 +15,30 @@ from sciddiff.cli.progress import progress
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``sciddiff prepare ranker``."""
     add = parser.add_argument
-    add("folder", type=Path, metavar="DIR", help="complexes, as of `sciddiff prepare dock`")
+    add("folder", type=Path, metavar="DIR", help="complexes, as for `sciddiff prepare dock`")
     add("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of examples")
-    add("--chains", type=count(), default=512, metavar="N", help="of the search (default 512)")
-    add("--rounds", type=count(), default=60, metavar="N", help="of the search (default 60)")
-    add("--max-atoms", type=count(), default=50, metavar="N", help="heavy atoms (default 50)")
-    add("--max-torsions", type=count(0), default=14, metavar="N", help="(default 14)")
-    add("-j", "--jobs", type=count(), default=1, metavar="N", help="processes (default 1)")
+    add(
+        "--chains",
+        type=count(),
+        default=512,
+        metavar="N",
+        help="chains of the search (default 512)",
+    )
+    add(
+        "--rounds", type=count(), default=60, metavar="N", help="rounds of the search (default 60)"
+    )
+    add("--max-atoms", type=count(), default=50, metavar="N", help="most heavy atoms (default 50)")
+    add(
+        "--max-torsions", type=count(0), default=14, metavar="N", help="most torsions (default 14)"
+    )
+    add(
+        "-j",
+        "--jobs",
+        type=count(),
+        default=1,
+        metavar="N",
+        help="number of processes (default 1)",
+    )
     add_seed(parser)
     add_json(parser)
 

@@ -42,18 +42,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="poses: .sdf, .mol2 (also .gz), or .pdbqt that Meeko wrote; of any molecules",
+        help="poses of any molecules: .sdf, .mol2 (also with .gz), or .pdbqt that Meeko wrote",
     )
-    add("-o", "--out", type=Path, metavar="FILE", help="write the table there, CSV")
-    add("--write", type=Path, metavar="FILE", help="write the scored poses there, SDF with tags")
-    add("--minimize", action="store_true", help="move each pose to the minimum below it first")
-    add("--check", action="store_true", help="ask PoseBusters; a second or so for each pose")
-    add("--keep", default="", metavar="LIST", help="further HETATM groups to keep: GDP,SO4")
+    add("-o", "--out", type=Path, metavar="FILE", help="write the table to this CSV file")
+    add(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="write the scored poses to this SDF file, with tags",
+    )
+    add(
+        "--minimize",
+        action="store_true",
+        help="move each pose to the nearest minimum of the energy first",
+    )
+    add(
+        "--check",
+        action="store_true",
+        help="check the poses with PoseBusters, about a second for each",
+    )
+    add(
+        "--keep", default="", metavar="LIST", help="further HETATM groups to keep, such as GDP,SO4"
+    )
     add(
         "--ranker",
         metavar="NAME",
-        help="model of the confidence: shipped weights, a model folder, or none (default: the "
-        "weights that ship)",
+        help="ranker that gives the confidence: shipped weights, a model folder, or none (default "
+        "the weights that ship)",
     )
     add_seed(parser)
     add("--threads", type=count(), metavar="T", help="CPU threads (default: torch's choice)")

@@ -15,17 +15,19 @@ from sciddiff.cli.progress import progress
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     add = parser.add_argument
-    add("examples", type=Path, metavar="DIR", help="made by `sciddiff prepare ranker`")
+    add("examples", type=Path, metavar="DIR", help="folder that `sciddiff prepare ranker` made")
     add(
         "--further",
         type=Path,
         metavar="DIR",
-        help="other poses of the same complexes, learned from but not measured on",
+        help="other poses of the same complexes, which are used for training but not for scores",
     )
     add("-o", "--out", type=Path, required=True, metavar="DIR", help="model folder to write")
-    add("--epochs", type=count(), default=12, metavar="N", help="for each fold (default 12)")
-    add("--folds", type=count(2), default=5, metavar="N", help="of the clusters (default 5)")
-    add("--width", type=count(), default=32, metavar="N", help="of the networks (default 32)")
+    add("--epochs", type=count(), default=12, metavar="N", help="epochs of each fold (default 12)")
+    add("--folds", type=count(2), default=5, metavar="N", help="number of folds (default 5)")
+    add(
+        "--width", type=count(), default=32, metavar="N", help="width of the networks (default 32)"
+    )
     add_seed(parser)
     add("--threads", type=count(), metavar="T", help="CPU threads (default: torch's choice)")
     add_json(parser)

@@ -7,4 +7,4 @@ from sciddiff.extras import Needs
 __all__ = ["NEEDS"]
 
 NEEDS = Needs(("protein", "docking"), optional=("ipymolstar", "posebusters"))
-"""Optional packages that the domain and its verbs use."""
+"""Optional packages that the docking domain and its commands use."""

@@ -1,10 +1,10 @@
-"""The docking domain: what the shared core needs to know to learn and draw poses.
+"""The docking domain: what the core needs to know in order to learn and draw poses.
 
-A state has three leaves. ``translation [B, 3]`` (Å from the pocket's center) travels on a straight
-Gaussian path from N(0, (4 Å)²); ``rotation [B, 3, 3]`` on geodesics of SO(3), ``torsions [ΣT]``
-(ragged) on those of circles, both from the uniform law. A pose is a reference conformer moved by
-the three (``protein.docking.poses.pose``); which one is a condition, and its own place and
-orientation mean nothing.
+A state has three leaves. ``translation [B, 3]`` (Å from the pocket's center) follows a straight
+Gaussian path from N(0, (4 Å)²). ``rotation [B, 3, 3]`` follows geodesics of SO(3), and ``torsions
+[ΣT]`` (ragged) follow geodesics of circles; both start from the uniform distribution. A pose is a
+reference conformer moved by the three (``protein.docking.poses.pose``). The conformer is a
+condition, and its own place and orientation do not matter.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ class DockingDomain(Domain):
         return docking_path()
 
     def train_batches(self, epoch: int, seed: int, rank: int, world: int) -> Iterable[Batch]:
-        """Batches of the training split."""
+        """Return the batches of the training split."""
         return self._train.batches(epoch, seed, rank, world)
 
     def val_batches(self) -> Iterable[Batch]:
-        """Complexes of the validation split, always the same."""
+        """Return the batches of the validation split, which are always the same."""
         return DockData(self.data, "val").batches(epoch=0, seed=0)
 
     def like(self, request: Mapping[str, Any]) -> Iterable[Batch]:
-        """Templates for ``receptor``, ``ligand``, ``center`` or ``autobox_ligand``, ``n``,
-        ``seed``; see ``protein.docking.diffusion.templates``.
+        """Make templates for a request with ``receptor``, ``ligand``, ``center`` or
+        ``autobox_ligand``, ``n`` and ``seed``; see ``protein.docking.diffusion.templates``.
         """
         from protein.docking.diffusion.templates import templates
 
@@ -72,26 +72,26 @@ class DockingDomain(Domain):
         return self.like({"seed": seed, **request, "n": n})
 
     def drawing(self) -> Drawing:
-        """As the proposals of `sciddiff dock`, without the energy of a receptor."""
+        """Draw as `sciddiff dock` does, but without the energy of a receptor."""
         from protein.docking.diffusion.settings import ProposeSettings
 
         settings = ProposeSettings()
         return Drawing(Ancestral(settings.noise), uniform(settings.steps))
 
     def results(self, batch: Batch, x: State) -> list[Any]:
-        """Poses as molecules of RDKit, in the frame of the receptor."""
+        """Return the poses as RDKit molecules, in the frame of the receptor."""
         from protein.docking.diffusion.templates import posed_molecules
 
         return posed_molecules(batch, x)
 
     def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
-        """One SDF file for every pose of the batch."""
+        """Write one SDF file for every pose of the batch."""
         from protein.docking.diffusion.templates import write_poses
 
         return write_poses(batch, x, directory)
 
     def evaluate(self, directory: Path, reference: Path | None) -> dict[str, Any]:
-        """Poses against crystal ligands; see ``protein.docking.evaluation``."""
+        """Compare poses with crystal ligands; see ``protein.docking.evaluation``."""
         return self.assess(directory, reference)
 
     def assess(
@@ -101,7 +101,7 @@ class DockingDomain(Domain):
         report: Path | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Success of poses against crystal ligands, with tables, plots and a page.
+        """Compare poses with crystal ligands, and write tables, plots and a page.
 
         Args:
             directory: folder of poses, or a table with columns id, poses, reference, receptor.
@@ -110,7 +110,7 @@ class DockingDomain(Domain):
             options: ``check`` (poses of each complex that PoseBusters judges, 1), ``jobs`` (1).
 
         Raises:
-            InputError: nothing to measure, or an unknown option.
+            InputError: there is nothing to measure, or an option is unknown.
         """
         from protein.docking.evaluation.write import EvaluateSettings, evaluate_poses
         from sciddiff.cli.progress import progress
@@ -132,7 +132,7 @@ class DockingDomain(Domain):
         )
 
     def provenance(self) -> dict[str, Any]:
-        """The archive trained on: its file name, and what was taken of it."""
+        """Name the archive that was trained on, and which part of it."""
         s = self.data
         return {
             "archive": Path(s.archive).name,

@@ -1,10 +1,9 @@
 """Redocking of a set of complexes: every ligand into its own receptor, around its crystal place.
 
 Complexes are found as for training (``protein.docking.complexes.sources``). The crystal ligand
-gives the molecule and the box, nothing else: docking starts from fresh
-conformers. Each complex is one part of the campaign, so that a killed run goes on where it
-stopped; what is drawn for a complex depends on the seed and its name alone, not on the others in
-the folder.
+gives only the molecule and the box; docking starts from fresh conformers. Each complex is one part
+of the campaign, so that an interrupted run continues where it stopped. The random draws of a
+complex depend only on the seed and on its name, not on the other complexes in the folder.
 """
 
 import json
@@ -46,7 +45,7 @@ from sciddiff.names import stem_of
 _log = logging.getLogger(__name__)
 
 MakeDocker: TypeAlias = Callable[[Receptor, Box], Docker]
-"""Makes a receptor ready for its ligand."""
+"""Prepares a receptor for its ligand."""
 
 _ROWS = "rows"
 # A residue of the receptor most of whose atoms are this close to the ligand's is the ligand, Å.
@@ -58,10 +57,10 @@ class DatasetSettings:
     """Where to search, and what to write.
 
     Attributes:
-        margin: of the box around the crystal ligand, Å on each side.
-        keep: names of further HETATM groups of the receptors to keep.
-        checked: poses of each complex that PoseBusters judges.
-        complexes: write the first pose with its receptor.
+        margin: margin of the box around the crystal ligand on each side, Å.
+        keep: names of further HETATM groups of the receptors that are kept.
+        checked: number of poses of each complex that PoseBusters checks.
+        complexes: whether the first pose is also written with its receptor.
     """
 
     margin: float = 4.0
@@ -75,9 +74,9 @@ class Dataset:
     """The complexes of a folder.
 
     Attributes:
-        folder: that was searched.
+        folder: folder that was searched.
         sources: files of each complex.
-        names: unique, in the same order.
+        names: unique names, in the same order.
     """
 
     folder: Path
@@ -86,10 +85,10 @@ class Dataset:
 
     @classmethod
     def find(cls, folder: Path) -> "Dataset":
-        """Complexes below a folder.
+        """Find the complexes below a folder.
 
         Raises:
-            InputError: no such folder, or nothing in it.
+            InputError: the folder does not exist, or holds no complex.
         """
         sources = tuple(find_sources(folder))
         return cls(folder, sources, tuple(unique_names(folder, sources)))
@@ -110,14 +109,14 @@ def dock_dataset(
     on_complex: Callable[[int, int], None] | None = None,
     command: str = "",
 ) -> list[Row]:
-    """Dock every complex that is not done yet.
+    """Dock every complex that has not been docked yet.
 
     Args:
-        dataset: what to dock.
-        make: makes a receptor ready.
+        dataset: the complexes to dock.
+        make: prepares a receptor for docking.
         campaign: the folder and its record.
-        settings: box and files.
-        on_complex: told how many were done, and how many of them failed, since the last call.
+        settings: size of the box, and which files are written.
+        on_complex: called with how many were docked, and how many failed, since the last call.
         command: the command line, for the record.
 
     Returns:
@@ -145,10 +144,10 @@ class DatasetParts(Parts):
     """The complexes of a folder, each a part, known by its name and the content of its files.
 
     Args:
-        dataset: what to dock.
-        make: makes a receptor ready.
-        directory: to write to.
-        settings: box and files.
+        dataset: the complexes to dock.
+        make: prepares a receptor for docking.
+        directory: folder to write to.
+        settings: size of the box, and which files are written.
     """
 
     def __init__(
@@ -161,7 +160,7 @@ class DatasetParts(Parts):
 
     @property
     def begun(self) -> bool:
-        """Whether any complex is docked, or being docked."""
+        """Whether any complex has been docked or is being docked."""
         return any((self.directory / _ROWS).glob("*.json")) or self.taken
 
     def items(self) -> Iterator[tuple[str, Source]]:
@@ -169,7 +168,7 @@ class DatasetParts(Parts):
         yield from zip(self._dataset.names, self._dataset.sources, strict=True)
 
     def record(self, part: int) -> Path:
-        """The row of a complex; its name tells it, so that others may be added to the folder."""
+        """File of the row of a complex, by its name, so that others may be added to the folder."""
         return self.directory / _ROWS / f"{stem_of(self._dataset.names[part])}.json"
 
     def finished(self, part: int, item: tuple[str, Source]) -> bool:
@@ -190,10 +189,10 @@ class DatasetParts(Parts):
         return replace(row, index=part + 1)
 
     def check(self) -> None:
-        """Look whether the complexes that were docked are those of the folder.
+        """Check that the complexes docked so far are still those of the folder.
 
         Raises:
-            InputError: one has changed since it was docked, or is gone.
+            InputError: a complex has changed since it was docked, or is missing.
         """
         there = {self.record(part).name for part in range(len(self._dataset.names))}
         for file in sorted((self.directory / _ROWS).glob("*.json")):
@@ -224,8 +223,8 @@ def without_ligand(receptor: Receptor, coords: NDArray[np.floating]) -> Receptor
     """The receptor without the residue that is the ligand itself (a cofactor, or one kept).
 
     Args:
-        receptor: as read.
-        coords: of the crystal ligand `[N, 3]`, Å.
+        receptor: the receptor as it was read.
+        coords: coordinates of the crystal ligand `[N, 3]`, Å.
     """
     from scipy.spatial import KDTree
 
@@ -244,7 +243,7 @@ class _Writer:
         self.make, self.directory, self.settings = make, directory, settings
 
     def dock(self, part: int, name: str, source: Source) -> Row:
-        """Dock one complex; whatever is wrong with it becomes a row."""
+        """Dock one complex; an error becomes its row."""
         try:
             return self._dock(part, name, source)
         except MissingExtra:

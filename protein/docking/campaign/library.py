@@ -1,10 +1,10 @@
 """A library docked into a folder, part by part, by any number of processes.
 
-Part i holds the ligands ``i * 16`` and following of the input. Of every batch of ligands the poses
-are written first, then the rows; what has no row is docked again, to the same files
-(``sciddiff.cli.parts`` says by whom). A row holds the digest of what was docked, so that ligands
-may be appended to the input and none may change. ``results.csv`` is made of the rows of all parts,
-one for every input.
+Part i holds the 16 ligands of the input from number ``16 * i`` on. For every batch of ligands the
+poses are written first and then the rows. A ligand without a row is docked again, to the same
+files; ``sciddiff.cli.parts`` decides by which process. A row holds the digest of its ligand, so
+that ligands may be appended to the input but not changed. ``results.csv`` collects the rows of all
+parts, one for every input.
 """
 
 import json
@@ -40,7 +40,7 @@ from sciddiff.files import replacing
 _log = logging.getLogger(__name__)
 
 OnLigand = Callable[[int, int], None]
-"""Told how many ligands were done, and how many of these failed, since the last call."""
+"""Called with how many ligands were docked, and how many failed, since the last call."""
 
 _ROWS = "rows"
 _AHEAD = 64  # parts that other processes may be ahead
@@ -48,12 +48,12 @@ _AHEAD = 64  # parts that other processes may be ahead
 
 @dataclass(frozen=True)
 class CampaignSettings:
-    """What is written, and in which portions.
+    """Which files are written, and in which portions.
 
     Attributes:
-        batch: ligands docked together.
-        checked: poses of each ligand that PoseBusters judges.
-        complexes: write the first pose with its receptor.
+        batch: number of ligands docked together.
+        checked: number of poses of each ligand that PoseBusters checks.
+        complexes: whether the first pose is also written with its receptor.
         part: ligands whose rows are recorded together; the same for all runs of a folder.
     """
 
@@ -72,16 +72,16 @@ def dock_library(
     limits: LigandSettings | None = None,
     on_ligand: OnLigand | None = None,
 ) -> list[Row]:
-    """Dock every ligand of a source that is not done yet, in this process.
+    """Dock every ligand of a source that has not been docked yet, in this process.
 
     Args:
         source: file of ligands, or a SMILES.
-        docker: the receptor, made ready.
+        docker: the prepared receptor.
         campaign: the folder and its record.
-        receptor_file: for PoseBusters.
-        settings: portions and files.
-        limits: what a ligand may be; the usual ones by default.
-        on_ligand: told of progress.
+        receptor_file: structure file that PoseBusters reads.
+        settings: size of the portions, and which files are written.
+        limits: limits on the size of a ligand; the usual ones by default.
+        on_ligand: called as ligands are done.
 
     Returns:
         One row per input, in order.
@@ -102,20 +102,20 @@ def dock_parts(
     on_ligand: OnLigand | None = None,
     command: str = "",
 ) -> list[Row]:
-    """Dock what is not done yet, here or in several processes, and write the table.
+    """Dock the remaining ligands, here or in several processes, and write the table.
 
     Args:
-        make: makes the library in each process; must survive pickling for several workers.
+        make: makes the library in each process; it must be picklable for several workers.
         campaign: the folder and its record.
-        workers: processes to start; under torchrun or SLURM those that are there share the work.
-        on_ligand: told of progress in the first process.
+        workers: number of processes to start; under torchrun or SLURM theirs are used.
+        on_ligand: called in the first process as ligands are done.
         command: the command line, for the record.
 
     Returns:
         One row per input, in order; none in processes after the first.
 
     Raises:
-        InputError: the source cannot be read, a process was ended, or a ligand that was docked
+        InputError: the source cannot be read, a process ended early, or a ligand that was docked
             before has changed.
     """
     parts, place = make(), world()
@@ -141,15 +141,15 @@ def dock_parts(
 
 
 class LibraryParts(Parts):
-    """A library in portions of ligands.
+    """A library of ligands, divided into parts.
 
     Args:
         source: file of ligands, or a SMILES.
-        make: makes the receptor ready; called once, when the first ligand is docked.
-        directory: to write to.
-        receptor_file: for PoseBusters.
-        settings: portions and files.
-        limits: what a ligand may be; the usual ones by default.
+        make: prepares the receptor; called once, when the first ligand is docked.
+        directory: folder to write to.
+        receptor_file: structure file that PoseBusters reads.
+        settings: size of the portions, and which files are written.
+        limits: limits on the size of a ligand; the usual ones by default.
     """
 
     def __init__(
@@ -168,17 +168,17 @@ class LibraryParts(Parts):
 
     @property
     def begun(self) -> bool:
-        """Whether any ligand is docked, or being docked."""
+        """Whether any ligand has been docked or is being docked."""
         return any((self.directory / _ROWS).glob("[0-9]*.json")) or self.taken
 
     def items(self) -> Iterator[list[LigandRecord]]:
-        """Ligands of each part, as text."""
+        """Records of the ligands of each part."""
         records = ligand_records(self.source)
         while group := list(islice(records, self.settings.part)):
             yield group
 
     def record(self, part: int) -> Path:
-        """Rows of a part."""
+        """File of the rows of a part."""
         return self.directory / _ROWS / f"{part:06d}.json"
 
     def finished(self, part: int, item: Sequence[LigandRecord]) -> bool:
@@ -188,13 +188,13 @@ class LibraryParts(Parts):
         return part in self._whole
 
     def check(self) -> tuple[int, int]:
-        """Look whether the ligands that were docked are those of the source.
+        """Check that the ligands docked so far are still those of the source.
 
         Returns:
             The number of ligands, and how many of them are docked.
 
         Raises:
-            InputError: a ligand has changed since it was docked, or is gone.
+            InputError: a ligand has changed since it was docked, or is missing.
         """
         total = docked = part = 0
         for part, item in enumerate(self.items(), 1):
@@ -216,8 +216,8 @@ class LibraryParts(Parts):
 
     def _gone(self, total: int) -> None:
         raise InputError(
-            f"{self.source}: holds {total} ligands, fewer than were docked into {self.directory}; "
-            "choose another -o, or restore them"
+            f"{self.source}: has {total} ligands, fewer than were docked into {self.directory}; "
+            "choose another -o, or restore the missing ones"
         )
 
     def read_rows(self, part: int) -> list[Row]:
@@ -250,7 +250,7 @@ class LibraryParts(Parts):
                 out.write(json.dumps(made).encode())
 
     def _docked(self, records: Sequence[LigandRecord]) -> Iterator[list[Row]]:
-        """Rows of ligands: first of those that cannot be docked, then of every batch."""
+        """Rows of the ligands that cannot be docked, and then the rows of each batch."""
         group = [record.read(self.limits) for record in records]
         refused = [r for r in group if r.ligand is None]
         if refused:
@@ -264,7 +264,7 @@ class LibraryParts(Parts):
             yield [self._written(*one) for one in zip(rows, ligands, results, strict=True)]
 
     def _written(self, row: LigandRow, ligand: Ligand, result: Result) -> Row:
-        """The row of a ligand, its files written; whatever is wrong with it becomes the row."""
+        """Write the files of a ligand and return its row; an error becomes its row."""
         s, verdicts = self.settings, []
         try:
             if s.checked and result.docked is not None and len(result.docked.coords):
@@ -284,7 +284,7 @@ class LibraryParts(Parts):
 
 
 class RowWatcher:
-    """Reports progress from the rows that are there, whoever wrote them.
+    """Reports progress from the rows that exist, whichever process wrote them.
 
     Args:
         parts: the library.
@@ -300,7 +300,7 @@ class RowWatcher:
         """Look for new rows.
 
         Args:
-            part: that this process has come to; others are not far from it.
+            part: part that this process has reached; other processes are close to it.
         """
         for number in range(self._first, part + _AHEAD):
             if self.parts.record(number).exists():

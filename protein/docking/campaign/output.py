@@ -30,30 +30,30 @@ BEST = "best.sdf"
 
 @dataclass(frozen=True)
 class Row:
-    """One row of ``results.csv``; empty where it does not apply.
+    """One row of ``results.csv``; fields that do not apply are empty.
 
     Attributes:
         index: place in the input, from 1.
         name: unique name.
         status: ``ok`` or ``failed``.
-        reason: why it failed.
-        smiles: canonical SMILES of what was docked; of the first pose where the input leaves
+        reason: why it failed, in one sentence.
+        smiles: canonical SMILES of the ligand; that of the first pose if the input leaves
             stereocentres open.
-        heavy_atoms: of the ligand.
-        torsions: rotatable bonds turned.
-        poses: written.
-        confidence: P(RMSD < 2 Å) of the first pose, which a ranker puts first for it.
-        affinity: Vina score of the first pose, kcal/mol; what ligands are ordered by.
+        heavy_atoms: number of heavy atoms.
+        torsions: number of rotatable bonds that the search turns.
+        poses: number of poses written.
+        confidence: P(RMSD < 2 Å) of the first pose, which a ranker put first.
+        affinity: Vina score of the first pose, by which ligands are ordered, kcal/mol.
         energy: interaction plus intramolecular of the first pose, kcal/mol.
         strain: intramolecular energy above the best fresh conformer, kcal/mol.
-        valid: PoseBusters' verdict on the first pose: yes, no, or empty if not asked.
-        failed_checks: names of its checks that fail.
+        valid: verdict of PoseBusters on the first pose: yes, no, or empty if it was not run.
+        failed_checks: names of the checks that the pose fails.
         stereo_kept: whether the first pose has the input's stereochemistry.
-        seconds: of computing.
-        file: poses, below the output folder.
-        site: number of the site the first pose is in, where several were searched.
-        title: name as the input has it, with control characters written out.
-        note: what a user should know of the poses.
+        seconds: computing time.
+        file: file of the poses, relative to the output folder.
+        site: number of the site of the first pose, if several were searched.
+        title: name in the input, with control characters written out.
+        note: what a user should know about the poses.
     """
 
     index: int
@@ -83,13 +83,13 @@ class Row:
 
 
 def failed_row(index: int, name: str, reason: str, title: str = "") -> Row:
-    """The row of a ligand that was not docked.
+    """Return the row of a ligand that was not docked.
 
     Args:
         index: place in the input, from 0.
         name: unique name.
         reason: why, one sentence.
-        title: name as the input has it.
+        title: name in the input.
     """
     return Row(index + 1, name, "failed", " ".join(reason.split()), title=escape(title))
 
@@ -103,16 +103,16 @@ def docked_row(
     verdict: Verdict | None = None,
     title: str = "",
 ) -> Row:
-    """The row of a docked ligand.
+    """Return the row of a docked ligand.
 
     Args:
         index: place in the input, from 0.
         name: unique name.
         ligand: the molecule.
-        result: with poses.
-        file: where they are.
-        verdict: on the first pose.
-        title: name as the input has it.
+        result: result with its poses.
+        file: file of the poses.
+        verdict: verdict of PoseBusters on the first pose.
+        title: name in the input.
     """
     docked = result.docked
     if docked is None:
@@ -154,18 +154,18 @@ def write_docked(
     """Write the files of a docked ligand, below ``poses/``.
 
     Args:
-        directory: of the whole output.
+        directory: output folder of the run.
         index: place in the input, from 0.
         name: unique name.
         ligand: the molecule.
-        receptor: as it was docked to.
-        result: with poses.
-        verdicts: of PoseBusters, on the first poses.
-        complexes: write the first pose with its receptor, too.
-        title: name as the input has it.
+        receptor: the receptor that the ligand was docked to.
+        result: result with its poses.
+        verdicts: verdicts of PoseBusters on the first poses.
+        complexes: whether to write the first pose with its receptor as well.
+        title: name in the input.
 
     Returns:
-        Its row.
+        The row of the ligand.
     """
     docked = result.docked
     if docked is None or len(docked.coords) == 0:
@@ -181,13 +181,13 @@ def write_docked(
 
 
 def by_affinity(rows: Sequence[Row]) -> list[Row]:
-    """Rows of a screen in the order of every table, file and page: the best affinity first.
+    """Rows of a screen in the order of all tables, files and pages: the best affinity first.
 
-    A confidence compares the poses of one ligand with each other, so it orders no ligands. Those
-    that failed come last, in the order of the input.
+    A confidence compares the poses of one ligand with each other and therefore cannot order
+    ligands. Ligands that failed come last, in the order of the input.
 
     Args:
-        rows: of every input.
+        rows: one row for every input.
     """
     return sorted(
         rows,
@@ -196,11 +196,11 @@ def by_affinity(rows: Sequence[Row]) -> list[Row]:
 
 
 def write_best(directory: Path, rows: Sequence[Row]) -> None:
-    """``best.sdf``: the first pose of every docked ligand, in the order of the rows.
+    """Write ``best.sdf``: the first pose of every docked ligand, in the order of the rows.
 
     Args:
-        directory: of the poses and of the file.
-        rows: of every input.
+        directory: folder that holds the poses and gets the file.
+        rows: one row for every input.
     """
     with replacing(directory / BEST) as out:
         for row in rows:
@@ -216,14 +216,14 @@ def write_sdf(
     result: Result,
     verdicts: Sequence[Verdict] = (),
 ) -> None:
-    """Ranked poses with tags: rank, energies, terms, strain, verdict.
+    """Write the ranked poses with tags: rank, energies, terms, strain and verdict.
 
     Args:
-        path: to write.
+        path: file to write.
         name: title of every record.
         ligand: the molecule.
-        result: with poses.
-        verdicts: of the first poses.
+        result: result with its poses.
+        verdicts: verdicts of PoseBusters on the first poses.
     """
     poses = () if result.docked is None else result.docked.coords
     with replacing(path) as out:
@@ -235,11 +235,11 @@ def write_sdf(
 def write_complex(
     path: Path, receptor: Receptor, ligand: Ligand, coords: NDArray[np.floating]
 ) -> None:
-    """Receptor and one pose as PDB; the ligand is residue LIG of chain ``z``.
+    """Write the receptor and one pose as PDB; the ligand is residue LIG of chain ``z``.
 
     Args:
-        path: to write.
-        receptor: as it was docked to.
+        path: file to write.
+        receptor: the receptor that the ligand was docked to.
         ligand: the molecule.
         coords: `[N, 3]`, Å.
     """
@@ -264,8 +264,8 @@ def write_results(path: Path, rows: Sequence[Mapping[str, str | int]]) -> None:
     """Write ``results.csv``.
 
     Args:
-        path: to write.
-        rows: of every input, each once, in the order they shall have.
+        path: file to write.
+        rows: one row for every input, in the order of the table.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")

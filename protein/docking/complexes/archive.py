@@ -1,8 +1,8 @@
 """Dock archives: complexes for training in one ``.npz``.
 
-Every array holds the rows of all complexes end to end; ``NAME_n`` tells how many rows each one
-has. Columns with one value per complex (``id``, ``split``, ``cluster``, ``smiles``, …) stand
-beside them. Pocket coordinates are int16 in steps of 0.01 Å from the ligand's center.
+Every array holds the rows of all complexes one after the other; ``NAME_n`` gives the number of
+rows of each complex. Further columns have one value per complex (``id``, ``split``, ``cluster``,
+``smiles``, …). Pocket coordinates are int16 in steps of 0.01 Å from the ligand's center.
 """
 
 import os
@@ -27,7 +27,7 @@ COLUMNS: tuple[str, ...] = ("id", "split", "cluster", "smiles", "source", "rmsd"
 
 
 def complex_arrays(item: Complex) -> dict[str, NDArray]:
-    """The arrays of one complex, all ragged along their first dimension."""
+    """Return the arrays of one complex; all are ragged along their first dimension."""
     graph, tree, pocket = item.ligand, item.ligand.tree, item.pocket
     center = item.crystal.mean(axis=0)
     steps = np.rint((pocket.coords - center) / COORD_SCALE).astype(np.int16)
@@ -50,11 +50,11 @@ def complex_arrays(item: Complex) -> dict[str, NDArray]:
 
 
 def complex_from_arrays(name: str, arrays: Mapping[str, NDArray]) -> Complex:
-    """The complex of ``complex_arrays``.
+    """Rebuild a complex from its ``complex_arrays``.
 
     Args:
-        name: its id.
-        arrays: of this complex alone.
+        name: name of the complex.
+        arrays: arrays of this complex alone.
     """
     n = len(arrays["features"])
     fragments = arrays["fragments"].astype(np.int64)
@@ -105,7 +105,7 @@ def write_archive(
 
 @final
 class DockArchive:
-    """Complexes of an archive, or some of them; ``archive[i]`` is one."""
+    """The complexes of an archive, or some of them; ``archive[i]`` is one complex."""
 
     def __init__(
         self, path: Path, arrays: Mapping[str, NDArray], rows: NDArray[np.int64]
@@ -125,7 +125,7 @@ class DockArchive:
         """Read an archive.
 
         Raises:
-            InputError: absent, damaged or something else.
+            InputError: the file is missing, damaged, or not a dock archive.
         """
         file = Path(path)
         if not file.is_file():

@@ -14,7 +14,7 @@ class Columns(nn.Module):
 
     Args:
         sizes: number of values of each column.
-        width: of the embedding.
+        width: width of the embedding.
     """
 
     def __init__(self, sizes: tuple[int, ...], width: int) -> None:

@@ -1,12 +1,12 @@
-r"""One complex as arrays: what training, and the networks at docking time, see of it.
+r"""One complex as arrays, as training and the networks see it.
 
 The ligand's geometry is never the crystal's: bond lengths, angles and ring puckers come from
 fresh conformers, each *matched* to the crystal pose by the torsions, place and orientation that
 bring it closest (Jing et al. 2022, Torsional diffusion, section 4.1). Matched conformers are the
-data; where they end is reached by the degrees of freedom that docking has.
+data, because the degrees of freedom of docking can reach them.
 
-The pocket is a ball about a point: its radius follows from the number of bonds across the ligand,
-so that no cut tells where the ligand lies.
+The pocket is a ball about a point. Its radius follows from the number of bonds across the ligand,
+so that its surface does not reveal where the ligand lies.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from protein.docking.receptors.receptor import Receptor
 
 SLACK = 3.0
-"""Å by which a pocket in an archive is larger than the ball a network sees: room for jitter."""
+"""Å by which a pocket in an archive is larger than the ball that a network sees, for jitter."""
 
 _MOST_SYMMETRIES = 64
 
@@ -76,7 +76,7 @@ class LigandGraph:
 
     @property
     def radius(self) -> float:
-        """Radius of the ball of receptor atoms the networks see, Å."""
+        """Radius of the ball of receptor atoms that the networks see, Å."""
         return float(np.clip(0.6 * span(self.bonds, len(self)) + 6.0, 12.0, 18.0))
 
 
@@ -87,7 +87,7 @@ class Pocket:
     Attributes:
         coords: `[M, 3]`, float32, Å.
         features: `[M, 3]`, uint8, see ``features``.
-        backbone: whether side chains are missing because nobody knows them.
+        backbone: whether side chains are missing because they are unknown.
     """
 
     coords: NDArray[np.float32]
@@ -112,7 +112,7 @@ class Pocket:
             receptor: the protein.
             center: `[3]`, Å.
             radius: Å.
-            backbone: side chains are missing.
+            backbone: whether side chains are missing.
         """
         near = receptor.select(np.linalg.norm(receptor.coords - center, axis=-1) < radius)
         return cls(near.coords.astype(np.float32), pocket_features(near), backbone)
@@ -129,7 +129,7 @@ class Complex:
     """A ligand in its pocket.
 
     Attributes:
-        id: name.
+        id: name of the complex.
         ligand: the molecule.
         conformers: fresh conformers matched to the crystal pose `[K, N, 3]`, float32, Å.
         crystal: crystal coordinates `[N, 3]`, float32, Å.
@@ -150,14 +150,14 @@ def make_complex(
     conformers: NDArray[np.floating],
     backbone: bool = False,
 ) -> Complex:
-    """A training item.
+    """Make a training item.
 
     Args:
-        name: of the complex.
-        ligand: with crystal coordinates.
-        receptor: of the same frame.
-        conformers: fresh ones, `[K, N, 3]`, Å, as matched by ``match``.
-        backbone: the receptor has no side chains.
+        name: name of the complex.
+        ligand: the ligand with its crystal coordinates.
+        receptor: its receptor, in the same frame.
+        conformers: fresh conformers that ``match`` has matched `[K, N, 3]`, Å.
+        backbone: whether the receptor lacks side chains.
 
     Raises:
         InputError: the ligand has no coordinates.
@@ -176,7 +176,7 @@ def match(
     """Bring conformers as close to a pose as torsions and rigid motion can.
 
     Args:
-        tree: of the ligand.
+        tree: torsion tree of the ligand.
         conformers: `[K, N, 3]`, Å.
         target: `[N, 3]`, Å.
 
@@ -197,7 +197,7 @@ def match(
 
 @dataclass(frozen=True, eq=False)
 class _Distance:
-    """Squared distance to a target, as a field to minimise."""
+    """Squared distance to a target, as a field that can be minimised."""
 
     target: Tensor
 

@@ -1,8 +1,8 @@
-"""Ligands inside structure files, told by the name of their residue.
+"""Ligands inside structure files, recognised by the name of their residue.
 
-A PDB file has no bond orders. They come from a table of components: a CSV or SMI file of names
-and SMILES, or the chemical component dictionary of the wwPDB in CIF (``components.cif`` or files
-of single components), whose canonical SMILES are read.
+A PDB file has no bond orders. They come from a table of components, which is a CSV or SMI file of
+names and SMILES, or the chemical component dictionary of the wwPDB in CIF (``components.cif`` or
+files of single components), whose canonical SMILES are read.
 """
 
 import csv
@@ -26,11 +26,11 @@ SOLVENTS: frozenset[str] = frozenset(
     "GOL EDO PEG PGE PG4 1PE P6G MPD DMS ACT ACY FMT SO4 PO4 NO3 CL BR IOD EOH MOH IPA TRS EPE "
     "MES BME DTT CIT TLA MLI IMD BOG LDA NAG BMA MAN FUC".split()
 )
-"""Residues of buffers, cryoprotectants and glycans, never taken as ligands."""
+"""Residues of buffers, cryoprotectants and glycans, which are never taken for ligands."""
 
 
 def read_components(path: str | os.PathLike[str]) -> dict[str, str]:
-    """SMILES by component name.
+    """Read the SMILES of components, by their names.
 
     Args:
         path: ``.cif``, ``.csv`` (columns id, smiles) or ``.smi`` (SMILES, name).
@@ -47,7 +47,7 @@ def read_components(path: str | os.PathLike[str]) -> dict[str, str]:
         else:
             found = dict(_table_components(file))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file}: is no readable text ({error}); give CIF, CSV or SMI") from error
+        raise InputError(f"{file}: is not text ({error}); give CIF, CSV or SMI") from error
     if not found:
         raise InputError(f"{file}: holds no component with a SMILES; give CIF, CSV or SMI")
     return found
@@ -63,7 +63,8 @@ def ligands_of_structure(
         components: SMILES by residue name.
 
     Returns:
-        Name, ligand and receptor without it; and names with the reason why they were refused.
+        Name, ligand, and receptor without the ligand; and the names that were refused, with the
+        reason.
 
     Raises:
         InputError: the structure cannot be read, or holds no ligand of the table.

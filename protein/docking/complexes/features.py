@@ -1,4 +1,4 @@
-"""What the networks of docking know of an atom: small integers, one column per property.
+"""What the docking networks know about an atom: small integers, one column per property.
 
 Ligand atoms: element, degree, charge, hybridisation, aromaticity, smallest ring, hydrogens,
 energy type. Pocket atoms: energy type, residue, atom name. Column values index embedding tables
@@ -120,7 +120,7 @@ def pocket_features(receptor: "Receptor") -> NDArray[np.uint8]:
 
 
 def span(bonds: NDArray[np.int64], atoms: int) -> int:
-    """Bonds between the two atoms that are farthest apart along bonds.
+    """Number of bonds between the two atoms that are farthest apart along bonds.
 
     Args:
         bonds: `[E, 2]`, of a connected molecule.

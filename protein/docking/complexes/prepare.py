@@ -1,9 +1,9 @@
-"""A folder of complexes to a training set, one at a time.
+"""From a folder of complexes to a training set, one complex at a time.
 
-Every source leaves a shard in ``OUT.parts/``; a run that was killed finds them and goes on. Then
-pockets are grouped by the sequence clusters of their chains and ligands by their scaffolds;
-complexes that share either, directly or through others, are never on two sides of a split. Where
-the folder has train, val and test folders, those stand.
+Every source leaves a shard in ``OUT.parts/``, which lets an interrupted run continue. Then pockets
+are grouped by the sequence clusters of their chains, and ligands by their scaffolds. Complexes
+that share either, directly or through others, are never on different sides of a split. If the
+folder has train, val and test folders, these decide.
 """
 
 import csv
@@ -39,7 +39,7 @@ from sciddiff.files import replacing
 from sciddiff.names import Names, cell
 
 OnProgress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with the name of a task, how much of it is done, and how much there is."""
 
 # Raised when a change of what is read changes what a source gives.
 _FORMAT = 1
@@ -51,12 +51,12 @@ class DockPrepareSettings:
 
     Attributes:
         read: bounds of a complex.
-        val: share of complexes for validation, where the folder says nothing.
-        test: share for testing.
-        seed: of the split.
-        jobs: processes that read.
-        keep_parts: leave the shards in place.
-        overwrite: replace an archive that is there.
+        val: share of complexes for validation, if the folder names no split.
+        test: share of complexes for testing.
+        seed: seed of the split.
+        jobs: number of processes that read.
+        keep_parts: whether to keep the shards.
+        overwrite: whether to replace an archive that exists.
     """
 
     read: ReadSettings = field(default_factory=ReadSettings)
@@ -70,16 +70,16 @@ class DockPrepareSettings:
 
 @dataclass(frozen=True)
 class DockPrepareReport:
-    """What came of it.
+    """Outcome of a preparation.
 
     Attributes:
-        sources: found.
-        resumed: of these, how many an earlier run had done.
-        complexes: kept.
-        groups: kept groups of relatives (shared pocket cluster or scaffold).
+        sources: number of sources found.
+        resumed: number of them that an earlier run had read.
+        complexes: number of complexes kept.
+        groups: number of groups of relatives, which share a pocket cluster or a scaffold.
         splits: complexes in each split.
-        dropped: count of each reason.
-        archive: the file written; None when nothing survived.
+        dropped: how often each reason occurred.
+        archive: the file written; None if no complex was kept.
         dropped_table: the table of what was dropped.
     """
 
@@ -93,7 +93,7 @@ class DockPrepareReport:
     dropped_table: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -106,17 +106,17 @@ def prepare_docking(
 ) -> DockPrepareReport:
     """Turn a folder of complexes into a dock archive.
 
-    Writes ``out``, beside it ``.dropped.csv`` and ``.json``, and while at work ``out.parts/``.
+    Writes ``out``, with ``.dropped.csv`` and ``.json`` beside it, and ``out.parts/`` meanwhile.
 
     Args:
-        folder: complexes, at any depth.
-        out: archive, ``.npz``.
-        settings: bounds, splits, jobs.
-        components: SMILES of ligand residues, to read plain structure files too.
-        on_progress: told of every source.
+        folder: folder that holds complexes, at any depth.
+        out: archive to write, ``.npz``.
+        settings: bounds, splits and number of processes.
+        components: SMILES of ligand residues, for reading plain structure files as well.
+        on_progress: called for every source.
 
     Raises:
-        InputError: no complexes, an output that is there already or cannot be written.
+        InputError: there are no complexes, or the output exists already or cannot be written.
     """
     settings = settings or DockPrepareSettings()
     if out.suffix != ".npz":

@@ -1,10 +1,10 @@
 """Complexes in a folder of files, and what is read of each.
 
-Found are, at any depth: folders with ``ID_protein.pdb`` and ``ID_ligand.sdf`` or ``.mol2``
-(PDBbind); folders with ``protein.pdb`` or ``receptor.pdb`` (also ``.cif``), or ``backbone.pdb``
-where side chains are unknown, and ``ligand.sdf`` or ``.mol2``; and, given a table of components,
-structure files whose ligands are residues of a known name. A folder called train, val or test on
-the way is the split.
+Three kinds are found, at any depth: folders with ``ID_protein.pdb`` and ``ID_ligand.sdf`` or
+``.mol2`` (PDBbind); folders with ``protein.pdb`` or ``receptor.pdb`` (also ``.cif``), or
+``backbone.pdb`` if side chains are unknown, and ``ligand.sdf`` or ``.mol2``; and, with a table of
+components, structure files whose ligands are residues of a known name. If a folder above them is
+called train, val or test, it names the split.
 """
 
 import logging
@@ -37,17 +37,17 @@ _CONTACT = 8.0
 
 @dataclass(frozen=True)
 class ReadSettings:
-    """What a training complex must be.
+    """Bounds of a training complex.
 
     Attributes:
-        conformers: fresh conformers made; the closest ones are kept.
-        kept: conformers kept.
-        max_rmsd: Å from the crystal pose above which a matched conformer is no use.
-        min_distance: Å below which ligand and protein are bonded or misread.
-        max_distance: Å above which the ligand touches nothing.
-        max_atoms: heavy atoms of a ligand.
-        max_torsions: rotatable bonds of a ligand.
-        seed: of the conformers.
+        conformers: number of fresh conformers, of which the closest are kept.
+        kept: number of conformers kept.
+        max_rmsd: largest RMSD of a matched conformer from the crystal pose, Å.
+        min_distance: smallest distance of ligand and protein that are not bonded, Å.
+        max_distance: largest distance at which a ligand touches the protein, Å.
+        max_atoms: largest number of heavy atoms of a ligand.
+        max_torsions: largest number of rotatable bonds of a ligand.
+        seed: seed of the conformers.
     """
 
     conformers: int = 4
@@ -65,11 +65,11 @@ class Source:
     """Files of one complex, or one structure file with its ligands inside.
 
     Attributes:
-        id: name.
+        id: name of the complex.
         receptor: structure file.
-        ligands: files of the ligand, the best first; empty: the ligands are in the structure.
-        split: where the folder says it.
-        backbone: no side chains.
+        ligands: files of the ligand, the best first; empty if the structure holds the ligands.
+        split: split that the folder names; may be empty.
+        backbone: whether side chains are missing.
     """
 
     id: str
@@ -80,7 +80,7 @@ class Source:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Everything that is read."""
+        """All files that are read."""
         return (self.receptor, *self.ligands)
 
 
@@ -89,7 +89,7 @@ class Item:
     """One complex that was kept.
 
     Attributes:
-        id: name.
+        id: name of the complex.
         arrays: see ``archive.complex_arrays``.
         info: plain values: smiles, scaffold, sequences, split, source, rmsd.
     """
@@ -106,7 +106,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Dropped:
-    """One complex, or file, that was not kept, and why."""
+    """A complex or file that was not kept, and why."""
 
     id: str
     file: str
@@ -127,10 +127,10 @@ def find_sources(folder: Path, structures: bool = False) -> list[Source]:
 
     Args:
         folder: where to look.
-        structures: take structure files without a ligand file too.
+        structures: whether to take structure files without a ligand file as well.
 
     Raises:
-        InputError: no such folder, or nothing in it.
+        InputError: the folder does not exist, or holds no complex.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give a folder of complexes")
@@ -147,10 +147,10 @@ def find_sources(folder: Path, structures: bool = False) -> list[Source]:
 
 
 def unique_names(folder: Path, sources: Sequence[Source]) -> list[str]:
-    """Names of the complexes of a folder: their own, with their place where two are alike.
+    """Names of the complexes of a folder: their own, with their folder where two are alike.
 
     Args:
-        folder: that was searched.
+        folder: folder that was searched.
         sources: from ``find_sources``.
     """
     listed = list(sources)
@@ -170,11 +170,11 @@ def unique_names(folder: Path, sources: Sequence[Source]) -> list[str]:
 def read_source(
     source: Source, settings: ReadSettings, components: Mapping[str, str] | None = None
 ) -> Reading:
-    """Complexes of a source; whatever is wrong with it becomes a row, never an exception.
+    """Read the complexes of a source; an error becomes a row and never an exception.
 
     Args:
         source: the files.
-        settings: bounds.
+        settings: bounds of a complex.
         components: SMILES of ligand residues by name, for structure files.
     """
     try:
@@ -230,14 +230,14 @@ def _in_folder(place: Path, split: str, structures: bool) -> list[Source]:
 
 
 def first_readable(files: tuple[Path, ...], limits: LigandSettings = LIMITS) -> Ligand:
-    """The ligand of a complex: of the first of its files that can be read.
+    """Read the ligand of a complex from the first of its files that can be read.
 
     Args:
         files: the best first.
-        limits: what a ligand may be.
+        limits: limits on the size of a ligand.
 
     Raises:
-        InputError: none can; what is wrong with the first.
+        InputError: no file can be read; the message is that of the first.
     """
     error: InputError | None = None
     for file in files:
@@ -288,7 +288,7 @@ def _read(
 def scaffold(ligand: Ligand) -> str:
     """Murcko scaffold of at least two rings as SMILES, else the molecule itself without stereo.
 
-    What two ligands must share to be called relatives.
+    Two ligands that share it are called relatives.
     """
     from rdkit.Chem import MolToSmiles
     from rdkit.Chem.Scaffolds import MurckoScaffold

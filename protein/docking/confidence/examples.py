@@ -1,9 +1,9 @@
-"""Examples for the ranker: complexes docked by our own search, and what came near the truth.
+"""Examples for the ranker: poses of complexes whose answer is known, docked by our own search.
 
-A complex is docked into a box about its crystal ligand from fresh conformers, as a user would.
-What the search missed is added: conformers brought to the crystal pose by their torsions and
-minimised, marked as helped, so that every ligand has a pose that is right. One file per complex;
-what is there is not made again.
+A complex is docked into a box about its crystal ligand from fresh conformers, as a user would do
+it. Conformers that are fitted to the crystal pose by their torsions and minimised are added and
+marked as helped, so that every ligand has a pose that is right. Each complex has a file of its
+own, and a file that exists is not made again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sciddiff.files import replacing
 from sciddiff.streams import Streams
 
 OnExample = Callable[[int, int], None]
-"""Told how many complexes are done, and how many there are."""
+"""Called with how many complexes are done, and how many there are."""
 
 REFUSED = ".refused"
 
@@ -46,12 +46,12 @@ class ExampleSettings:
     """How examples are made.
 
     Attributes:
-        search: effort of the docking.
-        conformers: fresh ones of each ligand.
-        poses: distinct ones kept.
-        max_atoms: heavy atoms of a ligand.
-        max_torsions: rotatable bonds of a ligand.
-        seed: of conformers and search.
+        search: effort of the search.
+        conformers: number of fresh conformers of each ligand.
+        poses: number of distinct poses kept.
+        max_atoms: largest number of heavy atoms of a ligand.
+        max_torsions: largest number of rotatable bonds of a ligand.
+        seed: seed of the conformers and the search.
     """
 
     search: SearchSettings = SearchSettings()
@@ -69,20 +69,21 @@ def make_examples(
     jobs: int = 1,
     on_example: OnExample | None = None,
 ) -> dict[str, int]:
-    """Dock every complex of a folder that is not done yet.
+    """Dock every complex of a folder that has no example yet.
 
     Args:
         folder: complexes, see ``sources.find_sources``.
         out: folder of examples.
         settings: effort.
         jobs: processes.
-        on_example: told of progress.
+        on_example: called as complexes are done.
 
     Returns:
-        How many are ``made``, were ``there`` and are ``refused`` (their reason is beside them).
+        How many were ``made`` now, were ``there`` before, and are ``refused`` (with a file that
+        says why).
 
     Raises:
-        InputError: no complexes.
+        InputError: the folder holds no complexes.
     """
     sources = [s for s in find_sources(folder) if not s.backbone]
     out.mkdir(parents=True, exist_ok=True)
@@ -120,10 +121,10 @@ def make_example(source: Source, settings: ExampleSettings) -> tuple[Example, di
         settings: effort.
 
     Returns:
-        The example, its cluster left empty, and the ``sequences`` that line its pocket.
+        The example, with an empty cluster, and the ``sequences`` that line its pocket.
 
     Raises:
-        InputError: files that cannot be read, a ligand above the bounds.
+        InputError: a file cannot be read, or the ligand is too large.
     """
     ligand = first_readable(source.ligands)
     if len(ligand) > settings.max_atoms or len(ligand.tree) > settings.max_torsions:
@@ -159,8 +160,8 @@ def write_example(path: Path, example: Example, facts: dict[str, Any]) -> None:
 
     Args:
         path: ``.npz``.
-        example: to write.
-        facts: plain values kept with it.
+        example: example to write.
+        facts: plain values stored with it.
     """
     arrays = {f.name: getattr(example.poses, f.name).numpy() for f in fields(PoseSet)}
     text = io.BytesIO()
@@ -176,19 +177,19 @@ def write_example(path: Path, example: Example, facts: dict[str, Any]) -> None:
 
 
 def read_examples(folder: Path) -> list[Example]:
-    """Examples of a folder, with the clusters of their pockets.
+    """Read the examples of a folder, with the clusters of their pockets.
 
     Args:
-        folder: written by ``make_examples``.
+        folder: folder that ``make_examples`` wrote.
 
     Raises:
-        InputError: none there, or a damaged file.
+        InputError: the folder holds no examples, or a file is damaged.
     """
     from protein.docking.complexes.prepare import pocket_clusters
 
     read = list(_read(folder))
     if not read:
-        raise InputError(f"{folder}: no examples; make them: sciddiff prepare ranker DIR")
+        raise InputError(f"{folder}: has no examples; make them with sciddiff prepare ranker DIR")
     clusters = pocket_clusters([facts["sequences"] for _, facts in read])
     return [
         Example(e.name, e.poses, e.rmsd, e.helped, str(cluster))
@@ -205,5 +206,5 @@ def _read(folder: Path) -> Iterator[tuple[Example, dict[str, Any]]]:
             rmsd, helped = torch.from_numpy(arrays["rmsd"]), torch.from_numpy(arrays["helped"])
             facts = json.loads(str(arrays["facts"]))
         except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{path}: damaged; delete it and prepare again") from error
+            raise InputError(f"{path}: is damaged; delete it and prepare it again") from error
         yield Example(path.stem, poses, rmsd, helped, ""), facts

@@ -6,10 +6,10 @@ A contact of ligand atom i and pocket atom j sends
 
 to the ligand atom, with :math:`\phi` Gaussians of their distance r and :math:`c` the cosines
 between the contact and the directions in which the two atoms have no bonded neighbours (where
-hydrogen bonds point). Ligand atoms exchange messages along bonds and with what is near, hear from
-the pocket again, and are summed. A pose is then judged by that sum, by its energies, and by how it
-differs from the Boltzmann mean of the poses of its ligand. Only invariants go in, so the judgement
-does not depend on the frame.
+hydrogen bonds point). Ligand atoms exchange messages along bonds and with near atoms, get messages
+from the pocket again, and are summed. A pose is then judged by that sum, by its energies, and by
+how it differs from the Boltzmann mean of the poses of its ligand. The inputs are invariants, so
+that the judgement does not depend on the frame.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _HOPS = 6
 
 @final
 class PoseRanker(nn.Module):
-    """Judges poses.
+    """Network that judges poses.
 
     Args:
         width: features of an atom.
         hidden: width of the perceptron that judges.
-        rounds: times a ligand atom hears from the pocket.
-        dropout: while training.
+        rounds: rounds of messages from the pocket.
+        dropout: dropout during training.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class PoseRanker(nn.Module):
         self.trust = nn.Parameter(torch.ones(()))
 
     def forward(self, batch: PoseBatch) -> tuple[Tensor, Tensor]:
-        """Judge.
+        """Judge poses.
 
         Returns:
             Logits of P(RMSD < 2 Å) and predicted logarithms of the RMSD in Å, each `[P]`.
@@ -81,14 +81,14 @@ class PoseRanker(nn.Module):
 
 @final
 class Committee(nn.ModuleList):
-    """Rankers whose judgements are averaged.
+    """Several `PoseRanker` networks whose judgements are averaged.
 
     Args:
-        members: how many.
-        width: as of `PoseRanker`.
-        hidden: as of it.
-        rounds: as of it.
-        dropout: as of it.
+        members: number of networks.
+        width: width of each `PoseRanker`.
+        hidden: width of the perceptron that judges.
+        rounds: rounds of messages from the pocket.
+        dropout: dropout during training.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Committee(nn.ModuleList):
         super().__init__(PoseRanker(width, hidden, rounds, dropout) for _ in range(members))
 
     def forward(self, batch: PoseBatch) -> tuple[Tensor, Tensor]:
-        """Judge: the means of what `PoseRanker` gives, each `[P]`."""
+        """Return the means of what the networks give, each `[P]`."""
         logits, rmsds = zip(*(member(batch) for member in self), strict=True)
         return torch.stack(logits).mean(0), torch.stack(rmsds).mean(0)
 

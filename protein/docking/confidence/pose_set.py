@@ -1,9 +1,9 @@
 r"""What the ranker sees of the poses of one ligand: atoms, contacts, energies, and each other.
 
-Everything is invariant under motions of the whole: atom types, distances, angles to bonded
-neighbours, Vina's energies, and how a pose compares with the other poses of its ligand. Where in
-the search box a pose lies is left out on purpose: boxes drawn about a crystal ligand would give
-the answer away.
+All features are invariant under rigid motions: atom types, distances, angles to bonded neighbours,
+Vina's energies, and how a pose compares with the other poses of its ligand. The place of a pose in
+the search box is left out on purpose, because a box about a crystal ligand would give the answer
+away.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ REACH = 7.0
 """Å within which a pocket atom touches a ligand atom."""
 
 OWN = 13
-"""Number of features of a pose alone."""
+"""Number of features that a pose has on its own."""
 
 SHARED = 6
-"""Number of features of a pose among the others."""
+"""Number of features that compare a pose with the others."""
 
 _CONTACT, _CROWDED, _SAME = 5.0, 4.0, 2.0
 _TERM_SCALES = (0.2, 0.02, 2.0, 0.5, 5.0)
@@ -50,10 +50,10 @@ class PoseSet:
         atoms: ligand features `[N, 8]`, int64.
         hops: bonds between ligand atoms, at most 5 `[N, N]`, int64.
         coords: `[K, N, 3]`, Å.
-        axes: away from the bonded neighbours, a unit vector or 0 `[K, N, 3]`.
+        axes: unit vectors that point away from the bonded neighbours, or 0 `[K, N, 3]`.
         pocket_atoms: pocket features `[M, 3]`, int64.
         pocket_coords: `[M, 3]`, Å.
-        pocket_axes: as of the ligand `[M, 3]`.
+        pocket_axes: the same for pocket atoms `[M, 3]`.
         own: features of each pose `[K, OWN]`.
         energy: `[K]`, kcal/mol.
         strain: intramolecular energy `[K]`, kcal/mol.
@@ -77,10 +77,10 @@ class PoseSet:
         return len(self.coords)
 
     def shared(self, chosen: Tensor) -> Tensor:
-        """Features of poses among those chosen `[k, SHARED]`.
+        """Features that compare the chosen poses with each other `[k, SHARED]`.
 
         Args:
-            chosen: places of poses `[k]`.
+            chosen: indices of poses `[k]`.
         """
         energy, strain = self.energy[chosen].clamp(max=20.0), self.strain[chosen].clamp(max=20.0)
         above = energy - energy.min()
@@ -102,7 +102,7 @@ class PoseSet:
 
 
 def pose_set(ligand: Ligand, receptor: Receptor, docked: Docked) -> PoseSet:
-    """What the ranker sees of some poses.
+    """Compute what the ranker sees of some poses.
 
     Args:
         ligand: the molecule.
@@ -175,16 +175,16 @@ class PoseBatch(NamedTuple):
 
     Attributes:
         atoms: ligand features `[A, 8]`.
-        pose: which pose an atom is of `[A]`.
+        pose: pose that each atom belongs to `[A]`.
         pocket_atoms: pocket features `[B, 3]`.
         contact: ligand atom and pocket atom of each contact `[2, E]`.
         contact_shape: length (Å) and the two cosines of each contact `[E, 3]`.
         inner: two ligand atoms of a pose `[2, I]`.
         inner_shape: length (Å) and bonds between them `[I, 2]`.
-        features: of poses `[P, OWN + SHARED]`.
+        features: features of poses `[P, OWN + SHARED]`.
         weight: Boltzmann weight of each pose among those of its ligand `[P]`.
         above: energy above the lowest of its ligand `[P]`, at most 6 kcal/mol.
-        ligand: which ligand a pose is of `[P]`.
+        ligand: ligand that each pose belongs to `[P]`.
     """
 
     atoms: Tensor
@@ -205,11 +205,11 @@ _HIGH = 6.0
 
 
 def pack(sets: Sequence[PoseSet], chosen: Sequence[Tensor] | None = None) -> PoseBatch:
-    """Flatten poses.
+    """Flatten the poses of several ligands into one batch.
 
     Args:
-        sets: one per ligand.
-        chosen: places of the poses to take of each; None: all.
+        sets: poses of each ligand.
+        chosen: indices of the poses to take from each; None for all.
     """
     if chosen is None:
         chosen = [torch.arange(len(s)) for s in sets]

@@ -30,14 +30,14 @@ _DOMAIN = "protein.docking.domain.DockingDomain"
 @final
 @dataclass(frozen=True, eq=False)
 class Ranker:
-    """Says how likely each pose of a ligand is within 2 Å of the truth.
+    """Gives the probability that a pose of a ligand is within 2 Å of the truth.
 
     Attributes:
         net: the networks.
-        trust: what a kcal/mol above the lowest energy of the ligand takes from the mean logit.
-        slope: of Platt's scaling.
-        shift: of it.
-        meta: what is known of its making.
+        trust: decrease of the mean logit per kcal/mol above the lowest energy of the ligand.
+        slope: slope of Platt's scaling.
+        shift: shift of Platt's scaling.
+        meta: record of how it was made.
     """
 
     net: Committee
@@ -71,10 +71,10 @@ def save_ranker(
     """Write a ranker as a model directory.
 
     Args:
-        directory: to make.
-        ranker: to write.
+        directory: model folder to make.
+        ranker: ranker to write.
         settings: arguments of the networks (``width``, ``hidden``, ``rounds``).
-        seed: it was trained with.
+        seed: seed that it was trained with.
         facts: ``data``, ``command``, ``metrics`` of ``sciddiff.checkpoint.save``.
     """
     from sciddiff.checkpoint import save
@@ -99,19 +99,21 @@ def load_ranker(directory: str | os.PathLike[str]) -> Ranker:
     """Read a ranker.
 
     Args:
-        directory: a shipped model's name is found by ``sciddiff.shipped.find_model``.
+        directory: model folder; ``sciddiff.shipped.find_model`` gives that of a shipped model.
 
     Raises:
-        InputError: no model, a damaged one, or a model of another kind.
+        InputError: there is no such model, or it is damaged or of another kind.
     """
     from sciddiff.checkpoint import load
 
     meta = weights.describe(directory)
     if meta.get("kind") != KIND:
-        raise InputError(f"{directory}: is not a ranker of poses; make one: sciddiff train-ranker")
+        raise InputError(
+            f"{directory}: is not a ranker of poses; make one with sciddiff train-ranker"
+        )
     net = load(directory).denoiser.net
     if not isinstance(net, Committee):
-        raise InputError(f"{directory}: its network is no Committee; copy the model again")
+        raise InputError(f"{directory}: its network is not a Committee; copy the model again")
     with reading(f"{directory}/{weights.META}", "of a ranker", "copy the model again"):
         scale = meta["calibration"]
         trust, slope, shift = (float(scale[name]) for name in ("trust", "slope", "shift"))
@@ -119,14 +121,14 @@ def load_ranker(directory: str | os.PathLike[str]) -> Ranker:
 
 
 def find_ranker(name: str | None = None, device: torch.device | str = "cpu") -> Ranker | None:
-    """A ranker by its name.
+    """Find a ranker by its name.
 
     Args:
-        name: of shipped weights, a model folder, ``none``, or None for the one that ships.
-        device: where to put its networks.
+        name: name of shipped weights, a model folder, ``none``, or None for the ranker that ships.
+        device: device that holds its networks.
 
     Returns:
-        None for ``none``, and where no ranker ships.
+        The ranker; None for ``none``, and if no ranker ships.
 
     Raises:
         InputError: there is no such model, or it is of another kind.

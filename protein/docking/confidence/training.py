@@ -1,11 +1,11 @@
-r"""Training of the ranker, on poses our own search makes for complexes whose answer is known.
+r"""Training of the ranker on poses that our search finds for complexes with known answers.
 
 Three losses: the cross-entropy of :math:`P(\mathrm{RMSD} < 2\,\text{Å})`, a softmax over the
 poses of a ligand whose target is spread over the poses closest to the crystal, and the
-logarithm of the RMSD. Complexes of one cluster are in one fold; logits of a fold come from
-networks that never saw its clusters. On these are fitted how much the energy counts beside the
-networks, which are too sure of themselves, by the same softmax, and then Platt's scaling (Platt
-1999) to a probability.
+logarithm of the RMSD. Complexes of one cluster are in one fold, and the logits of a fold come from
+networks that never saw its clusters. Because networks are too sure of themselves, the weight of
+the energy beside them is fitted to these logits by the same softmax. Platt's scaling (Platt 1999)
+then turns the sum into a probability.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Example:
     """Poses of a complex whose answer is known.
 
     Attributes:
-        name: of the complex.
-        poses: what the ranker sees.
+        name: name of the complex.
+        poses: the poses as the ranker sees them.
         rmsd: symmetry-corrected, to the crystal pose `[K]`, Å.
         helped: poses that were started from the crystal pose `[K]`, bool; for training only.
         cluster: complexes of one cluster are never on both sides of a split.
@@ -54,20 +54,20 @@ class Example:
 
 @dataclass(frozen=True)
 class RankerSettings:
-    """How to train.
+    """Settings of the training.
 
     Attributes:
-        width: of the network.
-        dropout: of the network.
-        epochs: over the complexes.
-        ligands: in a batch.
-        poses: of each ligand in a batch.
-        rate: of learning, at its highest.
-        decay: of the weights.
+        width: width of the network.
+        dropout: dropout of the network.
+        epochs: number of passes over the complexes.
+        ligands: number of ligands in a batch.
+        poses: number of poses of each ligand in a batch.
+        rate: highest learning rate.
+        decay: weight decay.
         listwise: weight of the softmax over the poses of a ligand.
         distance: weight of the loss of log RMSD.
-        folds: of the clusters.
-        seed: of the network and of every draw.
+        folds: number of folds into which the clusters are divided.
+        seed: seed of the network and of all random draws.
     """
 
     width: int = 32
@@ -84,7 +84,7 @@ class RankerSettings:
 
 
 OnEpoch = Callable[[int, float], None]
-"""Told the number of an epoch and its mean loss."""
+"""Called with the number of an epoch and its mean loss."""
 
 
 def fit(
@@ -92,12 +92,12 @@ def fit(
     settings: RankerSettings = RankerSettings(),
     on_epoch: OnEpoch | None = None,
 ) -> PoseRanker:
-    """Train one network; its parameters are averaged over the last third of the steps.
+    """Train one network, whose parameters are averaged over the last third of the steps.
 
     Args:
-        examples: to learn from.
-        settings: how.
-        on_epoch: told of progress.
+        examples: examples to learn from.
+        settings: how to train.
+        on_epoch: called after every epoch.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -132,7 +132,7 @@ def fit(
 
 @torch.no_grad()
 def judge(net: PoseRanker, example: Example) -> Judged:
-    """What a network says of the poses of a ligand that were not helped."""
+    """Judge the poses of a ligand that were not helped."""
     chosen = torch.nonzero(~example.helped).squeeze(-1)
     batch = pack([example.poses], [chosen])
     logit, _ = net(batch)
@@ -142,11 +142,11 @@ def judge(net: PoseRanker, example: Example) -> Judged:
 
 
 def folds(clusters: Sequence[str], count: int) -> NDArray[np.int64]:
-    """Fold of each complex: whole clusters, the largest first into the emptiest fold.
+    """Fold of each complex; whole clusters go into the emptiest fold, the largest first.
 
     Args:
-        clusters: of the complexes.
-        count: of folds.
+        clusters: clusters of the complexes.
+        count: number of folds.
     """
     names, inverse, sizes = np.unique(
         np.asarray(clusters), return_inverse=True, return_counts=True
@@ -187,22 +187,22 @@ def train_ranker(
     on_epoch: OnEpoch | None = None,
     further: Sequence[Example] = (),
 ) -> tuple[Ranker, dict[str, Any]]:
-    """One network for each fold, trained on the others, and their calibration.
+    """Train one network for each fold on the others, and calibrate them.
 
-    Together they are the ranker; what each says of its own fold, which it never saw, tells how
-    good and how sure they are.
+    Together the networks are the ranker. The judgement of each on its own fold, which it never
+    saw, measures how good and how certain they are.
 
     Args:
-        examples: with clusters.
-        settings: how.
-        on_epoch: told of progress, epochs counted through all folds.
-        further: other poses of the same complexes, learned from but not judged.
+        examples: examples with their clusters.
+        settings: how to train.
+        on_epoch: called after every epoch; epochs are counted through all folds.
+        further: other poses of the same complexes, for training but not for scoring.
 
     Returns:
         The ranker, and scores on the folds that were left out (poses of the search alone).
 
     Raises:
-        InputError: fewer clusters than folds.
+        InputError: there are fewer clusters than folds.
     """
     fold = folds([e.cluster for e in examples], settings.folds)
     if len(np.unique(fold)) < settings.folds:
@@ -236,10 +236,10 @@ def train_ranker(
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What was said of the poses that a search found for a ligand, in order of energy.
+    """Judgement of the poses that a search found for a ligand, in the order of their energy.
 
     Attributes:
-        logit: of P(RMSD < 2 Å) `[K]`.
+        logit: logit of P(RMSD < 2 Å) `[K]`.
         rmsd: `[K]`, Å.
         above: energy above the lowest `[K]`, kcal/mol, as the ranker sees it.
     """
@@ -250,7 +250,7 @@ class Judged:
 
 
 def energy_weight(judged: Sequence[Judged]) -> float:
-    r"""How much a kcal/mol counts beside the logits, to order the poses of a ligand.
+    r"""Weight of the energy beside the logits when the poses of a ligand are ordered.
 
     The w that makes the softmax of :math:`b\,(\mathrm{logit} - w\,\mathrm{above})` over the poses
     of each ligand closest to the truth, over all scales b > 0.
@@ -280,11 +280,11 @@ def energy_weight(judged: Sequence[Judged]) -> float:
 
 
 def summary(judged: Sequence[Judged], best_of: int = 9) -> dict[str, Any]:
-    """Success by energy and by confidence, and how good the probabilities are.
+    """Success by energy and by confidence, and the quality of the probabilities.
 
     Args:
-        judged: one per ligand.
-        best_of: poses a user looks at.
+        judged: judgements, one per ligand.
+        best_of: number of poses that a user looks at.
     """
     logit = np.concatenate([j.logit for j in judged])
     right = np.concatenate([j.rmsd for j in judged]) < RIGHT

@@ -1,9 +1,9 @@
 """Training batches of complexes: pockets in their ball, ligands as matched conformers.
 
-An epoch takes a few complexes of every pocket cluster. A batch is a handful of complexes of about
-the same size, each in several poses at several times, so that its pocket is read once for all. The
-whole complex is turned at random and its center jittered; which matched conformer a pose has is
-drawn too. Every draw depends on (seed, epoch, complex) alone.
+An epoch takes a few complexes of every pocket cluster. A batch holds a few complexes of about the
+same size, each in several poses at several times, so that its pocket is read only once. Each
+complex is turned at random, its center is jittered, and the matched conformer of a pose is drawn
+as well. All draws depend only on the seed, the epoch and the complex.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,19 +28,19 @@ from sciddiff.training.buckets import Buckets
 
 @dataclass(frozen=True)
 class DockDataSettings:
-    """Which complexes, and how they are batched.
+    """Which complexes are used, and how they are batched.
 
     Attributes:
         archive: dock archive written by `sciddiff prepare dock`.
-        complexes: most complexes in a batch.
-        poses: poses of each complex in a batch.
-        atoms: most ligand atoms in a batch, poses counted.
-        per_cluster: complexes that an epoch draws of one pocket cluster.
+        complexes: largest number of complexes in a batch.
+        poses: number of poses of each complex in a batch.
+        atoms: largest number of ligand atoms in a batch, over all poses.
+        per_cluster: number of complexes that an epoch draws from one pocket cluster.
         jitter: standard deviation of the pocket's center about the ligand's, Å along each axis.
-        most_jitter: length beyond which it is shortened, Å.
-        backbone: use complexes whose side chains are unknown.
-        max_rmsd: leave out complexes whose best matched conformer is farther from the crystal, Å.
-        only: names of the complexes to use; empty: all.
+        most_jitter: largest length of that jitter, Å.
+        backbone: whether to use complexes whose side chains are unknown.
+        max_rmsd: largest RMSD of the best matched conformer from the crystal pose, Å.
+        only: names of the complexes to use; all of them if empty.
     """
 
     archive: str = ""
@@ -75,7 +75,7 @@ class DockData:
         """The complexes of the split, read on first use.
 
         Raises:
-            InputError: there are none.
+            InputError: the split has no complexes.
         """
         s = self.settings
         whole = DockArchive.open(Path(s.archive))
@@ -85,11 +85,11 @@ class DockData:
         if s.only:
             keep &= np.isin(whole.column("id"), s.only)
         if not keep.any():
-            raise InputError(f"{s.archive}: no complex of split {self.split!r} is left to use")
+            raise InputError(f"{s.archive}: has no usable complex in the split {self.split!r}")
         return whole.where(keep)
 
     def batches(self, epoch: int, seed: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
-        """Batches of one epoch, in an order that depends on (seed, epoch) alone."""
+        """Batches of one epoch, in an order that depends only on the seed and the epoch."""
         s = self.settings
         rng = np.random.default_rng([seed, epoch])
         clusters = self.archive.column("cluster")
@@ -104,11 +104,11 @@ class DockData:
             yield self.collate(group, [seed, epoch])
 
     def collate(self, group: Sequence[int], seed: Sequence[int]) -> Batch:
-        """A batch of some complexes.
+        """Make a batch of some complexes.
 
         Args:
-            group: places in the archive.
-            seed: of the draws, each complex adds its own place.
+            group: indices of the complexes in the archive.
+            seed: seed of the draws, to which each complex adds its own index.
         """
         items = [self.archive[i] for i in group]
         draws = [np.random.default_rng([*seed, i]) for i in group]
@@ -118,12 +118,12 @@ class DockData:
 def complex_batch(
     items: Sequence[Complex], draws: Sequence[np.random.Generator], settings: DockDataSettings
 ) -> Batch:
-    """Poses of complexes as a batch of data.
+    """Make a batch of data from poses of complexes.
 
     Args:
         items: G complexes.
-        draws: random source of each.
-        settings: poses and jitter.
+        draws: random source of each complex.
+        settings: number of poses, and the jitter.
     """
     poses, most = settings.poses, max(len(item.ligand) for item in items)
     pockets, places, turns, references = [], [], [], []
@@ -163,14 +163,14 @@ def pose_batch(
     turns: NDArray[np.floating] | None = None,
     ids: tuple[str, ...] = (),
 ) -> Batch:
-    """A batch of B poses, each the reference conformer somewhere.
+    """Make a batch of B poses; each is a reference conformer at some place.
 
     Args:
         systems: G complexes.
         which: complex of each pose `[B]`.
         references: conformers `[B, N, 3]`, Å, centred, 0 where padded.
         places: centers from the pocket's center `[B, 3]`, Å; the origin by default.
-        turns: orientations `[B, 3, 3]`; none by default.
+        turns: orientations `[B, 3, 3]`; the identity by default.
         ids: names of the poses.
     """
     size = len(which)

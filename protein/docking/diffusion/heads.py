@@ -30,7 +30,7 @@ class PoseHeads(nn.Module):
     """Velocities of translation, rotation and torsions.
 
     Args:
-        widths: channels of an atom.
+        widths: numbers of channels of an atom.
     """
 
     def __init__(self, widths: Widths) -> None:
@@ -128,8 +128,8 @@ def axes(ligands: LigandBatch, arm: Tensor) -> tuple[Tensor, Tensor]:
 def rigid_part(ligands: LigandBatch, arm: Tensor, twist: Tensor) -> Tensor:
     """Angular velocity of the whole ligand when its torsions turn and the root rests.
 
-    That of the rigid body with the same angular momentum about the center: what a superposition
-    on the old coordinates would undo, to first order.
+    It is that of a rigid body with the same angular momentum about the center, which a
+    superposition on the old coordinates would undo to first order.
 
     Args:
         ligands: L = B.

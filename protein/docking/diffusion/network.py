@@ -1,14 +1,14 @@
-r"""The flow network of docking: where a ligand is going, from where it lies in its pocket.
+r"""The flow network of docking, which predicts the motion of a ligand in its pocket.
 
-Atoms are nodes with channels ``0e, 1o, 1e, 0o`` (``tensor_product``). The pocket is read once,
-without knowing ligand place or time, so that all poses of all steps share the reading. Then each
-layer sends messages from the nearest pocket atoms and between ligand atoms.
+Atoms are nodes with channels ``0e, 1o, 1e, 0o`` (``tensor_product``). The pocket is encoded once,
+independently of the ligand and the time, so that all poses of all steps share the result. Then
+each layer sends messages from the nearest pocket atoms and between ligand atoms.
 
 Heads read forces :math:`f_n` (``1o``), torques :math:`w_n` (``1e``) and pseudoscalars: translation
 from pooled forces, rotation from pooled torques about the center and :math:`r_n \times f_n`, the
-torsion of a bond from everything projected on its axis. What the torsions turn the ligand as a
-whole is taken off the rotation (``rigid_part``), so that the two commute to first order, as
-DiffDock's superposition does (Corso et al. 2023, section 4.2).
+torsion of a bond from all of them projected on its axis. The turn of the whole ligand that the
+torsions cause is subtracted from the rotation (``rigid_part``), so that the two commute to first
+order, as with DiffDock's superposition (Corso et al. 2023, section 4.2).
 
 Everything is equivariant under E(3), mirror images included: torsions change sign, rotations are
 axial. Lengths inside are in Å, centred on the pocket.
@@ -47,14 +47,14 @@ class DockNetwork(nn.Module):
     """Flow of translation, rotation and torsions.
 
     Args:
-        irreps: channels of an atom; as many ``1e`` as ``1o``.
+        irreps: channels of an atom, with as many ``1e`` as ``1o``.
         layers: rounds of messages to ligand atoms.
         pocket_layers: rounds of messages among pocket atoms.
-        cross: pocket atoms a ligand atom hears from.
-        inside: ligand atoms a ligand atom hears from.
-        around: pocket atoms a pocket atom hears from.
+        cross: pocket atoms that send messages to a ligand atom.
+        inside: ligand atoms that send messages to a ligand atom.
+        around: pocket atoms that send messages to a pocket atom.
         reach: cut-off of cross messages, Å.
-        hidden: width of the perceptrons that weigh messages.
+        hidden: width of the perceptrons that weight messages.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class DockNetwork(nn.Module):
         self.heads = PoseHeads(widths)
 
     def encode(self, systems: Systems) -> Channels:
-        """Read pockets: channels of all real pocket atoms, `[ΣM, ...]`.
+        """Encode pockets as channels of all real pocket atoms, `[ΣM, ...]`.
 
         Args:
             systems: G complexes.
@@ -103,7 +103,7 @@ class DockNetwork(nn.Module):
         return nodes
 
     def forward(self, x_t: State, t: Tensor, batch: Batch) -> State:
-        """Directions of travel.
+        """Predict the motion.
 
         Args:
             x_t: ``translation [B, 3]`` (Å from the pocket's center), ``rotation [B, 3, 3]``,

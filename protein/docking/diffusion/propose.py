@@ -1,9 +1,9 @@
 """Poses from the flow network, drawn by the shared core, with the physics as guidance.
 
-The energy of the predicted pose pulls at all three leaves, more and more towards the end of the
-way; its pull on rotation and torsions is divided by the squares of typical levers, so that it
-moves atoms alike through each, and bounded. What comes out is for minimisation
-(``search.finish``): the last half ångström is the energy's to decide.
+The gradient of the energy of the predicted pose acts on all three leaves, with a weight that rises
+towards the end. On rotation and torsions it is divided by the squares of typical levers, so that
+it moves atoms by about as much through each leaf, and it is bounded. The poses are meant to be
+minimised (``search.finish``), which decides the last half ångström.
 """
 
 from collections.abc import Sequence
@@ -38,11 +38,11 @@ _SOFT = 2.0
 
 
 def find_proposer(name: str | None, device: torch.device) -> Denoiser | None:
-    """A flow network by its name.
+    """Find a flow network by its name.
 
     Args:
-        name: of shipped weights, or a model folder; None for no network.
-        device: where to put it.
+        name: name of shipped weights, or a model folder; None for no network.
+        device: device that holds it.
 
     Raises:
         InputError: there is no such model, or it is of another kind.
@@ -53,7 +53,7 @@ def find_proposer(name: str | None, device: torch.device) -> Denoiser | None:
         return None
     denoiser = find_model(name, device).denoiser
     if not isinstance(denoiser.net, DockNetwork):
-        raise InputError(f"--model {name}: is no docking network; train one: sciddiff train")
+        raise InputError(f"--model {name}: is not a docking network; train one: sciddiff train")
     return denoiser
 
 
@@ -70,14 +70,14 @@ def propose(
     """Draw poses of some ligands in one receptor.
 
     Args:
-        denoiser: of a trained ``DockNetwork``.
+        denoiser: denoiser with a trained ``DockNetwork``.
         sites: G ligands and the centers of their pockets.
         receptor: the protein.
         conformers: `[K_g, N_g, 3]` for each, Å.
-        energy: of the L = ΣK conformers in this order; None: without guidance.
-        settings: how many, and how.
-        seed: of the noise.
-        numbers: one number per ligand, that its draws depend on (and on nothing else).
+        energy: energy of the L = ΣK conformers in this order; None for no guidance.
+        settings: how many poses are drawn, and how.
+        seed: seed of the noise.
+        numbers: one number per ligand; with the seed it decides what is drawn for it.
 
     Returns:
         Poses `[L, P, ...]` in the frame of the receptor, P of every conformer.
@@ -118,12 +118,12 @@ def propose(
 
 @dataclass(frozen=True, eq=False)
 class _Pull:
-    """Energy of predicted poses `[B]`, with tamed gradients.
+    """Energy of predicted poses `[B]`, with scaled and bounded gradients.
 
     Attributes:
-        energy: of L conformers.
-        centers: of the pockets `[B, 3]`, Å.
-        each: poses of each conformer.
+        energy: energy of L conformers.
+        centers: centers of the pockets `[B, 3]`, Å.
+        each: number of poses of each conformer.
     """
 
     energy: VinaEnergy

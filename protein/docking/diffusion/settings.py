@@ -11,10 +11,10 @@ class ProposeSettings:
 
     Attributes:
         samples: poses per ligand, shared out among its conformers.
-        steps: of the sampler.
-        noise: fresh noise on the way, 0 (none) to 1.
-        guidance: strength of the energy's pull, 0 for none.
-        temperature: scale of the noise that places start from.
+        steps: number of steps of the sampler.
+        noise: amount of fresh noise in each step, from 0 (none) to 1.
+        guidance: weight of the guidance by energy; 0 for none.
+        temperature: scale of the noise from which the translation starts.
     """
 
     samples: int = 32

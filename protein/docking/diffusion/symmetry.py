@@ -1,17 +1,17 @@
 r"""Symmetric ligands: which noise goes with which data.
 
-Turning a phenyl ring by half a turn gives the same pose under other names of the atoms. A network
-cannot tell the two apart, so that paths from one noise to either of them cancel. Noise is
-therefore moved to the image, under the automorphisms :math:`g` of the molecular graph, that is
-closest to the data:
+Half a turn of a phenyl ring gives the same pose with other names of the atoms. A network cannot
+tell the two apart, so that paths from one noise to either of them cancel. The noise is therefore
+moved to that image, under the automorphisms :math:`g` of the molecular graph, which is closest to
+the data:
 
 .. math:: x_0 \to g^{-1} x_0, \qquad g = \arg\min_g\; d(R_0, R_1 Q_g)^2
           + \sum_k d(\tau_{0k}, \tau_{1k} + \delta_{gk})^2 .
 
-The uniform law of rotations and torsions does not change when noise is taken up to symmetry, and
-up to symmetry is all that a network invariant to names can see. Used are the automorphisms that
-map every rotatable bond on itself; the others (both halves of a symmetric molecule exchanged)
-would permute the torsions.
+This does not change the uniform distribution of rotations and torsions up to symmetry, which is
+all that a network invariant to names can see. Only automorphisms that map every rotatable bond to
+itself are used; the others, which exchange the halves of a symmetric molecule, would permute the
+torsions.
 """
 
 from dataclasses import dataclass
@@ -36,10 +36,10 @@ from sciddiff.streams import Generator
 @final
 @dataclass(frozen=True)
 class NearestImage(Coupling):
-    """Noise at the image under the ligand's symmetries that is closest to the data."""
+    """Moves noise to its image under the ligand's symmetries that is closest to the data."""
 
     def __call__(self, path: ProductPath, batch: Batch, generator: Generator | None) -> State:
-        """Noise of every leaf."""
+        """Return the noise of every leaf."""
         x0 = path.prior(batch.x, generator, batch.layouts)
         systems: Systems = batch.cond["systems"]
         if systems.turns.shape[1] == 1:
@@ -62,12 +62,12 @@ class NearestImage(Coupling):
 def motions(
     ligand: LigandGraph, conformer: NDArray[np.floating], most: int = 24
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What automorphisms do to rotation and torsions; the identity is the first.
+    """Effect of the automorphisms on rotation and torsions; the identity is the first.
 
     Args:
         ligand: N atoms, T torsions.
         conformer: `[N, 3]`, Å.
-        most: automorphisms used.
+        most: largest number of automorphisms used.
 
     Returns:
         Turns Q of the root fragment `[S, 3, 3]` and shifts of the torsions `[S, T]`, radians.

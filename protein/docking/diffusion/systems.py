@@ -1,6 +1,6 @@
-"""Several complexes side by side, as the network reads them, and the graphs between their atoms.
+"""Several complexes side by side, as the network reads them, and graphs between their atoms.
 
-A batch holds G complexes and B poses of them; ``complex [B]`` tells which complex a pose is of.
+A batch holds G complexes and B poses of them; ``complex [B]`` is the complex of each pose.
 Pocket atoms are padded to M, ligand atoms to N. Neighbours come from dense distances: a pose has
 tens of atoms and a pocket hundreds, where sorting cells would cost more.
 """
@@ -36,9 +36,9 @@ class Systems:
         pocket_features: `[G, M, 3]`, uint8.
         pocket_mask: real pocket atoms `[G, M]`, bool.
         backbone: pockets without side chains `[G]`, bool.
-        turns: of the root by the ligand's symmetries `[G, S, 3, 3]`; see ``symmetry``.
-        twists: of the torsions by them `[G, S, T]`, radians.
-        images: which of the S are there `[G, S]`, bool; the first, the identity, always is.
+        turns: turns of the root under the ligand's symmetries `[G, S, 3, 3]`; see ``symmetry``.
+        twists: twists of the torsions under them `[G, S, T]`, radians.
+        images: which of the S exist `[G, S]`, bool; the first, the identity, always does.
     """
 
     ligands: LigandBatch
@@ -59,7 +59,7 @@ class Systems:
         pockets: Sequence[Pocket],
         motions: Sequence[Motions] | None = None,
     ) -> "Systems":
-        """Pad complexes.
+        """Pad complexes to one size.
 
         Args:
             ligands: G molecules.
@@ -127,7 +127,7 @@ class Systems:
         """Nearest pocket atoms of every pocket atom.
 
         Args:
-            neighbours: of each atom.
+            neighbours: number of neighbours of each atom.
 
         Returns:
             Positions `[ΣM, 3]` of the real atoms, and source and target `[E]` among them.
@@ -151,8 +151,8 @@ class Systems:
             which: complex of each pose `[B]`.
             atom_mask: real ligand atoms `[B, N]`.
             coords: ligand atoms `[B, N, 3]`, Å.
-            neighbours: of each atom.
-            reach: cut-off, Å.
+            neighbours: number of neighbours of each atom.
+            reach: cut-off distance, Å.
 
         Returns:
             Source (row among real pocket atoms), target (row among real ligand atoms) and the way
@@ -179,7 +179,7 @@ class Systems:
             which: complex of each pose `[B]`.
             atom_mask: real ligand atoms `[B, N]`.
             coords: `[B, N, 3]`, Å.
-            neighbours: of each atom; bonded ones come first.
+            neighbours: number of neighbours of each atom; bonded ones come first.
 
         Returns:
             Source, target `[E]` among real ligand atoms, the way `[E, 3]` from target to source,

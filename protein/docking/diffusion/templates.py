@@ -42,7 +42,7 @@ class Site:
 
     Attributes:
         ligand: the molecule.
-        center: of the pocket `[3]`, Å.
+        center: center of the pocket `[3]`, Å.
     """
 
     ligand: Ligand
@@ -50,7 +50,7 @@ class Site:
 
 
 def templates(request: Mapping[str, Any]) -> Iterator[Batch]:
-    """Batches of placeholders for a request of plain values.
+    """Make batches of placeholders for a request of plain values.
 
     Args:
         request: ``receptor`` and ``ligand`` (files, or a SMILES), ``center`` ("x,y,z" in Å) or
@@ -61,10 +61,10 @@ def templates(request: Mapping[str, Any]) -> Iterator[Batch]:
     """
     unknown = sorted(set(request) - set(_KEYS))
     if unknown:
-        raise InputError(f"{unknown[0]}: not a field of dock; known: {', '.join(_KEYS)}")
+        raise InputError(f"{unknown[0]}: is not a field of dock; choose from {', '.join(_KEYS)}")
     missing = [key for key in ("receptor", "ligand") if not request.get(key)]
     if missing:
-        raise InputError(f"{missing[0]}: missing; give receptor, ligand and center")
+        raise InputError(f"{missing[0]}: is missing; give receptor, ligand and center")
     ligand = read_ligand(str(request["ligand"]))
     receptor = read_receptor(Path(str(request["receptor"])))
     center = _center(request)
@@ -131,25 +131,27 @@ def batch_coordinates(batch: Batch, x: State) -> Tensor:
 
     Args:
         batch: with conditions ``systems``, ``complex``, ``reference``.
-        x: the leaves.
+        x: leaves of the state.
     """
     ligands = posed_ligands(batch)
     return coordinates(ligands, padded_pose(x, ligands)).squeeze(1)
 
 
 def posed_molecules(batch: Batch, x: State) -> "list[Mol]":
-    """A molecule of RDKit for every pose, in the frame of the receptor, with its name.
+    """Return an RDKit molecule for every pose, with its name, in the frame of the receptor.
 
     Args:
         batch: from ``site_batch``.
-        x: the leaves.
+        x: leaves of the state.
 
     Raises:
         InputError: the batch is one of training data.
     """
     sites: tuple[Site, ...] | None = batch.cond.get("sites")
     if sites is None:
-        raise InputError("poses: training data have no molecules to write; sample from a request")
+        raise InputError(
+            "poses: those of training data cannot be written as molecules; sample from a request"
+        )
     coords = batch_coordinates(batch, x).double().cpu().numpy()
     molecules = []
     for k, name in enumerate(batch.ids):
@@ -161,11 +163,11 @@ def posed_molecules(batch: Batch, x: State) -> "list[Mol]":
 
 
 def write_poses(batch: Batch, x: State, directory: Path) -> list[Path]:
-    """One SDF file for every pose.
+    """Write one SDF file for every pose.
 
     Args:
         batch: from ``site_batch``.
-        x: the leaves.
+        x: leaves of the state.
         directory: an existing folder.
 
     Raises:
@@ -191,7 +193,7 @@ def _center(request: Mapping[str, Any]) -> NDArray[np.float64]:
     except (TypeError, ValueError):
         place = np.zeros(0)
     if len(place) != 3 or not np.isfinite(place).all():
-        raise InputError(f"center: {text!r} is no place; give x,y,z in Å, or autobox_ligand")
+        raise InputError(f"center: {text!r} is not a place; give x,y,z in Å, or autobox_ligand")
     return place
 
 

@@ -58,7 +58,7 @@ class Widths:
         """Read irreps such as ``48x0e+16x1o+16x1e+8x0o``.
 
         Raises:
-            InputError: other irreps than these four, or vectors of unlike numbers.
+            InputError: there are irreps other than these four, or unequal numbers of vectors.
         """
         try:
             counts = {str(irrep): int(mul) for mul, irrep in o3.Irreps(irreps)}
@@ -85,7 +85,7 @@ class Widths:
 def depthwise_product(
     sender: Tensor, directions: Tensor, weights: Tensor, widths: Widths
 ) -> Tensor:
-    """Products of senders with edge directions.
+    """Products of the senders' channels with edge directions.
 
     Args:
         sender: rows of ``Packed`` nodes `[E, S + Q + 2V + 6V]`: scalars, pseudoscalars, mixes to

@@ -1,12 +1,12 @@
 """Energy between ligands and receptor from grids with trilinear interpolation.
 
-A grid holds, at each point, the energy of one atom of each type with the whole receptor; it is
-made once per receptor and box, and a pose then costs eight look-ups per atom. Several receptors
-lie behind each other in one flat tensor, so that ligands of a batch may have different ones.
+A grid holds the energy of one atom of each type with the whole receptor at every point. It is made
+once for a receptor and box; a pose then needs eight values for each atom. The grids of several
+receptors lie in one flat tensor, so that the ligands of a batch may have different receptors.
 
-Outside the box an atom has the energy of the nearest face plus a wall, 10 kcal/mol/Å² times the
-squared distance. With 0.375 Å between points the energy of a pose differs from that over all
-pairs by some tenths of a kcal/mol, so that final poses are scored over all pairs.
+Outside the box an atom has the energy of the nearest face plus a wall, which is 10 kcal/mol/Å²
+times the squared distance. With 0.375 Å between points the energy of a pose differs from that over
+all pairs by some tenths of a kcal/mol, so that final poses are scored over all pairs.
 """
 
 from collections.abc import Sequence
@@ -64,14 +64,14 @@ def make_grid(
     spacing: float = 0.375,
     weights: VinaWeights = VINA,
 ) -> Grid:
-    """Tabulate a receptor in a box, on the processor: ``VinaEnergy.to`` moves it as a whole.
+    """Tabulate the energies of a receptor in a box, on the processor.
 
     Args:
         receptor: the protein, or its part near the box: other atoms only cost time.
         box: where ligand atoms may be.
         types: atom types wanted; the channels are the distinct ones, in rising order.
         spacing: Å between points.
-        weights: of the terms.
+        weights: weights of the terms.
 
     Raises:
         InputError: the grid would be too large.
@@ -104,7 +104,7 @@ def make_grid(
 
 
 def fits(box: Box, channels: int, spacing: float = 0.375) -> bool:
-    """Whether a grid of so many channels is small enough to be made.
+    """Whether a grid with this number of channels is small enough.
 
     Args:
         box: where ligand atoms may be.
@@ -171,7 +171,7 @@ class GridSet(Movable):
 
     @classmethod
     def pack(cls, grids: Sequence[Grid], which: Sequence[int], types: Tensor) -> "GridSet":
-        """Join grids.
+        """Join the grids of several receptors.
 
         Args:
             grids: the receptors'.

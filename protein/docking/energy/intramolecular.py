@@ -3,8 +3,8 @@
 A pair counts when a torsion can change its distance and more than three bonds lie between its
 atoms. The same five terms apply; the search uses their sum, the final score does not.
 
-Distances enter by their squares into a table with linear interpolation, so that no root or
-exponential is taken, and the gradient is that of the interpolated energy.
+The energy is a table of the squared distance with linear interpolation, so that no root or
+exponential is computed, and the gradient is that of the interpolated energy.
 """
 
 from collections.abc import Sequence
@@ -57,11 +57,11 @@ class IntraPairs(Movable):
         ligands: Sequence[Ligand],
         weights: VinaWeights = VINA,
     ) -> "IntraPairs":
-        """Pairs of some ligands.
+        """Collect the pairs of some ligands.
 
         Args:
             ligands: the molecules.
-            weights: of the terms.
+            weights: weights of the terms.
         """
         found = [ligand.interacting_pairs for ligand in ligands]
         most = max(len(pairs) for pairs in found)

@@ -46,7 +46,7 @@ def interaction(
         receptor_coords: `[M, 3]` or `[1, M, 3]` for one receptor, `[L, M, 3]` for one per
             ligand, Å.
         receptor_types: `[M]`, `[1, M]` or `[L, M]`, -1 where padded.
-        weights: of the terms.
+        weights: weights of the terms.
         cap: soft core, kcal/mol per ligand atom.
     """
     size, poses, atoms, _ = coords.shape

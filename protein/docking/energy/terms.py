@@ -91,7 +91,7 @@ def type_table(
     """Energy of pairs of types on an even grid in r².
 
     Args:
-        weights: of the terms.
+        weights: weights of the terms.
         bins_per_square: grid points per Å².
         first: types of the first atom, length A.
         second: types of the second atom, length B.
@@ -117,14 +117,14 @@ def type_table(
 
 
 def soft_cap(energy: Tensor, cap: float) -> Tensor:
-    """Positive energies bent below a cap: ``e cap / (cap + e)``; negative ones as they are.
+    """Bend positive energies below a cap, ``e cap / (cap + e)``, and keep negative ones.
 
-    The soft core: atoms may pass through each other at a price that tends to ``cap``. Vina does
-    the same with caps of 10 (search) and 1000 (final score).
+    With this soft core, atoms may pass through each other at an energy that tends to ``cap``. Vina
+    does the same with caps of 10 (search) and 1000 (final score).
 
     Args:
         energy: `[...]`, kcal/mol.
-        cap: kcal/mol; infinity leaves all as it is.
+        cap: kcal/mol; infinity changes nothing.
     """
     if cap == float("inf"):
         return energy

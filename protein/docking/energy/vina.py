@@ -1,8 +1,8 @@
 """The energy of poses: between ligand and receptor, within the ligand, and the score.
 
-``evaluate`` is what searches minimise: interaction plus intramolecular energy, from grids or over
-all pairs, with a soft core. ``score`` is what is reported: the interaction over all pairs, its
-terms, and the affinity, which is the interaction divided by 1 + 0.05846 per rotor.
+Searches minimise ``evaluate``: the interaction plus the intramolecular energy, from grids or over
+all pairs, with a soft core. Reports give ``score``: the interaction over all pairs, its terms, and
+the affinity, which is the interaction divided by 1 + 0.05846 per rotor.
 """
 
 from collections.abc import Sequence
@@ -55,8 +55,8 @@ class VinaEnergy(Movable):
         pairs: pairs within the ligands.
         receptor_coords: `[L, M, 3]` or `[1, M, 3]`, Å.
         receptor_types: `[L, M]` or `[1, M]`, -1 where padded.
-        grids: of the receptors, None to evaluate all pairs.
-        weights: of the terms.
+        grids: grids of the receptors; None to evaluate all pairs.
+        weights: weights of the terms.
     """
 
     types: Tensor
@@ -76,14 +76,14 @@ class VinaEnergy(Movable):
         grids: Sequence[Grid] | None = None,
         weights: VinaWeights = VINA,
     ) -> "VinaEnergy":
-        """Energy of some ligands.
+        """Prepare the energy of some ligands.
 
         Args:
             ligands: L molecules; the same one may come several times with other conformers.
             receptors: one or more, cropped to what matters (``Receptor.near`` or ``pocket``).
             which: receptor (and grid) of each ligand; None: the first.
             grids: one per receptor, holding every type of its ligands.
-            weights: of the terms.
+            weights: weights of the terms.
         """
         which = [0] * len(ligands) if which is None else list(which)
         types = _pad([ligand.types for ligand in ligands])
@@ -145,12 +145,12 @@ class VinaEnergy(Movable):
         return energy.detach() + inside, slope + gradient
 
     def __call__(self, coords: Tensor, cap: float = float("inf")) -> Tensor:
-        """Energy of ``evaluate`` as a differentiable function of the coordinates `[L, P]`."""
+        """Energy of ``evaluate`` `[L, P]`, as a differentiable function of the coordinates."""
         energy: Tensor = _Evaluated.apply(coords, self, cap)
         return energy
 
     def score(self, coords: Tensor) -> Score:
-        """Score of poses over all pairs.
+        """Score poses over all pairs.
 
         Args:
             coords: `[L, P, N, 3]`, Å.

@@ -1,1 +1,1 @@
-"""Docked poses against crystal ligands: which poses, how far off, how often right, how sure."""
+"""Docked poses against crystal ligands: RMSD, success rates and the quality of the confidence."""

@@ -3,7 +3,7 @@
 Complexes come from a folder (``ID/protein.pdb`` with ``ID/ligand.sdf``, or PDBbind's names), from
 a table with columns id, reference, receptor and poses, or are one ligand file. Poses are found in
 what ``sciddiff dock`` wrote, or as ``ID.sdf``, or as all files of poses in a folder ``ID``.
-A complex without poses stays, with the reason: it counts as a failure.
+A complex without poses is kept with the reason, and counts as a failure.
 """
 
 import csv
@@ -38,7 +38,7 @@ class Case:
         references: files of the crystal ligand, the best first.
         receptor: structure file, for PoseBusters.
         poses: files of poses, in the order of their ranks.
-        reason: why there are none.
+        reason: why there are no poses.
     """
 
     id: str
@@ -55,7 +55,7 @@ class CaseSet:
     Attributes:
         cases: every complex, with poses or not.
         unmatched: names of poses without a complex.
-        facts: how the poses were made, if they say.
+        facts: description of how the poses were made, if there is one.
     """
 
     cases: tuple[Case, ...]
@@ -72,7 +72,7 @@ def find_cases(source: Path, reference: Path | None) -> CaseSet:
             or where the folder's record tells which complexes were docked.
 
     Raises:
-        InputError: nothing to pair; the message says what is wanted.
+        InputError: nothing can be paired; the message says what is needed.
     """
     if source.is_file():
         if source.suffix.lower() != ".csv":
@@ -91,7 +91,7 @@ def find_cases(source: Path, reference: Path | None) -> CaseSet:
     paired = tuple(case if case.poses else found.give(case) for case in cases)
     if not any(case.poses for case in paired):
         raise InputError(
-            f"{source}: holds no poses of the {len(paired)} complexes of {reference}; name them "
+            f"{source}: has no poses of the {len(paired)} complexes of {reference}; name them "
             "ID.sdf, or put them into a folder ID"
         )
     return CaseSet(paired, found.left(), facts)
@@ -151,8 +151,8 @@ class _Predictions:
 def pose_files(folder: Path) -> list[Path]:
     """Files of poses in a folder, ``rank2`` before ``rank10``.
 
-    Where a file is there twice, as ``rank1.sdf`` and ``rank1_confidence-0.42.sdf``, the one that
-    tells more is taken.
+    If a file exists twice, as ``rank1.sdf`` and ``rank1_confidence-0.42.sdf``, the one whose name
+    says more is taken.
 
     Args:
         folder: may be absent.

@@ -1,9 +1,9 @@
 """Poses of one complex against its crystal ligand.
 
-RMSD is over heavy atoms in the frame of the receptor, the least over all ways to match the atoms
-of the pose to those of the crystal ligand. Atoms are matched by the chemical graph; where files
-disagree about bond orders, charges or tautomers, by elements and connections alone. A pose that
-cannot be read keeps its rank, with an infinite RMSD.
+The RMSD is over heavy atoms in the frame of the receptor, and is the least over all ways to match
+the atoms of the pose to those of the crystal ligand. Atoms are matched by the chemical graph; if
+files disagree about bond orders, charges or tautomers, they are matched by elements and
+connections alone. A pose that cannot be read keeps its rank and has an infinite RMSD.
 """
 
 import logging
@@ -39,14 +39,14 @@ class PoseResult:
 
     Attributes:
         rank: its place among the poses of the complex, from 1.
-        file: where it is.
+        file: file that holds it.
         record: place in the file, from 1.
-        rmsd: to the crystal ligand, Å; infinite where there is none.
+        rmsd: RMSD to the crystal ligand, Å; infinite if it cannot be computed.
         centroid: distance of the centres of the heavy atoms, Å.
         stereo_kept: whether it has the stereochemistry of the crystal ligand.
-        confidence: as the pose tells it; None where it does not.
-        affinity: as the pose tells it, kcal/mol.
-        verdict: of PoseBusters, if it was asked.
+        confidence: confidence that the file gives; None if it gives none.
+        affinity: affinity that the file gives, kcal/mol.
+        verdict: verdict of PoseBusters, if it was run.
         reason: why it has no RMSD.
     """
 
@@ -69,9 +69,9 @@ class CaseResult:
     Attributes:
         id: name.
         poses: by rank; empty for a failure.
-        reason: of the failure.
-        heavy_atoms: of the crystal ligand.
-        torsions: of the crystal ligand.
+        reason: why it failed.
+        heavy_atoms: number of heavy atoms of the crystal ligand.
+        torsions: number of torsions of the crystal ligand.
         reference: its file.
         receptor: structure file.
     """
@@ -90,15 +90,15 @@ class CaseResult:
         return not any(isfinite(pose.rmsd) for pose in self.poses)
 
     def best(self, first: int) -> float:
-        """Least RMSD among the first poses, Å; infinite without any."""
+        """Least RMSD among the first poses, Å; infinite if there is none."""
         return min((pose.rmsd for pose in self.poses[:first]), default=inf)
 
 
 def measure(case: Case, checked: int = 1) -> CaseResult:
-    """Measure the poses of a complex; whatever is wrong with it becomes a reason.
+    """Measure the poses of a complex; an error becomes the reason of a failure.
 
     Args:
-        case: files.
+        case: files of the complex.
         checked: first poses that PoseBusters judges, where there is a receptor.
 
     Raises:

@@ -34,7 +34,7 @@ _SIZE = (5.4, 3.8)
 
 
 def plots(evaluation: Evaluation) -> dict[str, tuple[Draw, str]]:
-    """What there is to draw: by file stem, the function and what the picture shows."""
+    """Plots that can be drawn: by file stem, the function and a caption."""
     drawn: dict[str, tuple[Draw, str]] = {
         "success": (_success, "share of complexes within each RMSD")
     }

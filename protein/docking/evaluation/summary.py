@@ -1,7 +1,8 @@
-"""Figures of a whole set: success rates with intervals, curves, and how good confidence is.
+"""Figures of a whole set: success rates with intervals, curves, and quality of confidence.
 
-A complex without a pose is a failure in every rate. Success at a distance means an RMSD below it,
-of the first pose (top-1) or of any of the first n (best of n); intervals are Wilson's, 95 %.
+A complex without a pose counts as a failure in every rate. Success at a distance means that the
+first pose (top-1), or any of the first n poses (best of n), has an RMSD below it. Intervals are
+Wilson's, at 95 %.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ SUCCESS = 2.0
 """RMSD below which a pose is right, Å."""
 
 CUTS: tuple[float, ...] = (1.0, 2.0, 5.0)
-"""Distances at which success is told, Å."""
+"""Distances at which success is reported, Å."""
 
 _FIRST = (1, 5, 9)
 _BINS = 10
@@ -39,7 +40,7 @@ class Curves:
 
     Attributes:
         rmsd: `[J]`, Å.
-        share: of complexes, by n; each `[J]`.
+        share: share of complexes, by n; each `[J]`.
         low: lower ends of the intervals of top-1 `[J]`.
         high: upper ends `[J]`.
     """
@@ -52,18 +53,18 @@ class Curves:
 
 @dataclass(frozen=True, eq=False)
 class Trust:
-    """How good confidence is.
+    """Quality of the confidence.
 
     Attributes:
-        poses: with a confidence and an RMSD.
-        complexes: whose first pose has them.
-        auroc: over all poses; NaN where all are right or all wrong.
-        auroc_top: over first poses.
+        poses: number of poses with a confidence and an RMSD.
+        complexes: number of complexes whose first pose has both.
+        auroc: area under the ROC curve over all poses; NaN if all are right or all are wrong.
+        auroc_top: the same over first poses.
         table: forecasts and frequencies over all poses; None where the confidences are no
             probabilities.
-        brier: over all poses; None likewise.
-        table_top: of first poses.
-        brier_top: of first poses.
+        brier: Brier score over all poses; None in the same case.
+        table_top: the same table for first poses.
+        brier_top: Brier score of first poses.
         coverage: share of complexes that are kept, `[J]`.
         success: share of right first poses among them `[J]`.
     """
@@ -82,15 +83,15 @@ class Trust:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Everything measured.
+    """All that was measured.
 
     Attributes:
         cases: every complex.
         unmatched: names of poses without a complex.
-        facts: how the poses were made.
+        facts: description of how the poses were made.
         first: the n of best of n.
-        curves: of success.
-        trust: of confidence; None where poses tell none.
+        curves: curves of success.
+        trust: quality of the confidence; None if the poses have none.
     """
 
     cases: tuple[CaseResult, ...]
@@ -144,12 +145,12 @@ class Evaluation:
 def summarize(
     cases: Sequence[CaseResult], unmatched: Sequence[str], facts: dict[str, Any]
 ) -> Evaluation:
-    """Figures of measured complexes.
+    """Compute the figures of measured complexes.
 
     Args:
         cases: one or more.
         unmatched: names of poses without a complex.
-        facts: how the poses were made.
+        facts: description of how the poses were made.
     """
     most = max((len(case.poses) for case in cases), default=0)
     first = tuple(sorted({min(n, max(1, most)) for n in _FIRST}))

@@ -50,7 +50,7 @@ def case_row(case: CaseResult, evaluation: Evaluation) -> dict[str, str]:
 
 
 def write_tables(directory: Path, evaluation: Evaluation) -> list[Path]:
-    """Write every table; the files."""
+    """Write all tables and return their files."""
     cases = [case_row(case, evaluation) for case in evaluation.cases]
     written = [_write(directory / "results.csv", case_columns(evaluation), cases)]
     columns = [

@@ -18,16 +18,16 @@ from sciddiff.errors import InputError, nearest
 from sciddiff.files import replacing
 
 OnCase = Callable[[int, int], None]
-"""Told how many complexes are done, and how many there are."""
+"""Called with how many complexes are done, and how many there are."""
 
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """How to measure.
+    """Settings of an evaluation.
 
     Attributes:
         check: first poses of each complex that PoseBusters judges; 0: none.
-        jobs: processes.
+        jobs: number of processes.
     """
 
     check: int = 1
@@ -41,10 +41,10 @@ class EvaluateSettings:
 
     @classmethod
     def read(cls, options: Mapping[str, Any]) -> "EvaluateSettings":
-        """Settings of plain values.
+        """Read the settings from plain values.
 
         Raises:
-            InputError: an unknown name or a bad value.
+            InputError: a name is unknown, or a value cannot be used.
         """
         known = ("check", "jobs")
         strange = next((name for name in options if name not in known), None)
@@ -67,10 +67,10 @@ def evaluate_poses(
         reference: crystal ligand, folder of complexes, or table.
         report: folder to write; ``evaluation`` beside the poses by default.
         settings: how to measure.
-        on_case: told of progress.
+        on_case: called as complexes are done.
 
     Raises:
-        InputError: nothing to measure, or the folder cannot be written.
+        InputError: there is nothing to measure, or the folder cannot be written.
         MissingExtra: PoseBusters or matplotlib is not installed.
     """
     place = source.parent if source.is_file() else source
@@ -92,7 +92,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> list[Path]:
     """``results.csv``, ``poses.csv``, ``summary.json``, plots with their points, ``report.html``.
 
     Args:
-        folder: made if absent.
+        folder: folder to write to; it is made if it does not exist.
         evaluation: what was measured.
 
     Returns:

@@ -1,8 +1,8 @@
 """X-Score atom types of heavy atoms, as AutoDock Vina uses them.
 
-A type has a radius and three properties: hydrophobic (carbon bonded to carbon only, halogens),
-hydrogen-bond donor, acceptor. Hydrogens carry no energy: they only make their N or O a donor, so
-the whole function lives on heavy atoms.
+A type has a radius and three properties: it may be hydrophobic (carbon bonded only to carbon, and
+halogens), a hydrogen-bond donor, and an acceptor. Hydrogens have no energy and only make their N
+or O a donor, so that the energy is a function of heavy atoms.
 
 Ligands are typed from the molecular graph, with the acceptor rules that Meeko writes into PDBQT
 files: every O accepts; N accepts unless it is charged, or three-coordinate and conjugated (amide,
@@ -23,7 +23,7 @@ TYPES: tuple[str, ...] = (
     "C_H", "C_P", "N_P", "N_D", "N_A", "N_DA", "O_P", "O_D", "O_A", "O_DA",
     "S_P", "P_P", "F_H", "Cl_H", "Br_H", "I_H", "Si", "Met_D",
 )  # fmt: skip
-"""Names of the types; a type is its place in this list."""
+"""Names of the types; a type is an index into this list."""
 
 INDEX: dict[str, int] = {name: i for i, name in enumerate(TYPES)}
 

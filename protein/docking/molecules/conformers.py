@@ -1,7 +1,7 @@
 """Fresh conformers of a ligand, and the stereochemistry of coordinates.
 
-Every conformer is checked against what the input specifies. What it leaves open may come out
-either way, and ``stereoisomer`` says which it is.
+Every conformer is checked against the stereochemistry that the input specifies. What the input
+leaves open may have either configuration, which ``stereoisomer`` names.
 """
 
 import numpy as np
@@ -14,12 +14,12 @@ from sciddiff.errors import InputError
 def fresh_conformers(
     ligand: Ligand, n: int = 1, seed: int = 0, attempts: int = 200
 ) -> NDArray[np.float64]:
-    """New conformers by ETKDGv3 and a short MMFF94 relaxation; input coordinates are not used.
+    """Make conformers by ETKDGv3 and a short MMFF94 relaxation, without input coordinates.
 
     Args:
         ligand: the molecule.
-        n: conformers wanted; fewer may come back.
-        seed: of the embedding; the same seed gives the same conformers.
+        n: number of conformers wanted; fewer may be returned.
+        seed: seed of the embedding; the same seed gives the same conformers.
         attempts: embeddings that are tried for each conformer, and as many again from random
             coordinates. A number and not a time, so that no result depends on the machine's load.
 
@@ -27,7 +27,7 @@ def fresh_conformers(
         Heavy-atom coordinates `[K, N, 3]`, 1 <= K <= n, Å.
 
     Raises:
-        InputError: embedding failed, or no conformer has the stereochemistry of the input.
+        InputError: the embedding failed, or no conformer has the stereochemistry of the input.
     """
     from rdkit import Chem
     from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
@@ -76,7 +76,7 @@ def same_stereo(ligand: Ligand, coords: NDArray[np.floating]) -> bool:
 
 
 def stereoisomer(ligand: Ligand, coords: NDArray[np.floating]) -> str:
-    """Isomeric SMILES of what coordinates are, with what the ligand leaves open decided.
+    """Isomeric SMILES of coordinates, which decide what the ligand leaves open.
 
     Args:
         ligand: the molecule.

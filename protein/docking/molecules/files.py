@@ -1,7 +1,8 @@
 """Ligands from files: SDF, MOL2, SMILES lists and CSV libraries, one row per record.
 
-A record that cannot be docked becomes a row with a reason; it never stops the others. Records are
-read one at a time, so that a library may be larger than memory. Names are unique within a source.
+A record that cannot be docked becomes a row with a reason and does not stop the others. Records
+are read one at a time, so that a library may be larger than memory. Names are unique within a
+source.
 """
 
 import os
@@ -35,7 +36,7 @@ _SMILES_COLUMNS = ("smiles", "canonical_smiles", "isosmiles", "structure")
 _NAME_COLUMNS = ("name", "id", "ligand", "title", "compound", "molecule", "compound_id")
 _TAG = re.compile(r">[^<]*<([^>]+)>")
 LIGAND_SUFFIXES: tuple[str, ...] = (".sdf", ".sd", ".mol", ".mol2", ".smi", ".smiles", ".csv")
-"""File names that are read as ligands, each also with ``.gz``."""
+"""Suffixes of files that are read as ligands, each also with ``.gz``."""
 
 _LONGEST_RECORD = 4_000_000  # characters; a protein with its hydrogens in SDF has fewer
 
@@ -47,9 +48,9 @@ class LigandRow:
     Attributes:
         index: position in the source, from 0.
         name: unique name.
-        ligand: the molecule; None when it cannot be docked.
-        error: the reason then, one sentence.
-        title: name as the record has it; may be empty, or the same in several records.
+        ligand: the molecule; None if it cannot be docked.
+        error: why it cannot be docked, in one sentence.
+        title: name in the record; it may be empty, or the same in several records.
         tags: data fields of an SDF record, by name.
     """
 
@@ -63,13 +64,13 @@ class LigandRow:
 
 @dataclass(frozen=True)
 class LigandRecord:
-    """One record of a ligand source, not yet understood.
+    """One record of a ligand source as text.
 
     Attributes:
         index: position in the source, from 0.
         name: unique name on one line, see `sciddiff.names`.
-        title: name as the record has it.
-        text: of the record.
+        title: name in the record.
+        text: text of the record.
         kind: its format: ``sdf``, ``mol2``, ``smi`` or ``csv``.
         digest: SHA-256 of everything that its docking depends on.
     """
@@ -86,10 +87,10 @@ class LigandRecord:
         object.__setattr__(self, "digest", made_of)
 
     def read(self, settings: LigandSettings = LIMITS) -> LigandRow:
-        """Its molecule, or why there is none.
+        """Parse the molecule of the record; if that fails, the row says why.
 
         Args:
-            settings: limits.
+            settings: limits on the size of a molecule.
         """
         tags = sdf_tags(self.text) if self.kind == "sdf" else {}
         try:
@@ -106,12 +107,12 @@ class LigandRecord:
 def read_ligands(
     source: str | os.PathLike[str], settings: LigandSettings = LIMITS
 ) -> Iterator[LigandRow]:
-    """Rows of a ligand file, or of one SMILES string.
+    """Read the rows of a ligand file, or of one SMILES string.
 
     Args:
         source: ``.sdf``, ``.mol``, ``.mol2``, ``.smi``, ``.csv`` (optionally ``.gz``), or a
             SMILES string where no such file exists.
-        settings: limits.
+        settings: limits on the size of a molecule.
 
     Yields:
         One row per record, in order.
@@ -127,10 +128,10 @@ def read_ligands(
 
 
 def ligand_records(source: str | os.PathLike[str]) -> Iterator[LigandRecord]:
-    """Records of a source as text, for those who need only some of its molecules.
+    """Read the records of a source as text, without parsing their molecules.
 
     Args:
-        source: as for ``read_ligands``.
+        source: file or SMILES, as for ``read_ligands``.
 
     Yields:
         One per record, in order.
@@ -154,10 +155,10 @@ def ligand_records(source: str | os.PathLike[str]) -> Iterator[LigandRecord]:
 
 
 def read_ligand(source: str | os.PathLike[str], settings: LigandSettings = LIMITS) -> Ligand:
-    """The first ligand of a source.
+    """Read the first ligand of a source.
 
     Raises:
-        InputError: it cannot be read or docked.
+        InputError: the ligand cannot be read or docked.
     """
     row = next(read_ligands(source, settings))
     if row.ligand is None:
@@ -166,9 +167,9 @@ def read_ligand(source: str | os.PathLike[str], settings: LigandSettings = LIMIT
 
 
 def read_place(source: str | os.PathLike[str]) -> NDArray[np.float64]:
-    """Where the first molecule of a file lies: its heavy atoms `[N, 3]`, Å.
+    """Coordinates of the heavy atoms of the first molecule of a file `[N, 3]`, Å.
 
-    The molecule need not be one that can be docked: a macrocycle or a metal has a place too.
+    The molecule need not be one that can be docked, and may be a macrocycle or contain a metal.
 
     Args:
         source: ``.sdf``, ``.mol`` or ``.mol2``, also with ``.gz``.
@@ -228,7 +229,7 @@ def _kind(path: Path) -> str | None:
     kind = kinds.get(suffix.lower(), suffix.lower().lstrip("."))
     if kind not in ("sdf", "mol2", "smi", "csv"):
         raise InputError(
-            f"{path}: {suffix or 'no suffix'} is no ligand format; give "
+            f"{path}: {suffix or 'no suffix'} is not a ligand format; give "
             f"{', '.join(LIGAND_SUFFIXES)}"
         )
     return kind

@@ -1,8 +1,8 @@
-"""Small molecules for docking: what is accepted, and their symmetries.
+"""Small molecules for docking: which are accepted, and their symmetries.
 
-A ``Ligand`` is the heavy-atom view of one RDKit molecule. Charges and tautomers stay as given;
-hydrogens only serve to find donors and to embed. Stereochemistry comes from the coordinates of a
-3-D input, and from wedges or SMILES otherwise.
+A ``Ligand`` is the heavy-atom view of one RDKit molecule. Charges and tautomers are kept as given;
+hydrogens are used only to find donors and to embed conformers. Stereochemistry comes from the
+coordinates of a 3-D input, and otherwise from wedges or SMILES.
 """
 
 import logging
@@ -38,7 +38,7 @@ _MOST_SYMMETRIES = 4096
 
 @dataclass(frozen=True)
 class LigandSettings:
-    """What a ligand may be.
+    """Limits on the size of a ligand.
 
     Attributes:
         max_torsions: rotatable bonds above which a molecule is refused (peptides).
@@ -55,7 +55,7 @@ class LigandSettings:
 _LONGEST_SMILES = 10_000
 
 LIMITS = LigandSettings()
-"""The usual limits."""
+"""The default limits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +68,9 @@ class Ligand:
         types: energy types of the atoms `[N]`; see ``atom_types``.
         interacting_pairs: pairs i < j of atoms that have an energy with each other `[K, 2]`; see
             ``torsion_tree``.
-        name: how the molecule is called in tables.
+        name: name of the molecule in tables.
         coords: input coordinates `[N, 3]`, float64, Å; None without a 3-D input.
-        labelled: SMILES with isotopes of hydrogen, which are no heavy atoms; empty without any.
+        labelled: SMILES with the isotopes of hydrogen, if there are any; empty otherwise.
     """
 
     mol: "Mol"
@@ -96,8 +96,8 @@ class Ligand:
     def open_stereo(self) -> int:
         """Stereocentres and double bonds whose configuration the input leaves open.
 
-        Counted are those that heavy atoms can show: not a ``C=NH``, and no centre such as a
-        phosphate's, two of whose ends differ only in where charge and hydrogen are drawn.
+        Only those that heavy atoms can show are counted: not a ``C=NH``, and not a centre such as
+        a phosphate's, two of whose ends differ only in where charge and hydrogen are drawn.
         """
         from rdkit.Chem import FindPotentialStereo, StereoSpecified, StereoType
 
@@ -164,20 +164,20 @@ class Ligand:
 def ligand_from_mol(
     mol: "Mol | None", name: str = "ligand", settings: LigandSettings = LIMITS
 ) -> Ligand:
-    """Check a molecule and take its heavy-atom view.
+    """Check a molecule and make a ``Ligand`` of it.
 
     Args:
-        mol: as RDKit parsed it; sanitised here if it is not.
-        name: used in messages and tables.
-        settings: limits.
+        mol: molecule that RDKit parsed; it is sanitised here if it was not.
+        name: name for messages and tables.
+        settings: limits on the size of a molecule.
 
     Raises:
-        InputError: one sentence that says why this molecule cannot be docked.
+        InputError: the molecule cannot be docked; the message says why.
         MissingExtra: RDKit is not installed.
     """
     Chem = _chem()
     if mol is None or mol.GetNumAtoms() == 0:
-        raise InputError(f"{name}: is no readable molecule; check the record")
+        raise InputError(f"{name}: is not a readable molecule; check the record")
     full = Chem.Mol(mol)
     _check_elements(full, name)
     try:
@@ -207,7 +207,7 @@ def ligand_from_mol(
 
 
 def ligand_from_smiles(smiles: str, name: str = "", settings: LigandSettings = LIMITS) -> Ligand:
-    """Ligand of a SMILES string.
+    """Make a ``Ligand`` from a SMILES string.
 
     Raises:
         InputError: RDKit cannot read it, or the molecule is refused.
@@ -222,7 +222,7 @@ def ligand_from_smiles(smiles: str, name: str = "", settings: LigandSettings = L
     mol = quietly(Chem.MolFromSmiles, smiles, sanitize=False)
     if mol is None or not smiles.strip():
         shown = brief(ValueError(repr(smiles)))
-        raise InputError(f"{label}: {shown} is no valid SMILES; check rings and brackets")
+        raise InputError(f"{label}: {shown} is not a valid SMILES; check rings and brackets")
     return ligand_from_mol(mol, label, settings)
 
 
@@ -235,7 +235,7 @@ def quietly(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> 
 
 
 def delocalised(mol: "Mol") -> "Mol":
-    """Copy in which bonds to terminal O, S, N of one centre look alike, charges dropped.
+    """Copy without charges in which bonds to terminal O, S, N of one centre look alike.
 
     Args:
         mol: heavy-atom molecule.
@@ -298,7 +298,7 @@ def _check(mol: "Mol", name: str, settings: LigandSettings) -> None:
     ring = max((len(r) for r in Chem.GetSymmSSSR(mol)), default=0)
     if ring > settings.max_ring:
         raise InputError(
-            f"{name}: is a macrocycle (a ring of {ring}), whose ring would be held rigid; allow "
+            f"{name}: is a macrocycle (a ring of {ring}), whose ring would be kept rigid; allow "
             "rings of that size to dock one ring conformer, or use a macrocycle method"
         )
 
@@ -316,7 +316,7 @@ def input_coords(mol: "Mol") -> NDArray[np.float64] | None:
     """Coordinates of a molecule `[N, 3]`, Å; None where there are none, or a flat drawing.
 
     Args:
-        mol: with a conformer or without.
+        mol: molecule with or without a conformer.
     """
     if mol.GetNumConformers() == 0:
         return None

@@ -1,13 +1,13 @@
 """Rotatable bonds of a molecule as a tree of rigid fragments.
 
-A bond turns when it is a single bond outside rings, neither end is terminal (of heavy atoms), and
-turning it changes anything:
+A bond is rotatable if it is a single bond outside rings, if neither of its heavy atoms is
+terminal, and if turning it changes anything:
 
 - *amides*: the bond of a three-coordinate N to a C doubly bonded to O, N or S (amides, ureas,
-  carbamates, amidines, guanidines) is held as the conformer has it, unless N carries two
-  different heavy substituents besides, where cis and trans are both populated;
-- *alkynes*: the two single bonds beside a triple bond are one rotation, about the triple bond;
-  the bond beside a terminal triple bond (a nitrile) does not turn anything;
+  carbamates, amidines, guanidines) keeps the angle of the conformer, unless N carries two further
+  heavy substituents that differ, in which case cis and trans are both populated;
+- *alkynes*: the two single bonds beside a triple bond make one rotation, about the triple bond; a
+  rotation about the bond beside a terminal triple bond (a nitrile) changes nothing;
 - *hydrogens*: a bond that turns only hydrogens (hydroxyl, amine, methyl) is no torsion of the
   heavy atoms. ``rotors`` counts it as AutoDock Vina would (a half for a polar one).
 

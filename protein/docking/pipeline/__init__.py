@@ -1,1 +1,1 @@
-"""One receptor made ready, and one ligand after another docked into it."""
+"""Preparing a receptor, and docking ligands into it."""

@@ -1,4 +1,4 @@
-"""Docking from Python: molecules in, RDKit molecules with ranked poses out."""
+"""Docking from Python: it takes molecules and returns RDKit molecules with ranked poses."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def dock(
 
     Args:
         receptor: a structure file, or what ``read_receptor`` made of it.
-        ligands: a file of molecules, or a list of SMILES and RDKit molecules. Their place in it
-            numbers their draws.
+        ligands: a file of molecules, or a list of SMILES and RDKit molecules. The place of a
+            ligand in it decides its random draws.
         box: where to search; several boxes, whose poses are ranked together; or a file with a
             ligand in its pocket, around which the box has 4 Å on each side.
         settings: effort, poses and seed; those of the command by default.
         model: name or folder of a network whose draws join the search.
         ranker: name or folder of a ranker; ``none`` to order poses by energy. By default the
             ranker that ships.
-        device: where to compute.
+        device: device to compute on.
 
     Returns:
         Poses of each ligand, the best first. Each is an RDKit molecule of heavy atoms with one
@@ -73,11 +73,11 @@ def dock(
 
 
 def pose_molecules(ligand: Ligand, result: Result) -> list[Mol]:
-    """Poses as RDKit molecules, with their tags as properties.
+    """Return the poses as RDKit molecules, with their tags as properties.
 
     Args:
         ligand: the molecule.
-        result: of docking it.
+        result: result of docking it.
     """
     made: list[Mol] = []
     for k, coords in enumerate(() if result.docked is None else result.docked.coords):

@@ -1,11 +1,11 @@
-"""One receptor made ready, and ligands docked into it: what every verb and benchmark runs.
+"""Docking of ligands into a prepared receptor, which every command and benchmark uses.
 
-A ligand's way is short. Fresh conformers become entries of one padded batch, with one energy for
-each box; chains of the search, and draws of the network if there is one, give poses in every box;
-the best distinct ones of all boxes are ranked together, and those to report are chosen.
+A ligand goes through these steps. Its fresh conformers become entries of one padded batch, with
+one energy for each box. The search, and the network if there is one, give poses in every box. The
+best distinct poses of all boxes are ranked together, and those to report are chosen.
 
-Several ligands are docked at once. What comes out for a ligand depends on the seed and its number
-alone, not on those it is packed with, and a ligand that fails takes no other with it.
+Several ligands are docked at once. The result for a ligand depends only on the seed and on its
+number, not on the ligands that it is packed with, and a ligand that fails affects no other.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ _DISTINCT = SearchSettings().distinct
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What became of one ligand.
+    """Result of docking one ligand.
 
     Attributes:
-        docked: ranked poses; None when it failed.
-        error: the reason then, one sentence.
+        docked: ranked poses; None if docking failed.
+        error: why it failed, in one sentence.
         strain: intramolecular energy above that of the best fresh conformer of the same
             stereoisomer `[K]`, kcal/mol.
-        seconds: its share of the time of its batch.
-        sites: numbers from 1 of the boxes the poses are in `[K]`; empty where one box was given.
-        isomers: SMILES of the stereoisomer that each pose is; empty where the input leaves no
-            centre open.
-        notes: what a user should know of the poses, a sentence each.
+        seconds: its share of the computing time of its batch.
+        sites: numbers, from 1, of the boxes of the poses `[K]`; empty if there is only one box.
+        isomers: SMILES of the stereoisomer of each pose; empty if the input leaves no centre
+            open.
+        notes: what a user should know about the poses, one sentence each.
     """
 
     docked: Docked | None
@@ -71,12 +71,12 @@ class Result:
     notes: tuple[str, ...] = ()
 
     def tags(self, ligand: Ligand, k: int, verdict: Verdict | None = None) -> dict[str, str]:
-        """What an SDF file says of a pose.
+        """Data fields of a pose in an SDF file.
 
         Args:
             ligand: the molecule.
-            k: place of the pose.
-            verdict: of PoseBusters, if it was asked.
+            k: index of the pose.
+            verdict: verdict of PoseBusters, if it was run.
 
         Raises:
             InputError: the ligand was not docked.
@@ -101,14 +101,14 @@ class Result:
 
 
 class Docker:
-    """A receptor made ready for ligands: its atoms near the boxes, and their grids.
+    """A receptor prepared for docking: its atoms near the boxes, and their grids.
 
     Args:
         receptor: the protein.
-        box: where to search: one place, or several.
-        settings: how; the usual ones by default.
-        denoiser: of a trained network; None: search alone.
-        ranker: orders poses by confidence; None: by energy.
+        box: box to search, or several boxes.
+        settings: how to dock; the usual settings by default.
+        denoiser: denoiser with a trained network; None for the search alone.
+        ranker: orders poses by confidence; None to order them by energy.
         device: where energies are computed; the denoiser and the ranker keep theirs.
 
     Raises:
@@ -129,7 +129,7 @@ class Docker:
         self.device = torch.device(device)
         self.boxes = (box,) if isinstance(box, Box) else tuple(box)
         if not self.boxes:
-            raise InputError("box: none was given; give at least one")
+            raise InputError("box: there is none; give at least one")
         # All boxes together get at most twice the chains and draws of one.
         boxes, samples = len(self.boxes), settings.propose.samples
         self._propose = replace(settings.propose, samples=min(samples, -(-2 * samples // boxes)))
@@ -139,15 +139,15 @@ class Docker:
             chains = min(self._search.chains, -(-2 * self._search.chains // boxes))
             self._search = replace(self._search, chains=-(-chains // settings.conformers))
         elif self.denoiser is None:
-            raise InputError("effort none: needs a model and samples; choose another effort")
+            raise InputError("effort none: it needs a model and samples; choose another effort")
         self._spaces = [SearchSpace(receptor, box, self.device) for box in self.boxes]
 
     def dock(self, ligands: Sequence[Ligand], numbers: Sequence[int]) -> list[Result]:
-        """Dock some ligands together; one by one if that fails.
+        """Dock some ligands together, or one by one if that fails.
 
         Args:
             ligands: the molecules.
-            numbers: their numbers in the library, which their draws depend on.
+            numbers: their numbers in the library, which decide their random draws.
         """
         started = time.perf_counter()
         try:
@@ -172,7 +172,7 @@ class Docker:
             numbers: their numbers in the library.
 
         Returns:
-            One result per ligand; those without conformers say why they have none.
+            One result per ligand; if a ligand has no conformer, its result says why.
         """
         each, seed = self.settings.conformers, self.settings.seed
         results: dict[int, Result] = {}
@@ -222,7 +222,7 @@ class Docker:
         shapes: Mapping[int, NDArray[np.float64]],
         numbers: Sequence[int],
     ) -> Found:
-        """Poses that the network draws in a box, at the minima below them or as they are."""
+        """Poses that the network draws in a box, minimised unless the settings say otherwise."""
         from protein.docking.diffusion.propose import propose
         from protein.docking.diffusion.templates import Site
 
@@ -250,7 +250,7 @@ class Docker:
         conformers: NDArray[np.float64],
         relaxed: NDArray[np.float64],
     ) -> Result:
-        """Poses with their strain, which counts from the best conformer of their stereoisomer."""
+        """Add the strain of the poses, relative to the best conformer of their stereoisomer."""
         notes = [*_too_large(conformers, self.boxes)]
         least, isomers = np.full(len(docked.coords), relaxed.min()), ()
         if ligand.open_stereo:
@@ -260,7 +260,7 @@ class Docker:
             least[~np.isfinite(least)] = relaxed.min()
             notes.append(
                 f"{ligand.open_stereo} of its stereocentres and double bonds are not specified; "
-                f"its poses are of {len(set(isomers))} stereoisomers, and each says of which"
+                f"its poses show {len(set(isomers))} stereoisomers, and each pose names its own"
             )
         sites = np.zeros(0, dtype=np.int64)
         if len(self.boxes) > 1:
@@ -271,7 +271,7 @@ class Docker:
 
 
 def _too_large(conformers: NDArray[np.float64], boxes: Sequence[Box]) -> Iterator[str]:
-    """A note, if no conformer `[C, N, 3]` fits into any box along its own axes."""
+    """A note if no conformer `[C, N, 3]` fits into any box along its own axes."""
     centred = conformers - conformers.mean(axis=1, keepdims=True)
     axes = np.linalg.eigh(centred.transpose(0, 2, 1) @ centred)[1]
     extents = np.sort(np.ptp(centred @ axes, axis=1), axis=-1)

@@ -12,7 +12,7 @@ EFFORTS: dict[str, SearchSettings | None] = {
     "normal": SearchSettings(),
     "thorough": SearchSettings(chains=1024, rounds=80),
 }
-"""Efforts of the search by name; ``none`` leaves the network's draws alone."""
+"""Efforts of the search by name; with ``none`` only the network draws poses."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class DockSettings:
     """How ligands are docked.
 
     Attributes:
-        poses: reported per ligand.
-        conformers: reference conformers per ligand (their rings and angles are rigid); the chains
-            are shared out among them.
-        effort: key of ``EFFORTS``, or an effort of one's own.
-        propose: draws of the network, if there is one.
-        seed: of every draw.
-        minimize: bring the network's draws to the nearest minimum of the energy.
+        poses: number of poses reported for each ligand.
+        conformers: number of reference conformers per ligand, whose rings and angles are rigid;
+            the chains are divided among them.
+        effort: key of ``EFFORTS``, or settings of the search.
+        propose: how the network draws poses, if there is one.
+        seed: seed of all random draws.
+        minimize: whether the network's poses are moved to the nearest minimum of the energy.
     """
 
     poses: int = 9

@@ -1,6 +1,6 @@
 """Contacts of poses with a receptor: hydrogen bonds, salt bridges, metals, hydrophobic contacts.
 
-All from heavy atoms:
+All are found from heavy atoms:
 
 - *hydrogen bond*: a donor and an acceptor, by Vina's types, closer than the sum of their radii,
   where Vina's term begins (N–N 3.6, N–O 3.5, O–O 3.4 Å);
@@ -55,7 +55,7 @@ _CHARGED = {
 
 @dataclass(frozen=True, eq=False)
 class ContactSites:
-    """What of a ligand of N atoms can make contacts.
+    """Atoms of a ligand that can make contacts, N atoms in all.
 
     Attributes:
         types: Vina types `[N]`, int64.
@@ -120,11 +120,11 @@ class Contacts:
 def find_contacts(
     coords: NDArray[np.floating], sites: ContactSites, receptor: Receptor
 ) -> Contacts:
-    """Contacts of all poses of a ligand.
+    """Find the contacts of all poses of a ligand.
 
     Args:
         coords: `[K, N, 3]`, Å.
-        sites: of the ligand.
+        sites: sites of the ligand.
         receptor: M atoms.
     """
     size = max(1, coords.shape[1] * len(receptor))

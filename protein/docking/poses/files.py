@@ -1,7 +1,7 @@
-"""Poses that somebody made: records of SDF, MOL2 and PDBQT files, with their tags.
+"""Poses from files of any origin: records of SDF, MOL2 and PDBQT files, with their tags.
 
-Consecutive records of one molecule, its atoms in one order, share a ``Ligand``, so that they can
-be scored together. A record that cannot be used is a pose with a reason.
+Consecutive records of one molecule with its atoms in the same order share a ``Ligand``, so that
+they can be scored together. A record that cannot be used becomes a pose with a reason.
 """
 
 import importlib
@@ -18,7 +18,7 @@ from protein.docking.molecules.ligand import Ligand, LigandSettings, ligand_from
 from sciddiff.errors import InputError
 
 ANY_SIZE = LigandSettings(max_torsions=1000, max_atoms=1000, max_ring=1000)
-"""A pose that exists may be of any molecule; limits are for what is searched."""
+"""A pose that exists may be of any molecule; the limits apply to what is searched."""
 
 POSE_SUFFIXES: tuple[str, ...] = (".sdf", ".sd", ".mol", ".mol2", ".sdf.gz", ".pdbqt")
 """File names that are read as poses."""
@@ -29,13 +29,13 @@ class GivenPose:
     """One record of a file of poses.
 
     Attributes:
-        file: where it is.
-        record: place in the file, from 1.
+        file: file that holds it.
+        record: number in the file, from 1.
         name: title of the record, or the stem of the file.
         ligand: the molecule of N atoms, shared by like neighbours; None if it cannot be used.
         coords: `[N, 3]`, Å; empty without a molecule.
         tags: data fields of an SDF record.
-        error: why it cannot be used, one sentence.
+        error: why it cannot be used, in one sentence.
     """
 
     file: Path
@@ -48,13 +48,13 @@ class GivenPose:
 
 
 def read_poses(file: Path) -> Iterator[GivenPose]:
-    """Poses of one file, in order.
+    """Read the poses of one file, in order.
 
     Args:
         file: SDF, MOL2 (both also gzipped) or PDBQT.
 
     Raises:
-        InputError: no such file, an unknown format, or nothing in it.
+        InputError: the file does not exist, has an unknown format, or holds no pose.
     """
     if not file.is_file():
         raise InputError(f"{file}: no such file of poses; check the path")
@@ -69,11 +69,11 @@ def read_poses(file: Path) -> Iterator[GivenPose]:
 
 
 def runs(poses: Iterator[GivenPose], most: int = 32) -> Iterator[list[GivenPose]]:
-    """Neighbours that share a molecule, at most so many at once; what has none stays alone.
+    """Groups of consecutive poses of one molecule; a pose without a molecule stays alone.
 
     Args:
-        poses: in order.
-        most: poses in one group.
+        poses: poses in the order of the file.
+        most: largest number of poses in one group.
     """
     group: list[GivenPose] = []
     for pose in poses:
@@ -94,7 +94,7 @@ def sdf_record(
     Args:
         ligand: the molecule.
         coords: `[N, 3]`, Å.
-        name: title.
+        name: title of the record.
         tags: data fields.
     """
     from rdkit.Chem import MolToMolBlock

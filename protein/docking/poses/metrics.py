@@ -1,7 +1,7 @@
-"""How good poses are: symmetry-corrected RMSD, clashes, and the verdict of PoseBusters.
+"""The quality of poses: symmetry-corrected RMSD, and the verdict of PoseBusters.
 
-RMSD is over heavy atoms in the frame of the receptor, never superposed, and takes the least value
-over the automorphisms of the molecule, so that a flipped phenyl counts as what it is.
+The RMSD is over heavy atoms in the frame of the receptor, without superposition. It is the least
+value over the automorphisms of the molecule, so that a flipped phenyl ring makes no difference.
 """
 
 import logging
@@ -55,12 +55,12 @@ def symmetric_rmsd(
 
 @dataclass(frozen=True)
 class Verdict:
-    """What PoseBusters says of one pose.
+    """Verdict of PoseBusters on one pose.
 
     Attributes:
-        valid: every check but the RMSD to the crystal passes.
-        failed: names of the checks that do not.
-        checks: all that apply to the molecule.
+        valid: whether every check passes, except for the RMSD to the crystal.
+        failed: names of the checks that fail.
+        checks: all checks that apply to the molecule, and whether they pass.
     """
 
     valid: bool
@@ -71,15 +71,16 @@ class Verdict:
 def bust(
     ligand: Ligand, coords: NDArray[np.floating], receptor: str | Path | None = None
 ) -> list[Verdict]:
-    """PoseBusters' verdict on poses: chemistry, geometry, energy, and clashes with the protein.
+    """Check poses with PoseBusters: chemistry, geometry, energy, and clashes with the protein.
 
     Args:
         ligand: the molecule.
         coords: poses `[K, N, 3]`, Å.
-        receptor: PDB file of the receptor; None checks the molecule alone.
+        receptor: PDB file of the receptor; None to check the molecule alone.
 
     Returns:
-        One verdict per pose; a pose on which PoseBusters fails is invalid, with the error's name.
+        One verdict per pose; if PoseBusters itself fails, the pose is invalid with the name of the
+        error.
 
     Raises:
         MissingExtra: PoseBusters is not installed.
@@ -185,9 +186,9 @@ def success_interval(successes: int, total: int, z: float = 1.96) -> tuple[float
     """Wilson's interval of a success rate.
 
     Args:
-        successes: of ``total``.
-        total: trials; 0 gives the whole interval.
-        z: normal quantile, 1.96 for 95 %.
+        successes: number of successes among the trials.
+        total: number of trials; 0 gives the whole interval.
+        z: normal quantile; 1.96 for 95 %.
     """
     if total == 0:
         return 0.0, 1.0

@@ -37,8 +37,8 @@ def map_tensors(function: Callable[..., Tensor], *values: T) -> T:
     """Apply a function to the tensors of named tuples of one kind, nested ones included.
 
     Args:
-        function: of as many tensors as there are values.
-        values: such as a ``Pose``, or a ``Minimum`` that holds one.
+        function: function of as many tensors as there are values.
+        values: named tuples such as a ``Pose``, or a ``Minimum`` that holds one.
     """
     parts = (
         map_tensors(function, *column) if isinstance(column[0], tuple) else function(*column)
@@ -55,7 +55,7 @@ class Movable:
         """The record on another device.
 
         Args:
-            device: where its tensors shall be.
+            device: device that holds its tensors afterwards.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         moved = {k: v.to(device) for k, v in values.items() if isinstance(v, Tensor | Movable)}
@@ -89,7 +89,7 @@ class LigandBatch(Movable):
         fragment: fragment of each atom `[L, N]`, int64, 0 the root.
         parent: parent of each fragment `[L, T + 1]`, int64; the root is its own.
         quads: atoms of the dihedral angles `[L, T, 4]`, int64.
-        depth: most torsions between a root and an atom.
+        depth: largest number of torsions between a root and an atom.
     """
 
     reference: Tensor
@@ -114,7 +114,7 @@ class LigandBatch(Movable):
         Args:
             trees: torsion tree of each ligand.
             conformers: its reference conformer `[n, 3]`, Å.
-            dtype: of the coordinates.
+            dtype: type of the coordinates.
         """
         count = len(trees)
         atoms = max(len(c) for c in conformers)
@@ -231,7 +231,7 @@ def tangent_gradient(batch: LigandBatch, pose: Pose, coords: Tensor, gradient: T
         batch: the ligands.
         pose: their poses.
         coords: ``coordinates(batch, pose)``, `[L, P, N, 3]`.
-        gradient: of a function of the coordinates `[L, P, N, 3]`, 0 where padded.
+        gradient: gradient by the coordinates `[L, P, N, 3]`, 0 where padded.
 
     Returns:
         `[L, P, 6 + T]`: by translation, by body-frame rotation vector (R Exp(v)), by torsions.
@@ -260,8 +260,8 @@ def retract(pose: Pose, step: Tensor) -> Pose:
     """Move poses along tangent vectors.
 
     Args:
-        pose: where from.
-        step: `[L, P, 6 + T]`, as in ``tangent_gradient``.
+        pose: poses to start from.
+        step: tangent vectors `[L, P, 6 + T]`, in the order of ``tangent_gradient``.
     """
     return Pose(
         pose.translation + step[..., :3],

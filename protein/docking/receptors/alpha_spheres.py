@@ -1,12 +1,12 @@
-r"""Alpha spheres of a receptor: where a ligand atom could sit, and how likely it does.
+r"""Alpha spheres of a receptor: places for a ligand atom, and the chance that there is one.
 
-An alpha sphere touches four atoms and holds none; its centre is the circumcentre of a tetrahedron
-of the Delaunay triangulation. Large ones lie outside the molecule, small ones between packed
-atoms, those of 3.0 to 6.2 Å in clefts and cavities (Le Guilloux, Schmidtke and Tuffery 2009,
-Fpocket, BMC Bioinformatics 10:168).
+An alpha sphere touches four atoms and contains none; its centre is the circumcentre of a
+tetrahedron of the Delaunay triangulation. Large spheres lie outside the molecule, small ones lie
+between packed atoms, and those of 3.0 to 6.2 Å lie in clefts and cavities (Le Guilloux, Schmidtke
+and Tuffery 2009, Fpocket, BMC Bioinformatics 10:168).
 
-Each sphere is described by what surrounds it (``DESCRIPTORS``), all unchanged by turning and
-shifting the receptor, and gets a chance that a ligand atom is within 2.5 Å, by a logistic model
+Descriptors of the surroundings of a sphere (``DESCRIPTORS``), which do not depend on the frame of
+the receptor, give the chance that a ligand atom is within 2.5 Å by a logistic model
 
 .. math:: p = 1 / (1 + \exp(-b - \sum_k w_k f_k))
 
@@ -73,7 +73,7 @@ class AlphaSpheres:
 def alpha_spheres(
     receptor: "Receptor", smallest: float = 3.0, largest: float = 6.2
 ) -> AlphaSpheres:
-    """Alpha spheres of some range of radii.
+    """Find the alpha spheres in a range of radii.
 
     Args:
         receptor: M heavy atoms.
@@ -81,7 +81,7 @@ def alpha_spheres(
         largest: greatest radius, Å.
 
     Raises:
-        InputError: too few atoms, or all in one plane.
+        InputError: there are too few atoms, or all lie in one plane.
     """
     from scipy.spatial import Delaunay, QhullError
 
@@ -113,15 +113,15 @@ def alpha_spheres(
 
 
 def describe(receptor: "Receptor", spheres: AlphaSpheres) -> NDArray[np.float64]:
-    """What surrounds each sphere `[S, F]`, in the order of ``DESCRIPTORS``.
+    """Describe the surroundings of each sphere `[S, F]`, in the order of ``DESCRIPTORS``.
 
-    Counts of atoms are per Å³ times 100, counts of spheres logarithms, shares of residues those
-    of the atoms within 7 Å. ``one_sided`` is the length of the mean direction to these atoms: 0
-    at the middle of a cavity, 1 where all are on one side.
+    Counts of atoms are per Å³ times 100, counts of spheres are logarithms, and shares of residues
+    refer to the atoms within 7 Å. ``one_sided`` is the length of the mean direction to these
+    atoms: 0 at the middle of a cavity, and 1 if all are on one side.
 
     Args:
         receptor: M heavy atoms.
-        spheres: of this receptor.
+        spheres: alpha spheres of this receptor.
     """
     from scipy.spatial import KDTree
 

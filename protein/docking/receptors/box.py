@@ -26,13 +26,13 @@ class Box:
         """Check that the box can be searched.
 
         Raises:
-            InputError: an edge is not positive, too long, or anything is not finite.
+            InputError: an edge is not positive or too long, or a number is not finite.
         """
         if not np.isfinite([*self.center, *self.size]).all():
             raise InputError("box: centre and size must be finite numbers; check them")
         if min(self.size) <= 0 or max(self.size) > _LARGEST:
             raise InputError(
-                f"box: edges {self.size} are not between 0 and {_LARGEST:g} Å; give sizes in Å"
+                f"box: its edges {self.size} must be between 0 and {_LARGEST:g} Å; give sizes in Å"
             )
 
     @property

@@ -1,14 +1,14 @@
-r"""Where a ligand may bind, from the receptor's shape alone.
+r"""Places where a ligand may bind, from the shape of the receptor alone.
 
 Every alpha sphere :math:`i` has a chance :math:`p_i` that a ligand atom is near it
 (``alpha_spheres``). The score of a place is the number of ligand atoms expected about it,
 
 .. math:: s(x) = \sum_i p_i \exp(-|x - x_i|^2 / 2 \sigma^2),
 
-which grows with the number, buriedness and kind of the spheres. Sites are its highest peaks at
-spheres, each next one apart from those before; the centre of a site is the mean of its spheres
-weighted by their chances. All but the edges of the box, which lie along the axes, turns and
-shifts with the receptor.
+which grows with the number of the spheres, and depends on how buried they are and on their kind.
+Sites are its highest peaks at spheres that are far enough from each other. The centre of a site is
+the mean of its spheres weighted by their chances. The result turns and shifts with the receptor,
+except for the box, whose edges lie along the axes.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FinderSettings:
-    """How pockets are found; chosen on training complexes.
+    """Settings of the pocket finder, chosen on training complexes.
 
     Attributes:
         smallest: least radius of an alpha sphere, Å.
@@ -35,11 +35,11 @@ class FinderSettings:
         sigma: width over which chances are summed, Å.
         core: spheres this near to a peak give the centre, volume and residues of a site, Å.
         apart: least distance of a peak from the peaks and centres before it, Å.
-        fewest: spheres in the core of a site.
+        fewest: smallest number of spheres in the core of a site.
         reach: spheres this near to the centre must lie in the box, Å.
-        margin: of the box beyond their centres, Å.
-        shortest: edge of a box, Å.
-        longest: edge of a box, Å.
+        margin: margin of the box beyond their centres, Å.
+        shortest: shortest edge of a box, Å.
+        longest: longest edge of a box, Å.
     """
 
     smallest: float = 3.0
@@ -60,10 +60,10 @@ class BindingSite:
 
     Attributes:
         rank: 1 for the best.
-        box: to search; its middle is the chance-weighted mean of the spheres.
+        box: box to search; its middle is the chance-weighted mean of the spheres.
         score: height of the peak, expected ligand atoms.
-        volume: of the spheres of the core less the atoms they touch, Å³.
-        spheres: in the core.
+        volume: volume of the core's spheres without the atoms that they touch, Å³.
+        spheres: number of spheres in the core.
         buried: 0 for a flat surface to 1 for spheres with atoms on all sides.
         apolar: share of carbon and sulphur among the atoms the spheres touch.
         residues: lining the core, ``chain:number+insertion code``, in the receptor's order.
@@ -84,7 +84,7 @@ class BindingSite:
         return self.box.center
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for records: rounded as far as they mean anything."""
+        """Plain values for records, rounded to meaningful digits."""
         return {
             "site": self.rank,
             "center": list(self.box.center),
@@ -100,12 +100,12 @@ class BindingSite:
 def find_pockets(
     receptor: "Receptor", most: int = 5, settings: FinderSettings = FinderSettings()
 ) -> list[BindingSite]:
-    """Places where a ligand may bind, best first.
+    """Find places where a ligand may bind, the best first.
 
     Args:
         receptor: M heavy atoms; what it keeps (cofactors, metals) fills its pockets.
-        most: sites wanted; fewer come where there are no more.
-        settings: how.
+        most: largest number of sites to return.
+        settings: how pockets are found.
 
     Raises:
         InputError: the receptor is too small, or has no pocket.

@@ -1,6 +1,6 @@
 """Receptors: heavy atoms with energy types, from PDB or mmCIF.
 
-What of a file is kept, each reported in ``Receptor.notes``:
+``Receptor.notes`` reports what is kept of a file:
 
 - *model* 0 of several; *hydrogens* are dropped, and *waters* unless named in ``keep``;
 - *alternate locations*: per residue one conformer, that of highest total occupancy, then the
@@ -91,8 +91,8 @@ class Receptor:
         atoms: atom names, length M.
         resnames: residue names, length M.
         residues: ``chain:number+insertion code``, length M.
-        name: of the file.
-        notes: what was kept and dropped, one sentence each.
+        name: name of the file.
+        notes: what was kept and what was dropped, one sentence each.
     """
 
     coords: NDArray[np.float64]
@@ -122,14 +122,14 @@ class Receptor:
         return replace(self, coords=self.coords[rows], types=self.types[rows], **picked)
 
     def near(self, box: Box, margin: float = 8.0) -> "Receptor":
-        """Atoms that reach into a box.
+        """Atoms within a distance of a box.
 
         Args:
             box: the search box.
-            margin: Å around it; the cut-off of the energy.
+            margin: distance from the box, Å; by default the cut-off of the energy.
 
         Raises:
-            InputError: none does.
+            InputError: no atom is in or near the box.
         """
         keep = box.distance(self.coords) < margin
         if not (box.distance(self.coords) <= 4.0).any():
@@ -159,13 +159,13 @@ def read_receptor(
     drop: frozenset[str] = frozenset(),
     whole: bool = True,
 ) -> Receptor:
-    """Heavy atoms of a structure file.
+    """Read the heavy atoms of a structure file.
 
     Args:
         path: PDB or mmCIF, optionally gzipped.
         keep: names of further HETATM groups to keep.
-        drop: names of groups to drop, cofactors included (when one of them is the ligand).
-        whole: refuse a protein of which much is absent, such as one without side chains.
+        drop: names of groups to drop even if they are cofactors, such as that of the ligand.
+        whole: whether to refuse a protein with many missing atoms, such as all side chains.
 
     Raises:
         InputError: the file cannot be read, holds no protein, or much of the protein is absent.
@@ -384,9 +384,9 @@ def _incomplete(name: str, atoms: list[tuple[str, str, NDArray[np.float64]]]) ->
 def _notes(counts: Counter[str], dropped: Counter[str]) -> tuple[str, ...]:
     names = ", ".join(f"{n} {name}" for name, n in sorted(dropped.items()))
     sentences = {
-        "models": f"{counts['models'] + 1} models, the first used",
+        "models": f"the first of {counts['models'] + 1} models is used",
         "altlocs": f"{counts['altlocs']} residues with alternate locations, the fullest kept",
-        "modified": f"{counts['modified']} modified residues kept as they are",
+        "modified": f"{counts['modified']} modified residues kept unchanged",
         "incomplete": f"{counts['incomplete']} residues with missing atoms, used as they are",
         "nucleic": f"{counts['nucleic']} nucleotides kept",
         "metals": f"{counts['metals']} metal ions kept",

@@ -1,4 +1,4 @@
-"""What a folder of docked ligands holds, read back: rows, poses with their tags, the pocket."""
+"""Reading a folder of docked ligands: its rows, its poses with their tags, and the pocket."""
 
 import csv
 import logging
@@ -93,7 +93,7 @@ def number(text: str | None) -> float | None:
 
 
 def read_poses(file: Path) -> Poses | None:
-    """Poses that `write_sdf` wrote; None, with a log line, if they cannot be read."""
+    """Read poses that `write_sdf` wrote; if they cannot be read, log it and return None."""
     from rdkit.Chem import SDMolSupplier
 
     try:
@@ -115,15 +115,15 @@ def _tags(mol: Any) -> dict[str, str]:
 
 
 class Receptors:
-    """The receptor of each row: one for all, or of each complex its own.
+    """The receptor of each row: one for all, or one for each complex.
 
-    A folder of one receptor has it in any of its complexes, and else in the file that was docked
-    to; where each ligand was docked to its own, it is in the complex of that ligand.
+    If there is one receptor, it is in any of the written complexes, and otherwise in the file that
+    was docked to. If each ligand was docked to its own, it is in the complex of that ligand.
 
     Args:
         directory: the folder.
-        record: of its run.
-        receptor: what all were docked to; found again if None.
+        record: record of its run.
+        receptor: the receptor that all were docked to; if None, it is looked for.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Receptors:
         self._one, self._looked = receptor, receptor is not None
 
     def of(self, row: Mapping[str, str]) -> Receptor | None:
-        """The receptor of a docked row; None, with a log line, if it cannot be read."""
+        """Return the receptor of a docked row; if it cannot be read, log it and return None."""
         if not self.shared:
             return self._complex(row)
         if self._one is None:
@@ -170,8 +170,8 @@ def all_poses(
 
     Args:
         directory: the folder.
-        rows: of its table.
-        receptors: of the rows.
+        rows: rows of its table.
+        receptors: receptors of the rows.
     """
     for row in rows:
         if row["status"] != "ok" or not row.get("file"):
@@ -200,7 +200,7 @@ def _without_ligand(receptor: Receptor) -> Receptor:
 
 
 def pocket(receptor: Receptor, coords: NDArray[np.floating]) -> Receptor:
-    """What a page shows of a receptor: residues near the poses whole, and the backbone around.
+    """The part of a receptor that a page shows: residues near the poses, and the backbone around.
 
     Args:
         receptor: M atoms.

@@ -1,7 +1,7 @@
 """Flat drawings of molecules as small SVG elements.
 
-RDKit writes one element with its own style for every bond and letter. A page of thousands of
-drawings holds them with one path for each colour and width, which is a fifth of that.
+RDKit writes an element with its own style for every bond and letter. Here each drawing has one
+path for each colour and width, which makes a page of thousands of drawings five times smaller.
 """
 
 import re
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 WIDTH, HEIGHT = 170, 100
-"""Of a drawing, in its own units; a page scales it."""
+"""Size of a drawing in its own units; the page scales it."""
 
 _PATH = re.compile(r"<path class='[^']*' d='(?P<d>[^']*)' style='(?P<style>[^']*)'")
 _TEXT = re.compile(
@@ -25,7 +25,7 @@ _BLACK = ("#000000", "#191919")
 
 
 def depict(mol: "Mol") -> str:
-    """A molecule as an SVG element of the page's own ink, elements in their colours.
+    """Draw a molecule as an SVG element in the colour of the text, with coloured elements.
 
     Args:
         mol: heavy-atom molecule; its conformers are not used.
@@ -57,7 +57,7 @@ def small_svg(text: str) -> str:
     """RDKit's drawing with few elements: a path for each style, and the letters.
 
     Args:
-        text: of `MolDraw2DSVG` without FreeType.
+        text: SVG that `MolDraw2DSVG` wrote without FreeType.
     """
     paths: dict[str, list[str]] = {}
     for found in _PATH.finditer(text):

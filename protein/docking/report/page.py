@@ -1,4 +1,4 @@
-"""The parts of the page as HTML. Every text that comes from outside is escaped here."""
+"""The parts of the page as HTML. All text from outside is escaped here."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -62,7 +62,7 @@ def summary(rows: Sequence[Mapping[str, str]]) -> str:
     """The most important figures.
 
     Args:
-        rows: ranked.
+        rows: rows in their order.
     """
     good = [row for row in rows if row["status"] == "ok"]
     cards = [tile(f"{len(good)} / {len(rows)}", "ligands docked")]
@@ -90,7 +90,7 @@ def stage(names: Sequence[tuple[str, str]], total: int, assets: MolstarAssets | 
 
     Args:
         names: number and name of the ligands whose poses are in the page.
-        total: ligands docked.
+        total: number of ligands docked.
         assets: Mol*, or None.
     """
     options = "".join(
@@ -203,7 +203,7 @@ def _cell(key: str, row: Mapping[str, str]) -> str:
 
 
 def shown(key: str, value: str | None) -> str:
-    """A value of a column as it is read."""
+    """A value of a column as the page shows it."""
     found = number(value)
     if found is None:
         return value or ""
@@ -212,11 +212,11 @@ def shown(key: str, value: str | None) -> str:
 
 
 def settings_card(facts: Mapping[str, str], rows: Sequence[Mapping[str, str]]) -> str:
-    """How it was done, and what failed why.
+    """The settings of the run, and what failed for which reason.
 
     Args:
         facts: settings in words.
-        rows: all of the table.
+        rows: all rows of the table.
     """
     listed = "".join(
         f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items()
@@ -251,7 +251,7 @@ def settings_facts(record: Mapping[str, Any]) -> dict[str, str]:
     """Settings of a run in words.
 
     Args:
-        record: content of ``run.json``.
+        record: contents of ``run.json``.
     """
     request: Mapping[str, Any] = record.get("request") or {}
     facts = {"receptor": str(request.get("receptor") or "")}

@@ -31,10 +31,10 @@ CONTACTS = "contacts.csv"
 """Contacts of every pose of every docked ligand."""
 
 MOST_SHOWN = 50
-"""Ligands whose poses are in the page, at most."""
+"""Largest number of ligands whose poses the page shows."""
 
 MOST_ROWS = 3000
-"""Rows of the table in the page, at most; ``results.csv`` has them all."""
+"""Largest number of rows in the page's table; ``results.csv`` has them all."""
 
 _TAGS = (
     "confidence", "affinity", "energy", "strain", "site", "posebusters", "posebusters_failed",
@@ -51,13 +51,13 @@ def is_docked(directory: Path) -> bool:
 
 
 def try_report(directory: Path) -> Path | None:
-    """Write the page at the end of a run, which must not fail because of it.
+    """Write the page at the end of a run; if that fails, the run does not fail.
 
     Args:
         directory: what ``sciddiff dock`` wrote.
 
     Returns:
-        The page; None, with a log line, if it cannot be made.
+        The page; None if it cannot be made, which is logged.
     """
     try:
         return write_report(directory)
@@ -76,9 +76,9 @@ def write_report(
 
     Args:
         directory: what ``sciddiff dock`` wrote.
-        receptor: as it was docked to; found again if None.
-        most_shown: ligands whose poses are in the page.
-        title: of the page; names the receptor by default.
+        receptor: the receptor that was docked to; if None, it is looked for.
+        most_shown: largest number of ligands whose poses the page shows.
+        title: title of the page; by default it names the receptor.
 
     Returns:
         The page.

@@ -1,10 +1,10 @@
-r"""Scores of existing poses: energies, strain, clashes, contacts, verdicts, confidence.
+r"""Scores of existing poses: energies, strain, clashes, contacts, verdicts and confidence.
 
 Energies are those of docking (``protein.docking.energy``), over all pairs within 8 Å and without
-a grid. Strain is the energy within the ligand above that of the best of a few fresh conformers. A
-clash is a pair of heavy atoms closer than 0.75 of the sum of their van der Waals radii, which is
-what PoseBusters calls one (Buttenschoen et al., *Chem. Sci.* 2024); pairs with a metal ion, which
-binds at such distances, are left out. A contact is a pair within 4 Å.
+a grid. Strain is the intramolecular energy above that of the best of a few fresh conformers. A
+clash is a pair of heavy atoms closer than 0.75 times the sum of their van der Waals radii, as in
+PoseBusters (Buttenschoen et al., *Chem. Sci.* 2024); pairs with a metal ion, which binds at such
+distances, are left out. A contact is a pair within 4 Å.
 """
 
 import logging
@@ -34,10 +34,10 @@ from sciddiff.errors import InputError, MissingExtra
 _log = logging.getLogger(__name__)
 
 CLASH = 0.75
-"""Part of the sum of van der Waals radii below which two heavy atoms clash."""
+"""Fraction of the sum of van der Waals radii below which two heavy atoms clash."""
 
 CONTACT = 4.0
-"""Distance of a contact, Å."""
+"""Largest distance of a contact, Å."""
 
 # A minimised pose may move by this much before it meets atoms that were left out, Å.
 _MARGIN = 4.0
@@ -50,12 +50,12 @@ class ScoreSettings:
     """What to compute.
 
     Attributes:
-        minimize: move each pose to the nearest minimum of the energy first; its bonds, angles and
-            rings stay.
-        evaluations: of the energy in that minimisation.
-        check: ask PoseBusters.
-        conformers: fresh ones that strain is measured from; 0 leaves strain out.
-        seed: of these conformers.
+        minimize: whether each pose is first moved to the nearest minimum of the energy; its bonds,
+            angles and rings do not change.
+        evaluations: evaluations of the energy in that minimisation.
+        check: whether PoseBusters checks the poses.
+        conformers: number of fresh conformers that strain refers to; 0 for no strain.
+        seed: seed of these conformers.
     """
 
     minimize: bool = False
@@ -70,18 +70,18 @@ class PoseScores:
     """Scores of K poses of one ligand of N atoms.
 
     Attributes:
-        coords: where they are, after minimisation if there was one `[K, N, 3]`, Å.
+        coords: coordinates, after minimisation if there was one `[K, N, 3]`, Å.
         affinity: Vina's score `[K]`, kcal/mol.
-        energy: interaction plus intramolecular, what docking ranks by `[K]`, kcal/mol.
+        energy: interaction plus intramolecular, by which docking ranks `[K]`, kcal/mol.
         intramolecular: `[K]`, kcal/mol.
         terms: unweighted terms of the interaction `[K, 5]`.
-        strain: `[K]`, kcal/mol; NaN where no conformer could be made.
-        clashes: pairs of atoms `[K]`.
-        contacts: pairs of atoms `[K]`.
-        residues: those in contact with each pose, length K.
-        affinity_given: before minimisation `[K]`, kcal/mol; None without.
-        moved: RMSD of the minimisation `[K]`, Å; None without.
-        verdicts: of PoseBusters, length K or none.
+        strain: `[K]`, kcal/mol; NaN if no conformer could be made.
+        clashes: number of pairs of atoms that clash `[K]`.
+        contacts: number of pairs of atoms in contact `[K]`.
+        residues: residues in contact with each pose, length K.
+        affinity_given: affinity before minimisation `[K]`, kcal/mol; None without minimisation.
+        moved: RMSD from the pose before minimisation `[K]`, Å; None without minimisation.
+        verdicts: verdicts of PoseBusters, K of them or none.
         confidence: P(RMSD < 2 Å) `[K]`; None without a ranking model.
     """
 
@@ -115,12 +115,12 @@ def score_poses(
         coords: `[K, N, 3]`, Å, in the frame of the receptor.
         receptor: the protein.
         settings: what to compute.
-        ranker: of confidence, if there is one.
-        receptor_file: PDB file for PoseBusters; without it the ligand alone is checked.
+        ranker: ranker that gives the confidence, if there is one.
+        receptor_file: PDB file for PoseBusters; without it, only the ligand is checked.
 
     Raises:
         InputError: a pose is beyond 8 Å from every atom of the receptor.
-        MissingExtra: PoseBusters is asked for and not installed.
+        MissingExtra: PoseBusters is requested but not installed.
     """
     reach = CUTOFF + (_MARGIN if settings.minimize else 0.0)
     near = receptor.pocket(coords.reshape(-1, 3), reach)
@@ -174,10 +174,10 @@ def score_files(
     """Score every record of some files.
 
     Args:
-        files: of poses, of any molecules.
+        files: files of poses of any molecules.
         receptor: the protein.
         settings: what to compute.
-        ranker: of confidence, if there is one.
+        ranker: ranker that gives the confidence, if there is one.
         receptor_file: PDB file for PoseBusters.
 
     Yields:
@@ -202,7 +202,7 @@ def _scored(
     ranker: Ranker | None,
     receptor_file: Path | None,
 ) -> Iterator[tuple[GivenPose, PoseScores | str, int]]:
-    """One group of poses of one molecule; one by one if they fail together."""
+    """Score a group of poses of one molecule; if that fails, score them one by one."""
     ligand = group[0].ligand
     if ligand is None:
         yield from ((pose, pose.error, 0) for pose in group)

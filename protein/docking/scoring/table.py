@@ -1,4 +1,4 @@
-"""The table of scores of given poses: one row for every record, also for those that failed."""
+"""The table of scores: one row for every record, including those that failed."""
 
 import numpy as np
 
@@ -25,13 +25,13 @@ def score_columns(settings: ScoreSettings, confidence: bool = False) -> list[str
 
 
 def score_row(index: int, pose: GivenPose, scores: PoseScores | str, k: int) -> dict[str, str]:
-    """One row of the table; what failed has a reason and no figures.
+    """One row of the table; a pose that failed has a reason instead of figures.
 
     Args:
         index: place in the table, from 1.
         pose: the record.
-        scores: of its group, or the reason.
-        k: its place in the group.
+        scores: scores of its group, or why there are none.
+        k: its index in the group.
     """
     row = {
         "index": str(index),
@@ -56,11 +56,11 @@ def score_row(index: int, pose: GivenPose, scores: PoseScores | str, k: int) -> 
 
 
 def score_tags(scores: PoseScores, k: int) -> dict[str, str]:
-    """Figures of one pose, under the names that docked poses carry as tags.
+    """Figures of one pose, under the names of the tags of docked poses.
 
     Args:
-        scores: of K poses.
-        k: which.
+        scores: scores of K poses.
+        k: index of the pose.
     """
     tags = {} if scores.confidence is None else {"confidence": f"{scores.confidence[k]:.4f}"}
     for name in ("affinity", "energy", "intramolecular", "strain", "affinity_given", "moved"):

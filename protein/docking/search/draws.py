@@ -1,7 +1,7 @@
 """Numbers of ligands and of their draws, from which the core makes random streams.
 
-What is drawn for a ligand depends on the seed, the purpose and the ligand's number, and on nothing
-else: not on the ligands that it is docked with, nor on how many draws they have.
+What is drawn for a ligand depends only on the seed, the purpose and the ligand's number. It does
+not depend on the ligands that it is docked with, nor on how many draws they have.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ def draw_indices(numbers: Sequence[int], counts: Sequence[int]) -> Tensor:
     [3, 4294967299, 5]
 
     Args:
-        numbers: of the ligands, each in [0, 2^32).
-        counts: draws of each ligand.
+        numbers: numbers of the ligands, each in [0, 2^32).
+        counts: number of draws of each ligand.
 
     Raises:
         InputError: a number is out of range.
@@ -33,6 +33,6 @@ def number_of(name: str) -> int:
     """Number of a ligand that is known by its name alone, in [0, 2^32).
 
     Args:
-        name: such as that of a complex.
+        name: name of the ligand, such as that of its complex.
     """
     return seed_of(0, "ligand", name, bits=32)

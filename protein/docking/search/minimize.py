@@ -43,11 +43,11 @@ class Field(Protocol):
 
 @dataclass(frozen=True)
 class MinimizeSettings:
-    """How far to minimise.
+    """Effort of a minimisation.
 
     Attributes:
-        evaluations: of the energy, per pose.
-        cap: soft core handed to the field, kcal/mol.
+        evaluations: evaluations of the energy per pose.
+        cap: soft core of the field, kcal/mol.
     """
 
     evaluations: int = 60
@@ -58,9 +58,9 @@ class Minimum(NamedTuple):
     """Poses after minimisation.
 
     Attributes:
-        pose: where they are.
+        pose: the poses `[L, P, ...]`.
         coords: their coordinates `[L, P, N, 3]`, Å.
-        energy: of the field there `[L, P]`, never above that of the start.
+        energy: energy of the field there `[L, P]`, never above that of the start.
     """
 
     pose: Pose
@@ -76,8 +76,8 @@ def minimize(
     Args:
         batch: the ligands.
         field: energy of coordinates.
-        pose: starts, `[L, P, ...]`.
-        settings: effort and soft core.
+        pose: poses to start from `[L, P, ...]`.
+        settings: number of evaluations, and the soft core.
     """
     with torch.no_grad():
         if (

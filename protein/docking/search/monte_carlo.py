@@ -34,19 +34,19 @@ class SearchSettings:
     """Effort of the search.
 
     Attributes:
-        chains: per ligand.
-        rounds: of mutation and minimisation.
-        evaluations: of the energy per round and chain.
-        screened: random poses of which the start of one chain is the best.
-        temperature: of acceptance in the end, kcal/mol.
+        chains: number of chains for each ligand.
+        rounds: number of rounds of mutation and minimisation.
+        evaluations: evaluations of the energy per round and chain.
+        screened: number of random poses per chain, of which the best ones start the chains.
+        temperature: final temperature of acceptance, kcal/mol.
         hot: temperature of the first round, kcal/mol.
         soft: soft core of the first round, kcal/mol.
         hard: soft core of the second half, kcal/mol.
         renewal: rounds between replacements of poor chains.
-        renewed: part of the chains that is replaced.
+        renewed: share of the chains that is replaced.
         distinct: RMSD above which two poses are distinct, Å.
-        archive: distinct poses kept.
-        final: evaluations of the last minimisation.
+        archive: number of distinct poses kept.
+        final: evaluations of the energy in the last minimisation.
     """
 
     chains: int = 512
@@ -70,9 +70,9 @@ class Found(NamedTuple):
     Attributes:
         pose: `[L, K, ...]`.
         coords: `[L, K, N, 3]`, Å.
-        energy: interaction plus intramolecular, what they are ranked by `[L, K]`, kcal/mol;
-            infinite where fewer were found.
-        score: their scores.
+        energy: interaction plus intramolecular, by which they are ranked `[L, K]`, kcal/mol;
+            infinite if fewer were found.
+        score: scores of the poses.
     """
 
     pose: Pose
@@ -88,14 +88,14 @@ def search(
     generator: Generator,
     settings: SearchSettings = SearchSettings(),
 ) -> Found:
-    """Search the best poses of some ligands.
+    """Search for the best poses of some ligands.
 
     Args:
         batch: L ligands.
-        energy: of these ligands, with grids for any speed.
+        energy: energy of these ligands; it is slow without grids.
         boxes: box of each ligand, length L.
         generator: one stream per ligand.
-        settings: effort.
+        settings: effort of the search.
     """
     # Most random poses overlap the receptor. One evaluation tells the best of them, so that no
     # chain spends its first rounds on getting out.
@@ -125,7 +125,7 @@ def search(
 
 
 def join(parts: Sequence[T]) -> T:
-    """Poses of several sources side by side.
+    """Join poses of several sources.
 
     Args:
         parts: named tuples of tensors `[L, P, ...]`, of the same L ligands.
@@ -141,7 +141,7 @@ def random_poses(
     Args:
         batch: L ligands.
         boxes: one per ligand.
-        poses: P for each.
+        poses: number of poses of each ligand, P.
         generator: one stream per ligand.
     """
     like = batch.reference.new_zeros(len(batch), poses, 3)
@@ -187,12 +187,12 @@ def mutate(batch: LigandBatch, pose: Pose, generator: Generator) -> Pose:
 def finish(
     batch: LigandBatch, energy: VinaEnergy, pose: Pose, settings: SearchSettings = SearchSettings()
 ) -> Found:
-    """Minimise poses to the end without soft core, drop duplicates, rank over all pairs.
+    """Minimise poses without a soft core, drop duplicates, and rank the rest over all pairs.
 
     Args:
         batch: L ligands.
-        energy: of these ligands.
-        pose: `[L, P, ...]`, from any source.
+        energy: energy of these ligands.
+        pose: poses from any source `[L, P, ...]`.
         settings: evaluations of the last minimisation, poses kept.
     """
     last = minimize(batch, energy, pose, MinimizeSettings(settings.final, SCORE_CAP))
@@ -203,13 +203,13 @@ def finish(
 
 
 def distinct(batch: LigandBatch, state: Minimum, most: int, rmsd: float) -> Minimum:
-    """The lowest poses no two of which are closer than an RMSD; energies infinite if too few.
+    """The lowest poses that differ by an RMSD; energies are infinite if there are too few.
 
     Args:
         batch: L ligands.
         state: poses.
-        most: poses wanted.
-        rmsd: Å, over heavy atoms as they are numbered.
+        most: number of poses wanted.
+        rmsd: least RMSD of two poses over heavy atoms as they are numbered, Å.
     """
     order = state.energy.argsort(dim=-1)[:, : 8 * most]
     state = _pick(state, order)

@@ -52,7 +52,7 @@ class Docked:
         """Several lists of poses as one, without confidence.
 
         Args:
-            parts: of one ligand.
+            parts: lists of poses of one ligand.
         """
         names = ("coords", "energy", "affinity", "intramolecular", "terms")
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
@@ -64,7 +64,7 @@ def ranked(ligand: Ligand, found: Found, poses: int, distinct: float) -> Docked:
     Args:
         ligand: the molecule.
         found: poses `[L, K, ...]` of its L conformers.
-        poses: most to keep.
+        poses: largest number of poses to keep.
         distinct: least RMSD between two of them, Å.
     """
     found = map_tensors(lambda x: x.flatten(0, 1).cpu(), found)
@@ -86,8 +86,8 @@ def diverse(ligand: Ligand, docked: Docked, poses: int) -> Docked:
 
     Args:
         ligand: the molecule.
-        docked: poses; more than are wanted.
-        poses: to keep, by confidence where they have one, and by energy otherwise.
+        docked: poses by energy, more than are wanted.
+        poses: number to keep, by confidence if they have one, and by energy otherwise.
     """
     order = np.arange(len(docked.coords))
     if docked.confidence is not None:

@@ -169,7 +169,7 @@ def test_changed_and_lost_ligands_are_refused(maker):
         dock_parts(make, Campaign.open(make.out, {}))
     for kept in (5, 4):
         make.source.write_text("\n".join(text.splitlines()[:kept]))
-        with pytest.raises(InputError, match=f"holds {kept} ligands, fewer than were docked"):
+        with pytest.raises(InputError, match=f"has {kept} ligands, fewer than were docked"):
             dock_parts(make, Campaign.open(make.out, {}))
 
 

@@ -63,7 +63,7 @@ def test_the_tree_is_a_tree(drug):
         ("CN(C)(C)C", "wrong valence or charge"),
         ("C[CH]C", "radical"),
         ("c1cccc1", "impossible aromatic ring"),
-        ("C1CC", "no valid SMILES"),
+        ("C1CC", "not a valid SMILES"),
         ("*CCO", "attachment point"),
         ("[H][H]", "no heavy atom"),
     ],

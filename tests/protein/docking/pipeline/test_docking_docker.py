@@ -217,7 +217,7 @@ def test_complex_is_read_back(tmp_path, drug, conformer, files):
 def test_the_network_is_found_by_name():
     cpu = torch.device("cpu")
     assert find_proposer(None, cpu) is None
-    with pytest.raises(InputError, match="no docking network"):
+    with pytest.raises(InputError, match="not a docking network"):
         find_proposer("dock_ranker", cpu)
     with pytest.raises(InputError, match="neither shipped"):
         find_proposer("dock_lit", cpu)

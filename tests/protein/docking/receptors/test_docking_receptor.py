@@ -100,7 +100,7 @@ def test_boxes(pdb):
             box_of_residues(receptor, bad)
     with pytest.raises(InputError, match="no atom of p.pdb"):
         receptor.near(Box((90.0, 0, 0), (10, 10, 10)))
-    with pytest.raises(InputError, match="not between"):
+    with pytest.raises(InputError, match="must be between"):
         Box((0, 0, 0), (0, 10, 10))
 
 
