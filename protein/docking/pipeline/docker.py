@@ -130,14 +130,15 @@ class Docker:
         self.boxes = (box,) if isinstance(box, Box) else tuple(box)
         if not self.boxes:
             raise InputError("box: there is none; give at least one")
-        # All boxes together get at most twice the chains and draws of one.
+        # Effort of the search, per conformer, and draws of the network, in one box: all boxes
+        # together get at most twice the chains and draws that a single one gets.
         boxes, samples = len(self.boxes), settings.propose.samples
-        self._propose = replace(settings.propose, samples=min(samples, -(-2 * samples // boxes)))
+        self.draws = replace(settings.propose, samples=min(samples, -(-2 * samples // boxes)))
         self.denoiser = denoiser if samples > 0 else None
-        self._search = settings.search
-        if self._search is not None:
-            chains = min(self._search.chains, -(-2 * self._search.chains // boxes))
-            self._search = replace(self._search, chains=-(-chains // settings.conformers))
+        self.effort = settings.search
+        if self.effort is not None:
+            chains = min(self.effort.chains, -(-2 * self.effort.chains // boxes))
+            self.effort = replace(self.effort, chains=-(-chains // settings.conformers))
         elif self.denoiser is None:
             raise InputError("effort none: it needs a model and samples; choose another effort")
         self._spaces = [SearchSpace(receptor, box, self.device) for box in self.boxes]
@@ -192,11 +193,11 @@ class Docker:
         parts: list[Found] = []
         for space in self._spaces:
             energy = space.energy(entries)
-            if self._search is not None:
+            if self.effort is not None:
                 indices = draw_indices([numbers[i] for i in shapes], [each] * len(shapes))
                 draws = Streams(seed, indices.to(self.device)).purpose("search")
                 boxes = [space.box] * len(entries)
-                parts.append(search(batch, energy, boxes, draws, self._search))
+                parts.append(search(batch, energy, boxes, draws, self.effort))
             if self.denoiser is not None:
                 parts.append(self._drawn(space.box, batch, energy, ligands, shapes, numbers))
         found = join(parts)
@@ -234,7 +235,7 @@ class Docker:
             self.receptor,
             list(shapes.values()),
             energy,
-            self._propose,
+            self.draws,
             self.settings.seed,
             [numbers[i] for i in shapes],
         )

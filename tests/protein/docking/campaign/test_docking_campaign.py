@@ -104,17 +104,19 @@ def test_a_killed_campaign_goes_on(maker, monkeypatch):
     Campaign.open(two.out, {})
     child = os.fork()
     if child == 0:  # stops for good in the middle of the second part, its poses half written
-        do = LibraryParts._write
+        write = LibraryParts._written
 
-        def hang(self, row, result):
+        def hang(self, row, ligand, result):
             if row.index == 3:
                 (two.out / "poses" / "phenol_2.sdf").write_text("half")
                 time.sleep(600)
-            return do(self, row, result)
+            return write(self, row, ligand, result)
 
-        LibraryParts._write = hang
-        dock_parts(two, Campaign.open(two.out, {}))
-        os._exit(0)
+        LibraryParts._written = hang
+        try:
+            dock_parts(two, Campaign.open(two.out, {}))
+        finally:
+            os._exit(0)
     half = two.out / "poses" / "phenol_2.sdf"
     end = time.monotonic() + 60
     while time.monotonic() < end and not (half.exists() and half.read_text() == "half"):

@@ -281,7 +281,7 @@ def test_wrong_requests_are_refused(labelled, capsys):
         ([*base, "--reference", str(labelled / "set"), "--set", "chek=1"], "did you mean check"),
         ([*base, "--reference", str(labelled / "set"), "--set", "check=maybe"], "whole number"),
         (["evaluate", str(labelled / "set"), "--domain", "dock", "--reference",
-          str(labelled / "set")], "holds no poses"),
+          str(labelled / "set")], "has no poses"),
         (["evaluate", out, "--domain", "backbone", "--set", "a=1"], "unknown to the domain"),
     ):  # fmt: skip
         assert main(arguments) == 2

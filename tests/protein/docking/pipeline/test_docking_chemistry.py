@@ -13,6 +13,7 @@ from protein.docking.pipeline.settings import DockSettings
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.search.monte_carlo import SearchSettings
 from sciddiff.errors import InputError
+from sciddiff.streams import seed_of
 
 TINY = SearchSettings(chains=8, rounds=1, evaluations=4, archive=8, final=10)
 SETTINGS = DockSettings(poses=4, conformers=6, effort=TINY)
@@ -62,7 +63,8 @@ def test_strain_counts_within_one_stereoisomer(conformer, imprint):
     """Each pose is compared with conformers of its own configuration."""
     ligand = ligand_from_smiles("OC(c1ccccc1)C(N)C=CC", "open")
     docker = Docker(imprint, box_around(conformer), SETTINGS)
-    shapes = docker._conformers(ligand, 0)
+    seed = seed_of(SETTINGS.seed, "conformers", 0, bits=31)
+    shapes = fresh_conformers(ligand, SETTINGS.conformers, seed)
     own = [stereoisomer(ligand, x) for x in shapes]
     (result,) = docker.dock([ligand], [0])
     assert result.docked is not None

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("Bio")
 
+from protein.docking.diffusion.settings import ProposeSettings
 from protein.docking.molecules.atom_types import INDEX
 from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import EFFORTS, DockSettings
@@ -167,8 +168,12 @@ def test_poses_of_several_boxes_are_ranked_together(quick, drug, conformer, impr
 
 def test_effort_is_shared_among_boxes(imprint, conformer):
     box = box_around(conformer)
-    shares = [Docker(imprint, [box] * n, SETTINGS)._share(128) for n in (1, 2, 3, 5)]
-    assert shares == [128, 128, 86, 52]
+    settings = DockSettings(
+        conformers=1, effort=SearchSettings(chains=128), propose=ProposeSettings(samples=128)
+    )
+    dockers = [Docker(imprint, [box] * n, settings) for n in (1, 2, 3, 5)]
+    assert [docker.effort.chains for docker in dockers] == [128, 128, 86, 52]
+    assert [docker.draws.samples for docker in dockers] == [128, 128, 86, 52]
 
 
 @pytest.fixture(scope="module")
