@@ -106,7 +106,6 @@ def _plans(
     for name, facts in designs.items():
         file = args.out / f"{name}.cif"
         chains = read_structure(file).chains
-        equal = bool(facts.get("symmetry")) and len(chains) > 1
         template = backbone_template(name, str(file), chains, facts, request)
-        plans.append(plan_of(template, Wishes(symmetric=equal)))
+        plans.append(plan_of(template, Wishes()))
     return plans

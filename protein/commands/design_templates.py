@@ -85,7 +85,8 @@ def backbone_template(
     facts: Mapping[str, Any],
     request: Mapping[str, Any],
 ) -> Template:
-    """A design of `sciddiff backbone` as a template: what it kept, a sequence keeps as well.
+    """A design of `sciddiff backbone` as a template: what it kept, a sequence keeps as well, and
+    copies of a symmetric unit are tied.
 
     Args:
         name: stem of its files.
@@ -111,5 +112,5 @@ def backbone_template(
         residues = Residues(listed, source)
         free = set(residues.rows(str(request["vary"]), "--vary"))
         kept, why = residues.words([r for r in range(len(residues)) if r not in free]), "held"
-    return Template(name, source, listed, kept, why)
-
+    copies = bool(facts.get("symmetry")) and len(listed) > 1
+    return Template(name, source, listed, kept, why, copies)

@@ -68,7 +68,8 @@ class RowsLeaf:
             Nats, ``[D * B, N]``, float64.
         """
         repeats = len(rows) // len(self.x)
-        wide = batch.select(self.samples.repeat(repeats))
+        # Conditions may be large, such as what a network keeps of a structure.
+        wide = batch if repeats == 1 else batch.select(self.samples.repeat(repeats))
         layout, x = wide.layouts[self.name], wide.x[self.name]
         hide = rows if layout.ties is None else layout.ties.lead(rows)
         hide = hide & self.free.repeat(repeats, 1)

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DrawSettings", "Designer", "Scores"]
 
-ROWS = 4096
-"""Residues that the network sees at once."""
+ROWS = 800
+"""Residues that the network sees at once: more no longer fit into the caches of a processor."""
 
 
 @final

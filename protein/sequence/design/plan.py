@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, final
 
@@ -31,6 +31,7 @@ class Template:
         chains: its chains in the order of the file.
         kept: list of residues that are kept whatever is wished, such as a motif.
         why: what these are.
+        symmetric: whether equal chains are copies, which are tied whatever is wished.
         notes: what was noticed when it was read.
     """
 
@@ -39,6 +40,7 @@ class Template:
     chains: tuple[Backbone, ...]
     kept: str = ""
     why: str = "kept"
+    symmetric: bool = False
     notes: tuple[str, ...] = ()
 
     @cached_property
@@ -161,6 +163,7 @@ def plan_of(template: Template, wishes: Wishes, noise: float = 0.0) -> Plan:
             acids, a residue at which every amino acid is omitted, or nothing to design.
     """
     residues = template.residues
+    wishes = replace(wishes, symmetric=wishes.symmetric or template.symmetric)
     native, unknown = tokens("".join(chain.sequence for chain in template.chains))
     designed = np.ones(len(residues), dtype=bool)
     if wishes.chains:

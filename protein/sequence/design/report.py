@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from protein.sequence.alphabet import LETTERS
 from protein.sequence.design.quality import COMMONEST, ENTROPY, RUN
-from protein.sequence.design.tables import COLUMNS, Tables
+from protein.sequence.design.tables import COLUMNS, Tables, burial
 from sciddiff.files import replacing
 from sciddiff.report.page import asset, document, heading, provenance, tile, tiles
 
@@ -27,6 +27,11 @@ NATIVE_SHARES = np.array([
 _GROUPS = {"AVLIMC": "#4f8f5b", "FWY": "#b8860b", "KRH": "#2e6fb2", "DE": "#c0392b",
            "STNQ": "#7a5aa6", "GP": "#6b7785"}  # fmt: skip
 _COLOUR = {letter: colour for letters, colour in _GROUPS.items() for letter in letters}
+_DEPTHS = (
+    ("surface, below 12", 0, 12),
+    ("between, 12 to 19", 12, 20),
+    ("core, 20 or more", 20, 999),
+)
 _MOST_LOGOS = 40
 _MOST_ROWS = 2000
 _A_LINE = 50  # residues of a logo in one line
@@ -51,6 +56,7 @@ def write_report(directory: Path, tables: Sequence[Tables], record: Mapping[str,
         _tiles(tables),
         _remarks(tables),
         _composition(tables),
+        _by_burial(tables),
         *(_logo(one) for one in tables[:_MOST_LOGOS]),
         _table(tables),
         _dictionary(),
@@ -136,6 +142,34 @@ def _composition(tables: Sequence[Tables]) -> str:
         "natives in grey.</p>"
         f'<svg role="img" aria-label="shares of the amino acids" viewBox="0 0 {20 + 20 * width} '
         f'165" class="composition">{"".join(bars)}</svg></section>'
+    )
+
+
+def _by_burial(tables: Sequence[Tables]) -> str:
+    """Recovery at the surface, between, and in the core; nothing for backbones without natives."""
+    found: dict[str, list[bool]] = {name: [] for name, _, _ in _DEPTHS}
+    for one in tables:
+        plan, depth = one.plan, burial(one.plan)
+        rows = plan.designed & plan.known
+        if len(set(plan.native[rows].tolist())) < 2:
+            continue  # poly-alanine, which is what a designed backbone has
+        for name, low, high in _DEPTHS:
+            here = rows & (depth >= low) & (depth < high)
+            for design in one.designs:
+                found[name] += (design.record.tokens() == plan.native)[here].tolist()
+    lines = "".join(
+        f'<tr><td class="text">{name}</td><td>{100.0 * float(np.mean(hits)):.1f}</td>'
+        f"<td>{len(hits)}</td></tr>"
+        for name, hits in found.items()
+        if hits
+    )
+    if not lines:
+        return ""
+    return (
+        '<section class="card"><h2>Recovery by burial</h2><p class="note">By the number of CA '
+        "atoms within 10 Å of the CB of a residue.</p><table><thead><tr><th>Place</th>"
+        f"<th>Recovery (%)</th><th>Residues</th></tr></thead><tbody>{lines}</tbody></table>"
+        "</section>"
     )
 
 

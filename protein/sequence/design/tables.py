@@ -20,7 +20,15 @@ from sciddiff.files import replacing
 from sciddiff.names import cell
 from sciddiff.weights import identity
 
-__all__ = ["Designed", "Tables", "collect", "write_csv", "write_fasta", "write_tables"]
+__all__ = [
+    "Designed",
+    "Tables",
+    "burial",
+    "collect",
+    "write_csv",
+    "write_fasta",
+    "write_tables",
+]
 
 COLUMNS: dict[str, str] = {
     "name": "stem of the design's files, and its name in refold.fasta",

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -74,8 +75,13 @@ def test_tables_and_structures_tell_the_same(designs):
         assert "".join(one["aa"] for one in mine) == text.replace("/", "")
         assert [one["residue"] for one in mine][23:25] == ["A34", "B11"]
         assert [one["designed"] for one in mine][24:34] == ["0"] * 10
+        spread = [float(one["entropy"]) for one in mine if one["designed"] == "1"]
+        assert 0.0 < min(spread) and max(spread) < np.log(20.0) + 1e-4
     assert (designs / "report.html").read_text().count("<svg") == 2
     page = (designs / "report.html").read_text()
+    for svg in re.findall(r"<svg.*?</svg>", page, flags=re.S):
+        assert len(ElementTree.fromstring(svg)) >= 20
+    assert "Recovery by burial" in page
     assert "http://" not in page.replace("http://www.w3.org", "") and "https://" not in page
 
 
@@ -175,8 +181,27 @@ def test_targets_and_what_was_not_varied_are_kept(dimer):
     chains = read_structure(dimer).chains
     binder = backbone_template("x", "x", chains, {"binder": "A"}, {})
     assert (binder.kept, binder.why) == ("B", "target")
+    assert backbone_template("x", "x", chains, {"symmetry": "C2"}, {}).symmetric
+    assert not binder.symmetric
     varied = backbone_template("x", "x", chains, {}, {"vary": "A11-33,B"})
     assert varied.kept == "A34"
+
+
+def test_unknown_residues_are_designed_where_they_are_free(model, helix, tmp_path):
+    file, out = tmp_path / "x.pdb", tmp_path / "out"
+    write_pdb(file, helix(20, "A", sequence="MKXAYIAKQRQISFVKXHFS"))
+    words = ("--model", model, "-n", 2, "--fix", "A27", "-o", out)
+    assert _run(file, *words) == 0
+    rows = _table(out / "designs.csv")
+    for row in rows:
+        assert row["sequence"][16] == "X" and row["sequence"].count("X") == 1
+        assert row["designed"] == "19"
+    own = next(SeqIO.parse(out / "seqs" / "x.fa", "fasta"))
+    assert str(own.seq) == "MKXAYIAKQRQISFVKXHFS"
+    natives = [r["native"] for r in _table(out / "residues.csv")][:20]
+    assert "".join(natives) == str(own.seq)
+    shares = [float(row["seq_recovery"]) * 18 for row in rows]  # of those that are known
+    np.testing.assert_allclose(shares, np.round(shares), atol=1e-2)
 
 
 def test_a_damaged_file_of_a_folder_is_left_out(single, model, tmp_path, capsys):

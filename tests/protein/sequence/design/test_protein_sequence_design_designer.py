@@ -41,12 +41,12 @@ def _designer(denoiser, plan: Plan, **settings: object) -> Designer:
 
 @pytest.mark.parametrize("order", ["colour", "random"])
 def test_fixed_omitted_and_tied_residues_are_never_violated(denoiser, plan, order):
-    """A thousand draws at temperature 1, whose laws prefer what is omitted."""
+    """A thousand draws, so hot that only what is ruled out exactly never comes."""
     wishes = {"fix": "A11-14", "omit_aa": "HY", "only_at": "B20:DE", "tie": "A20-30=B20-30",
               "bias_aa": "H:40"}  # fmt: skip
     number = 1000 if order == "colour" else 50
     made = plan(**wishes)
-    found = _designer(denoiser, made, order=order).draw(range(number), 1.0)
+    found = _designer(denoiser, made, order=order).draw(range(number), 10.0)
     assert (found[:, :4] == made.native[:4]).all()
     assert not np.isin(found[:, made.designed], [LETTERS.index("H"), LETTERS.index("Y")]).any()
     assert set(found[:, 33].tolist()) == {LETTERS.index("D"), LETTERS.index("E")}
@@ -163,6 +163,12 @@ def test_tied_rows_pool_what_they_say(denoiser, plan):
     found = _designer(denoiser, made).draw(range(1), 0.0)[0]
     law = _asked(denoiser, made, np.where(made.designed, 20, made.native))
     assert found[0] == found[43] == (law[0] - 0.5 * law[43]).argmax()
+    # Weights are divided by the number of residues: this bias decides, by a quarter of the gap.
+    gap = (law[0] - 0.5 * law[43]).max() - (law[0] - 0.5 * law[43])[LETTERS.index("W")]
+    biased = plan(tie="A11=B30", tie_weight="A11:1,B30:-0.5", fix="A12-34,B11-29,B31-34",
+                  bias_aa=f"W:{0.75 * gap}")  # fmt: skip
+    assert gap > 0.0
+    assert _designer(denoiser, biased).draw(range(1), 0.0)[0][0] == LETTERS.index("W")
     # A bias of all residues counts once, however many are tied.
     weak = plan(tie="A11=B30", fix="A12-34,B11-29,B31-34", bias_aa="W:2.0")
     pooled = 0.5 * (law[0] + law[43])
