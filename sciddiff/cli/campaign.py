@@ -244,7 +244,9 @@ def _verb(command: str) -> list[str]:
 
 
 def _options(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    names = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+    # As text, in which NaN is itself.
+    texts = [{k: json.dumps(v, sort_keys=True) for k, v in one.items()} for one in (before, now)]
+    names = sorted(k for k in before.keys() | now.keys() if texts[0].get(k) != texts[1].get(k))
     return [
         f"{name} was {_short(before.get(name))} and is now {_short(now.get(name))}"
         for name in names

@@ -180,3 +180,11 @@ def test_a_model_is_its_weights_and_configuration():
 def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(InputError, match="absent.pdb: no such file"):
         Inputs().add("--motif", tmp_path / "absent.pdb")
+
+
+def test_nan_is_itself_and_a_tuple_is_its_list(tmp_path):
+    request = {"value": float("nan"), "pair": (1, 2)}
+    Campaign.open(tmp_path, request).ran(1, 0.5)
+    assert len(Campaign.open(tmp_path, {**request, "pair": [1, 2]}).runs) == 1
+    with pytest.raises(InputError, match="value was NaN and is now 1.0"):
+        Campaign.open(tmp_path, {**request, "value": 1.0})

@@ -26,6 +26,12 @@ def test_a_forecast_is_verified_against_the_prepared_store(
     found = json.loads(capsys.readouterr().out)
     assert found["initial_times"] == 3
     assert "the truth ends before the last leads" in found["notes"][0]
+    stamp = (out / "scores.csv").stat().st_mtime_ns
+    assert main([str(word) for word in (*words, "--workers", 2)]) == 0  # no change of the request
+    assert json.loads(capsys.readouterr().out) == found
+    assert (out / "scores.csv").stat().st_mtime_ns == stamp
+    assert main([str(word) for word in (*words, "--channels", "u850")]) == 2
+    assert "another command: channels was not given and is now" in capsys.readouterr().err
     data = xr.open_dataset(out / "scores.nc")
     made, store = xr.open_zarr(forecast), Store(small_store)
     index = store.nearest("0003-04-20") + 2
