@@ -161,7 +161,7 @@ def test_epochs_are_functions_of_seed_and_epoch(archive):
     assert {name for ids in names for name in ids} | other | third > other & third
     shares = [list(data.batches(0, 5, rank, 2)) for rank in range(2)]
     assert len(shares[0]) == len(shares[1])
-    with pytest.raises(InputError, match="no complex"):
+    with pytest.raises(InputError, match="no usable complex"):
         DockData(replace(settings, only=("nobody",)), "train").archive.column("id")
 
 
