@@ -64,11 +64,13 @@ class Option:
         name: Without dashes at its beginning; `assess` gets it with ``_`` for ``-``, as text.
         metavar: What stands for its value in the help.
         help: What it does.
+        reads: Its value is a file or folder, whose content the figures depend on.
     """
 
     name: str
     metavar: str
     help: str
+    reads: bool = False
 
 
 class Domain(ABC):

@@ -11,7 +11,7 @@ NEEDS = Needs(("protein",), optional=("ipymolstar",))
 """Optional packages that the domain and its verbs use."""
 
 OPTIONS = (
-    Option("refolded", "FOLDER", "structures predicted from sequences of the designs"),
+    Option("refolded", "FOLDER", "structures predicted from sequences of the designs", reads=True),
     Option("max-rmsd", "X", "a refolded structure has to be closer than X Å (default 2)"),
     Option("min-tm", "X", "and have a TM-score above X (default 0.5)"),
     Option("min-plddt", "X", "and a mean pLDDT above X (default 70)"),

@@ -111,18 +111,24 @@ def _flat(data: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, str]]:
             yield f"{head}{key}", f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _record(args: Namespace, options: Mapping[str, Any]) -> dict[str, Any]:
+def _record(args: Namespace, options: Mapping[str, Any], domain: str) -> dict[str, Any]:
     """What the figures are of, as `run.json` tells it of other results.
 
     Figures are measured anew by every call, so that a file of them replaces the one before.
     """
     from sciddiff.cli.campaign import machine_facts
     from sciddiff.cli.fingerprint import Inputs
+    from sciddiff.domains import domain_options
 
     inputs = Inputs().add("directory", args.directory)
     if args.reference is not None:
         inputs.add("--reference", args.reference)
-    request = {"domain": args.domain, "model": args.model, **options}
+    for option in domain_options().get(domain, ()):
+        given = options.get(option.name.replace("-", "_"))
+        if option.reads and given is not None:
+            inputs.add(f"--{option.name}", Path(str(given)))
+    named = domain if args.model is None else args.domain
+    request = {"domain": named, "model": args.model, **options}
     told = {"request": request, "inputs": inputs.entries, "command": args.command_line}
     return {**told, **machine_facts()}
 
@@ -139,7 +145,7 @@ def _run(args: Namespace) -> None:
     measured = domain.assess(args.directory, args.reference, args.report, options)
     remark_left_out(args.directory, measured.get("left_out", {}))
     if args.out is not None:
-        written = {**measured, "record": _record(args, options)}
+        written = {**measured, "record": _record(args, options, domain.name)}
         args.out.write_text(json.dumps(written, indent=2, default=str) + "\n", encoding="utf-8")
     text = domain.describe(measured)
     if text is None:

@@ -358,6 +358,9 @@ def test_console_csv_json_and_report(designs, refolds, tmp_path, capsys):
         "sequences": 4, "sequences_passing": 1, "structures": 4,
     }  # fmt: skip
     assert data["summary"]["refold_passes"]["value"] == 0.5
+    record = data["record"]
+    assert record["request"] == {"domain": "backbone", "model": None, "refolded": str(refolds)}
+    assert record["inputs"]["--refolded"]["path"] == str(refolds)
     page = (tmp_path / "page" / "report.html").read_text()
     assert "Refolded structures" in page and "scRMSD" in page
 
