@@ -148,7 +148,7 @@ def _design(
     left_out: dict[str, str],
 ) -> None:
     from protein.sequence.design.campaign import SequenceParts
-    from protein.sequence.design.tables import collect, write_tables
+    from protein.sequence.design.tables import collect, write_boltz, write_tables
     from sciddiff.checkpoint import describe, load
     from sciddiff.cli.campaign import machine_facts
     from sciddiff.cli.parts import do_all
@@ -176,6 +176,8 @@ def _design(
     campaign.ran(parts.made, seconds, args.command_line, model_card=meta, **machine_facts())
     tables = collect(parts)
     write_tables(parts, tables, args.model, meta, args.separator)
+    if args.boltz:
+        write_boltz(args.out, tables)
     summary = {**_summary(tables), "folder": str(args.out), "seconds": round(seconds, 2)}
     campaign.note(
         figures=summary["structures"],

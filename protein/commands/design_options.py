@@ -70,6 +70,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--separator", default="/", choices=("/", ":"),
         help="sign between chains in the sequences that are written; refold.fasta has the colon "
         "of ColabFold in any case (default /)")  # fmt: skip
+    add(
+        "--boltz",
+        action="store_true",
+        help="also write boltz/, a FASTA file for each design as Boltz reads them",
+    )
     add("--no-report", action="store_true", help="write no report.html")
     add_json(parser)
 

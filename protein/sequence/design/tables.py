@@ -25,6 +25,7 @@ __all__ = [
     "Tables",
     "burial",
     "collect",
+    "write_boltz",
     "write_csv",
     "write_fasta",
     "write_tables",
@@ -164,6 +165,19 @@ def write_tables(
                "burial"]  # fmt: skip
     residues = (row for one in tables for row in _residue_rows(one))
     write_csv(directory / "residues.csv", columns, residues)
+
+
+def write_boltz(directory: Path, tables: Sequence[Tables]) -> None:
+    """Write `boltz/NAME.fasta` of every design: Boltz takes a file for each, a record a chain.
+
+    The third field says that a chain has no alignment, as designs have none.
+    """
+    for one in tables:
+        names = [chain.chain_id for chain in one.plan.template.chains]
+        for design in one.designs:
+            pieces = _pieces(one.plan, design.record, True)
+            records = [(f"{n}|protein|empty", p) for n, p in zip(names, pieces, strict=True)]
+            write_fasta(directory / "boltz" / f"{design.name}.fasta", records)
 
 
 def write_fasta(file: Path, records: Iterable[tuple[str, str]]) -> None:

@@ -28,7 +28,7 @@ def designs(model: Path, dimer: Path, tmp_path_factory: pytest.TempPathFactory) 
     """Five sequences at two temperatures, ten residues fixed."""
     out = tmp_path_factory.mktemp("designs") / "first"
     words = ("--temperature", 0.1, 1.0, "--fix", "B11-20", "--omit-aa", "C")
-    assert _run(dimer, "--model", model, "-n", 5, *words, "-o", out) == 0
+    assert _run(dimer, "--model", model, "-n", 5, *words, "--boltz", "-o", out) == 0
     return out
 
 
@@ -67,6 +67,9 @@ def test_tables_and_structures_tell_the_same(designs):
     rows, residues = _table(designs / "designs.csv"), _table(designs / "residues.csv")
     refold = {r.id: str(r.seq) for r in SeqIO.parse(designs / "refold.fasta", "fasta")}
     assert len(rows) == 10 and len(residues) == 10 * 48
+    boltz = [list(SeqIO.parse(designs / "boltz" / f"{r['name']}.fasta", "fasta")) for r in rows]
+    assert [one.id for one in boltz[0]] == ["A|protein|empty", "B|protein|empty"]
+    assert ["/".join(str(c.seq) for c in one) for one in boltz] == [r["sequence"] for r in rows]
     for row in rows:
         chains = read_structure(designs / "designs" / f"{row['name']}.cif").chains
         text = "/".join(chain.sequence for chain in chains)
