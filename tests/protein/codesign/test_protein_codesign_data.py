@@ -83,6 +83,16 @@ def test_unknown_residues_are_held_and_teach_nothing(settings):
     assert torch.equal(layout.fixed, (frames | unknown) & layout.mask)
 
 
+def test_validation_is_always_the_same_and_holds_nothing_that_is_known(settings):
+    domain = CodesignDomain(settings)
+    one, two = (list(domain.val_batches()) for _ in range(2))
+    assert sum(batch.size for batch in one) == 4
+    for first, second in zip(one, two, strict=True):
+        assert torch.equal(first.x[SEQUENCE], second.x[SEQUENCE]) and first.ids == second.ids
+        assert torch.equal(first.layouts[SEQUENCE].fixed, first.cond["unknown"])
+        assert not bool(first.layouts[TRANSLATIONS].fixed.any())
+
+
 @pytest.mark.parametrize(("structure", "sequence"), [(1.0, 0.0), (0.0, 1.0), (0.3, 0.3)])
 def test_the_shares_of_the_three_questions(settings, structure, sequence):
     domain, found = CodesignDomain(replace(settings, motif_fraction=0.0), structure, sequence), []

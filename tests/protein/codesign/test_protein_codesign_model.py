@@ -190,8 +190,8 @@ def test_temperature_is_that_of_the_residues(denoiser):
     plain = denoiser(x, t, batch)
     for temperature in (0.5, 2.0):
         said = Tempered(temperature)(denoiser)(x, t, batch)
-        expected = (plain[SEQUENCE].log_probs / temperature).log_softmax(-1)
-        assert torch.allclose(said[SEQUENCE].log_probs, expected, atol=1e-5)
+        expected = (plain[SEQUENCE].posterior / temperature).log_softmax(-1)
+        assert torch.allclose(said[SEQUENCE].posterior, expected, atol=1e-5)
         assert torch.equal(said[TRANSLATIONS].data, plain[TRANSLATIONS].data)
     cold = Tempered(0.0)(denoiser)(x, t, batch)[SEQUENCE]
     u = torch.rand(x[SEQUENCE].shape, generator=torch.Generator().manual_seed(0))
