@@ -7,7 +7,7 @@ from pathlib import Path
 
 from protein.language import NEEDS
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_json, add_seed
+from sciddiff.cli.options import add_json, add_seed, number
 from sciddiff.cli.output import as_table, emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
@@ -20,11 +20,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-o", "--out", type=Path, required=True, metavar="FILE", help="archive to write, .npz")
     add("--length", default="30-1024", metavar="A-B", help="residues to keep (default 30-1024)")
     add(
-        "--max-unknown", type=float, default=0.1, metavar="X",
+        "--max-unknown", type=number(0.0, 1.0), default=0.1, metavar="X",
         help="largest share of residues that are none of the twenty (default 0.1)",
     )  # fmt: skip
-    add("--val", type=float, default=0.05, metavar="X", help="share for validation (default 0.05)")
-    add("--test", type=float, default=0.05, metavar="X", help="share for testing (default 0.05)")
+    share = number(0.0, 1.0)
+    add("--val", type=share, default=0.05, metavar="X", help="share to validate on (default 0.05)")
+    add("--test", type=share, default=0.05, metavar="X", help="share to test on (default 0.05)")
     add(
         "--clusterer", choices=("auto", "builtin", "mmseqs"), default="auto",
         help="auto takes mmseqs where it is on the PATH (default auto)",

@@ -163,6 +163,7 @@ def test_requests_that_cannot_be_met_are_refused(model, tmp_path, capsys, words,
         (">a\n\n>b\nMKL\n", "has no residues"),
         ("MKLV\n", "stands before the first header"),
         (">a\nMKLV\n", "no sequence is left"),
+        (">a\nMKLV\n>a\nMKLW\n", "has the header of record 1"),
     ],
 )
 def test_files_that_hold_no_proteins_are_refused(tmp_path, capsys, text, message):
@@ -177,9 +178,11 @@ def test_files_that_hold_no_proteins_are_refused(tmp_path, capsys, text, message
 def test_duplicates_and_names_are_told(tmp_path, capsys):
     rng = np.random.default_rng(1)
     one, two = ("".join(rng.choice(list(LETTERS), size=40)) for _ in range(2))
-    (tmp_path / "in.fasta").write_text(f">a\n{one}\n>b\n{one}\n>a\n{two}\n")
+    (tmp_path / "in.fasta").write_text(f">a\n{one}\n>b\n{one}\n")
+    (tmp_path / "more.fasta").write_text(f">a\n{two}\n")
     out = tmp_path / "out.npz"
-    words = ["prepare", "sequence", str(tmp_path / "in.fasta"), "-o", str(out), "--json"]
+    files = [str(tmp_path / name) for name in ("in.fasta", "more.fasta")]
+    words = ["prepare", "sequence", *files, "-o", str(out), "--json"]
     assert main([*words, "--clusterer", "builtin"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["sequences"] == 2 and found["dropped"] == {"the same as an earlier one": 1}
