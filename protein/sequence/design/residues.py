@@ -29,8 +29,8 @@ class Residues:
         source: the file, for messages.
 
     >>> residues = Residues([Backbone.from_coords(np.zeros((3, 4, 3)), chain_id="B")], "x.pdb")
-    >>> residues.rows("B2-3", "--fix"), residues.words([0, 1, 2])
-    ([1, 2], 'B1-3')
+    >>> residues.rows("B2-3", "--fix"), residues.words([1, 2]), residues.words([0, 1, 2])
+    ([1, 2], 'B2-3', 'B')
     """
 
     def __init__(self, chains: Sequence[Backbone], source: str) -> None:
