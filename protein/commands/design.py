@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from protein.sequence.design.wishes import Wishes
     from sciddiff.cli.campaign import Campaign
 
+_BALANCE = {"auto": None, "on": True, "off": False}
+
 
 def run(args: argparse.Namespace) -> int:
     """Design, score or plan.
@@ -78,7 +80,7 @@ def _plans(args: argparse.Namespace, found: Found) -> list[Plan]:
             more = wishes_of(entries, template.name, template.residues)
             own = wishes.joined(more)
             remark(template.source, [f"the dictionaries say {word}" for word in more.words()])
-        plan = plan_of(template, own, args.backbone_noise)
+        plan = plan_of(template, own, args.backbone_noise, _BALANCE[args.balance])
         if not args.plan:
             remark(template.source, plan.facts.get("notes", []))
         plans.append(plan)
@@ -126,6 +128,7 @@ def _open(
              "symmetric")  # fmt: skip
     wished = {name: getattr(args, name) for name in names if getattr(args, name)}
     request = {"mode": "sequences", **wished, "noise": args.backbone_noise, **asdict(settings)}
+    request["balance"] = args.balance
     return Campaign.open(args.out, {**request, **more}, args.command_line, inputs, begun)
 
 

@@ -56,6 +56,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "each class)")  # fmt: skip
     add("--orders", type=count(), default=8, metavar="K",
         help="random orders over which a score is averaged (default 8)")  # fmt: skip
+    add(
+        "--balance",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="keep the composition that the network finds likely from narrowing at low "
+        "temperatures; auto does so for what sciddiff backbone wrote (default auto)",
+    )
     add("--backbone-noise", type=number(0.0, 0.5), default=0.0, metavar="S",
         help="standard deviation (Å) of the errors that the network should expect in the "
         "backbone: 0 for crystals, 0.1 to 0.2 for designs (default 0)")  # fmt: skip

@@ -113,4 +113,4 @@ def backbone_template(
         free = set(residues.rows(str(request["vary"]), "--vary"))
         kept, why = residues.words([r for r in range(len(residues)) if r not in free]), "held"
     copies = bool(facts.get("symmetry")) and len(listed) > 1
-    return Template(name, source, listed, kept, why, copies)
+    return Template(name, source, listed, kept, why, copies, generated=bool(request))

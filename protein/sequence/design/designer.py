@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.sequence.alphabet import LETTERS, MASK
+from protein.sequence.design.balance import composition_bias
 from protein.sequence.design.colouring import colour_classes, contact_pairs
 from protein.sequence.design.plan import Plan
 from protein.sequence.network import ENCODED
@@ -131,7 +132,7 @@ class Designer:
             **{ENCODED: encoded},
             colours=torch.from_numpy(colour_classes(self._pairs, plan.designed))[None].to(device),
         )
-        drawn = {"colours": torch.from_numpy(colours)[None].to(device), "bias": self._bias()}
+        drawn = {"colours": torch.from_numpy(colours)[None].to(device)}
         layout = batch.layouts[SEQUENCE]
         if tied:
             layout = replace(layout, ties=self._ties())
@@ -142,12 +143,16 @@ class Designer:
         size = Ties(group).add(torch.ones(group.shape, device=self.device))
         return Ties(group, torch.from_numpy(self.plan.weight)[None].to(self.device) / size)
 
-    def _bias(self) -> Tensor:
+    def _bias(self, temperature: float = 1.0) -> Tensor:
         """Nats `[1, L, 20]`; those of tied rows, which are added up, are divided among them."""
-        group = torch.from_numpy(self.plan.group)[None]
+        plan, group = self.plan, torch.from_numpy(self.plan.group)[None]
         size = Ties(group).add(torch.ones(group.shape))
-        bias = torch.from_numpy(self.plan.bias)[None] / size[..., None]
-        omitted = torch.from_numpy(self.plan.omitted)[None]
+        nats = plan.bias
+        if plan.balanced and temperature < 1.0:
+            laws = np.where(plan.omitted, FORBIDDEN, self.alone() + plan.bias)
+            nats = nats + composition_bias(laws[plan.designed], temperature).astype(np.float32)
+        bias = torch.from_numpy(nats)[None] / size[..., None]
+        omitted = torch.from_numpy(plan.omitted)[None]
         return bias.masked_fill(omitted, FORBIDDEN).to(self.device)
 
     @property
@@ -181,9 +186,9 @@ class Designer:
             sampler = FirstHitting(temperature)
         else:
             sampler = ConfidenceUnmask("colour", temperature)
-        found = []
+        found, template = [], self._drawn.with_cond(bias=self._bias(temperature))
         for some in self._blocks(len(indices)):
-            like = self._drawn.select(torch.zeros(len(some), dtype=torch.int64))
+            like = template.select(torch.zeros(len(some), dtype=torch.int64))
             numbers = torch.tensor([indices[k] for k in some])
             out = sample(guided, like, sampler, uniform(self.calls), seed, indices=numbers)
             found.append(out.x[SEQUENCE].cpu().numpy())

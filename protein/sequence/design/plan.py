@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein.sequence.alphabet import LETTERS, letters, tokens
+from protein.sequence.design.quality import LEAST
 from protein.sequence.design.residues import Residues
 from protein.sequence.design.tied import tied_groups
 from protein.sequence.design.wishes import Wishes, amino_acids, at_places, biases, weights
@@ -32,6 +33,7 @@ class Template:
         kept: list of residues that are kept whatever is wished, such as a motif.
         why: what these are.
         symmetric: whether equal chains are copies, which are tied whatever is wished.
+        generated: whether the backbone was designed, so that its own sequence means nothing.
         notes: what was noticed when it was read.
     """
 
@@ -41,6 +43,7 @@ class Template:
     kept: str = ""
     why: str = "kept"
     symmetric: bool = False
+    generated: bool = False
     notes: tuple[str, ...] = ()
 
     @cached_property
@@ -67,6 +70,7 @@ class Plan:
         group: number of the group of tied rows `[L]`, int64, -1 for rows that are alone.
         weight: weight of a row in its group, before it is divided by the group's size `[L]`.
         noise: standard deviation of the noise that the network is told of, Å.
+        balanced: whether the composition is kept from narrowing at low temperatures.
         facts: what was wished, in words, for the description.
     """
 
@@ -81,6 +85,7 @@ class Plan:
     group: NDArray[np.int64]
     weight: NDArray[np.float32]
     noise: float = 0.0
+    balanced: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -147,7 +152,7 @@ class Plan:
             for name, one in said["chains"].items()
         ]
         shown = ("designed", "fixed", "unknown", "kept", "omitted", "omitted_at", "bias",
-                 "bias_at", "ties", "tie_weights", "noise")  # fmt: skip
+                 "bias_at", "ties", "tie_weights", "noise", "balance")  # fmt: skip
         there = [name for name in shown if said.get(name)]
         lines += [f"  {name.replace('_', ' '):<12}{said[name]}" for name in there]
         if said["tied"]:
@@ -155,8 +160,17 @@ class Plan:
         return "\n".join([*lines, *(f"  note: {note}" for note in said.get("notes", ()))])
 
 
-def plan_of(template: Template, wishes: Wishes, noise: float = 0.0) -> Plan:
+def plan_of(
+    template: Template, wishes: Wishes, noise: float = 0.0, balance: bool | None = None
+) -> Plan:
     """Resolve the wishes to the residues of a template.
+
+    Args:
+        template: the structure.
+        wishes: what the user asks of its residues.
+        noise: standard deviation of the noise that the network is told of, Å.
+        balance: whether the composition is kept from narrowing; None: where the backbone was
+            generated. Not where few residues are designed, whose laws it would flatten.
 
     Raises:
         InputError: residues that are not there, ties of residues that are fixed to different amino
@@ -191,6 +205,8 @@ def plan_of(template: Template, wishes: Wishes, noise: float = 0.0) -> Plan:
             "use --score-only to score sequences"
         )
     follows = ties.forced >= 0
+    balanced = template.generated if balance is None else balance
+    balanced &= int(ties.designed.sum()) >= LEAST
     return Plan(
         template,
         native,
@@ -203,7 +219,8 @@ def plan_of(template: Template, wishes: Wishes, noise: float = 0.0) -> Plan:
         group=ties.group,
         weight=weight,
         noise=noise,
-        facts=_facts(template, wishes, noise, notes),
+        balanced=balanced,
+        facts=_facts(template, wishes, noise, balanced, notes),
     )
 
 
@@ -264,7 +281,7 @@ def _check_choices(
 
 
 def _facts(
-    template: Template, wishes: Wishes, noise: float, notes: Sequence[str]
+    template: Template, wishes: Wishes, noise: float, balanced: bool, notes: Sequence[str]
 ) -> dict[str, Any]:
     """What was wished, in words."""
     only = [f"{item} alone" for item in wishes.only_at.split(",") if item]
@@ -279,6 +296,7 @@ def _facts(
         "ties": ", ".join(ties),
         "tie_weights": wishes.tie_weight,
         "noise": f"{noise:g} Å" if noise else "",
+        "balance": "the composition is kept at low temperatures" if balanced else "",
         "notes": list(notes),
     }
     return {name: value for name, value in found.items() if value}

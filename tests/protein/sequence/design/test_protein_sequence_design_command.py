@@ -172,6 +172,8 @@ def test_a_folder_of_backbone_keeps_its_motifs(single, model, tmp_path):
     campaign.note(designs=motifs)
     found = find_templates([folder])
     assert [one.kept for one in found.templates] == ["A12-13", ""]
+    assert all(one.generated for one in found.templates)
+    assert not find_templates([single]).templates[0].generated
     out = tmp_path / "out"
     assert _run(folder, "--model", model, "-n", 2, "--temperature", 1, "-o", out) == 0
     for row in _table(out / "designs.csv"):

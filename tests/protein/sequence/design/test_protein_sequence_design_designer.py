@@ -8,13 +8,16 @@ import pytest
 import torch
 
 from protein.sequence.alphabet import LETTERS
+from protein.sequence.design.balance import composition_bias
 from protein.sequence.design.designer import Designer, DrawSettings
 from protein.sequence.design.plan import Plan, Template, plan_of
+from protein.sequence.design.quality import composition_entropy
 from protein.sequence.design.wishes import Wishes
 from protein.sequence.samples import SEQUENCE, collate, sample_of
 from protein.structures.read import read_structure
 from sciddiff.checkpoint import load
 from sciddiff.guidance.base import ask
+from sciddiff.guidance.bias import FORBIDDEN
 from sciddiff.paths import MaskPath
 
 
@@ -174,6 +177,39 @@ def test_tied_rows_pool_what_they_say(denoiser, plan):
     pooled = 0.5 * (law[0] + law[43])
     pooled[LETTERS.index("W")] += 2.0
     assert _designer(denoiser, weak).draw(range(1), 0.0)[0][0] == pooled.argmax()
+
+
+def _mean_law(laws: np.ndarray, temperature: float) -> np.ndarray:
+    sharp = np.exp((laws - laws.max(1, keepdims=True)) / temperature)
+    return (sharp / sharp.sum(1, keepdims=True)).mean(0)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0])
+def test_a_balanced_bias_keeps_the_mean_law_at_any_temperature(temperature):
+    laws = np.log(np.random.default_rng(0).dirichlet(np.full(20, 0.5), 80))
+    laws[:, 3] = FORBIDDEN
+    bias = composition_bias(laws, temperature)
+    wanted, found = _mean_law(laws, 1.0), _mean_law(laws + bias, temperature)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    assert found[3] == 0.0 and bias[3] == 0.0
+    assert np.abs(_mean_law(laws, 0.1) - wanted).max() > 0.01
+    if temperature == 1.0:
+        np.testing.assert_allclose(bias, 0.0, atol=1e-4)
+
+
+def test_balanced_draws_are_less_narrow_and_rules_stand(denoiser, plan):
+    template = replace(plan().template, generated=True)
+    wishes = Wishes(omit_aa="H", fix="A11", tie="A20-25=B20-25")
+    balanced = plan_of(template, wishes)
+    assert balanced.balanced and not plan_of(template, wishes, balance=False).balanced
+    assert not plan_of(template, Wishes(chains="A")).balanced  # too few residues
+    found = _designer(denoiser, balanced).draw(range(20), 0.1)
+    plain = _designer(denoiser, plan_of(template, wishes, balance=False)).draw(range(20), 0.1)
+    assert not (found[:, 1:] == LETTERS.index("H")).any() and (found[:, 0] == plain[:, 0]).all()
+    np.testing.assert_array_equal(found[:, 9:15], found[:, 33:39])
+    designed = balanced.designed
+    spread = [np.mean([composition_entropy(one[designed]) for one in x]) for x in (found, plain)]
+    assert spread[0] > spread[1] + 0.1
 
 
 def test_the_order_of_the_chains_does_not_matter(denoiser, plan):
