@@ -61,7 +61,9 @@ PARSED = {
     "docs/weather.md": "is tried by the walk of examples/weather",
     "examples/weather/perfect_model.md": "needs years of a simulator that is compiled by hand",
     "examples/weather/weatherbench.md": "reads a public store over the network",
-    "design |backbone .*--sequences": "uses weights that do not ship yet",
+    "prepare sequence|train .*sequence_lite|export .*sequence_lite|sequence ": (
+        "is tried from end to end by tests/protein/language"
+    ),
     "prepare (dock|ranker)": "needs complexes whose ligands fit into their pockets",
     "train .*dock_lite.yaml": "uses what prepare dock has made",
     "train-ranker": "needs complexes of several proteins",
