@@ -234,7 +234,7 @@ def comparison_table(evaluation: Evaluation) -> str:
 
 def sequences(rows: Sequence[Mapping[str, Any]]) -> str:
     """The best sequence of every design, where sequences were designed."""
-    there = [row for row in rows if row.get("sequence")]
+    there = [row for row in rows if row.get("sequence") and "sequence_score" in row]
     if not there:
         return ""
     lines = "".join(

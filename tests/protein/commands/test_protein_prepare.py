@@ -244,7 +244,6 @@ def test_bounds_can_be_switched_off(folder: Path, tmp_path: Path) -> None:
         (("--length", "long"), "not a range"),
         (("--length", "90-40"), "impossible"),
         (("--val", 0.6, "--test", 0.6), "sum below 1"),
-        (("--max-coil", -1), "must be above 0"),
     ],
 )
 def test_wrong_options_fail_before_any_work(folder: Path, tmp_path: Path, words, message) -> None:

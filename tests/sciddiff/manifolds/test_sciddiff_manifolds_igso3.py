@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
 import mpmath as mp
@@ -342,32 +341,3 @@ def test_half_types_are_served(dtype: torch.dtype) -> None:
     torch.testing.assert_close(
         score.double(), igso3.score(omega.double(), 0.5), rtol=1e-2, atol=1e-2
     )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("rows", "columns"), [(1000, 1000), (128, 1)])
-def test_float32_score_costs_no_more_than_a_table(rows: int, columns: int) -> None:
-    """Processor time against a gather with linear interpolation; some slack for busy machines."""
-    omega = torch.rand(rows, columns, generator=generator()) * math.pi
-    sigma = torch.rand(rows, 1, generator=generator()) * 1.5 + 0.1
-    table = torch.rand(10**6, generator=generator())
-
-    def read() -> torch.Tensor:
-        place = omega * (999 / math.pi)
-        left = place.long().clamp_(max=998)
-        first = left + ((sigma - 0.1) * (999 / 1.5)).long() * 1000
-        return torch.lerp(torch.take(table, first), torch.take(table, first + 1), place - left)
-
-    functions = {"read": read, "score": lambda: igso3.score(omega, sigma)}
-    best = dict.fromkeys(functions, math.inf)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for _ in range(20):
-            for name, function in functions.items():
-                start = time.thread_time()
-                function()
-                best[name] = min(best[name], time.thread_time() - start)
-    finally:
-        torch.set_num_threads(threads)
-    assert best["score"] < 1.25 * best["read"]

@@ -282,7 +282,7 @@ def test_wrong_requests_are_refused(labelled, capsys):
         ([*base, "--reference", str(labelled / "set"), "--set", "check=maybe"], "whole number"),
         (["evaluate", str(labelled / "set"), "--domain", "dock", "--reference",
           str(labelled / "set")], "has no poses"),
-        (["evaluate", out, "--domain", "backbone", "--set", "a=1"], "unknown to the domain"),
+        (["evaluate", out, "--domain", "backbone", "--set", "a=1"], "not an option of backbone"),
     ):  # fmt: skip
         assert main(arguments) == 2
         assert word in capsys.readouterr().err
