@@ -69,7 +69,7 @@ class Denoising(Objective):
             another leaf in the place of a law shares the time of that leaf.
         weights: Weight of each leaf; 1 if left out.
         weighting: Weight by noise level, for all leaves or by leaf (1 if left out): a `Weighting`
-            or ``"uniform"``, ``"edm"``, ``"velocity"``.
+            or ``"uniform"``, ``"edm"``, ``"velocity"``, ``"elbo"``.
         coupling: Which noise goes with which data.
         self_conditioning: Probability that a batch is first predicted without gradients, and the
             predicted data given to the network as ``batch.cond["self_condition"]``, a state.

@@ -90,7 +90,7 @@ class BoundWeighting(Weighting):
 
 
 def weighting_of(weighting: Weighting | str) -> Weighting:
-    """A weighting from its short name, ``X."""
+    """A weighting from its short name: ``"uniform"``, ``"edm"``, ``"velocity"``, ``"elbo"``."""
     if isinstance(weighting, Weighting):
         return weighting
     known = {
