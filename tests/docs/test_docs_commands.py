@@ -61,6 +61,7 @@ PARSED = {
     "docs/weather.md": "is tried by the walk of examples/weather",
     "examples/weather/perfect_model.md": "needs years of a simulator that is compiled by hand",
     "examples/weather/weatherbench.md": "reads a public store over the network",
+    "design |backbone .*--sequences": "is tried from end to end by tests/protein/sequence/design",
     "prepare sequence|train .*sequence_lite|export .*sequence_lite|sequence ": (
         "is tried from end to end by tests/protein/language"
     ),
