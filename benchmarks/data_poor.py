@@ -115,7 +115,9 @@ def brackets_entropy(words: np.ndarray) -> float:
 
 
 def _archive() -> np.lib.npyio.NpzFile:
-    folder = os.environ.get("SCIDDIFF_DATA", "../shared/data")
+    folder = os.environ.get("SCIDDIFF_DATA")
+    if folder is None:
+        raise SystemExit("corpus: set SCIDDIFF_DATA to the folder that holds protein/chains.npz")
     return np.load(Path(folder) / "protein" / "chains.npz")
 
 

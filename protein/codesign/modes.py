@@ -1,4 +1,4 @@
-"""What the verbs make: proteins from nothing, and structures for sequences."""
+"""What `fold` makes: structures for sequences."""
 
 from __future__ import annotations
 
@@ -11,37 +11,10 @@ import numpy as np
 
 from protein.backbone.designs import Numbering
 from protein.backbone.modes.base import Item, Mode
-from protein.backbone.request import GenerationRequest, design_name
+from protein.backbone.request import design_name
 from protein.codesign.records import FoldRecord, fold_records
-from protein.codesign.request import codesign_templates, fold_templates
+from protein.codesign.request import fold_templates
 from sciddiff.errors import InputError
-
-
-@final
-class NewProteins(Mode):
-    """Structures and sequences of a length, both drawn."""
-
-    def __init__(self, request: GenerationRequest) -> None:
-        self._request = request
-        low, high = request.lengths
-        self.request = {"mode": "codesign", "length": f"{low}-{high}", "fold": request.fold}
-
-    def templates(self, indices: Iterable[int]) -> Iterator[Item]:
-        """Batches of like length."""
-        return (Item(batch) for batch in codesign_templates(self._request, indices))
-
-    def sizes(self, index: int) -> tuple[int, int]:
-        """The length, twice: the network sees the whole protein."""
-        length = self._request.length(index)
-        return length, length
-
-    def describe(self) -> str:
-        """Lengths of the proteins."""
-        r = self._request
-        lines = [
-            f"{design_name(i)}  {r.length(i)} residues  fold {r.fold_of(i)}" for i in range(r.n)
-        ]
-        return "\n".join(lines)
 
 
 @final

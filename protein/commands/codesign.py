@@ -67,9 +67,10 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: an option that cannot be used.
     """
+    from protein.backbone.modes.folds import NewFolds
     from protein.backbone.request import GenerationRequest, parse_lengths
     from protein.codesign.generate import CodesignSettings
-    from protein.codesign.modes import NewProteins
+    from protein.codesign.request import codesign_templates
 
     settings = CodesignSettings(
         steps=args.steps,
@@ -80,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
         sequence_temperature=args.sequence_temperature,
     )
     request = GenerationRequest(parse_lengths(args.length), args.number, args.fold, args.seed)
-    return deliver(args, NewProteins(request), settings, "codesign", "Designed proteins")
+    mode = NewFolds(request, "codesign", codesign_templates)
+    return deliver(args, mode, settings, "codesign", "Designed proteins")
 
 
 command = Command(

@@ -8,15 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from protein.sequence.alphabet import LETTERS
+from protein.sequence.alphabet import LETTERS, tokens
+from protein.sequence.design import quality
+from protein.sequence.design.quality import NATIVE_SHARES
 
-NATIVE = dict(
-    A=0.0816, C=0.0134, D=0.0586, E=0.0692, F=0.0407, G=0.0700, H=0.0236, I=0.0599, K=0.0585,
-    L=0.0964, M=0.0214, N=0.0417, P=0.0436, Q=0.0367, R=0.0519, S=0.0595, T=0.0529, V=0.0726,
-    W=0.0130, Y=0.0346,
-)  # fmt: skip
-"""Shares of the amino acids among compact domains of the Protein Data Bank (10,039 chains of one
-cluster each at 40 % identity, 40 to 256 residues)."""
+NATIVE = dict(zip(LETTERS, NATIVE_SHARES.tolist(), strict=True))
+"""Shares of the amino acids among natural domains, by letter."""
 
 
 def longest_run(sequence: str) -> int:
@@ -40,10 +37,8 @@ def commonest(sequence: str) -> tuple[str, float]:
 
 def composition_entropy(sequences: Sequence[str]) -> float:
     """Entropy of the composition of all residues, nats; natives have about 2.89."""
-    text = "".join(sequences)
-    shares = np.array([text.count(letter) for letter in LETTERS], dtype=float) / len(text)
-    shares = shares[shares > 0.0]
-    return float(-(shares * np.log(shares)).sum())
+    found, unknown = tokens("".join(sequences))
+    return quality.composition_entropy(found[~unknown])
 
 
 def measure(sequences: Sequence[str]) -> dict[str, Any]:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import final
 
 from protein.backbone.modes.base import Item, Mode
 from protein.backbone.request import GenerationRequest, design_name, templates
+from sciddiff.state import Batch
+
+Templates = Callable[[GenerationRequest, Iterable[int]], Iterable[Batch]]
+"""Batches of templates of the designs of a request with some indices."""
 
 
 @final
 class NewFolds(Mode):
-    """Unconditional designs, or designs of one fold class."""
+    """Unconditional designs, or designs of one fold class.
 
-    def __init__(self, request: GenerationRequest) -> None:
-        self._request = request
+    Args:
+        request: lengths, number and fold class.
+        mode: name of the mode in the record.
+        make: templates of some designs of a request.
+    """
+
+    def __init__(
+        self, request: GenerationRequest, mode: str = "new", make: Templates = templates
+    ) -> None:
+        self._request, self._make = request, make
         low, high = request.lengths
-        self.request = {"mode": "new", "length": f"{low}-{high}", "fold": request.fold}
+        self.request = {"mode": mode, "length": f"{low}-{high}", "fold": request.fold}
 
     def templates(self, indices: Iterable[int]) -> Iterator[Item]:
         """Batches of like length."""
-        return (Item(batch) for batch in templates(self._request, indices))
+        return (Item(batch) for batch in self._make(self._request, indices))
 
     def sizes(self, index: int) -> tuple[int, int]:
         """The length, twice: the network sees the whole design."""

@@ -26,6 +26,12 @@ ENTROPY = 2.5
 LEAST = 40
 """Designed residues below which shares and entropies say little."""
 
+NATIVE_SHARES = np.array([
+    0.0816, 0.0134, 0.0586, 0.0692, 0.0407, 0.0700, 0.0236, 0.0599, 0.0585, 0.0964,
+    0.0214, 0.0417, 0.0436, 0.0367, 0.0519, 0.0595, 0.0529, 0.0726, 0.0130, 0.0346,
+])  # fmt: skip
+"""Shares of the amino acids, by token, among 1,473,604 residues of 10,000 chains of the PDB."""
+
 
 @final
 @dataclass(frozen=True)

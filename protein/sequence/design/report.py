@@ -11,18 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein.sequence.alphabet import LETTERS
-from protein.sequence.design.quality import COMMONEST, ENTROPY, RUN
+from protein.sequence.design.quality import COMMONEST, ENTROPY, NATIVE_SHARES, RUN
 from protein.sequence.design.tables import COLUMNS, Tables, burial
 from sciddiff.files import replacing
 from sciddiff.report.page import asset, document, heading, provenance, tile, tiles
 
-__all__ = ["NATIVE_SHARES", "write_report"]
-
-NATIVE_SHARES = np.array([
-    0.0816, 0.0134, 0.0586, 0.0692, 0.0407, 0.0700, 0.0236, 0.0599, 0.0585, 0.0964,
-    0.0214, 0.0417, 0.0436, 0.0367, 0.0519, 0.0595, 0.0529, 0.0726, 0.0130, 0.0346,
-])  # fmt: skip
-"""Shares of the amino acids, by token, among 1,473,604 residues of 10,000 chains of the PDB."""
+__all__ = ["write_report"]
 
 _GROUPS = {"AVLIMC": "#4f8f5b", "FWY": "#b8860b", "KRH": "#2e6fb2", "DE": "#c0392b",
            "STNQ": "#7a5aa6", "GP": "#6b7785"}  # fmt: skip
