@@ -54,8 +54,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--calls", type=count(0), default=0, metavar="K",
         help="calls of the network in colour order, at least one for each class (default: one for "
         "each class)")  # fmt: skip
-    add("--orders", type=count(), default=8, metavar="K",
-        help="random orders over which a score is averaged (default 8)")  # fmt: skip
+    add("--orders", type=count(), default=4, metavar="K",
+        help="random orders over which a score is averaged, 1 or pairs of an order and its "
+        "opposite (default 4)")  # fmt: skip
     add(
         "--balance",
         choices=("auto", "on", "off"),

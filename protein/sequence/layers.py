@@ -33,18 +33,29 @@ class Message(nn.Module):
         self.out = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, nodes: Tensor, part: Tensor, rows: Tensor, linked: Tensor | None) -> Tensor:
-        """Residues `[R, c]`.
+    def forward(
+        self,
+        nodes: Tensor,
+        part: Tensor,
+        rows: Tensor,
+        linked: Tensor | None,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        """Residues `[R, c]`, or some of them `[A, c]`.
 
         Args:
             nodes: residues of all samples end to end `[R, c]`.
             part: `edge` of the edges `[R, k, c]`, which does not depend on the residues.
             rows: row of each neighbour `[R * k]`.
             linked: 1 where there is a neighbour, else 0 `[R, k]`; None: everywhere.
+            at: rows of the residues that are wanted, int64 `[A]`; None: all.
         """
         seen = self.norm(nodes)
-        own, other = self.own(seen), self.other(seen)
-        total = heard(own, other, part, self.hidden.weight, rows, linked)
+        other = self.other(seen)
+        if at is not None:
+            nodes, seen, rows = nodes[at], seen[at], rows.view(part.shape[:2])[at].flatten()
+            part, linked = part[at], None if linked is None else linked[at]
+        total = heard(self.own(seen), other, part, self.hidden.weight, rows, linked)
         return nodes + self.dropout(self.out(total / self.scale))
 
 

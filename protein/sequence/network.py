@@ -26,6 +26,12 @@ from sciddiff.state import Batch, State
 ENCODED = "encoded"
 """Condition that holds what `GraphNetwork.encode` returned."""
 
+ASKED = "asked"
+"""Condition that says of which rows the logits are wanted, bool `[B, N]`; those of others are 0.
+
+The last layer, a third of a call, then looks at these alone.
+"""
+
 _NOISES = (0.0, 0.1, 0.2, 0.3)
 
 
@@ -115,7 +121,7 @@ class GraphNetwork(nn.Module):
             x_t: `sequence [B, N]`: tokens, `MASK` where hidden.
             t: times; not read, since the number of hidden rows says it.
             batch: `cond` as `protein.sequence.samples` describes it; with `encoded`, what `encode`
-                returned for it, only the decoder runs.
+                returned for it, only the decoder runs; with `asked`, some logits are left out.
 
         Returns:
             `sequence`: logits `[B, N, 20]`.
@@ -129,9 +135,16 @@ class GraphNetwork(nn.Module):
         rows = flat(encoded.neighbours)
         nodes = encoded.nodes.flatten(0, 1) + self.token(tokens.flatten())
         linked = _weights(encoded.linked, batch)
-        for (message, transition), edges in zip(_parts(self.decoder), encoded.edges, strict=True):
-            nodes = transition(message(nodes, edges.flatten(0, 1), rows, linked))
-        return {SEQUENCE: self.out(nodes).unflatten(0, (b, n))}
+        asked, at = batch.cond.get(ASKED), None
+        layers = list(zip(_parts(self.decoder), encoded.edges, strict=True))
+        for number, ((message, transition), edges) in enumerate(layers, start=1):
+            if asked is not None and number == len(layers):
+                at = asked.flatten().nonzero().flatten()
+            nodes = transition(message(nodes, edges.flatten(0, 1), rows, linked, at))
+        logits = self.out(nodes)
+        if at is not None:
+            logits = logits.new_zeros(b * n, logits.shape[-1]).index_copy(0, at, logits)
+        return {SEQUENCE: logits.unflatten(0, (b, n))}
 
     def encode(self, batch: Batch) -> Encoded:
         """The structure encoder alone, which reads no tokens.

@@ -165,7 +165,6 @@ class SequenceParts(Parts):
             item.plan,
             found,
             designer.score(found),
-            designer.conditional(found),
             item.temperature,
             [index + 1 for index in missing],
         )
@@ -191,7 +190,6 @@ class SequenceParts(Parts):
             plan,
             own,
             designer.score(own, known),
-            designer.conditional(own, known),
             float("nan"),
             [0],
         )

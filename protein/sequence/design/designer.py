@@ -1,7 +1,10 @@
 """Draws and scores sequences of one structure with a network of inverse folding.
 
 The structure is encoded once. Sequences of a structure are scored in the same random orders
-whatever the seed, so that one sequence has one score.
+whatever the seed, so that one sequence has one score. Orders come in pairs, one the opposite of
+the other: a residue that comes early in one comes late in the other, so that the mean of a pair
+varies a seventh as much as single orders do. What orders have in common is asked once: with no
+residue shown all sequences are alike, and with one class hidden all orders that end with it.
 """
 
 from __future__ import annotations
@@ -20,9 +23,10 @@ from protein.sequence.alphabet import LETTERS, MASK
 from protein.sequence.design.balance import composition_bias
 from protein.sequence.design.colouring import colour_classes, contact_pairs
 from protein.sequence.design.plan import Plan
-from protein.sequence.network import ENCODED
+from protein.sequence.network import ASKED, ENCODED
 from protein.sequence.samples import SEQUENCE, collate, sample_of
 from sciddiff import streams
+from sciddiff.errors import InputError
 from sciddiff.grids import uniform
 from sciddiff.guidance.base import ask
 from sciddiff.guidance.bias import FORBIDDEN, Bias
@@ -51,14 +55,22 @@ class DrawSettings:
             which follows the model exactly.
         calls: calls of the network in colour order, at least one for each class; 0: as many as
             there are classes.
-        orders: random orders over which a score is averaged.
+        orders: orders over which a score is averaged: 1, or pairs of a random order and its
+            opposite.
         seed: seed of the draws.
     """
 
     order: Literal["colour", "random"] = "colour"
     calls: int = 0
-    orders: int = 8
+    orders: int = 4
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.orders < 1 or (self.orders > 1 and self.orders % 2):
+            raise InputError(
+                f"--orders {self.orders}: orders come in pairs of opposites; give 1, or an even "
+                "number"
+            )
 
 
 @final
@@ -67,13 +79,16 @@ class Scores:
     """Scores of n sequences of L residues, in nats a residue; lower is better.
 
     Attributes:
-        rows: log-probability of every residue that was scored, in every order `[K, n, L]`; 0 for
-            others.
+        rows: log-probability of every residue that was scored, in every order `[K, n, L]`, of
+            which the second is the opposite of the first and so on; 0 for others.
+        laws: log-probabilities of all amino acids at every designed residue, as `conditional`
+            gives them `[n, L, 20]`.
         counted: residues that were scored `[n, L]`.
         fixed: nats of all fixed residues, and how many.
     """
 
     rows: NDArray[np.float64]
+    laws: NDArray[np.float64]
     counted: NDArray[np.bool_]
     fixed: tuple[float, int]
 
@@ -84,11 +99,12 @@ class Scores:
 
     @property
     def error(self) -> NDArray[np.float64]:
-        """Standard error of `score` over the orders `[n]`; NaN for one order."""
-        if len(self.rows) < 2:
+        """Standard error of `score` over the pairs of orders `[n]`; NaN for less than two."""
+        if len(self.rows) < 4:
             return np.full(len(self.counted), np.nan)
         each = self.rows.sum(-1) / np.maximum(self.counted.sum(-1), 1)
-        return each.std(0, ddof=1) / np.sqrt(len(self.rows))
+        pairs = (each[::2] + each[1::2]) / 2.0
+        return pairs.std(0, ddof=1) / np.sqrt(len(pairs))
 
     @property
     def total(self) -> NDArray[np.float64]:
@@ -204,13 +220,47 @@ class Designer:
             known: residues that are known `[n, L]`; others are not scored. All by default.
         """
         known = np.ones(sequences.shape, dtype=bool) if known is None else known
-        order = self._orders(self._plain)
-        rows = [
-            self._ordered(self._given(sequences[some], known[some]), order)
-            for some in self._blocks(len(sequences))
-        ]
+        order, laws = self._orders(self._plain), self.conditional(sequences, known)
+        rows = []
+        for some in self._blocks(len(sequences)):
+            batch = self._given(sequences[some], known[some])
+            if self.settings.order == "random":
+                rows.append(self._ordered(batch, order))
+            else:
+                rows.append(self._by_class(batch, order[:, 0], laws[some]))
         counted = known & self.plan.designed
-        return Scores(np.concatenate(rows, axis=1), counted, self._fixed)
+        return Scores(np.concatenate(rows, axis=1), laws, counted, self._fixed)
+
+    def _by_class(
+        self, batch: Batch, orders: Tensor, laws: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Log-probabilities of the rows of a batch in orders of one class a call `[K, n, L]`.
+
+        The first call of every order is `alone`, and the last is one of `conditional`.
+
+        Args:
+            batch: the sequences.
+            orders: the step of every row, -1 where it is not designed `[K, L]`.
+            laws: what `conditional` said of the sequences `[n, L, 20]`.
+        """
+        free = batch.layouts[SEQUENCE].free(batch.x[SEQUENCE])
+        assert free is not None
+        last = torch.from_numpy(laws)
+        first = torch.from_numpy(self.alone()).expand_as(last)
+        tokens, found = batch.x[SEQUENCE].cpu()[..., None], []
+        for order in orders:
+            total = torch.zeros(free.shape, dtype=torch.float64)
+            for step in range(int(order.max()) + 1):
+                now = (order == step) & free
+                if step == 0:
+                    said = first
+                elif step == int(order.max()):
+                    said = last
+                else:
+                    said = self._asked(batch, (order >= step) & free, now)
+                total = torch.where(now.cpu(), said.gather(-1, tokens)[..., 0], total)
+            found.append(total.numpy())
+        return np.stack(found)
 
     @cached_property
     def _fixed(self) -> tuple[float, int]:
@@ -229,10 +279,12 @@ class Designer:
 
     def _orders(self, batch: Batch) -> Tensor:
         """The step of every row in each order `[K, 1, L]`; always the same for a structure."""
-        many = batch.select(torch.zeros(self.settings.orders, dtype=torch.int64))
-        if self.settings.order == "random":
-            return reveal_order(many, SEQUENCE, "random", len(self.plan))[:, None]
-        return reveal_order(many, SEQUENCE, "colour", _classes(batch))[:, None]
+        orders, order = self.settings.orders, self.settings.order
+        many = batch.select(torch.zeros((orders + 1) // 2, dtype=torch.int64))
+        steps = len(self.plan) if order == "random" else _classes(batch)
+        ahead = reveal_order(many, SEQUENCE, order, steps)
+        back = torch.where(ahead < 0, ahead, ahead.amax(1, keepdim=True) - ahead)
+        return torch.stack([ahead, back], dim=1).flatten(0, 1)[:orders, None]
 
     def _ordered(self, batch: Batch, order: Tensor) -> NDArray[np.float64]:
         """Log-probabilities of the rows of a batch `[K, n, L]`."""
@@ -257,7 +309,7 @@ class Designer:
             total = torch.zeros(*batch.x[SEQUENCE].shape, len(LETTERS), dtype=torch.float64)
             for number in range(_classes(self._plain)):
                 hidden = ((colours == number) & designed)[None]
-                said = self._asked(batch, hidden)
+                said = self._asked(batch, hidden, hidden)
                 total = torch.where(hidden[..., None].cpu(), said, total)
             found[some] = total.numpy()
         return found
@@ -266,6 +318,10 @@ class Designer:
         """Log-probabilities of all amino acids given the structure and the fixed residues alone
         `[L, 20]`; rows that are not designed are 0.
         """
+        return self._alone
+
+    @cached_property
+    def _alone(self) -> NDArray[np.float64]:
         designed = torch.from_numpy(self.plan.designed)[None].to(self.device)
         said = self._asked(self._plain, designed)
         return torch.where(designed[..., None].cpu(), said, 0.0)[0].numpy()
@@ -288,9 +344,14 @@ class Designer:
             found[rows[some]] = said[torch.arange(n), places].numpy()
         return found
 
-    def _asked(self, batch: Batch, hidden: Tensor) -> Tensor:
-        """Log-probabilities with some rows hidden `[n, L, 20]`, float64, on the processor."""
+    def _asked(self, batch: Batch, hidden: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Log-probabilities with some rows hidden `[n, L, 20]`, float64, on the processor.
+
+        With `wanted` `[n or 1, L]`, those of other rows mean nothing.
+        """
         x = torch.where(hidden, MASK, batch.x[SEQUENCE])
+        if wanted is not None:
+            batch = batch.with_cond(**{ASKED: wanted.expand_as(x)})
         t = torch.zeros(batch.size, device=self.device)
         with torch.no_grad():
             said = ask(self._denoiser, {SEQUENCE: x}, t, batch)

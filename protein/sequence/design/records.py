@@ -40,7 +40,7 @@ class Record:
         temperature: at which it was drawn; NaN for the structure's own.
         sample: its number, from 1; 0 for the structure's own.
         score: nats a designed residue, lower is better.
-        score_se: standard error of `score` over the orders.
+        score_se: standard error of `score` over pairs of orders.
         global_score: nats a residue, over all residues.
         seq_recovery: share of the designed residues that are the structure's.
         entropy: of the composition of the designed residues, nats.
@@ -87,7 +87,6 @@ def records_of(
     plan: Plan,
     sequences: NDArray[np.int64],
     scores: Scores,
-    laws: NDArray[np.float64],
     temperature: float,
     samples: Sequence[int],
 ) -> list[Record]:
@@ -97,10 +96,10 @@ def records_of(
         plan: what was designed.
         sequences: tokens `[n, L]`.
         scores: their scores.
-        laws: log-probabilities of all amino acids at every residue `[n, L, 20]`.
         temperature: at which they were drawn.
         samples: their numbers, from 1.
     """
+    laws = scores.laws
     picked = np.take_along_axis(laws, sequences[..., None], -1)[..., 0]
     probability = np.where(scores.counted, np.exp(picked), 1.0)
     spread = np.where(scores.counted, -(np.exp(laws) * laws).sum(-1), 0.0)

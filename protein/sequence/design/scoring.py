@@ -84,7 +84,7 @@ def _scored(
     plan, found = designer.plan, np.stack([one.tokens for one in given])
     scores = designer.score(found)
     rows = -scores.rows.mean(0)
-    laws = designer.conditional(found)
+    laws = scores.laws
     for k, one in enumerate(given):
         row = {
             "template": plan.name,

@@ -37,7 +37,7 @@ COLUMNS: dict[str, str] = {
     "temperature": "at which it was drawn",
     "sample": "its number",
     "score": "negative log-probability of the designed residues, nats a residue; lower is better",
-    "score_se": "standard error of the score over random orders",
+    "score_se": "standard error of the score over pairs of random orders",
     "global_score": "the same over all residues, fixed ones included",
     "seq_recovery": "share of designed residues that are those of the structure",
     "entropy": "of the composition of the designed residues, nats; natives have about 2.8",

@@ -106,6 +106,18 @@ def test_the_structure_is_encoded_once(net, ball):
     assert torch.allclose(found[SEQUENCE], plain[order], atol=1e-12)
 
 
+def test_what_is_not_asked_is_left_out(net, ball):
+    """The logits that are wanted are those of a whole call, and others are 0."""
+    batch = templates([ball(30), ball(12)])
+    tokens = {SEQUENCE: torch.where(torch.arange(30) % 3 == 0, batch.x[SEQUENCE], MASK)}
+    with torch.no_grad():
+        whole = net(tokens, None, batch)[SEQUENCE]
+        wanted = torch.rand(2, 30, generator=torch.Generator().manual_seed(0)) < 0.3
+        some = net(tokens, None, batch.with_cond(asked=wanted))[SEQUENCE]
+    assert torch.allclose(some[wanted], whole[wanted], atol=1e-12)
+    assert not bool(some[~wanted].any()) and bool(wanted.any(1).all())
+
+
 def test_residues_hear_what_their_neighbours_are(net, ball):
     sample = ball(60)
     tokens = torch.full((1, 60), MASK)

@@ -16,6 +16,7 @@ from protein.sequence.design.wishes import Wishes
 from protein.sequence.samples import SEQUENCE, collate, sample_of
 from protein.structures.read import read_structure
 from sciddiff.checkpoint import load
+from sciddiff.errors import InputError
 from sciddiff.guidance.base import ask
 from sciddiff.guidance.bias import FORBIDDEN
 from sciddiff.paths import MaskPath
@@ -80,13 +81,17 @@ def _asked(denoiser, plan: Plan, tokens: np.ndarray) -> np.ndarray:
     return said[SEQUENCE].symbol_log_probs()[0].double().numpy()
 
 
-def test_a_score_is_the_mean_over_orders_of_one_class_after_the_other(denoiser, plan):
+@pytest.mark.parametrize("kind", ["colour", "random"])
+def test_a_score_is_the_mean_over_orders_of_one_class_after_the_other(denoiser, plan, kind):
     made = plan(fix="A11-16")
-    designer = _designer(denoiser, made, orders=3)
+    designer = _designer(denoiser, made, orders=4, order=kind)
     sequence = designer.draw(range(1), 1.0)[0]
     scores = designer.score(sequence[None])
     orders = designer._orders(designer._plain)[:, 0].numpy()
-    assert len({tuple(order) for order in orders}) == 3
+    assert len({tuple(order) for order in orders}) == 4
+    for ahead, back in zip(orders[::2], orders[1::2], strict=True):
+        opposite = (ahead + back)[made.designed]
+        assert (opposite == ahead.max()).all() and (back[~made.designed] == -1).all()
     expected = []
     for order in orders:
         total, hidden = 0.0, made.designed.copy()
@@ -98,11 +103,26 @@ def test_a_score_is_the_mean_over_orders_of_one_class_after_the_other(denoiser, 
         assert not hidden.any()
         expected.append(total / made.designed.sum())
     np.testing.assert_allclose(scores.score[0], np.mean(expected), atol=1e-5)
-    np.testing.assert_allclose(scores.error[0], np.std(expected, ddof=1) / np.sqrt(3), atol=1e-5)
+    pairs = np.reshape(expected, (2, 2)).mean(1)
+    np.testing.assert_allclose(scores.error[0], abs(pairs[0] - pairs[1]) / 2.0, atol=1e-5)
+    np.testing.assert_array_equal(scores.laws, designer.conditional(sequence[None]))
     nats, count = scores.fixed
     assert count == 6
     whole = (nats + scores.score[0] * made.designed.sum()) / len(made)
     np.testing.assert_allclose(scores.total[0], whole, atol=1e-9)
+
+
+def test_opposite_orders_scatter_less_than_others(denoiser, plan):
+    designer = _designer(denoiser, plan(), orders=40)
+    scores = designer.score(designer.draw(range(2), 1.0))
+    each = scores.rows.sum(-1) / len(plan())
+    singles, pairs = each[::2].std(0, ddof=1), (each[::2] + each[1::2]).std(0, ddof=1) / 2.0
+    assert (pairs < 0.6 * singles / np.sqrt(2.0)).all()
+
+
+def test_orders_come_in_pairs():
+    with pytest.raises(InputError, match="--orders 3: orders come in pairs"):
+        DrawSettings(orders=3)
 
 
 def test_fixed_residues_are_scored_before_those_that_are_designed(denoiser, plan):
