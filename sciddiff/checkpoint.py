@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.grids import uniform
 from sciddiff.path_record import check_path, describe_path
 from sciddiff.shipped import find_model
 from sciddiff.trust import Trust
@@ -37,6 +38,7 @@ from sciddiff.weights import (
     CONFIG,
     FORMAT,
     META,
+    Recommended,
     clean_name,
     describe,
     fill,
@@ -83,6 +85,9 @@ class Model:
     def drawing(self) -> Drawing:
         """How samples are drawn by default: as the domain says, and as the network was trained."""
         drawing = self.domain.drawing()
+        steps = Recommended.of(self.meta).steps
+        if steps is not None and steps != len(drawing.grid) - 1:
+            drawing = replace(drawing, grid=uniform(steps))
         if drawing.self_condition is not None:
             return drawing
         learned: Any = self.config.get("objective")
@@ -278,6 +283,7 @@ def export(
     metrics: Mapping[str, Any] | None = None,
     command: str = "",
     trust: Iterable[str] = (),
+    extra: Mapping[str, Any] | None = None,
 ) -> Path:
     """Turn a training run into a model directory.
 
@@ -291,6 +297,7 @@ def export(
         metrics: Numbers to keep; None takes the last row of the run's own.
         command: Command that trained it.
         trust: Names of further packages whose classes the run may use; see `load`.
+        extra: Further entries of `meta.json`.
 
     Raises:
         InputError: The run holds no checkpoint, or one of an untrusted package, or the width
@@ -314,7 +321,8 @@ def export(
         command=command,
         metrics=found.metrics if metrics is None else metrics,
         extra={"step": found.step, "samples": found.samples, "ema": ema}
-        | ({} if found.origin is None else {"init_from": found.origin}),
+        | ({} if found.origin is None else {"init_from": found.origin})
+        | dict(extra or {}),
     )
 
 

@@ -55,6 +55,7 @@ __all__ = [
     "from_yaml",
     "parser",
     "read",
+    "settings_of",
     "to_yaml",
 ]
 
@@ -202,6 +203,14 @@ def build_parts(
             construct(plain["domain"], Domain, f"{where}: domain", trust),
             construct(plain["net"], torch.nn.Module, f"{where}: net", trust),
         )
+
+
+def settings_of(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of optimiser, averages and trainer of a complete plain form, by their key."""
+    return {
+        key: group(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain[key].items()})
+        for key, group in _GROUPS.items()
+    }
 
 
 def from_yaml(path: Path) -> dict[str, Any]:

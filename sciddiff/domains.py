@@ -31,9 +31,11 @@ from sciddiff.errors import InputError, MissingExtra
 from sciddiff.extras import Needs
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
+    from sciddiff.denoiser import Denoiser
     from sciddiff.drawing import Drawing
+    from sciddiff.guidance import DenoiserLike
     from sciddiff.objectives import Objective
     from sciddiff.paths import ProductPath
     from sciddiff.state import Batch, State
@@ -208,6 +210,37 @@ class Domain(ABC):
             {name: batch.layouts[name].rows_of(leaf, k) for name, leaf in x.items()}
             for k in range(batch.size)
         ]
+
+    def sound(self, batch: Batch, x: State) -> Tensor:
+        """Which samples are fit to be learned from, bool ``[B]``; all, unless the domain judges.
+
+        Args:
+            batch: The template that was sampled.
+            x: Samples, leaves of the shapes of `batch.x`.
+        """
+        import torch
+
+        return torch.ones(batch.size, dtype=torch.bool)
+
+    def guided(self, denoiser: Denoiser, weight: float) -> DenoiserLike:
+        """The denoiser with its condition strengthened, as this domain does it.
+
+        Args:
+            denoiser: Network and path.
+            weight: Strength; 1 is none.
+
+        Raises:
+            InputError: The domain has no condition that can be left out.
+        """
+        from sciddiff.guidance import ClassifierFree
+
+        null = self.null_labels()
+        if not null:
+            raise InputError(
+                f"guidance: the domain {self.name} names no label that means none "
+                "(`Domain.null_labels`), so that nothing can be strengthened"
+            )
+        return ClassifierFree(weight, null)(denoiser)
 
     def null_labels(self) -> dict[str, Any]:
         """Return the value of each condition that means "no label", for guidance without one."""

@@ -21,8 +21,9 @@ from sciddiff.samplers import Ancestral, Sampler
 from sciddiff.samplers.base import Grid
 from sciddiff.sampling import sample
 from sciddiff.state import Batch, State
+from sciddiff.streams import streams_of
 
-__all__ = ["Drawing", "draw"]
+__all__ = ["Drawing", "draw", "noise_of"]
 
 
 @final
@@ -75,9 +76,7 @@ def draw(
     Returns:
         The samples, on the device of the network.
     """
-    numbers = torch.arange(first, first + like.size)
-    if drawing.number is not None:
-        numbers = drawing.number(like)
+    numbers = _numbers(like, drawing, first)
     grid = drawing.grid if drawing.clocks is None else drawing.clocks(drawing.grid, like)
     parameter = next(denoiser.parameters(), None)
     like = like if parameter is None else like.to(parameter.device)
@@ -93,3 +92,22 @@ def draw(
         prior_scale=drawing.prior_scale,
         **options,
     ).x
+
+
+def noise_of(
+    denoiser: Denoiser, like: Batch, drawing: Drawing, seed: int, first: int = 0
+) -> State:
+    """The noise that `draw` starts from with these arguments."""
+    streams = streams_of(seed, like.size, _numbers(like, drawing, first), like.device)
+    noise = denoiser.path.prior(like.x, streams, like.layouts)
+    return {
+        name: path.scale_noise(noise[name], drawing.prior_scale)
+        for name, path in denoiser.path.paths.items()
+    }
+
+
+def _numbers(like: Batch, drawing: Drawing, first: int) -> Tensor:
+    """The number of each sample of a template."""
+    if drawing.number is not None:
+        return drawing.number(like)
+    return torch.arange(first, first + like.size)

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "CONFIG",
     "FORMAT",
     "META",
+    "Recommended",
     "clean_name",
     "describe",
     "fill",
@@ -51,6 +53,36 @@ _CARD = {
 
 _KIND = "a file of safetensors"
 _AGAIN = "copy the whole model directory again"
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """How a model is best drawn, where its `meta.json` says so under ``drawing``.
+
+    Attributes:
+        steps: Number of steps; None leaves it to the verb.
+        flow_map: Whether its network predicts up to a later time, so that a step is a jump.
+    """
+
+    steps: int | None = None
+    flow_map: bool = False
+
+    @classmethod
+    def of(cls, meta: Mapping[str, Any]) -> Recommended:
+        """Read it off `meta.json`.
+
+        Raises:
+            InputError: The entry is damaged.
+        """
+        said = meta.get("drawing", {})
+        known = isinstance(said, Mapping)
+        steps = said.get("steps") if known else None
+        flow_map = said.get("flow_map", False) if known else None
+        if not isinstance(flow_map, bool) or not (
+            steps is None or (type(steps) is int and 1 <= steps <= 10_000)
+        ):
+            raise InputError(f"{META}: drawing: {said!r} is not a number of steps; {_AGAIN}")
+        return cls(steps, flow_map)
 
 
 def describe(directory: str | os.PathLike[str]) -> dict[str, Any]:

@@ -24,8 +24,10 @@ from protein.backbone.losses import geometry_losses
 from protein.backbone.network import ROTATIONS, TRANSLATIONS
 from protein.backbone.request import GenerationRequest, templates
 from protein.structures.secondary import FOLDS
+from sciddiff.denoiser import Denoiser
 from sciddiff.domains import Domain
 from sciddiff.drawing import Drawing
+from sciddiff.guidance import DenoiserLike
 from sciddiff.manifolds import SO3, Euclidean, ZeroCenterOfMass
 from sciddiff.objectives import Denoising, LabelDropout
 from sciddiff.paths import GaussianPath, GeodesicPath, ProductPath
@@ -140,6 +142,20 @@ class BackboneDomain(Domain):
         text = comparison_text(measured["summary"], measured["natives"])
         refolded = measured.get("refolded")
         return text if refolded is None else f"{text}\n{refold_text(refolded)}"
+
+    def sound(self, batch: Batch, x: State) -> Tensor:
+        """Designs that are whole and compact, with secondary structure and without overlaps."""
+        from protein.backbone.designs import designs_from_state
+        from protein.backbone.metrics.measure import measure
+
+        rows = [measure(d.name, d.coords).row for d in designs_from_state(batch, x)]
+        return torch.tensor([row["intact"] and not row["flags"] for row in rows])
+
+    def guided(self, denoiser: Denoiser, weight: float) -> DenoiserLike:
+        """With the fold class strengthened in the interval that `sciddiff backbone` takes."""
+        from protein.backbone.generate import GenerateSettings
+
+        return GenerateSettings(fold_weight=weight).stronger(denoiser)
 
     def null_labels(self) -> dict[str, Any]:
         """The fold class that means "any"."""

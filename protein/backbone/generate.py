@@ -87,7 +87,12 @@ class GenerateSettings:
         none = FOLDS.index("none")
         if self.fold_weight == 1.0 or not bool((batch.cond["fold"] != none).any()):
             return denoiser
-        return ClassifierFree(self.fold_weight, {"fold": none}, self.fold_interval)(denoiser)
+        return self.stronger(denoiser)
+
+    def stronger(self, denoiser: Denoiser) -> DenoiserLike:
+        """The denoiser with the fold class at this strength, whatever the batch asks for."""
+        null = {"fold": FOLDS.index("none")}
+        return ClassifierFree(self.fold_weight, null, self.fold_interval)(denoiser)
 
 
 @dataclass(frozen=True)

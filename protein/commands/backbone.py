@@ -21,6 +21,7 @@ from sciddiff.cli.options import (
     count,
     number,
     pick_device,
+    pick_steps,
 )
 from sciddiff.cli.output import emit, remark, remark_left_out
 from sciddiff.cli.progress import progress
@@ -93,8 +94,8 @@ def add_sampling(parser: argparse.ArgumentParser, steps: int) -> argparse._Argum
     """
     how = parser.add_argument_group("how designs are sampled")
     add = how.add_argument
-    said = f"sampling steps (default {steps})"
-    add("--steps", type=count(), default=steps, metavar="K", help=said)
+    said = f"sampling steps (default {steps}, or what the model says it is best drawn with)"
+    add("--steps", type=count(), metavar="K", help=said)
     add(
         "--sampler",
         choices=("sde", "ode"),
@@ -201,7 +202,7 @@ def run(args: argparse.Namespace) -> int:
     from protein.backbone.modes import mode_of
 
     settings = GenerateSettings(
-        steps=args.steps,
+        steps=pick_steps(args.steps, None if args.plan else args.model, 20),
         sampler=args.sampler,
         temperature=args.temperature,
         fold_weight=args.fold_weight,

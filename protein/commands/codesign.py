@@ -7,7 +7,7 @@ import argparse
 from protein.codesign import NEEDS
 from protein.commands.backbone import add_making, add_sampling, deliver
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_output, count, number
+from sciddiff.cli.options import add_output, count, number, pick_steps
 
 STEPS = 50
 """Network calls of a protein by default."""
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from protein.codesign.request import codesign_templates
 
     settings = CodesignSettings(
-        steps=args.steps,
+        steps=pick_steps(args.steps, None if args.plan else args.model, STEPS),
         sampler=args.sampler,
         temperature=args.temperature,
         fold_weight=args.fold_weight,

@@ -19,6 +19,7 @@ from sciddiff.cli.options import (
     count,
     number,
     pick_device,
+    pick_steps,
 )
 from sciddiff.cli.output import remark
 from sciddiff.errors import InputError
@@ -89,7 +90,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--poses", type=count(), default=9, metavar="N", help="poses per ligand (default 9)")
     add("--samples", type=count(0), default=32, metavar="N",
         help="poses that the network draws (default 32)")  # fmt: skip
-    add("--steps", type=count(), default=10, metavar="N", help="steps of the sampler (default 10)")
+    add("--steps", type=count(), metavar="N",
+        help="steps of the sampler (default 10, or as the model is best drawn)")  # fmt: skip
     add("--guidance", type=number(0.0, 100.0), default=1.0, metavar="W",
         help="weight of the guidance by energy (default 1)")  # fmt: skip
     add(
@@ -311,10 +313,11 @@ def _settings(args: argparse.Namespace) -> DockSettings:
     from protein.docking.diffusion.settings import ProposeSettings
     from protein.docking.pipeline.settings import DockSettings
 
+    steps = pick_steps(args.steps, args.model, 10)
     return DockSettings(
         poses=args.poses,
         effort=args.effort,
-        propose=ProposeSettings(args.samples, args.steps, guidance=args.guidance),
+        propose=ProposeSettings(args.samples, steps, guidance=args.guidance),
         seed=args.seed,
         minimize=args.minimize,
     )

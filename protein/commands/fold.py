@@ -9,7 +9,7 @@ from protein.codesign import NEEDS
 from protein.commands.backbone import add_making, add_sampling, deliver
 from protein.commands.codesign import STEPS, add_model
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_output, count
+from sciddiff.cli.options import add_output, count, pick_steps
 
 _NOTE = """\
 This is a demonstration of one model that answers three questions, not a structure predictor: it
@@ -43,7 +43,10 @@ def run(args: argparse.Namespace) -> int:
     from protein.codesign.modes import Folding
 
     settings = CodesignSettings(
-        steps=args.steps, sampler=args.sampler, temperature=args.temperature, seed=args.seed
+        steps=pick_steps(args.steps, None if args.plan else args.model, STEPS),
+        sampler=args.sampler,
+        temperature=args.temperature,
+        seed=args.seed,
     )
     mode = Folding(args.fasta, args.each)
     args.number = mode.number

@@ -57,4 +57,3 @@ class _Notes(logging.Handler):
 
 def _silent(*args: Any, **kwargs: Any) -> None:
     """In the place of `warnings.showwarning`."""
-

@@ -25,6 +25,7 @@ __all__ = [
     "key_values",
     "number",
     "pick_device",
+    "pick_steps",
 ]
 
 
@@ -112,6 +113,25 @@ def pick_device(name: str) -> torch.device:
     if device.type == "meta":
         raise InputError("--device meta: holds no numbers; use cpu")
     return device
+
+
+def pick_steps(given: int | None, model: str | None, default: int) -> int:
+    """Return the steps that a user asked for, else those that the model is best drawn with.
+
+    Args:
+        given: What the user asked for.
+        model: Name or folder of the model; None for none.
+        default: Steps of a model that says nothing.
+
+    Raises:
+        InputError: There is no such model.
+    """
+    if given is not None or model is None:
+        return given or default
+    from sciddiff.shipped import find_model
+    from sciddiff.weights import Recommended, describe
+
+    return Recommended.of(describe(find_model(model))).steps or default
 
 
 def count(least: int = 1) -> Callable[[str], int]:

@@ -30,6 +30,7 @@ _CORE = {
     "likelihood": "compute the log-likelihood of held-out data under a model",
     "report": "show poses, designs or a forecast as one HTML page",
     "prepare": "turn raw files into a training set",
+    "distill": "make a student of a model that needs fewer network calls",
     "export": "turn a training run into a model: a folder of weights to use",
     "inspect": "show what a model or a training run holds",
     "models": "list the weights that ship with the installed packages",

@@ -2,8 +2,9 @@
 
 from sciddiff.objectives.base import LossOutput, Objective
 from sciddiff.objectives.blocks import Autoregressive, BlockMasked, RankedNet
-from sciddiff.objectives.couplings import Coupling, Independent, MinibatchOT
-from sciddiff.objectives.denoising import Denoising, ExtraLoss, LabelDropout
+from sciddiff.objectives.couplings import Coupling, Independent, MinibatchOT, Paired
+from sciddiff.objectives.denoising import Corrupted, Denoising, ExtraLoss, LabelDropout
+from sciddiff.objectives.distilled import Distilled
 from sciddiff.objectives.proper_score import ProperScore, ScoreTerm
 from sciddiff.objectives.rollout import Advance, Rollout
 from sciddiff.objectives.scores import Distance, energy_score, euclidean, fair_crps
@@ -14,9 +15,11 @@ __all__ = [
     "Autoregressive",
     "BlockMasked",
     "ClippedVelocity",
+    "Corrupted",
     "Coupling",
     "Denoising",
     "Distance",
+    "Distilled",
     "EDMWeighting",
     "ExtraLoss",
     "Flat",
@@ -25,6 +28,7 @@ __all__ = [
     "LossOutput",
     "MinibatchOT",
     "Objective",
+    "Paired",
     "ProperScore",
     "Rollout",
     "RankedNet",

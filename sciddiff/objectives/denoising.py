@@ -22,7 +22,7 @@ from sciddiff.prediction import Predictions
 from sciddiff.state import Batch, State
 from sciddiff.streams import Generator, uniform_per_sample
 
-__all__ = ["Denoising", "ExtraLoss", "LabelDropout"]
+__all__ = ["Corrupted", "Denoising", "ExtraLoss", "LabelDropout"]
 
 
 class ExtraLoss(Protocol):
@@ -53,6 +53,27 @@ class LabelDropout:
     def __post_init__(self) -> None:
         if not 0.0 <= self.probability <= 1.0:
             raise InputError(f"LabelDropout.probability: {self.probability} is not in [0, 1]")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Corrupted:
+    """A batch on its way, as a network sees it.
+
+    Attributes:
+        samples: Where each leaf is, comes from and goes.
+        t: Times ``[B]``, or such times by leaf.
+        batch: The batch, with the conditions that the network is shown.
+    """
+
+    samples: Mapping[str, PathSample]
+    t: Tensor | dict[str, Tensor]
+    batch: Batch
+
+    @property
+    def x_t(self) -> State:
+        """The state, one tensor per leaf."""
+        return {name: sample.x_t for name, sample in self.samples.items()}
 
 
 @final
@@ -125,6 +146,22 @@ class Denoising(Objective):
         Raises:
             InputError: A label to drop is not in ``batch.cond``, or a weight names no leaf.
         """
+        noised = self.corrupt(denoiser, batch, generator)
+        predictions = denoiser(noised.x_t, noised.t, noised.batch)
+        rows = denoiser.path.loss(predictions, noised.samples, batch.layouts)
+        return self.reduce(denoiser.path, rows, predictions, noised)
+
+    def corrupt(self, denoiser: Denoiser, batch: Batch, generator: Generator | None) -> Corrupted:
+        """Bring a batch to random times, with labels dropped and a self-condition at times.
+
+        Args:
+            denoiser: Gives the path, and predicts first where a prediction is fed back.
+            batch: Data.
+            generator: Random source of times, noise, dropped labels and self-conditioning.
+
+        Raises:
+            InputError: As for a call.
+        """
         path = denoiser.path
         self._check(denoiser)
         t = self._draw_times(path, batch, generator)
@@ -132,9 +169,7 @@ class Denoising(Objective):
         x0 = self.coupling(path, batch, generator)
         samples = path.sample(batch.x, t, generator, x0, batch.layouts)
         x_t = {name: sample.x_t for name, sample in samples.items()}
-        batch = self._self_condition(denoiser, x_t, t, batch, generator)
-        predictions = denoiser(x_t, t, batch)
-        return self._reduce(denoiser, predictions, samples, batch)
+        return Corrupted(samples, t, self._self_condition(denoiser, x_t, t, batch, generator))
 
     def _check(self, denoiser: Denoiser) -> None:
         by_leaf = [own for own in (self.weighting, self.times) if isinstance(own, dict)]
@@ -209,15 +244,23 @@ class Denoising(Objective):
             return weighting_of(self.weighting.get(name, "uniform"))
         return weighting_of(self.weighting)
 
-    def _reduce(
+    def reduce(
         self,
-        denoiser: Denoiser,
+        path: ProductPath,
+        rows: Mapping[str, Tensor],
         predictions: Predictions,
-        samples: Mapping[str, PathSample],
-        batch: Batch,
+        noised: Corrupted,
     ) -> LossOutput:
+        """The loss of a batch, from those of its rows and of the domain.
+
+        Args:
+            path: One path per leaf.
+            rows: Loss of every row of each leaf, ``[B, ...]`` or ragged ``[rows, ...]``.
+            predictions: What the network said.
+            noised: What it said it about.
+        """
+        samples, batch = noised.samples, noised.batch
         metrics, terms = {}, []
-        rows = denoiser.path.loss(predictions, samples, batch.layouts)
         for name, loss in rows.items():
             plain = batch.layouts[name].free_mean_per_sample(loss)
             metrics[f"loss/{name}"] = plain.detach().mean()
@@ -225,7 +268,7 @@ class Denoising(Objective):
             if own == 1.0 and isinstance(weighting, Flat):
                 terms.append(plain.to(time_dtype(batch.x)))
             else:
-                terms.append(own * weighting(samples[name].t, denoiser.path[name]) * plain)
+                terms.append(own * weighting(samples[name].t, path[name]) * plain)
         total = sum(terms[1:], terms[0])
         for extra in self.extra_losses:
             for name, loss in extra(predictions, samples, batch).items():

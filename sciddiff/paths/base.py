@@ -120,6 +120,23 @@ class Path(ABC):
     ) -> Tensor:
         """Unreduced loss of each row, ``[B, ...]`` or ragged ``[rows, ...]``."""
 
+    def match(
+        self, prediction: Prediction, target: Prediction, layout: Layout | None = None
+    ) -> Tensor:
+        """Unreduced loss of a prediction against another one about the same state, like `loss`.
+
+        By default the data of the target are taken for the truth. Paths whose predictions say more
+        than data compare that.
+
+        Args:
+            prediction: What the network that learns said.
+            target: What it should have said, such as a teacher's prediction; its time is ``[B]``.
+            layout: How the rows are grouped in samples.
+        """
+        time = torch.as_tensor(target.t)
+        x_t = target.x_t
+        return self.loss(prediction, PathSample(x_t, x_t, target.data, time), layout)
+
     def entry_weight(self, like: Tensor) -> Tensor | None:
         """Weight of each entry of a leaf ``like`` in losses and scores; None if it is 1."""
         return None
@@ -154,6 +171,11 @@ class Path(ABC):
         return torch.where(layout.spread(layout.any_fixed, free), free, projected)
 
     # Sampling.
+
+    @property
+    def sampling_path(self) -> Path:
+        """The path on which samplers move, for paths that travel otherwise in training."""
+        return self
 
     @property
     def first_time(self) -> float:
@@ -311,9 +333,7 @@ class Path(ABC):
             f"{type(self).__name__}: has no score, so no gradient guides it; leave its leaf out"
         )
 
-    def enter(
-        self, x1: Tensor, t: float, layout: Layout | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def enter(self, x1: Tensor, t: float, layout: Layout | None = None) -> tuple[Tensor, Tensor]:
         """Data as the state of a flow at a late time, and the logarithm of the change of volume.
 
         Args:
@@ -359,6 +379,4 @@ class Path(ABC):
         Raises:
             InputError: The path has none; one with a density needs none.
         """
-        raise InputError(
-            f"{type(self).__name__}: has no bound of its own; use sciddiff.log_prob"
-        )
+        raise InputError(f"{type(self).__name__}: has no bound of its own; use sciddiff.log_prob")

@@ -218,9 +218,7 @@ class BrownianPath(Path):
         step = -self.manifold.log(x_t, x1)
         return self.kernel.score(step, self._sigma(t, step, layout))
 
-    def _score_scale(
-        self, t: LeafTime, like: Tensor, layout: Layout | None
-    ) -> LeafTime:
+    def _score_scale(self, t: LeafTime, like: Tensor, layout: Layout | None) -> LeafTime:
         """Root mean square of one component of the score: a number, or broadcast to ``like``."""
         if not isinstance(t, Tensor):
             return self._rms(self.schedule.at(t).sigma)
@@ -258,6 +256,14 @@ class BrownianPath(Path):
             target = self.kernel_score(sample.x1, sample.x_t, sample.t, layout)
         error = predicted.score - target
         return (error / self._score_scale(sample.t, error, layout)) ** 2
+
+    def match(
+        self, prediction: Prediction, target: Prediction, layout: Layout | None = None
+    ) -> Tensor:
+        """See `Path.match`: as `loss`, with the score that the target says."""
+        wanted = _brownian(target)
+        error = _brownian(prediction).score - wanted.score
+        return (error / self._score_scale(wanted.t, error, layout)) ** 2
 
     @property
     def ends_clean(self) -> bool:

@@ -230,6 +230,20 @@ class GaussianPath(Path):
             )
         return weight.to(like)
 
+    def match(
+        self, prediction: Prediction, target: Prediction, layout: Layout | None = None
+    ) -> Tensor:
+        """See `Path.match`: the squared difference in ``loss_space`` times `entry_weight`."""
+        predicted, wanted = _gaussian(prediction), _gaussian(target)
+        kind: Parametrization = predicted.kind if self.loss_space == "native" else self.loss_space
+        if kind == "score":
+            difference = self.noise.whiten(predicted.noise - wanted.noise, layout)
+            error = (difference / self.prior_scale) ** 2
+        else:
+            error = (predicted.as_kind(kind) - wanted.as_kind(kind)) ** 2
+        weight = self.entry_weight(error)
+        return error if weight is None else weight * error
+
     def _squared_error(
         self, prediction: Prediction, path_sample: PathSample, layout: Layout | None
     ) -> Tensor:
@@ -297,9 +311,7 @@ class GaussianPath(Path):
         layout = layout or Layout(change.shape[0])
         return layout.spread(gain.to(coloured.dtype), coloured) * coloured
 
-    def enter(
-        self, x1: Tensor, t: float, layout: Layout | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def enter(self, x1: Tensor, t: float, layout: Layout | None = None) -> tuple[Tensor, Tensor]:
         """See `Path.enter`: the data times alpha."""
         rows = layout or Layout(x1.shape[0])
         alpha = float(self.schedule.values(torch.tensor(t, dtype=torch.float64))[0])

@@ -22,7 +22,7 @@ slowest mode of the manifold has decayed by :math:`\sqrt{1-\tau}`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, final
 
 import torch
@@ -128,11 +128,27 @@ class GeodesicPath(Path):
         predicted = _tangent(prediction)
         with torch.no_grad():
             target = self.manifold.log(path_sample.x_t, path_sample.x1)
-        error = predicted.displacement - target
+        return self._square(predicted.displacement - target, path_sample.t, layout)
+
+    def match(
+        self, prediction: Prediction, target: Prediction, layout: Layout | None = None
+    ) -> Tensor:
+        """See `Path.match`: as `loss`, with the displacement that the target says."""
+        wanted = _tangent(target)
+        error = _tangent(prediction).displacement - wanted.displacement
+        return self._square(error, torch.as_tensor(wanted.t), layout)
+
+    def _square(self, error: Tensor, t: Tensor, layout: Layout | None) -> Tensor:
         if self.scale_loss:
-            left = 1.0 - path_sample.t.clamp(max=0.9)
-            error = error / _spread(left, error, layout)
+            error = error / _spread(1.0 - t.clamp(max=0.9), error, layout)
         return error**2
+
+    @property
+    def sampling_path(self) -> GeodesicPath:
+        """See `Path.sampling_path`; one whose outputs are velocities keeps its own progress."""
+        if self.sampling_kappa is None or self.parametrization == "velocity":
+            return self
+        return replace(self, kappa=self.sampling_kappa, sampling_kappa=None)
 
     def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """See `Path.levels`: ``kappa`` and ``1 - kappa`` of the progress that samplers follow."""

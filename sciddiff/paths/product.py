@@ -82,7 +82,10 @@ class ProductPath:
         self._check(x1, "x1")
         return {
             name: path.sample(
-                x1[name], _at(t, name), generator, None if x0 is None else x0[name],
+                x1[name],
+                _at(t, name),
+                generator,
+                None if x0 is None else x0[name],
                 _of(layouts, name),
             )  # fmt: skip
             for name, path in self.paths.items()
@@ -123,6 +126,23 @@ class ProductPath:
             name: path.loss(predictions[name], samples[name], _of(layouts, name))
             for name, path in self.paths.items()
         }
+
+    def match(
+        self,
+        predictions: Mapping[str, Prediction],
+        targets: Mapping[str, Prediction],
+        layouts: Layouts = None,
+    ) -> dict[str, Tensor]:
+        """Unreduced loss of every leaf against other predictions; see `Path.match`."""
+        return {
+            name: path.match(predictions[name], targets[name], _of(layouts, name))
+            for name, path in self.paths.items()
+        }
+
+    @property
+    def sampling_path(self) -> ProductPath:
+        """The path on which samplers move; see `Path.sampling_path`."""
+        return ProductPath({name: path.sampling_path for name, path in self.paths.items()})
 
     def log_prior(self, x: State, layouts: Layouts = None) -> Tensor:
         """Log-density in nats of the state at t = 0, ``[B]``: the sum over leaves."""

@@ -117,15 +117,25 @@ class TokenPath(Path):
         likelihood = partial(self.log_likelihood, x_t, t, layout)
         return CategoricalPrediction(kind, logits, x_t, t, likelihood, layout)
 
+    def match(
+        self, prediction: Prediction, target: Prediction, layout: Layout | None = None
+    ) -> Tensor:
+        """See `Path.match`: the divergence of the law of each row from the target's, nats."""
+        said, wanted = _categorical(prediction), _categorical(target)
+        # The kind that the network says is finite at every row; the other may not be.
+        log_p, log_q = getattr(wanted, self._kind), getattr(said, self._kind)
+        nats = (log_p.exp() * (log_p - log_q)).sum(-1)
+        unknown = self.hidden(target.x_t)
+        rows = torch.ones_like(nats, dtype=torch.bool) if unknown is None else unknown
+        return torch.where(_counted(rows, layout), nats, torch.zeros_like(nats))
+
     @property
     @abstractmethod
     def _kind(self) -> Literal["posterior", "cavity"]:
         """What the network's logits are."""
 
     @abstractmethod
-    def log_likelihood(
-        self, x_t: Tensor, t: LeafTime, layout: Layout | None = None
-    ) -> Tensor:
+    def log_likelihood(self, x_t: Tensor, t: LeafTime, layout: Layout | None = None) -> Tensor:
         """``log q(x_t | k)`` for every symbol k of the data, up to a constant of the row.
 
         Args:
@@ -178,9 +188,7 @@ class MaskPath(TokenPath):
         """See `Path.hide`."""
         return torch.where(rows, torch.full_like(x1, self.size), x1)
 
-    def log_likelihood(
-        self, x_t: Tensor, t: LeafTime, layout: Layout | None = None
-    ) -> Tensor:
+    def log_likelihood(self, x_t: Tensor, t: LeafTime, layout: Layout | None = None) -> Tensor:
         """See `TokenPath.log_likelihood`: a revealed row is certain, a hidden one says nothing."""
         symbols = torch.arange(self.size, device=x_t.device)
         apart = (x_t[..., None] != symbols) & ~self.hidden(x_t)[..., None]
@@ -266,9 +274,7 @@ class UniformDiscretePath(TokenPath):
         """Symbols of equal probability from uniform numbers."""
         return (u * self.size).long().clamp(max=self.size - 1)
 
-    def log_likelihood(
-        self, x_t: Tensor, t: LeafTime, layout: Layout | None = None
-    ) -> Tensor:
+    def log_likelihood(self, x_t: Tensor, t: LeafTime, layout: Layout | None = None) -> Tensor:
         """See `TokenPath.log_likelihood`."""
         alpha = self._share(t, x_t[..., None], layout)
         same = x_t[..., None] == torch.arange(self.size, device=x_t.device)

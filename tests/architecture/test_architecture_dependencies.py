@@ -32,6 +32,7 @@ FLOORS = (
     ("config",),
     ("training",),
     ("checkpoint",),
+    ("distillation",),
     ("cli",),
     ("__main__",),
 )

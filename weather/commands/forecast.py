@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_device, add_json, add_seed, count, number, pick_device
+from sciddiff.cli.options import (
+    add_device,
+    add_json,
+    add_seed,
+    count,
+    number,
+    pick_device,
+    pick_steps,
+)
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
@@ -100,9 +108,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     model.add_argument(
         "--steps",
         type=count(),
-        default=10,
         metavar="K",
-        help="network calls a step of the diffusion head (default 10)",
+        help="network calls a step of the diffusion head (default 10, or what the model says it "
+        "is best drawn with)",
     )
     model.add_argument(
         "--sampler",
@@ -253,8 +261,10 @@ def _forecaster(args: argparse.Namespace, team: Team) -> Forecaster:
         device = torch.device("cuda", team.local % torch.cuda.device_count())
     if args.model is None:
         args.model = DEFAULTS[args.head or "crps"]
-    sampling = SamplingSettings(steps=args.steps, sampler=args.sampler)
-    return Forecaster(str(args.model), device, args.head, sampling)
+    name = str(args.model)
+    steps = pick_steps(args.steps, name, 10)
+    sampling = SamplingSettings(steps=steps, sampler=args.sampler)
+    return Forecaster(name, device, args.head, sampling)
 
 
 def _open(
@@ -316,7 +326,7 @@ def _request(
     if args.boundary is not None:
         request["boundary"] = Inputs().add("", args.boundary).entries[""]["sha256"]
     if forecaster.head == "diffusion":
-        request |= {"steps": args.steps, "sampler": args.sampler}
+        request |= {"steps": forecaster.sampling.steps, "sampler": args.sampler}
     return request
 
 

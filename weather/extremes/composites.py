@@ -112,7 +112,6 @@ def write_composite(
     """
     import xarray
 
-
     spec = simulation.forecaster.spec
     grid = spec.area
     dims = ("lead", "lat", "lon")

@@ -33,6 +33,7 @@ from sciddiff.samplers import DPMSolverPP, Heun, Sampler
 from sciddiff.sampling import sample
 from sciddiff.state import Batch
 from sciddiff.streams import Streams
+from sciddiff.weights import Recommended
 from weather.data.forcings import FORCINGS, Forcings
 from weather.data.times import as_times, day_of_year, label
 from weather.forecast.area_means import AreaMeans
@@ -133,7 +134,8 @@ class Forecaster:
         if self.device.type == "cpu":
             # Channels beside each other in memory: convolutions are a tenth to a fifth faster.
             self.denoiser.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.sampling = sampling or SamplingSettings()
+        steps = Recommended.of(self.model.meta).steps or SamplingSettings.steps
+        self.sampling = sampling or SamplingSettings(steps)
         self.head: Head = head or self.spec.head
         if self.head != self.spec.head:
             raise InputError(

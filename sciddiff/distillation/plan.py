@@ -1,0 +1,167 @@
+"""What a student learns: from which predictions of its teacher, and with which optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from sciddiff import config as configs
+from sciddiff.checkpoint import Model
+from sciddiff.config import Experiment
+from sciddiff.drawing import Drawing
+from sciddiff.errors import InputError
+from sciddiff.objectives import Denoising, Distilled, Objective, Paired
+from sciddiff.samplers import Ancestral
+from sciddiff.trust import Trust, construct
+
+__all__ = ["KINDS", "Plan", "learning_of", "student_of"]
+
+KINDS = ("guidance", "reflow")
+"""Ways to make a student."""
+
+
+@final
+@dataclass(frozen=True)
+class Plan:
+    """How a student is made of a teacher.
+
+    Attributes:
+        kind: One of `KINDS`: ``"guidance"`` learns what the teacher says under guidance;
+            ``"reflow"`` learns the pairs of noise and sample of the teacher.
+        weight: Strength of the guidance that is learned; 1 is none.
+        calls: Steps that the student is recommended to be drawn with; None: as many as its
+            teacher.
+    """
+
+    kind: str
+    weight: float = 1.0
+    calls: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"distill: {self.kind!r} is unknown; choose {' or '.join(KINDS)}")
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the noise of each sample is needed: then it must be a sample of the teacher."""
+        return self.kind == "reflow"
+
+    def check(self, teacher: Model) -> None:
+        """Refuse a teacher that this cannot be learned from.
+
+        Raises:
+            InputError: Its domain has no guidance, or a leaf does not start from given noise.
+        """
+        if self.kind == "guidance":
+            if self.weight == 1.0:
+                raise InputError("--weight 1: is no guidance; give another strength, such as 2.5")
+            teacher.domain.guided(teacher.denoiser, self.weight)
+        for name, path in teacher.denoiser.path.paths.items() if self.pairs else ():
+            if not path.uses_noise:
+                raise InputError(
+                    f"--reflow: {type(path).__name__} of leaf {name!r} starts from its data, "
+                    "whatever the noise, so that there are no pairs"
+                )
+
+    def objective(self, teacher: Model, trust: Iterable[str] = ()) -> Objective:
+        """What the student learns by.
+
+        Args:
+            teacher: The model, on the device of the training.
+            trust: Names of further packages whose classes the model may run.
+        """
+        learning = learning_of(teacher, trust)
+        if self.pairs:
+            return replace(learning, coupling=Paired())
+        return Distilled(teacher.domain.guided(teacher.denoiser, self.weight), learning)
+
+    def drawing(self, teacher: Model) -> Drawing:
+        """How the teacher's own samples are drawn."""
+        drawing = teacher.drawing
+        if self.pairs:  # the noise must decide the sample
+            return replace(drawing, sampler=Ancestral(0.0))
+        return replace(drawing, guide=lambda denoiser, batch: (
+            teacher.domain.guided(denoiser, self.weight)))  # fmt: skip
+
+    def recommended(self, teacher: Model) -> dict[str, Any]:
+        """How the student is to be drawn, for its `meta.json`."""
+        return {"steps": self.calls or len(teacher.drawing.grid) - 1}
+
+
+def learning_of(model: Model, trust: Iterable[str] = ()) -> Denoising:
+    """The objective that a model was trained by.
+
+    Raises:
+        InputError: It is another than `Denoising`.
+    """
+    named = model.config.get("objective")
+    if named is None:
+        objective: Any = model.domain.objective()
+    else:
+        objective = construct(named, Objective, "config.yaml: objective", Trust.of(trust))
+    if not isinstance(objective, Denoising):
+        raise InputError(
+            f"distill: the model was trained by {type(objective).__name__}; only models that "
+            "learned by Denoising can be distilled"
+        )
+    return objective
+
+
+def student_of(
+    teacher: Model,
+    name: str,
+    objective: Objective,
+    run: Path,
+    trainer: Mapping[str, Any],
+    seed: int,
+    overrides: Sequence[str] = (),
+    trust: Iterable[str] = (),
+) -> Experiment:
+    """The experiment that trains a student, which starts from the weights of its teacher.
+
+    Its optimiser is the teacher's at a quarter of the rate, with a short ramp.
+
+    Args:
+        teacher: The model.
+        name: Folder or shipped name of its weights.
+        objective: What is learned.
+        run: Folder of the training run.
+        trainer: Settings of the trainer.
+        seed: Seed of the order of the data, times and noise.
+        overrides: Options as of ``sciddiff train``: ``["--optim.lr", "1e-4"]``.
+        trust: Names of further packages whose classes the model may run.
+
+    Raises:
+        InputError: An override is not a setting of an experiment, or names the network.
+    """
+    for word in overrides:
+        if word.startswith(("--net", "--objective", "--init")):
+            raise InputError(f"{word}: a student has the network of its teacher; leave it out")
+    kept = {key: teacher.config[key] for key in ("domain", "net", "objective")
+            if key in teacher.config}  # fmt: skip
+    optim = dict(teacher.config.get("optim") or {})
+    optim |= {"lr": 0.25 * float(optim.get("lr", 1e-3)), "warmup": 50, "t_ref": 1000}
+    optim |= {"decay": "inverse_sqrt"}
+    plain = configs.read(
+        {
+            **kept,
+            "optim": optim,
+            "trainer": dict(trainer),
+            "seed": seed,
+            "out": str(run),
+            "init_from": name,
+        },
+        overrides,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        domain, net = configs.build_parts(plain, Trust.of(trust))
+    settings = configs.settings_of(plain)
+    return Experiment(
+        domain, net, objective, **settings, seed=plain["seed"], out=plain["out"],
+        init_from=plain["init_from"], init_strict=plain["init_strict"], plain=plain,
+    )  # fmt: skip
