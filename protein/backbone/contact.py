@@ -14,6 +14,11 @@ from torch import Tensor
 TOUCH = 0.42
 """Distance of the nearest two CA atoms of chains in contact, nm; clashes are below 0.36."""
 
+ROOM = 0.6
+"""Distance to which copies that share their place with a motif are pushed apart, nm."""
+
+_SPREAD = 3.0  # residues
+
 CLASH = 3.6
 """CA atoms of two chains that are closer than this clash, Å."""
 
@@ -52,3 +57,36 @@ def clashes(chains: list[Tensor]) -> int:
         for other in chains[i + 1 :]:
             total += int((torch.cdist(one.double(), other.double()) < CLASH).sum())
     return total
+
+
+def pushed_apart(
+    positions: Tensor, elements: Tensor, free: Tensor, distance: float = ROOM, rounds: int = 12
+) -> Tensor:
+    """A unit whose free residues are pushed away from the unit's copies.
+
+    Every residue that is closer than `distance` to residues of copies is pushed by half of what is
+    missing, away from them. A push is spread along the chain by a Gaussian of `_SPREAD` residues,
+    so that the chain bends as a whole, and it is nothing at residues that are held. This is
+    repeated, and what does not overlap stays bit for bit as it is.
+
+    Args:
+        positions: CA positions of the unit, nm `[B, N, 3]`.
+        elements: rotations that make the copies, the identity left out, `[k, 3, 3]`.
+        free: residues that may move `[B, N]`.
+        distance: of CA atoms of two copies, nm.
+        rounds: repetitions.
+    """
+    n = positions.shape[1]
+    place = torch.arange(n, device=positions.device, dtype=positions.dtype)
+    spread = torch.exp(-0.5 * ((place[:, None] - place) / _SPREAD).square())
+    spread = spread / spread.amax()
+    moves = free[..., None].to(positions.dtype)
+    for _ in range(rounds):
+        images = torch.einsum("gij,bnj->bgni", elements, positions)
+        offsets = positions[:, None, :, None] - images[:, :, None]  # [B, k, N, N, 3]
+        far = offsets.norm(dim=-1).clamp_min(1e-4)
+        weight = (distance - far).clamp_min(0.0) * free[:, None, None] / far
+        push = 0.5 * (weight[..., None] * offsets).sum((1, 3)) * moves
+        count = (weight > 0).sum((1, 3)).clamp_min(1)[..., None]
+        positions = positions + torch.matmul(spread, push / count.sqrt()) * moves
+    return positions

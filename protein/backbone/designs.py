@@ -107,12 +107,12 @@ class Design:
         return replace(self, chains=tuple(chains))
 
     def copied(self, rotations: NDArray[np.floating], chain_ids: Sequence[str]) -> Design:
-        """An assembly: its first chain turned by each rotation `[n, 3, 3]` and named by
-        `chain_ids`.
+        """An assembly: its first chain turned by each rotation `[n, 3, 3]`, side chains
+        included, and named by `chain_ids`.
         """
-        unit = self.chains[0]
+        unit, still = self.chains[0], np.zeros(3)
         chains = [
-            replace(unit, coords=np.asarray(unit.coords @ r.T, dtype=np.float32), chain_id=name)
+            replace(unit.transformed(r, still), chain_id=name)
             for r, name in zip(np.asarray(rotations), chain_ids, strict=True)
         ]
         return replace(self, chains=tuple(chains), fixed=np.tile(self.fixed, len(chains)))

@@ -24,13 +24,23 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from protein.backbone.contact import TOUCH, outermost_contact
+from protein.backbone.contact import TOUCH, outermost_contact, pushed_apart
+from protein.backbone.data import NM
 from protein.backbone.network import ROTATIONS, TRANSLATIONS
+from protein.structures.filters import expected_radius
 from sciddiff.errors import InputError
 from sciddiff.state import Batch, Layout, State
 
-__all__ = ["PointGroup", "SymmetricNetwork", "assembly_numbering", "symmetrise", "to_contact"]
+__all__ = [
+    "PointGroup",
+    "SymmetricNetwork",
+    "assembly_numbering",
+    "symmetrise",
+    "to_contact",
+    "touching",
+]
 
+_BALL = (5.0 / 3.0) ** 0.5  # radius of a ball over its radius of gyration
 _CHAIN_IDS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 _GOLDEN = (1.0 + math.sqrt(5.0)) / 2.0
 SEEN = 512
@@ -103,6 +113,10 @@ class PointGroup:
         points = torch.stack([ring * angle.cos(), ring * angle.sin(), z], dim=1)
         images = torch.einsum("gij,kj->gki", self.rotations[1:], points)
         return points[(images - points).norm(dim=-1).amin(0).argmax()]
+
+    def seen(self, length: int) -> int:
+        """How many copies of a unit of that many residues the network looks at."""
+        return min(len(self), max(2, SEEN // max(length, 1)))
 
     def replicate(self, positions: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
         """All copies of a unit.
@@ -181,7 +195,7 @@ class SymmetricNetwork(nn.Module):
         group: the symmetry.
         residues: the most residues of an assembly that the network sees.
         contact: move what the network answers, as a whole, until the copies touch and none
-            overlap; a unit with fixed rows stays where it is.
+            overlap; of a unit with fixed rows the other rows are pushed out of the copies.
     """
 
     def __init__(
@@ -208,9 +222,14 @@ class SymmetricNetwork(nn.Module):
             return unit
         layout, positions = batch.layouts[TRANSLATIONS], unit[TRANSLATIONS]
         shift = to_contact(self.group, positions, layout.mask)
-        if layout.fixed is not None:
-            shift = torch.where(layout.fixed.any(1, keepdim=True), 0.0, shift)
-        return {**unit, TRANSLATIONS: positions + shift[:, None]}
+        if layout.fixed is None:
+            return {**unit, TRANSLATIONS: positions + shift[:, None]}
+        held = layout.fixed.any(1)[:, None, None]
+        rotations = self.group.rotations[1:].to(positions)
+        free = layout.free(positions)
+        assert free is not None, "a layout with fixed rows knows which are free"
+        bent = pushed_apart(positions, rotations, free[..., 0])
+        return {**unit, TRANSLATIONS: torch.where(held, bent, positions + shift[:, None])}
 
     def _elements(self, positions: Tensor, mask: Tensor | None) -> Tensor:
         """The elements whose copies are seen, the identity first `[B, k, 3, 3]`."""
@@ -259,6 +278,19 @@ def to_contact(group: PointGroup, positions: Tensor, mask: Tensor | None = None)
     out = outermost_contact(a.flatten(1, 3), change.flatten(1, 3), TOUCH, pairs.flatten(1))
     moves = (nearest < TOUCH) | (nearest > _APART)
     return aside + torch.where(moves, out, 0.0)[:, None] * outward
+
+
+def touching(group: PointGroup, direction: Tensor, length: int) -> float:
+    """How far from the origin units touch if they are balls of the size of such chains, nm.
+
+    Args:
+        group: the symmetry.
+        direction: where the unit lies, of unit length `[3]`.
+        length: residues of the unit.
+    """
+    images = (group.rotations @ direction.double() - direction).norm(dim=-1)
+    nearest = float(images[1:].min()) if len(group) > 1 else 2.0
+    return 2.0 * _BALL * NM * float(expected_radius(length)) / max(nearest, 1e-6)
 
 
 def _images(elements: Tensor, positions: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:

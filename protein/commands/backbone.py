@@ -38,6 +38,7 @@ _EXAMPLES = """examples:
   sciddiff backbone --length 100 --fold beta --temperature 0.5 -n 8 -o beta/
   sciddiff backbone --scaffold "10-40,A25-45,10-40" --motif file.pdb -n 20 -o scaffolds/
   sciddiff backbone --scaffold "10-40,A25-45,10-40" --motif file.pdb --plan
+  sciddiff backbone --scaffold "10-40,A25-45,10-40" --motif trimer.pdb --symmetry C3 -o trimers/
   sciddiff backbone --partial file.pdb --noise 0.3 -n 10 -o variants/
   sciddiff backbone --partial file.pdb --vary A30-45 -n 10 -o loops/
   sciddiff backbone --symmetry C3 --length 60 -n 4 -o trimers/

@@ -180,6 +180,28 @@ class Backbone:
         more = ", ..." if len(inserted) > limit else ""
         return f"{text} (with {', '.join(inserted[:limit])}{more})"
 
+    def transformed(
+        self, rotation: NDArray[np.floating], shift: NDArray[np.floating]
+    ) -> "Backbone":
+        """The chain after a rigid motion, x -> R x + s, with its side chains.
+
+        Args:
+            rotation: R `[3, 3]`.
+            shift: s `[3]`, Å.
+        """
+        turn = np.asarray(rotation, dtype=np.float64)
+        flat = [atom for residue in self.side_chains for atom in residue]
+        places = np.array([atom.position for atom in flat]).reshape(-1, 3) @ turn.T + shift
+        moved = iter(
+            atom._replace(position=(x, y, z))
+            for atom, (x, y, z) in zip(flat, places.tolist(), strict=True)
+        )
+        return replace(
+            self,
+            coords=np.asarray(self.coords @ turn.T + shift, dtype=np.float32),
+            side_chains=tuple(tuple(next(moved) for _ in residue) for residue in self.side_chains),
+        )
+
     def select(self, index: slice | Sequence[int] | NDArray[np.integer]) -> "Backbone":
         """Part of the chain, numbering kept.
 

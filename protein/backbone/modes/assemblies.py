@@ -14,16 +14,13 @@ from protein.backbone.domain import backbone_path
 from protein.backbone.modes.base import Item, Mode
 from protein.backbone.request import GenerationRequest, design_name, templates
 from protein.backbone.symmetry import (
-    SEEN,
     PointGroup,
     SymmetricNetwork,
     assembly_numbering,
     to_contact,
+    touching,
 )
-from protein.structures.filters import expected_radius
 from sciddiff.denoiser import Denoiser
-
-_BALL = (5.0 / 3.0) ** 0.5  # radius of a ball over its radius of gyration
 
 
 @final
@@ -54,7 +51,7 @@ class Assemblies(Mode):
 
     def templates(self, indices: Iterable[int]) -> Iterator[Item]:
         """Batches of units of like length."""
-        pairs = self._seen_copies(self._request.lengths[1]) ** 2
+        pairs = self._group.seen(self._request.lengths[1]) ** 2
         for batch in templates(self._request, indices, pairs):
             listed = [self._start(self._request.length(i)) for i in batch.cond["index"].tolist()]
             yield Item(batch, offset=torch.stack(listed))
@@ -62,13 +59,7 @@ class Assemblies(Mode):
     def _start(self, length: int) -> Tensor:
         """Where the noise of a unit is centred, nm `[3]`: copies as balls would touch there."""
         direction = self._group.roomiest
-        images = (self._group.rotations @ direction - direction).norm(dim=-1)
-        nearest = float(images[1:].min()) if len(self._group) > 1 else 2.0
-        radius = _BALL * NM * float(expected_radius(length))
-        return direction.float() * (2.0 * radius / nearest)
-
-    def _seen_copies(self, length: int) -> int:
-        return min(len(self._group), max(2, SEEN // max(length, 1)))
+        return direction.float() * touching(self._group, direction, length)
 
     def denoiser(self, base: Denoiser) -> Denoiser:
         """The same network on all copies; the unit's centre of mass is free."""
@@ -78,7 +69,7 @@ class Assemblies(Mode):
     def sizes(self, index: int) -> tuple[int, int]:
         """The unit, and the copies that the network sees."""
         length = self._request.length(index)
-        return length, length * self._seen_copies(length)
+        return length, length * self._group.seen(length)
 
     def describe(self) -> str:
         """Copies and lengths."""

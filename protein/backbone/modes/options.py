@@ -9,6 +9,7 @@ from protein.backbone.modes.base import Mode
 from protein.backbone.modes.binders import Binders
 from protein.backbone.modes.folds import NewFolds
 from protein.backbone.modes.scaffolds import Scaffolds
+from protein.backbone.modes.symmetric_scaffolds import SymmetricScaffolds
 from protein.backbone.modes.variants import Variants
 from protein.backbone.request import ANY, GenerationRequest, parse_lengths
 from sciddiff.errors import InputError
@@ -38,7 +39,7 @@ def mode_of(options: Any) -> Mode:  # noqa: ANN401 - parsed command line
         InputError: options that do not go together, or one whose mode was not asked for.
     """
     chosen = [name for name in _MODES if getattr(options, name) is not None]
-    if len(chosen) > 1:
+    if len(chosen) > 1 and chosen != ["scaffold", "symmetry"]:
         names = " and ".join(f"--{name}" for name in chosen)
         raise InputError(f"{names}: cannot be used together; give one of them")
     for name, mode in _BELONGS.items():
@@ -54,6 +55,10 @@ def mode_of(options: Any) -> Mode:  # noqa: ANN401 - parsed command line
     if options.scaffold is not None:
         if options.motif is None:
             raise InputError("--scaffold: needs the file of the motif; give it with --motif")
+        if options.symmetry is not None:
+            return SymmetricScaffolds(
+                options.scaffold, options.motif, label, seed, n, given, model, options.symmetry
+            )
         return Scaffolds(options.scaffold, options.motif, label, seed, n, given, model)
     if options.partial is not None:
         if given is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from protein.backbone.contigs import ResolvedContig, resolve
 from protein.backbone.data import backbone_batch
@@ -21,7 +22,6 @@ from protein.structures.secondary import FOLDS
 from sciddiff.state import Batch
 
 
-@final
 class Scaffolds(Mode):
     """Designs that hold a motif in place.
 
@@ -48,7 +48,7 @@ class Scaffolds(Mode):
         from protein.structures.read import read_structure
 
         self._plan = parse_contig(contig)
-        self._structure: Structure = read_structure(motif, model, side_chains=True)
+        self._structure = self._placed(read_structure(motif, model, side_chains=True))
         self._fold, self._seed, self._n, self._length = fold, seed, n, length
         self._resolve = lru_cache(maxsize=None)(self._drawn)
         first = self._resolve(0)
@@ -59,6 +59,14 @@ class Scaffolds(Mode):
             self.request["length"] = f"{length[0]}-{length[1]}"
         if model:
             self.request["structure_model"] = model
+
+    def _placed(self, structure: Structure) -> Structure:
+        """The motif's structure where the designs are made."""
+        return structure
+
+    def _origins(self, contigs: Sequence[ResolvedContig]) -> Tensor | None:
+        """What is the origin while a design is sampled, Å `[B, 3]`; the motif's centre if None."""
+        return None
 
     def _drawn(self, index: int) -> ResolvedContig:
         rng = np.random.default_rng([self._seed, index, 11])
@@ -81,6 +89,7 @@ class Scaffolds(Mode):
             torch.full((len(listed),), FOLDS.index(self._fold)),
             torch.from_numpy(_padded([contig.fixed for contig in listed])),
             tuple(design_name(index) for index in contigs),
+            self._origins(listed),
         )
         return batch.with_cond(
             index=torch.tensor(list(contigs)),
@@ -101,7 +110,8 @@ class Scaffolds(Mode):
     def finish(self, design: Design) -> Design:
         """Put the design where the motif was and give motif residues their own atoms back."""
         contig = self._resolve(design.index)
-        centre = contig.coords[contig.fixed, 1].mean(0)
+        origins = self._origins([contig])
+        centre = contig.coords[contig.fixed, 1].mean(0) if origins is None else origins[0].numpy()
         coords = np.where(contig.fixed[:, None, None], contig.coords, design.coords + centre)
         return design.moved(coords, contig.side_chains)
 
