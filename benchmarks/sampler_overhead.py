@@ -63,7 +63,9 @@ def main() -> None:
         Ancestral(0.0), Ancestral(1.0), Heun(), DPMSolverPP("2M"), DPMSolverPP("2S"),
         EulerMaruyama(), EulerMaruyama(curved_eta=0.0),
     ):  # fmt: skip
-        share = measure(sampler, args.residues, args.steps, 1e-3 * args.milliseconds, args.repeats)
+        share = measure(
+            sampler, args.residues, args.steps, 1e-3 * args.milliseconds, args.repeats
+        )
         print(f"{100 * share:6.2f} %  outside the network  {sampler}")
 
 

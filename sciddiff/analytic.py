@@ -49,7 +49,9 @@ class Law(ABC):
         """Log-density of points ``x`` in nats, one number per point."""
 
     @abstractmethod
-    def sample(self, like: Tensor, generator: Generator, layout: Layout | None = None) -> Tensor:
+    def sample(
+        self, like: Tensor, generator: Generator, layout: Layout | None = None
+    ) -> Tensor:
         """Draw points in the shape of ``like``."""
 
 
@@ -63,7 +65,9 @@ class GaussianMixture(Law):
         weights: ``[K]``, of sum 1; default equal.
     """
 
-    def __init__(self, means: Tensor, covariances: Tensor, weights: Tensor | None = None) -> None:
+    def __init__(
+        self, means: Tensor, covariances: Tensor, weights: Tensor | None = None
+    ) -> None:
         self.means = means.double()
         self.variances, self.axes = torch.linalg.eigh(covariances.double())
         count = len(means)
@@ -122,7 +126,9 @@ class GaussianMixture(Law):
         levels = (torch.tensor(level, dtype=torch.float64) for level in (alpha, sigma))
         return torch.logsumexp(self._log_joint(x_t, *levels), dim=-1)
 
-    def sample(self, like: Tensor, generator: Generator, layout: Layout | None = None) -> Tensor:
+    def sample(
+        self, like: Tensor, generator: Generator, layout: Layout | None = None
+    ) -> Tensor:
         uniform = streams.uniform(like[..., :1].double(), generator, layout)[..., 0]
         which = torch.searchsorted(self.weights.cumsum(0), uniform).clamp(max=len(self.means) - 1)
         z = streams.normal(like.double(), generator, layout) * self.variances[which].sqrt()
@@ -175,7 +181,9 @@ class TorusMixture(Law):
         logs = logs + self.weights.log()[:, None]
         return torch.logsumexp(logs.flatten(-2), dim=-1) + math.log(2.0 * math.pi)
 
-    def sample(self, like: Tensor, generator: Generator, layout: Layout | None = None) -> Tensor:
+    def sample(
+        self, like: Tensor, generator: Generator, layout: Layout | None = None
+    ) -> Tensor:
         uniform = streams.uniform(like.double(), generator, layout)
         which = torch.searchsorted(self.weights.cumsum(0), uniform).clamp(max=len(self.means) - 1)
         z = streams.normal(like.double(), generator, layout)

@@ -48,7 +48,9 @@ class Denoiser(nn.Module):
         self.net = net
         self.path = path if isinstance(path, ProductPath) else ProductPath(path)
 
-    def forward(self, x_t: State, t: Time, batch: Batch, until: Time | None = None) -> Predictions:
+    def forward(
+        self, x_t: State, t: Time, batch: Batch, until: Time | None = None
+    ) -> Predictions:
         """Predict from a state.
 
         Args:

@@ -24,8 +24,6 @@ STATE = (
     "temperature", "specific_humidity", "u_wind", "v_wind", "geopotential",
     "normalized_surface_pressure",
 )  # fmt: skip
-
-
 def convert(raw: xr.Dataset, edges: np.ndarray) -> xr.Dataset:
     """Fields on pressure levels of output on sigma levels.
 

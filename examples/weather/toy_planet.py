@@ -58,7 +58,7 @@ class Planet:
         self.sine = torch.from_numpy(np.sin(np.radians(self.grid.lat)))[:, None]
         self.cosine2 = 1.0 - self.sine**2
         self.planetary = self.analysis(2 * ROTATION * self.sine)
-        jets = 120.0 * self.sine**2 * self.cosine2**1.5  # m/s
+        jets = 120.0 * self.sine**2 * self.cosine2 ** 1.5  # m/s
         curl = jets * self.sine - self.harmonics.synthesis(along_meridian(self.analysis(jets)))
         self.jets = self.analysis(curl / (EARTH_RADIUS * self.cosine2.sqrt()))
 

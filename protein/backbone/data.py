@@ -199,7 +199,9 @@ class BackboneData:
                 return start, start + size
         return 0, 0
 
-    def _chain(self, item: int, window: tuple[int, int], seed: int, epoch: int) -> Sample:
+    def _chain(
+        self, item: int, window: tuple[int, int], seed: int, epoch: int
+    ) -> Sample:
         """A window of a chain: as it is, with a motif held, or cut in two."""
         rng = np.random.default_rng([seed, epoch, item, 2])
         coords = self.archive[item][slice(*window)]

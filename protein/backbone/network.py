@@ -135,7 +135,9 @@ class BackboneNetwork(nn.Module):
                 z = next(updates)(s, z, self._bins(positions))
         return s, {TRANSLATIONS: positions, ROTATIONS: rotations}
 
-    def _nodes(self, time: Tensor, fixed: Tensor, batch: Batch, known: Tensor | None) -> Tensor:
+    def _nodes(
+        self, time: Tensor, fixed: Tensor, batch: Batch, known: Tensor | None
+    ) -> Tensor:
         phase = time[..., None] * self.frequencies
         s = self.time(torch.cat([phase.sin(), phase.cos()], -1)) + self.fixed(fixed.long())
         fold = batch.cond.get("fold")

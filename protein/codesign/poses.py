@@ -47,7 +47,9 @@ def with_residues(batch: Batch, sequences: Sequence[str] | None = None) -> Batch
     lengths = mask.sum(1).tolist()
     whole = [s or "X" * length for s, length in zip(sequences, lengths, strict=True)]
     found = [[torch.from_numpy(part) for part in tokens(sequence)] for sequence in whole]
-    leaf, unknown = (pad_sequence([one[k] for one in found], batch_first=True) for k in range(2))
+    leaf, unknown = (
+        pad_sequence([one[k] for one in found], batch_first=True) for k in range(2)
+    )
     batch = batch.with_cond(unknown=unknown)
     return _joined(batch, leaf, Layout(batch.size, mask=mask, fixed=(fixed | unknown) & mask))
 

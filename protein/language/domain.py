@@ -106,7 +106,9 @@ class SequenceDomain(Domain):
     def results(self, batch: Batch, x: State) -> list[str]:
         """One-letter amino acids of every sample."""
         layout = batch.layouts[SEQUENCE]
-        return [letters(layout.rows_of(x[SEQUENCE], k).cpu().numpy()) for k in range(batch.size)]
+        return [
+            letters(layout.rows_of(x[SEQUENCE], k).cpu().numpy()) for k in range(batch.size)
+        ]
 
     def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
         """One FASTA file for every sample."""

@@ -20,7 +20,9 @@ pre.sequence{white-space:pre-wrap;word-break:break-all;margin:.2rem 0 1rem}
 """
 
 
-def write_page(out: Path, rows: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> Path:
+def write_page(
+    out: Path, rows: Sequence[Mapping[str, Any]], record: Mapping[str, Any]
+) -> Path:
     """Write `report.html` of some sequences.
 
     Args:

@@ -126,7 +126,9 @@ class SequenceData:
                 found[item] = crop
         return found
 
-    def _item(self, item: int, complexes: dict[int, TwoChains], seed: int, epoch: int) -> Sample:
+    def _item(
+        self, item: int, complexes: dict[int, TwoChains], seed: int, epoch: int
+    ) -> Sample:
         """One sample of an epoch, with noise on its atoms."""
         s, rng = self.settings, np.random.default_rng([seed, epoch, item, 2])
         if item in complexes:

@@ -54,7 +54,9 @@ class Geometry(NamedTuple):
     linked: Tensor
 
 
-def geometry(atoms: Tensor, mask: Tensor, chain: Tensor, index: Tensor, count: int) -> Geometry:
+def geometry(
+    atoms: Tensor, mask: Tensor, chain: Tensor, index: Tensor, count: int
+) -> Geometry:
     """Neighbours of every residue and the features of residues and edges.
 
     Args:

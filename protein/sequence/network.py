@@ -63,7 +63,9 @@ class Encoded:
     def select(self, indices: Tensor) -> Encoded:
         """Some of the templates, in the given order, repeats allowed: indices `[K]`."""
         edges = tuple(edge[indices] for edge in self.edges)
-        return Encoded(self.nodes[indices], edges, self.neighbours[indices], self.linked[indices])
+        return Encoded(
+            self.nodes[indices], edges, self.neighbours[indices], self.linked[indices]
+        )
 
 
 class GraphNetwork(nn.Module):

@@ -118,7 +118,9 @@ def linked_clusters(sequences: Sequence[str], identity: float) -> NDArray[np.int
     )
 
 
-def one_per_cluster(clusters: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
+def one_per_cluster(
+    clusters: NDArray[np.integer], rng: np.random.Generator
+) -> NDArray[np.int64]:
     """One item of every cluster, drawn at random.
 
     Args:

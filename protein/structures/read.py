@@ -184,7 +184,9 @@ def _one_residue(entry: Any, counts: Counter[str]) -> "Residue":
     return min(entry.disordered_get_list(), key=rank)
 
 
-def _backbone_atoms(residue: "Residue", counts: Counter[str]) -> tuple[NDArray[np.float64], float]:
+def _backbone_atoms(
+    residue: "Residue", counts: Counter[str]
+) -> tuple[NDArray[np.float64], float]:
     """N, CA, C, O `[4, 3]` of one conformer, NaN where absent; the B factor of CA."""
     choices, best, several = _conformer(residue, (*_BACKBONE, *_OXYGENS))
     counts["altlocs"] += int(several)
@@ -207,7 +209,9 @@ def _conformer(
     are several.
     """
     choices = {
-        name: locations(residue.child_dict[name]) for name in names if name in residue.child_dict
+        name: locations(residue.child_dict[name])
+        for name in names
+        if name in residue.child_dict
     }
     totals: defaultdict[str, float] = defaultdict(float)
     for name in _BACKBONE:

@@ -57,3 +57,4 @@ class _Notes(logging.Handler):
 
 def _silent(*args: Any, **kwargs: Any) -> None:
     """In the place of `warnings.showwarning`."""
+

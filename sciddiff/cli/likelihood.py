@@ -186,7 +186,9 @@ def _density(
     return values, values.new_zeros(len(values))
 
 
-def _bound(args: Namespace, model: Model, batch: Batch, indices: Tensor) -> tuple[Tensor, Tensor]:
+def _bound(
+    args: Namespace, model: Model, batch: Batch, indices: Tensor
+) -> tuple[Tensor, Tensor]:
     """A bound of the log-probability of each sample or its mean over orders, and the error."""
     from sciddiff.likelihood import elbo, order_log_prob
 

@@ -56,7 +56,9 @@ class Parts(ABC):
     @property
     def begun(self) -> bool:
         """Whether any part is finished, or taken by a process that is at work."""
-        return self.taken or any(self.record(part).exists() for part, _ in enumerate(self.items()))
+        return self.taken or any(
+            self.record(part).exists() for part, _ in enumerate(self.items())
+        )
 
     @property
     def taken(self) -> bool:

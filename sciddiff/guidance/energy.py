@@ -37,7 +37,6 @@ __all__ = ["Energy", "EnergyFn"]
 EnergyFn = Callable[[State, Batch], Tensor]
 """``(data, batch) -> energy [B]`` in units of kT: differentiable, one number per sample."""
 
-
 @final
 @dataclass(frozen=True)
 class Energy(Guidance):

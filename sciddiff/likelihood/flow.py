@@ -119,7 +119,9 @@ class _Trace(ABC):
     """A way to take the divergence of a velocity that was computed from shifted points."""
 
     @abstractmethod
-    def __call__(self, velocity: State, shifts: State, project: Project, batch: Batch) -> Tensor:
+    def __call__(
+        self, velocity: State, shifts: State, project: Project, batch: Batch
+    ) -> Tensor:
         """The divergence, ``[B]``.
 
         Args:
@@ -135,7 +137,9 @@ class _Exact(_Trace):
     def __init__(self, chunk: int) -> None:
         self._chunk = chunk
 
-    def __call__(self, velocity: State, shifts: State, project: Project, batch: Batch) -> Tensor:
+    def __call__(
+        self, velocity: State, shifts: State, project: Project, batch: Batch
+    ) -> Tensor:
         total = next(iter(velocity.values())).new_zeros(batch.size)
         for name, u in velocity.items():
             layout = batch.layouts[name]
@@ -160,7 +164,9 @@ class _Hutchinson(_Trace):
         self._generator = generator
         self._probes: list[State] = []
 
-    def __call__(self, velocity: State, shifts: State, project: Project, batch: Batch) -> Tensor:
+    def __call__(
+        self, velocity: State, shifts: State, project: Project, batch: Batch
+    ) -> Tensor:
         if not self._probes:
             self._probes = [self._draw(velocity, batch) for _ in range(self._count)]
         total = next(iter(velocity.values())).new_zeros(batch.size)

@@ -145,7 +145,9 @@ class TokenTransformer(nn.Module):
         h, _ = self._run(h, self._positions(x, batch), self._bias(seen, batch, h))
         return {self.leaf: self.head(self.norm(h))}
 
-    def ranked(self, noisy: Tensor, clean: Tensor, ranks: Tensor, t: Time, batch: Batch) -> Tensor:
+    def ranked(
+        self, noisy: Tensor, clean: Tensor, ranks: Tensor, t: Time, batch: Batch
+    ) -> Tensor:
         """Logits of all blocks at once, each given the clean rows of lower ranks.
 
         Args:

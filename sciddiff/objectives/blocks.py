@@ -24,7 +24,9 @@ __all__ = ["Autoregressive", "BlockMasked", "RankedNet"]
 class RankedNet(Protocol):
     """A network that can learn all blocks at once (`sciddiff.nn.TokenTransformer`)."""
 
-    def ranked(self, noisy: Tensor, clean: Tensor, ranks: Tensor, t: Time, batch: Batch) -> Tensor:
+    def ranked(
+        self, noisy: Tensor, clean: Tensor, ranks: Tensor, t: Time, batch: Batch
+    ) -> Tensor:
         """Logits ``[B, N, V]`` of noisy rows, given the clean rows of lower ranks."""
         ...
 

@@ -333,7 +333,9 @@ class Path(ABC):
             f"{type(self).__name__}: has no score, so no gradient guides it; leave its leaf out"
         )
 
-    def enter(self, x1: Tensor, t: float, layout: Layout | None = None) -> tuple[Tensor, Tensor]:
+    def enter(
+        self, x1: Tensor, t: float, layout: Layout | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Data as the state of a flow at a late time, and the logarithm of the change of volume.
 
         Args:
@@ -379,4 +381,6 @@ class Path(ABC):
         Raises:
             InputError: The path has none; one with a density needs none.
         """
-        raise InputError(f"{type(self).__name__}: has no bound of its own; use sciddiff.log_prob")
+        raise InputError(
+            f"{type(self).__name__}: has no bound of its own; use sciddiff.log_prob"
+        )

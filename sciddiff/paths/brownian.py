@@ -218,7 +218,9 @@ class BrownianPath(Path):
         step = -self.manifold.log(x_t, x1)
         return self.kernel.score(step, self._sigma(t, step, layout))
 
-    def _score_scale(self, t: LeafTime, like: Tensor, layout: Layout | None) -> LeafTime:
+    def _score_scale(
+        self, t: LeafTime, like: Tensor, layout: Layout | None
+    ) -> LeafTime:
         """Root mean square of one component of the score: a number, or broadcast to ``like``."""
         if not isinstance(t, Tensor):
             return self._rms(self.schedule.at(t).sigma)

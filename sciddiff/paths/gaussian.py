@@ -311,7 +311,9 @@ class GaussianPath(Path):
         layout = layout or Layout(change.shape[0])
         return layout.spread(gain.to(coloured.dtype), coloured) * coloured
 
-    def enter(self, x1: Tensor, t: float, layout: Layout | None = None) -> tuple[Tensor, Tensor]:
+    def enter(
+        self, x1: Tensor, t: float, layout: Layout | None = None
+    ) -> tuple[Tensor, Tensor]:
         """See `Path.enter`: the data times alpha."""
         rows = layout or Layout(x1.shape[0])
         alpha = float(self.schedule.values(torch.tensor(t, dtype=torch.float64))[0])

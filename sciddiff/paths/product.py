@@ -82,10 +82,7 @@ class ProductPath:
         self._check(x1, "x1")
         return {
             name: path.sample(
-                x1[name],
-                _at(t, name),
-                generator,
-                None if x0 is None else x0[name],
+                x1[name], _at(t, name), generator, None if x0 is None else x0[name],
                 _of(layouts, name),
             )  # fmt: skip
             for name, path in self.paths.items()

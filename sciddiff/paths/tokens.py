@@ -135,7 +135,9 @@ class TokenPath(Path):
         """What the network's logits are."""
 
     @abstractmethod
-    def log_likelihood(self, x_t: Tensor, t: LeafTime, layout: Layout | None = None) -> Tensor:
+    def log_likelihood(
+        self, x_t: Tensor, t: LeafTime, layout: Layout | None = None
+    ) -> Tensor:
         """``log q(x_t | k)`` for every symbol k of the data, up to a constant of the row.
 
         Args:
@@ -188,7 +190,9 @@ class MaskPath(TokenPath):
         """See `Path.hide`."""
         return torch.where(rows, torch.full_like(x1, self.size), x1)
 
-    def log_likelihood(self, x_t: Tensor, t: LeafTime, layout: Layout | None = None) -> Tensor:
+    def log_likelihood(
+        self, x_t: Tensor, t: LeafTime, layout: Layout | None = None
+    ) -> Tensor:
         """See `TokenPath.log_likelihood`: a revealed row is certain, a hidden one says nothing."""
         symbols = torch.arange(self.size, device=x_t.device)
         apart = (x_t[..., None] != symbols) & ~self.hidden(x_t)[..., None]
@@ -274,7 +278,9 @@ class UniformDiscretePath(TokenPath):
         """Symbols of equal probability from uniform numbers."""
         return (u * self.size).long().clamp(max=self.size - 1)
 
-    def log_likelihood(self, x_t: Tensor, t: LeafTime, layout: Layout | None = None) -> Tensor:
+    def log_likelihood(
+        self, x_t: Tensor, t: LeafTime, layout: Layout | None = None
+    ) -> Tensor:
         """See `TokenPath.log_likelihood`."""
         alpha = self._share(t, x_t[..., None], layout)
         same = x_t[..., None] == torch.arange(self.size, device=x_t.device)

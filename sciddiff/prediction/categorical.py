@@ -55,7 +55,9 @@ class CategoricalPrediction(Prediction):
     ) -> None:
         super().__init__(x_t, t, layout)
         if kind not in ("posterior", "cavity"):
-            raise InputError(f"parametrization: {kind!r} is unknown; choose posterior or cavity")
+            raise InputError(
+                f"parametrization: {kind!r} is unknown; choose posterior or cavity"
+            )
         self.kind: Literal["posterior", "cavity"] = kind
         self.value = value.log_softmax(-1)
         self._log_likelihood = log_likelihood
@@ -125,7 +127,9 @@ class CategoricalPrediction(Prediction):
         """See `Prediction.coordinates`: log-probabilities of the kind that the network gave."""
         return self.value
 
-    def with_coordinates(self, value: Tensor, x_t: Tensor | None = None) -> CategoricalPrediction:
+    def with_coordinates(
+        self, value: Tensor, x_t: Tensor | None = None
+    ) -> CategoricalPrediction:
         """See `Prediction.with_coordinates`; normalised again."""
         return CategoricalPrediction(
             self.kind, value, self.x_t if x_t is None else x_t, self.t, self._log_likelihood,

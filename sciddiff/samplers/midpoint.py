@@ -40,7 +40,9 @@ def midpoint_step(walk: Walk, start: Stage, s: float) -> State:
     """The state at time ``s``, by the midpoint rule from a stage."""
     middle = 0.5 * (start.t + s)
     halfway = walk.predict(walk.move(start, s=middle), middle)
-    return walk.move(start, halfway, s=s, weights=lambda leaf: _weights(leaf, start.t, middle, s))
+    return walk.move(
+        start, halfway, s=s, weights=lambda leaf: _weights(leaf, start.t, middle, s)
+    )
 
 
 def _weights(leaf: Leaf, t: float, middle: float, s: float) -> tuple[float, float]:

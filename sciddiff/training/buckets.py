@@ -40,9 +40,8 @@ class Buckets:
 
     def __post_init__(self) -> None:
         if self.budget <= 0:
-            raise InputError(
-                f"bucket budget: {self.budget} is not positive; give a cost such as 16 * 128**2"
-            )
+            raise InputError(f"bucket budget: {self.budget} is not positive; give a cost such "
+                             "as 16 * 128**2")
         if len(self.sizes) == 0:
             raise InputError("bucket sizes: there are no items; check the data directory")
 

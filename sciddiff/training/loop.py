@@ -184,7 +184,9 @@ def _prepare(experiment: Experiment, directory: Path) -> None:
         _log.warning("this experiment was not built from its plain form: it cannot be exported")
 
 
-def _trainer(experiment: Experiment, directory: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+def _trainer(
+    experiment: Experiment, directory: Path, callbacks: list[pl.Callback]
+) -> pl.Trainer:
     settings = experiment.trainer
     return pl.Trainer(
         accelerator=settings.accelerator,

@@ -157,7 +157,9 @@ def _is_path(kind: type) -> bool:
     return hasattr(kind, "__fspath__")
 
 
-def _container(value: Any, kind: type, inside: tuple[Any, ...], where: str, trust: Trust) -> Any:
+def _container(
+    value: Any, kind: type, inside: tuple[Any, ...], where: str, trust: Trust
+) -> Any:
     if issubclass(kind, Mapping):
         if not isinstance(value, Mapping):
             raise _wrong(value, "a mapping", where)

@@ -102,45 +102,16 @@ from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_a
 from torch.utils._pytree import tree_map_only
 
 CUDA = torch.device("cuda", 0)
-_SKIP = (
-    os.path.dirname(torch.__file__),
-    __file__,
-    "<frozen",
-    os.path.dirname(copy.__file__) + "/",
-)
+_SKIP = (os.path.dirname(torch.__file__), __file__, "<frozen", os.path.dirname(copy.__file__) + "/")
 _SYNC = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_consecutive",
          "unique_dim", "unique_dim_consecutive", "bincount", "equal", "multinomial", "is_nonzero",
          "linalg_eigh", "_linalg_eigh", "_linalg_svd", "linalg_eig", "_linalg_solve_ex_checked",
          "_linalg_check_errors", "linalg_lstsq", "_assert_async_sync"}  # fmt: skip
 _MIXED = {"copy_", "_foreach_copy_", "set_data"}  # may name two devices
-_ZERO_DIM = {
-    "where",
-    "fill_",
-    "fill",
-    "masked_fill_",
-    "masked_fill",
-    "clamp",
-    "clamp_",
-    "lerp",
-    "lerp_",
-    "index_put_",
-    "index_put",
-    "_index_put_impl_",
-    "linalg_vector_norm",
-}
-_ATOMIC = {
-    "index_add",
-    "index_add_",
-    "scatter_add",
-    "scatter_add_",
-    "scatter_reduce",
-    "cumsum",
-    "scatter_reduce_",
-    "embedding_dense_backward",
-    "index_reduce",
-    "histc",
-    "put_",
-}
+_ZERO_DIM = {"where", "fill_", "fill", "masked_fill_", "masked_fill", "clamp", "clamp_", "lerp",
+             "lerp_", "index_put_", "index_put", "_index_put_impl_", "linalg_vector_norm"}
+_ATOMIC = {"index_add", "index_add_", "scatter_add", "scatter_add_", "scatter_reduce", "cumsum",
+           "scatter_reduce_", "embedding_dense_backward", "index_reduce", "histc", "put_"}
 _INT_REFUSED = {"mm", "bmm", "addmm", "baddbmm", "dot", "mv", "addmv"}
 
 
@@ -165,13 +136,9 @@ class Log:
         return {op: n for op, n in self.ops.items() if op in _ATOMIC}
 
     def summary(self, most: int = 20) -> str:
-        head = (
-            f"ops {sum(self.ops.values())} (float64 {sum(self.double.values())}), sync "
-            f"{self.total('sync')}, h2d {self.total('h2d')}"
-        )
-        return "\n".join(
-            [head, *(f"{n:6d} {' '.join(k)}" for k, n in self.events.most_common(most))]
-        )
+        head = f"ops {sum(self.ops.values())} (float64 {sum(self.double.values())}), sync " \
+               f"{self.total('sync')}, h2d {self.total('h2d')}"
+        return "\n".join([head, *(f"{n:6d} {' '.join(k)}" for k, n in self.events.most_common(most))])
 
 
 LOG = Log()
@@ -182,11 +149,7 @@ def _place() -> str:
     frame = sys._getframe(1)
     while frame and frame.f_code.co_filename.startswith(_SKIP):
         frame = frame.f_back
-    return (
-        "/".join(frame.f_code.co_filename.split("/")[-3:]) + f":{frame.f_lineno}"
-        if frame
-        else "backward"
-    )
+    return "/".join(frame.f_code.co_filename.split("/")[-3:]) + f":{frame.f_lineno}" if frame else "backward"
 
 
 class LogicalTensor(torch.Tensor):
@@ -212,10 +175,8 @@ class LogicalTensor(torch.Tensor):
         return self.value.tolist()
 
     def numpy(self, **_: Any) -> Any:
-        raise TypeError(
-            "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to "
-            "copy the tensor to host memory first."
-        )
+        raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to "
+                        "copy the tensor to host memory first.")
 
     __array__ = numpy
 
@@ -265,10 +226,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     generator = kwargs.get("generator")
     if isinstance(generator, torch._C.Generator):
         if (generator._cdata in _ON_CUDA) != cuda:
-            raise RuntimeError(
-                f"Expected a '{'cuda' if cuda else 'cpu'}' device type for "
-                f"generator but found the other [{name}]"
-            )
+            raise RuntimeError(f"Expected a '{'cuda' if cuda else 'cpu'}' device type for "
+                               f"generator but found the other [{name}]")
     if not tagged and not cuda:
         return func(*args, **kwargs)
     plain = [t for t in tensors if not isinstance(t, LogicalTensor)]
@@ -306,9 +265,8 @@ def _check(func: Any, name: str, args: Any, tagged: list[Any], plain: list[torch
     if name in ("index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"):
         indices = [i for i in args[1] if i is not None]
         if not isinstance(args[0], LogicalTensor):
-            raise RuntimeError(
-                "indices should be either on cpu or on the same device as the indexed tensor (cpu)"
-            )
+            raise RuntimeError("indices should be either on cpu or on the same device as the "
+                               "indexed tensor (cpu)")
         masks = [i for i in indices if i.dtype in (torch.bool, torch.uint8)]
         fill = name != "index" and len(indices) == 1 and args[2].numel() == 1
         if any(isinstance(m, LogicalTensor) for m in masks) and not fill:
@@ -321,14 +279,10 @@ def _check(func: Any, name: str, args: Any, tagged: list[Any], plain: list[torch
     if name in _INT_REFUSED and not (tagged[0].is_floating_point() or tagged[0].is_complex()):
         raise RuntimeError(f'"{name}_cuda" not implemented for {tagged[0].dtype}')
     if plain and name not in _MIXED:
-        scalars = (
-            torch.Tag.pointwise in func.tags or name in _ZERO_DIM or name.startswith("_foreach")
-        )
+        scalars = torch.Tag.pointwise in func.tags or name in _ZERO_DIM or name.startswith("_foreach")
         if not scalars or any(p.ndim for p in plain):
-            raise RuntimeError(
-                "Expected all tensors to be on the same device, but found at least "
-                f"two devices, cuda:0 and cpu! [{name}]"
-            )
+            raise RuntimeError("Expected all tensors to be on the same device, but found at least "
+                               f"two devices, cuda:0 and cpu! [{name}]")
 
 
 def _unknown_length(args: Any) -> bool:

@@ -50,9 +50,9 @@ def reference(net, x, seen, valid):
         for head in range(layer.heads):
             for i in range(len(x)):
                 others = [j for j in range(len(x)) if seen[i][j]]
-                logits = torch.stack(
-                    [turned(q[i, head], places[i]) @ turned(k[j, head], places[j]) for j in others]
-                ) / math.sqrt(q.shape[-1])
+                logits = torch.stack([
+                    turned(q[i, head], places[i]) @ turned(k[j, head], places[j]) for j in others
+                ]) / math.sqrt(q.shape[-1])
                 for weight, j in zip(logits.softmax(0), others, strict=True):
                     mixed[i, head] += weight * v[j, head]
         h = h + layer.out(mixed.flatten(1))

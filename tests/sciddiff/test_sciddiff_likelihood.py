@@ -187,7 +187,9 @@ def test_order_four():
     denoiser, law = gaussian_denoiser(Linear())
     batch = Batch({"x": points(law)})
     fine = log_prob(denoiser, batch, steps=80, t_end=0.8)
-    errors = [(log_prob(denoiser, batch, steps=n, t_end=0.8) - fine).abs().max() for n in (10, 20)]
+    errors = [
+        (log_prob(denoiser, batch, steps=n, t_end=0.8) - fine).abs().max() for n in (10, 20)
+    ]
     assert math.log2(errors[0] / errors[1]) > 3.6
 
 

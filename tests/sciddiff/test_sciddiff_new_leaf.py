@@ -143,7 +143,6 @@ def test_tokens_are_drawn_from_their_law(tokens):
 @pytest.mark.parametrize("sampler", [Ancestral(0.0), Ancestral(1.0), Heun()])
 def test_tokens_and_fields_travel_together(sampler):
     """A new leaf beside an old one; fixed tokens stay; a sample does not depend on its batch."""
-
     class Both(torch.nn.Module):
         def forward(self, x_t, t, batch):
             logits = torch.zeros(*x_t["word"].shape, STATES) + x_t["x"].sum((1, 2))[:, None, None]

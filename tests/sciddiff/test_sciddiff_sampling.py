@@ -113,7 +113,9 @@ def test_rotations_stay_rotations_and_networks_return_to_their_mode():
     model = denoiser()
     model.train()
     r = sample(model, frames(), EulerMaruyama(), uniform(40), 0).x["r"]
-    torch.testing.assert_close(r @ r.mT, torch.eye(3).expand_as(r), atol=2e-6, rtol=0)
+    torch.testing.assert_close(
+        r @ r.mT, torch.eye(3).expand_as(r), atol=2e-6, rtol=0
+    )
     assert model.training and model.net.dropout.training
 
 
@@ -122,7 +124,9 @@ def test_rotations_stay_rotations_and_networks_return_to_their_mode():
 def test_fixed_rows_end_exactly_in_their_data(sampler, replace):
     batch = frames(fixed=True)
     model = denoiser()
-    out = sample(model, batch, sampler, uniform(4), 0, replace=replace, keep_trajectory=True)
+    out = sample(
+        model, batch, sampler, uniform(4), 0, replace=replace, keep_trajectory=True
+    )
     for name, leaf in out.x.items():
         assert torch.equal(leaf[:, 1], batch.x[name][:, 1])
         assert not torch.allclose(leaf[:, 0], batch.x[name][:, 0])
@@ -194,7 +198,9 @@ def test_partial_diffusion_starts_from_noised_data():
     out = sample(exact, like, Ancestral(0.0), uniform(20), 0, start_t=0.99, x_start=elsewhere)
     assert float((out.x["x"] - elsewhere["x"]).abs().max()) < 1.0
     state = {"x": torch.full((512, 2), 0.25, dtype=F64)}
-    out = sample(exact, like, Ancestral(0.0), uniform(4), 0, x_init=state, keep_trajectory=True)
+    out = sample(
+        exact, like, Ancestral(0.0), uniform(4), 0, x_init=state, keep_trajectory=True
+    )
     assert torch.equal(out.trajectory[0]["x"], state["x"])
 
 
@@ -274,7 +280,6 @@ def test_bad_input_is_named():
 
 def test_samples_end_on_their_manifold():
     """A thousand products of rounded rotations drift; what is returned does not."""
-
     class Turns(torch.nn.Module):
         def forward(self, x_t, t, batch):
             return {"x": 2.0 * torch.sin(3.0 * x_t["x"].sum(-1) + t[:, None, None])}

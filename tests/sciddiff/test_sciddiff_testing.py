@@ -94,7 +94,9 @@ def test_equivariance():
 
 def test_batch_dependence_is_found():
     class Leaky:
-        path = AnalyticDenoiser({"x": GaussianPath()}, {"x": GaussianMixture.standard()}).path
+        path = AnalyticDenoiser(
+            {"x": GaussianPath()}, {"x": GaussianMixture.standard()}
+        ).path
 
         def __call__(self, x_t, t, batch):
             data = 0.5 * x_t["x"] + x_t["x"].mean(0, keepdim=True)

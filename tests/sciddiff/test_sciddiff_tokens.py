@@ -167,12 +167,10 @@ def test_estimators_agree_and_their_spreads_are_ordered():
     truth = log_p[::9]
     spread = {}
     for estimator in ("time", "count", "rotated"):
-        runs = torch.stack(
-            [
-                elbo(known, batch, draws=32, estimator=estimator, seed=seed, chunk=32)[0]
-                for seed in range(60)
-            ]
-        )
+        runs = torch.stack([
+            elbo(known, batch, draws=32, estimator=estimator, seed=seed, chunk=32)[0]
+            for seed in range(60)
+        ])
         error = runs.std(0) / math.sqrt(60)
         assert bool(((runs.mean(0) - truth).abs() < 4.5 * error + 1e-9).all()), estimator
         spread[estimator] = float(runs.std(0).mean())
@@ -316,7 +314,9 @@ def test_more_steps_than_classes_never_mix_two():
 def test_low_confidence_is_given_up_and_all_rows_are_drawn():
     like = Batch({"word": torch.zeros(50, L, dtype=torch.int64)})
     sampler = ConfidenceUnmask("random", give_up=0.4)
-    out = sample(exact(MaskPath(V)), like, sampler, uniform(6), seed=0, keep_trajectory=True)
+    out = sample(
+        exact(MaskPath(V)), like, sampler, uniform(6), seed=0, keep_trajectory=True
+    )
     hidden = [state["word"] == V for state in out.trajectory]
     assert any(bool((~a & b).any()) for a, b in zip(hidden, hidden[1:], strict=False))
     assert not bool(hidden[-1].any())

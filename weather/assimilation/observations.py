@@ -136,7 +136,9 @@ def _row(
     channel = spec.channels[position]
     lat, lon, value, error = (_number(where, name, row.get(name)) for name in _NEEDED[1:])
     if abs(lat) > 90.0 or not -360.0 <= lon <= 720.0:
-        raise InputError(f"{where}: {lat:g}, {lon:g} is not on the globe; give degrees")
+        raise InputError(
+            f"{where}: {lat:g}, {lon:g} is not on the globe; give degrees"
+        )
     if error <= 0:
         raise InputError(f"{where}: error {error:g}; give a positive standard deviation")
     value, error = _converted(where, str(row.get("units") or "").strip(), value, error, channel)

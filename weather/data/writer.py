@@ -228,7 +228,9 @@ class StoreWriter:
         cast(Any, group["observed"])[...] = observed & ~filled.any(0)
 
 
-def _create(path: Path, plan: Plan, key: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+def _create(
+    path: Path, plan: Plan, key: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> None:
     """Lay out an empty store beside its place and move it there in one step."""
     new = path.with_name(f".{path.name}.new")
     shutil.rmtree(new, ignore_errors=True)

@@ -112,6 +112,7 @@ def write_composite(
     """
     import xarray
 
+
     spec = simulation.forecaster.spec
     grid = spec.area
     dims = ("lead", "lat", "lon")

@@ -232,9 +232,7 @@ def colour_bar(
     axis.add_collection(
         PolyCollection(
             [np.array(box) for box in boxes],
-            facecolors=colours[: len(boxes)],
-            edgecolors="#b8c4ce",
-            lw=0.4,
+            facecolors=colours[: len(boxes)], edgecolors="#b8c4ce", lw=0.4,
         ),
         autolim=False,
     )

@@ -53,7 +53,9 @@ def document(title: str, sections: Sequence[str]) -> str:
         title: Heading of the browser's tab, plain text.
         sections: HTML of the body, in order.
     """
-    return page_document(title, sections, asset(_HERE, "report.css"), asset(_HERE, "report.js"))
+    return page_document(
+        title, sections, asset(_HERE, "report.css"), asset(_HERE, "report.js")
+    )
 
 
 def header(title: str, lead: str, facts: Mapping[str, str]) -> str:

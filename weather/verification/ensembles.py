@@ -28,7 +28,6 @@ __all__ = ["ArrayEnsemble", "Ensemble", "FileEnsemble", "Reader", "open_dataset"
 Reader = Callable[[int, str], NDArray[np.float32]]
 """Takes the index of a lead and a channel, gives the members `[M, H, W]` south to north."""
 
-
 class Ensemble(ABC):
     """Trajectories of several members from several initial times.
 

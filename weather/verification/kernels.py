@@ -145,7 +145,9 @@ def _crps(members: Fields, truths: Fields) -> Floats:
     # i - 1 others and below M - i. Twice as fast as the libraries, and equal to rounding.
     coefficients = (2.0 * np.arange(1, size + 1) - size - 1.0) / (size * (size - 1.0))
     spread = ordered @ coefficients
-    distances = [np.abs(ordered - y[:, None]).mean(-1, dtype=np.float64) for y in truths - origin]
+    distances = [
+        np.abs(ordered - y[:, None]).mean(-1, dtype=np.float64) for y in truths - origin
+    ]
     return np.stack(distances) - spread
 
 

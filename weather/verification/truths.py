@@ -175,7 +175,9 @@ def _spread(count: int, most: int = 200) -> list[int]:
     return [int(i) for i in np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))]
 
 
-def _area_variance(fields: Iterable[NDArray[np.float32]], rows: NDArray[np.float64]) -> float:
+def _area_variance(
+    fields: Iterable[NDArray[np.float32]], rows: NDArray[np.float64]
+) -> float:
     """Variance at each point, averaged over the area, of fields that come one by one."""
     origin, total, square, count = None, 0.0, 0.0, 0
     for field in fields:

@@ -192,11 +192,8 @@ COLUMNS: dict[str, Column] = {
         "Sequences refolded", "sequences with a refolded structure", "", "none", 1
     ),
     "sequences_passing": Column(
-        "Sequences that refold",
-        "sequences of which one structure meets the thresholds",
-        "",
-        "high",
-        1,
+        "Sequences that refold", "sequences of which one structure meets the thresholds", "",
+        "high", 1,
     ),
     "refold_file": Column("Best refold", "file of the best refolded structure", better="none"),
     "status": Column("Status", "ok, or failed: not delivered", better="none"),

@@ -240,7 +240,7 @@ def sequences(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = "".join(
         f'<tr><td class="text">{escape(str(row["name"]))}</td><td>{row["sequence_score"]:.3f}</td>'
         f'<td>{row["sequences"]}</td><td class="text">'
-        f"{escape(str(row.get('sequence_warnings') or 'none'))}</td>"
+        f'{escape(str(row.get("sequence_warnings") or "none"))}</td>'
         f'<td class="text"><code>{escape(str(row["sequence"]))}</code></td></tr>'
         for row in there
     )

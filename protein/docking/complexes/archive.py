@@ -25,6 +25,7 @@ COLUMNS: tuple[str, ...] = ("id", "split", "cluster", "smiles", "source", "rmsd"
 """One value per complex."""
 
 
+
 def complex_arrays(item: Complex) -> dict[str, NDArray]:
     """Return the arrays of one complex; all are ragged along their first dimension."""
     graph, tree, pocket = item.ligand, item.ligand.tree, item.pocket
@@ -106,7 +107,9 @@ def write_archive(
 class DockArchive:
     """The complexes of an archive, or some of them; ``archive[i]`` is one complex."""
 
-    def __init__(self, path: Path, arrays: Mapping[str, NDArray], rows: NDArray[np.int64]) -> None:
+    def __init__(
+        self, path: Path, arrays: Mapping[str, NDArray], rows: NDArray[np.int64]
+    ) -> None:
         """Use ``DockArchive.open``."""
         self.path = path
         self._arrays = arrays

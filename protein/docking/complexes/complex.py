@@ -165,7 +165,9 @@ def make_complex(
     crystal = ligand.require_coords()
     graph = LigandGraph.of(ligand)
     pocket = Pocket.of(receptor, crystal.mean(axis=0), graph.radius + SLACK, backbone)
-    return Complex(name, graph, conformers.astype(np.float32), crystal.astype(np.float32), pocket)
+    return Complex(
+        name, graph, conformers.astype(np.float32), crystal.astype(np.float32), pocket
+    )
 
 
 def match(

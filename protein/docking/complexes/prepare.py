@@ -206,7 +206,9 @@ def pocket_clusters(chains: Sequence[Sequence[str]]) -> NDArray[np.int64]:
 
 def relatives(clusters: NDArray[np.int64], scaffolds: Sequence[str]) -> NDArray[np.int64]:
     """Groups of complexes that share a cluster or a scaffold, directly or through others `[n]`."""
-    return _joined([[("p", int(c)), ("s", s)] for c, s in zip(clusters, scaffolds, strict=True)])
+    return _joined(
+        [[("p", int(c)), ("s", s)] for c, s in zip(clusters, scaffolds, strict=True)]
+    )
 
 
 def _joined(labels: Sequence[Sequence[object]]) -> NDArray[np.int64]:

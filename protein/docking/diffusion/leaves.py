@@ -15,4 +15,6 @@ def padded_pose(x: State, ligands: LigandBatch) -> Pose:
     """
     torsions = x[TORSIONS].new_zeros(ligands.torsion_mask.shape)
     torsions = torsions.masked_scatter(ligands.torsion_mask, x[TORSIONS])
-    return Pose(x[TRANSLATION].unsqueeze(1), x[ROTATION].unsqueeze(1), torsions.unsqueeze(1))
+    return Pose(
+        x[TRANSLATION].unsqueeze(1), x[ROTATION].unsqueeze(1), torsions.unsqueeze(1)
+    )

@@ -183,7 +183,9 @@ class _Edges:
 class _Round(nn.Module):
     """Messages of some kinds to the same nodes, then an update of each node."""
 
-    def __init__(self, widths: Widths, hidden: int, kinds: dict[str, tuple[int, float]]) -> None:
+    def __init__(
+        self, widths: Widths, hidden: int, kinds: dict[str, tuple[int, float]]
+    ) -> None:
         super().__init__()
         self.messages = nn.ModuleDict(
             {kind: _Messages(widths, hidden, *sizes) for kind, sizes in kinds.items()}

@@ -131,7 +131,9 @@ class Pack(nn.Module):
     def forward(self, nodes: Channels) -> Tensor:
         """Rows `[A, S + Q + 8V]` of A nodes."""
         mixes = (self.scalars(nodes.scalars), self.pseudo(nodes.pseudo))
-        return torch.cat([nodes.scalars, nodes.pseudo, *mixes, nodes.vectors.flatten(1)], dim=-1)
+        return torch.cat(
+            [nodes.scalars, nodes.pseudo, *mixes, nodes.vectors.flatten(1)], dim=-1
+        )
 
 
 def unpack(messages: Tensor, widths: Widths) -> tuple[Tensor, Tensor, Tensor]:

@@ -161,7 +161,9 @@ def test_colabfold(designs, refolds):
             (refolds / f"{stem.format('scores')}.json").write_text(json.dumps(scores))
     relaxed = refolds / f"design_0001_s2_relaxed_rank_001_{tail.format(1)}.pdb"
     predict(relaxed, placed(the_design(1), stretch=1.01))
-    predict(refolds / f"design_0001_s1_unrelaxed_{tail.format(1)}.r0.pdb", placed(the_design(1)))
+    predict(
+        refolds / f"design_0001_s1_unrelaxed_{tail.format(1)}.r0.pdb", placed(the_design(1))
+    )
     predict(refolds / "design_0001_s1_env" / "templates_101" / "design_0001.cif", the_design(1))
     found = judged(refolds, designs)
     assert [(one.sequence, one.prediction[:18]) for one in found.refolds] == [

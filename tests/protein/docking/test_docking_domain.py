@@ -115,10 +115,12 @@ def test_data_of_a_batch_are_the_crystal_poses(items):
         item = items[int(batch.cond["complex"][b])]
         n = len(item.ligand)
         # Same distances within the ligand and to the pocket: one rigid motion moved all.
-        pocket = systems.pocket_coords[batch.cond["complex"][b]][:40].numpy()
+        pocket = systems.pocket_coords[batch.cond["complex"][b]][: 40].numpy()
         ball = item.pocket.coords
         own = [item.conformers[k] for k in range(len(item.conformers))]
-        gaps = [np.abs(_gaps(coords[b, :n], coords[b, :n]) - _gaps(c, c)).max() for c in own]
+        gaps = [
+            np.abs(_gaps(coords[b, :n], coords[b, :n]) - _gaps(c, c)).max() for c in own
+        ]
         conformer = own[int(np.argmin(gaps))]
         assert min(gaps) < 1e-3
         nearest = _gaps(coords[b, :n], pocket).min(axis=1)
@@ -143,7 +145,9 @@ def test_pocket_of_a_batch_does_not_depend_on_the_pose(items):
     moved = replace(item, conformers=item.conformers + np.float32(0.5))
     one = complex_batch([item], [np.random.default_rng(0)], settings)
     two = complex_batch([moved], [np.random.default_rng(0)], settings)
-    assert torch.equal(one.cond["systems"].pocket_coords, two.cond["systems"].pocket_coords)
+    assert torch.equal(
+        one.cond["systems"].pocket_coords, two.cond["systems"].pocket_coords
+    )
 
 
 def test_epochs_are_functions_of_seed_and_epoch(archive):

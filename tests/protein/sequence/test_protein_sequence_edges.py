@@ -33,4 +33,6 @@ def test_heard_adds_up_what_is_linked(parts, masked):
     plain = plain if linked is None else plain * linked[..., None]
     found = heard(own, other, part, weight, rows, linked)
     assert torch.allclose(found, plain.sum(1))
-    assert torch.autograd.gradcheck(lambda *x: heard(*x, rows, linked), (own, other, part, weight))
+    assert torch.autograd.gradcheck(
+        lambda *x: heard(*x, rows, linked), (own, other, part, weight)
+    )

@@ -122,7 +122,9 @@ def test_coloured_noise_is_taken_into_account():
 
         def __call__(self, x_t, t, batch):
             a, s = (float(one[0]) for one in path.schedule.values(t))
-            gain = a * self.covariance @ torch.linalg.inv(a**2 * self.covariance + s**2 * sigma_x)
+            gain = a * self.covariance @ torch.linalg.inv(
+                a**2 * self.covariance + s**2 * sigma_x
+            )
             data = self.mean + (x_t["x"] - a * self.mean) @ gain.T
             return {"x": path.predict(x_t["x"], x_t["x"], t).with_data(data)}
 

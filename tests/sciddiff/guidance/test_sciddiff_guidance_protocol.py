@@ -96,7 +96,6 @@ class WithTorus(torch.nn.Module):
 
 def test_an_energy_moves_a_rotation_within_its_tangent_space():
     """The gradient is projected: on a sphere it has no part along the radius."""
-
     class Stays(torch.nn.Module):
         def forward(self, x_t, t, batch):
             return {"x": x_t["x"]}

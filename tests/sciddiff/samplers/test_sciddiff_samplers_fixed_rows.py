@@ -85,9 +85,9 @@ def test_a_fixed_row_does_not_change_its_neighbours(kind, sampler):
     model = Denoiser(Says(vector), {"x": path})
     fixed = torch.tensor([[True, False, False, False, False]] * 2)
     free, held = (
-        sample(model, Batch({"x": data}, layouts={"x": Layout(2, fixed=f)}), sampler, GRID, 3).x[
-            "x"
-        ]
+        sample(
+            model, Batch({"x": data}, layouts={"x": Layout(2, fixed=f)}), sampler, GRID, 3
+        ).x["x"]
         for f in (None, fixed)
     )
     assert torch.equal(held[:, 0], data[:, 0])

@@ -82,7 +82,9 @@ def test_grid_points_are_reproduced_and_channels_picked():
     channel = torch.tensor([2, 0, 1])
     found = operator(fields, channel)
     torch.testing.assert_close(found, fields[:, channel, torch.tensor(r), torch.tensor(c)])
-    torch.testing.assert_close(operator(fields), torch.as_tensor(operator.array(fields.numpy())))
+    torch.testing.assert_close(
+        operator(fields), torch.as_tensor(operator.array(fields.numpy()))
+    )
 
 
 def test_it_is_linear_so_that_its_gradient_is_its_transpose():

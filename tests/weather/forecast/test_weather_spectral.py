@@ -77,10 +77,9 @@ def test_errors_that_hang_together_are_seen_by_the_cosines_alone():
     """Members without large scales, of the right variance at each point: points see nothing."""
     truth, rough = _area(600, 1.0, 3), _area(1200, 0.0, 4)
     smooth = _area(1200, 1.0, 5)
-    rough = (
-        rough
-        * (smooth.square().mean((0, 2, 3)) / rough.square().mean((0, 2, 3)))[:, None, None].sqrt()
-    )
+    rough = rough * (smooth.square().mean((0, 2, 3)) / rough.square().mean((0, 2, 3)))[
+        :, None, None
+    ].sqrt()
     transform = CosineCoefficients(truth)
 
     def score(members: torch.Tensor, seen) -> torch.Tensor:

@@ -31,7 +31,9 @@ def dates(count, first=(1, 1, 1)):
     """Days of a 365-day calendar."""
     origin = cftime.DatetimeNoLeap(*first)
     numbers = cftime.date2num(origin, "days since 0001-01-01", calendar="noleap")
-    return cftime.num2date(np.arange(count) + numbers, "days since 0001-01-01", calendar="noleap")
+    return cftime.num2date(
+        np.arange(count) + numbers, "days since 0001-01-01", calendar="noleap"
+    )
 
 
 def planet(days, memory=0.8, seed=0, grid="gaussian-8x16"):

@@ -122,7 +122,9 @@ def test_workers_and_chunks_change_nothing():
     alone = scored(draws(seed=1), draws(seed=2))
     together = scored(draws(seed=1), draws(seed=2), workers=3)
     for name in ("crps", "ssr", "energy", "rank_chi2"):
-        np.testing.assert_array_equal(alone.figure(name, "model"), together.figure(name, "model"))
+        np.testing.assert_array_equal(
+            alone.figure(name, "model"), together.figure(name, "model")
+        )
 
 
 class Endless(Ensemble):

@@ -72,7 +72,9 @@ def test_the_gap_between_chains_of_a_complex_is_no_break(helix):
 
 def test_mirror_image_passes_lengths_but_is_left_handed(helix):
     mirrored = helix * MIRROR
-    assert g.worst_z(g.bond_z_scores(mirrored)) == pytest.approx(g.worst_z(g.bond_z_scores(helix)))
+    assert g.worst_z(g.bond_z_scores(mirrored)) == pytest.approx(
+        g.worst_z(g.bond_z_scores(helix))
+    )
     right, left = measure("right", helix).row, measure("left", mirrored).row
     assert right["left_handed"] == 0 and right["phi_negative"] == 1.0
     assert left["left_handed"] >= 10 and left["phi_negative"] == 0.0
