@@ -47,6 +47,12 @@ CASES = (
     Case("prepare backbone", "prepare backbone ../inputs/structures --val 0.2 --max-rg 0 "
          "--min-contacts 0 --max-coil 0 -o chains.npz", fast=True),
     Case("prepare dock", "prepare dock ../inputs/complexes -o complexes.npz"),
+    Case("design", "design ../inputs/structures -n 3 -o out"),
+    Case("backbone with sequences", "backbone --length 40-50 -n 3 --steps 4 --sequences 2 -o out"),
+    Case("evaluate", "evaluate ../inputs/structures --domain backbone "
+         "--reference ../inputs/chains.npz -o figures.json --report out"),
+    Case("prepare sequence", "prepare sequence ../inputs/proteins.fasta --length 20-100 "
+         "--val 0.2 --test 0.2 -o sequences.npz", fast=True),
     Case("prepare ranker", "prepare ranker ../inputs/complexes --chains 8 --rounds 2 -o out"),
     Case("train-ranker", "train-ranker ../inputs/ranker --epochs 2 --folds 2 --width 8 -o out"),
     Case("prepare forecast", "prepare forecast ../inputs/years --grid gaussian-16x32 -o out.zarr"),
@@ -166,6 +172,9 @@ def _make_proteins(folder: Path) -> None:
     for number, file in enumerate(sorted(structures.glob("*.pdb"))):
         receptor = _renamed(file.read_text(), number)
         file.write_text(receptor)
+    _do("prepare backbone structures --val 0.2 --max-rg 0 --min-contacts 0 --max-coil 0 "
+        "-o chains.npz", folder)  # fmt: skip
+    _write_fasta(folder / "proteins.fasta")
     _write_receptor(sorted(structures.glob("*.pdb"))[0], folder / "receptor.pdb")
     (folder / "library.smi").write_text(LIBRARY)
     _do("dock -r receptor.pdb -l library.smi --blind --sites 1 --effort fast --check 0 "
@@ -180,6 +189,18 @@ def _make_proteins(folder: Path) -> None:
         shutil.copy(folder / "receptor.pdb", complex_ / "protein.pdb")
         (complex_ / "ligand.sdf").write_text(firsts[number])
     _do("prepare ranker complexes --chains 8 --rounds 2 -o ranker", folder)
+
+
+def _write_fasta(file: Path) -> None:
+    """Sequences in families of three, as relatives have to share a split."""
+    draw = np.random.default_rng(0)
+    letters = np.array(list("ACDEFGHIKLMNPQRSTVWY"))
+    for family in range(60):
+        parent = draw.choice(letters, 80)
+        with file.open("a") as out:
+            for member in range(3):
+                child = np.where(draw.random(80) < 0.1, draw.choice(letters, 80), parent)
+                out.write(f">family{family}_{member}\n{''.join(child)}\n")
 
 
 def _records(text: str) -> list[str]:
