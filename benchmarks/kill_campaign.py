@@ -40,6 +40,9 @@ _CLOCK = {
 }
 """Names of entries and columns that tell of the clock or of how many calls it took."""
 
+_COUNTERS = {"loops"}
+"""Lightning's counts of batches, which a resumed run begins anew; ours are `step` and `samples`."""
+
 _RUNS = rb"&quot;(runs&quot;: \[.*?\]|(seconds|command)&quot;: [^\n]*)"
 _EARLY = 0.2  # share of the kills that may come before the first file
 _LONGEST = 900.0  # seconds that a call may take
@@ -172,7 +175,7 @@ def _said(file: Path) -> bytes:
     if file.suffix in (".nc", ".npz"):
         return _arrays(file)
     if file.suffix == ".html":  # it tells how long the work took, and holds the record
-        return re.sub(rb"(?s)[\d.,]+(?=\s*(s|seconds|min|minutes|h)\b)|" + _RUNS, b"#", data)
+        return re.sub(rb"(?s)[\d.,]+(?=\s*(?:<\w+>)?(s|seconds|min|minutes|h)\b)|" + _RUNS, b"#", data)
     return data
 
 
@@ -189,7 +192,7 @@ def _values(value: Any) -> bytes:
     if isinstance(value, torch.Tensor):
         return repr((value.dtype, value.shape)).encode() + value.cpu().numpy().tobytes()
     if isinstance(value, dict):
-        kept = {str(k): v for k, v in value.items() if str(k) not in _CLOCK}
+        kept = {str(k): v for k, v in value.items() if str(k) not in _CLOCK | _COUNTERS}
         return b"".join(k.encode() + _values(kept[k]) for k in sorted(kept))
     if isinstance(value, (list, tuple)):
         return b"".join(map(_values, value))
