@@ -41,8 +41,9 @@ _CLOCK = {
 """Names of entries and columns that tell of the clock or of how many calls it took."""
 
 _COUNTERS = {"loops"}
-"""Lightning's counts of batches, which a resumed run begins anew; ours are `step` and `samples`."""
+"""Lightning's counts of batches, which a resumed run begins anew; ours are the steps."""
 
+_TIMES = rb"(?s)[\d.,]+(?=\s*(?:<\w+>)?(s|seconds|min|minutes|h)\b)"
 _RUNS = rb"&quot;(runs&quot;: \[.*?\]|(seconds|command)&quot;: [^\n]*)"
 _EARLY = 0.2  # share of the kills that may come before the first file
 _LONGEST = 900.0  # seconds that a call may take
@@ -175,7 +176,7 @@ def _said(file: Path) -> bytes:
     if file.suffix in (".nc", ".npz"):
         return _arrays(file)
     if file.suffix == ".html":  # it tells how long the work took, and holds the record
-        return re.sub(rb"(?s)[\d.,]+(?=\s*(?:<\w+>)?(s|seconds|min|minutes|h)\b)|" + _RUNS, b"#", data)
+        return re.sub(_TIMES + rb"|" + _RUNS, b"#", data)
     return data
 
 
