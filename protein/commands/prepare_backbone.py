@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = _settings(args)
     with ExitStack() as stack:
-        tell = _teller(stack, show=not args.json)
+        tell = teller(stack, show=not args.json)
         report = prepare_backbones(args.folder, args.out, settings, tell)
     emit(args, report.as_dict(), _text(report))
     if report.archive is None:
@@ -136,7 +136,7 @@ def _length(text: str) -> tuple[int, int]:
         raise InputError(f"--length {text}: not a range; write --length 40-256") from error
 
 
-def _teller(stack: ExitStack, show: bool) -> OnProgress:
+def teller(stack: ExitStack, show: bool) -> OnProgress:
     """Show one bar per stage, closing that of the stage before."""
     stage, seen, bar = "", 0, Progress()
 

@@ -96,7 +96,7 @@ def sample_of(
         np.concatenate([chain.coords for chain in chains]).astype(np.float32),
         residues,
         np.repeat(np.arange(len(chains)), [len(chain) for chain in chains]),
-        np.concatenate([_places(chain) for chain in chains]),
+        np.concatenate([chain.places for chain in chains]),
         held,
         unknown & held,
         noise,
@@ -134,10 +134,3 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 def _padded(arrays: list[NDArray]) -> torch.Tensor:
     return pad_sequence([torch.from_numpy(array) for array in arrays], batch_first=True)
-
-
-def _places(chain: Backbone) -> NDArray[np.int64]:
-    """Place along the chain `[L]`: one on where residues are joined, else as the author counts."""
-    steps = np.maximum(np.diff(chain.residue_numbers), 2)
-    steps = np.where(chain.bonded[:-1], 1, steps)
-    return np.concatenate([[0], np.cumsum(steps)]).astype(np.int64)

@@ -16,7 +16,7 @@ from sciddiff.errors import InputError
 
 
 class SideAtom(NamedTuple):
-    """An atom of a side chain.
+    """An atom beside the backbone: of a side chain, or of what surrounds the chains.
 
     Attributes:
         name: atom name.
@@ -135,6 +135,15 @@ class Backbone:
         return joined
 
     @property
+    def places(self) -> NDArray[np.int64]:
+        """Place along the chain `[L]`, int64: one on where residues are joined, else as the author
+        counts, at least two on.
+        """
+        steps = np.maximum(np.diff(self.residue_numbers), 2)
+        steps = np.where(self.bonded[:-1], 1, steps)
+        return np.concatenate([[0], np.cumsum(steps)]).astype(np.int64)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Residues as people name them, ``A25`` or ``A52A``: chain, number, insertion code."""
         pairs = zip(self.residue_numbers, self.insertion_codes, strict=True)
@@ -235,6 +244,7 @@ class Structure:
             ``dropped_residues``, ``built_o``, ``altlocs``, ``models``, ``split_chains``,
             ``elements_inferred``, ...).
         others: what the file holds beside the chains, by label: ``{"A301": "a ligand (HEM)"}``.
+        surroundings: heavy atoms of these others, waters left out; empty where none were read.
     """
 
     chains: tuple[Backbone, ...]
@@ -243,6 +253,7 @@ class Structure:
     notes: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     others: dict[str, str] = field(default_factory=dict)
+    surroundings: tuple[SideAtom, ...] = ()
 
     def chain(self, chain_id: str) -> Backbone:
         """The chain of that identifier.

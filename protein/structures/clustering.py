@@ -118,9 +118,7 @@ def linked_clusters(sequences: Sequence[str], identity: float) -> NDArray[np.int
     )
 
 
-def one_per_cluster(
-    clusters: NDArray[np.integer], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def one_per_cluster(clusters: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
     """One item of every cluster, drawn at random.
 
     Args:
@@ -133,6 +131,25 @@ def one_per_cluster(
     order = rng.permutation(len(clusters))
     _, first = np.unique(clusters[order], return_index=True)
     return order[first]
+
+
+def joined_by_labels(labels: Sequence[Sequence[object]]) -> NDArray[np.int64]:
+    """Groups of items that share a label, directly or through others, numbered by appearance.
+
+    Args:
+        labels: those of each item; length n.
+
+    Returns:
+        Group of each item `[n]`.
+    """
+    parent = list(range(len(labels)))
+    first: dict[object, int] = {}
+    for i, group in enumerate(labels):
+        for label in group:
+            parent[_root(parent, i)] = _root(parent, first.setdefault(label, i))
+    return _by_appearance(
+        np.asarray([_root(parent, i) for i in range(len(parent))], dtype=np.int64)
+    ).astype(np.int64)
 
 
 @final

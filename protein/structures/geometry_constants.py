@@ -71,3 +71,6 @@ LOCAL_C: tuple[float, float, float] = (CA_C, 0.0, 0.0)
 
 CB_IN_BOND_BASIS: tuple[float, float, float] = (-0.58273431, 0.56802827, -0.54067466)
 """CB of an L residue: CA + a·(b × c) + b'·b + c'·c with b = CA − N, c = C − CA (trRosetta)."""
+
+CB_OF_PROLINE: tuple[float, float, float] = (-0.6242, 0.4541, -0.5295)
+"""The same of proline, whose ring pulls CB towards N: medians over crystal structures."""

@@ -49,7 +49,8 @@ def read_structure(
         path: ``.pdb``, ``.ent``, ``.cif`` or ``.mmcif``, optionally ``.gz``; the content, not
             the suffix, decides how it is read.
         model: which model, counted from 0 in file order (NMR ensembles have many).
-        side_chains: keep the heavy atoms of the side chains too.
+        side_chains: keep the heavy atoms of the side chains too, and those of ligands, ions,
+            nucleic acids and incomplete residues.
 
     Returns:
         The chains in file order, with resolution, notes and counts.
@@ -69,7 +70,8 @@ def read_structure(
     if len(models) > 1:
         counts["models"] = len(models)
     others: dict[str, str] = {}
-    chains = [_read_chain(chain, file, counts, others, side_chains) for chain in models[model]]
+    around: list[SideAtom] | None = [] if side_chains else None
+    chains = [_read_chain(chain, file, counts, others, around) for chain in models[model]]
     kept = [chain for chain in chains if chain is not None]
     if not kept:
         raise InputError(f"{file}: {_why_nothing(counts)}")
@@ -80,15 +82,21 @@ def read_structure(
         notes=(*parsed.notes, *_notes(counts, model)),
         counts={key: value for key, value in counts.items() if value},
         others=others,
+        surroundings=tuple(around or ()),
     )
 
 
 def _read_chain(
-    chain: "Chain", file: Path, counts: Counter[str], others: dict[str, str], side: bool
+    chain: "Chain",
+    file: Path,
+    counts: Counter[str],
+    others: dict[str, str],
+    around: list[SideAtom] | None,
 ) -> Backbone | None:
     """Backbone of one Biopython chain; None when it holds no complete residue.
 
-    What is left out is counted, and named in ``others``.
+    What is left out is counted, and named in ``others``; its atoms are added to ``around``, a list
+    only where side chains are read.
     """
 
     def label(residue: "Residue") -> str:
@@ -99,12 +107,16 @@ def _read_chain(
         found = _classify(entry, counts)
         if isinstance(found, str):
             others[label(entry)] = f"{found} ({entry.get_resname().strip()})"
+            if around is not None and found != "a water":
+                around += _heavy_atoms(_one_residue(entry, Counter()))
         else:
             candidates.append(found)
     keep = _tied_or_known([(atoms, known) for _, _, atoms, _, known in candidates])
     counts["ligands"] += int((~keep).sum())
     for i in np.flatnonzero(~keep):
         others[label(candidates[i][0])] = f"a ligand ({candidates[i][0].get_resname().strip()})"
+        if around is not None:
+            around += _heavy_atoms(candidates[i][0])
     rows, letters, ids, sides, b_factors = [], [], [], [], []
     for residue, letter, atoms, b_factor, _ in (candidates[i] for i in np.flatnonzero(keep)):
         name = residue.get_resname().strip().upper()
@@ -112,13 +124,15 @@ def _read_chain(
             others[label(residue)] = f"a residue without a complete N, CA and C ({name})"
             counts["ca_only"] += int(np.isfinite(atoms[1]).all() and np.isnan(atoms[[0, 2]]).all())
             counts["dropped_residues"] += 1
+            if around is not None:
+                around += _heavy_atoms(residue)
             continue
         counts["modified"] += int(not is_standard(name) and name != "UNK")
         rows.append(atoms)
         b_factors.append(b_factor)
         letters.append(letter)
         ids.append((residue.id[1], residue.id[2].strip()))
-        if side:
+        if around is not None:
             sides.append(_side_chain(residue))
     if not rows:
         return None
@@ -184,9 +198,7 @@ def _one_residue(entry: Any, counts: Counter[str]) -> "Residue":
     return min(entry.disordered_get_list(), key=rank)
 
 
-def _backbone_atoms(
-    residue: "Residue", counts: Counter[str]
-) -> tuple[NDArray[np.float64], float]:
+def _backbone_atoms(residue: "Residue", counts: Counter[str]) -> tuple[NDArray[np.float64], float]:
     """N, CA, C, O `[4, 3]` of one conformer, NaN where absent; the B factor of CA."""
     choices, best, several = _conformer(residue, (*_BACKBONE, *_OXYGENS))
     counts["altlocs"] += int(several)
@@ -209,9 +221,7 @@ def _conformer(
     are several.
     """
     choices = {
-        name: locations(residue.child_dict[name])
-        for name in names
-        if name in residue.child_dict
+        name: locations(residue.child_dict[name]) for name in names if name in residue.child_dict
     }
     totals: defaultdict[str, float] = defaultdict(float)
     for name in _BACKBONE:
@@ -231,18 +241,23 @@ def _side_chain(residue: "Residue") -> tuple[SideAtom, ...]:
     name = residue.get_resname().strip().upper()
     if not is_standard(name) and name != "MSE":
         return ()
+    found = [atom for atom in _heavy_atoms(residue) if atom.name not in (*_BACKBONE, *_OXYGENS)]
+    if name == "MSE":
+        found = [SideAtom("SD", "S", a.position) if a.name == "SE" else a for a in found]
+    return tuple(found)
+
+
+def _heavy_atoms(residue: "Residue") -> list[SideAtom]:
+    """Atoms but hydrogen, of the conformer that the backbone has."""
     choices, best, _ = _conformer(residue, list(residue.child_dict))
     atoms = []
-    for atom_name, found in choices.items():
+    for name, found in choices.items():
         atom = found.get(best) or found.get("") or max(found.values(), key=occupancy)
         element = str(atom.element).upper()
-        if element in ("H", "D") or atom_name in (*_BACKBONE, *_OXYGENS):
-            continue
-        if name == "MSE" and atom_name == "SE":
-            atom_name, element = "SD", "S"
-        x, y, z = (round(float(value), 3) for value in atom.get_coord())
-        atoms.append(SideAtom(atom_name, element, (x, y, z)))
-    return tuple(atoms)
+        if element not in ("H", "D"):
+            x, y, z = (round(float(value), 3) for value in atom.get_coord())
+            atoms.append(SideAtom(name, element, (x, y, z)))
+    return atoms
 
 
 def _is_sane(atoms: NDArray[np.float64]) -> bool:

@@ -102,20 +102,27 @@ def backbone_from_torsions(torsions: NDArray[np.floating]) -> NDArray[np.float64
     angles = np.where(np.isnan(torsions), helix, torsions).astype(np.float64)
     atoms = [np.asarray(x, dtype=np.float64) for x in (geo.LOCAL_N, geo.LOCAL_CA, geo.LOCAL_C)]
     for (_, psi, omega), (phi, _, _) in zip(angles[:-1], angles[1:], strict=True):
-        atoms.append(_extend(atoms, geo.C_N, geo.CA_C_N, psi))
-        atoms.append(_extend(atoms, geo.N_CA, geo.C_N_CA, omega))
-        atoms.append(_extend(atoms, geo.CA_C, geo.N_CA_C, phi))
+        atoms.append(extend(atoms, geo.C_N, geo.CA_C_N, psi))
+        atoms.append(extend(atoms, geo.N_CA, geo.C_N_CA, omega))
+        atoms.append(extend(atoms, geo.CA_C, geo.N_CA_C, phi))
     ncac = np.stack(atoms).reshape(-1, 3, 3)
     oxygen = oxygen_positions(torch.from_numpy(ncac)).numpy()
     # The last residue has no next N: its O stands at ψ + 180° by its own ψ.
-    oxygen[-1] = _extend(atoms, geo.C_O, geo.CA_C_O, angles[-1, 1] + np.pi)
+    oxygen[-1] = extend(atoms, geo.C_O, geo.CA_C_O, angles[-1, 1] + np.pi)
     return np.concatenate((ncac, oxygen[:, None]), axis=1)
 
 
-def _extend(
+def extend(
     atoms: list[NDArray[np.float64]], length: float, angle: float, torsion: float
 ) -> NDArray[np.float64]:
-    """Next atom at a bond length, bond angle and torsion from the last three."""
+    """Next atom at a bond length, bond angle and torsion from the last three.
+
+    Args:
+        atoms: positions `[3]`, at least three.
+        length: of the bond to the last, Å.
+        angle: at the last, rad.
+        torsion: about the bond between the last two, rad.
+    """
     a, b, c = atoms[-3:]
     axis = (c - b) / np.linalg.norm(c - b)
     normal = np.cross(b - a, axis)

@@ -29,7 +29,7 @@ from protein.docking.complexes.sources import (
     find_sources,
     read_source,
 )
-from protein.structures.clustering import cluster_sequences
+from protein.structures.clustering import cluster_sequences, joined_by_labels
 from protein.structures.splits import split_by_cluster
 from protein.structures.workers import map_in_processes
 from sciddiff.cli.campaign import made_before
@@ -201,33 +201,14 @@ def pocket_clusters(chains: Sequence[Sequence[str]]) -> NDArray[np.int64]:
         # A pocket without a chain long enough to compare is a cluster of its own.
         labels.append([int(c) for c in fine[start : start + len(group)]] or [-1 - i])
         start += len(group)
-    return _joined(labels)
+    return joined_by_labels(labels)
 
 
 def relatives(clusters: NDArray[np.int64], scaffolds: Sequence[str]) -> NDArray[np.int64]:
     """Groups of complexes that share a cluster or a scaffold, directly or through others `[n]`."""
-    return _joined(
+    return joined_by_labels(
         [[("p", int(c)), ("s", s)] for c, s in zip(clusters, scaffolds, strict=True)]
     )
-
-
-def _joined(labels: Sequence[Sequence[object]]) -> NDArray[np.int64]:
-    """Connected components of items that share a label, numbered by appearance `[n]`."""
-    parent = list(range(len(labels)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    first: dict[object, int] = {}
-    for i, group in enumerate(labels):
-        for label in group:
-            j = first.setdefault(label, i)
-            parent[root(i)] = root(j)
-    numbers: dict[int, int] = {}
-    return np.asarray([numbers.setdefault(root(i), len(numbers)) for i in range(len(labels))])
 
 
 def _splits(
