@@ -129,7 +129,7 @@ def write_side_chains(
             ),
             offsets=_offsets([len(one) for one in templates]),
             around_offsets=_offsets([len(one.around) for one in templates]),
-            **columns,
+            **columns,  # pyright: ignore[reportArgumentType]
         )
 
 

@@ -9,7 +9,7 @@ noise on the backbone, and a share lacks the atoms around. What becomes of an it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -89,9 +89,14 @@ class SideChainData:
         yield from self._collated(chosen.tolist(), 0, 0, 0, 1, self._plain)
 
     def _collated(
-        self, items: list[int], epoch: int, seed: int, rank: int, world: int, make: object
+        self,
+        items: list[int],
+        epoch: int,
+        seed: int,
+        rank: int,
+        world: int,
+        make: Callable[[int, int, int], Sample],
     ) -> Iterator[Batch]:
-        assert callable(make)
         s = self.settings
         sizes = [min(int(self.archive.lengths[item]), s.max_length) for item in items]
         for group in Buckets(sizes, s.budget, power=1.0).batches(epoch, seed, rank, world):

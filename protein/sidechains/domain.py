@@ -91,12 +91,24 @@ class SideChainDomain(Domain):
                 yield Batch(one.x, one.cond, one.layouts, 1, names)
 
     def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
-        """One mmCIF file for every sample."""
-        raise NotImplementedError
+        """One mmCIF file for every sample, its chains named A, B and on."""
+        from protein.sidechains.files import write_sample
+
+        return [write_sample(batch, x, k, directory) for k in range(batch.size)]
 
     def evaluate(self, directory: Path, reference: Path | None) -> dict[str, Any]:
-        """Compare packed structures with those of the same name in a reference folder."""
-        raise NotImplementedError
+        """Side chains of a folder beside those of the same name in a reference folder.
+
+        Raises:
+            InputError: no reference, or no structure of both.
+        """
+        from protein.sidechains.files import compared_folders
+        from protein.sidechains.measure import figures
+
+        if reference is None:
+            raise InputError("--reference: side chains are measured beside known ones; give them")
+        parts = compared_folders(directory, reference)
+        return {"structures": len(parts), **figures(parts)}
 
     def provenance(self) -> dict[str, Any]:
         """The archive trained on: its file name, and what was taken of it."""

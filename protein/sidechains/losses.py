@@ -17,11 +17,12 @@ from torch import Tensor
 
 from protein.sidechains.network import LOGITS
 from protein.sidechains.samples import CHI
+from sciddiff.manifolds.torus import wrap
 from sciddiff.paths import PathSample
 from sciddiff.prediction import Predictions
 from sciddiff.state import Batch
 
-__all__ = ["AngleLoss", "log_density"]
+__all__ = ["AngleLoss", "log_density", "probability_within"]
 
 
 def log_density(logits: Tensor, angles: Tensor) -> Tensor:
@@ -38,6 +39,33 @@ def log_density(logits: Tensor, angles: Tensor) -> Tensor:
     share = torch.stack([1.0 - part, part], dim=-1)
     mixed = (log_probs.gather(-1, near) + share.clamp(min=1e-12).log()).logsumexp(-1)
     return mixed + math.log(bins / (2.0 * math.pi))
+
+
+def probability_within(logits: Tensor, angles: Tensor, width: Tensor) -> Tensor:
+    """Probability that an angle lies within a distance of another `[...]`.
+
+    Args:
+        logits: of evenly spaced angles from -pi on `[..., K]`.
+        angles: the others `[...]`, rad.
+        width: distances, at most half a turn, broadcastable, rad.
+    """
+    bins = logits.shape[-1]
+    step = 2.0 * math.pi / bins
+    spaced = torch.arange(bins, device=logits.device).to(logits) * step - math.pi
+    away = wrap(spaced - angles[..., None]) / step
+    far = (width / step)[..., None]
+    # The hat about each spaced angle, and those one turn before and after, which may reach in too.
+    share = sum(
+        _hat_below(far - away - turn) - _hat_below(-far - away - turn)
+        for turn in (-float(bins), 0.0, float(bins))
+    )
+    return (logits.softmax(-1) * share).sum(-1).clamp(max=1.0)
+
+
+def _hat_below(x: Tensor) -> Tensor:
+    """Integral of the hat function of half-width 1 up to x."""
+    x = x.clamp(-1.0, 1.0)
+    return torch.where(x < 0.0, 0.5 * (1.0 + x).square(), 1.0 - 0.5 * (1.0 - x).square())
 
 
 def _between(angles: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:

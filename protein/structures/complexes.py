@@ -104,7 +104,9 @@ class PairArchive:
             InputError: The archive holds no sequences.
         """
         if self._sequence is None:
-            raise InputError(f"{self._path}: lacks sequence; add it, or leave data.pairs out")
+            raise InputError(
+                f"{self._path}: lacks sequence; add it, or leave data.pairs out"
+            )
         value = self._sequence[index]
         return value.decode("ascii") if isinstance(value, bytes) else str(value)
 
@@ -147,7 +149,9 @@ class PairArchive:
         return None
 
 
-def cut(coords: NDArray[np.float32], ss3: str, rng: np.random.Generator) -> TwoChains | None:
+def cut(
+    coords: NDArray[np.float32], ss3: str, rng: np.random.Generator
+) -> TwoChains | None:
     """A domain cut at a loop into two chains that touch.
 
     Up to four residues of the loop are left out on either side of the cut, since the ends of two

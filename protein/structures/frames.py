@@ -102,6 +102,15 @@ def beta_carbons(ncac: Tensor) -> Tensor:
     return ka * a + kb * b + kc * d + ca
 
 
+def neighbour_counts(ncac: Tensor) -> Tensor:
+    """How deep each residue is buried: CA atoms of others within 10 Å of its virtual CB `[L]`.
+
+    Args:
+        ncac: atoms N, CA, C (more are ignored) `[L, >=3, 3]`, Å.
+    """
+    return (torch.cdist(beta_carbons(ncac), ncac[:, 1]) < 10.0).sum(-1) - 1
+
+
 def _oxygen_from_direction(rotations: Tensor, c: Tensor, direction: Tensor) -> Tensor:
     """O at torsion psi + 180° about CA–C; direction is (cos psi, sin psi) `[..., L, 2]`."""
     angle = torch.tensor(geo.CA_C_O, dtype=c.dtype, device=c.device)

@@ -42,11 +42,17 @@ CA_CLASH = 3.6
 TRANS_OMEGA = 150.0
 """A peptide is trans when |omega| exceeds this, degrees."""
 
-# Bondi radii (Å) of N, CA, C, O; an overlap of 0.4 Å is MolProbity's clash (Chen et al. 2010).
-_RADII = np.array([1.55, 1.70, 1.70, 1.52])
-_POLAR = np.array([True, False, False, True])
-_OVERLAP = 0.4
-_POLAR_CONTACT = 2.4  # N and O may come this close, since without hydrogens any may be bonded
+RADII = {"C": 1.70, "N": 1.55, "O": 1.52, "S": 1.80}
+"""Radii of atoms by Bondi (1964), Å."""
+
+OVERLAP = 0.4
+"""Spheres of two atoms that overlap by more, Å, are MolProbity's clash (Chen et al. 2010)."""
+
+POLAR_CONTACT = 2.4
+"""N and O may come this close, Å, since without hydrogens any may be bonded."""
+
+_RADII = np.array([RADII[name[0]] for name in geo.ATOM_NAMES])
+_POLAR = np.array([name[0] in "NO" for name in geo.ATOM_NAMES])
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,9 +220,9 @@ def atom_overlaps(coords: Array) -> int:
 @cache
 def closest_approach() -> torch.Tensor:
     """Distance below which N, CA, C, O of one residue overlap those of another `[4, 4]`, Å."""
-    limit = _RADII[:, None] + _RADII[None, :] - _OVERLAP
+    limit = _RADII[:, None] + _RADII[None, :] - OVERLAP
     polar = _POLAR[:, None] & _POLAR[None, :]
-    return torch.from_numpy(np.where(polar, _POLAR_CONTACT, limit))
+    return torch.from_numpy(np.where(polar, POLAR_CONTACT, limit))
 
 
 def _close_pairs(points: Array, radius: float) -> tuple[NDArray, NDArray, Array]:

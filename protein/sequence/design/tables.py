@@ -253,8 +253,7 @@ def burial(plan: Plan) -> np.ndarray:
     """Number of CA atoms within 10 Å of the virtual CB of every residue `[L]`."""
     import torch
 
-    from protein.structures.frames import beta_carbons
+    from protein.structures.frames import neighbour_counts
 
     coords = torch.from_numpy(np.concatenate([chain.coords for chain in plan.template.chains]))
-    near = torch.cdist(beta_carbons(coords), coords[:, 1]) < 10.0
-    return (near.sum(-1) - 1).numpy()
+    return neighbour_counts(coords).numpy()

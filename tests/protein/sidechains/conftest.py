@@ -10,6 +10,12 @@ from protein.sidechains.templates import Template
 from protein.structures.torsions import backbone_from_torsions
 
 
+@pytest.fixture(scope="session")
+def built():
+    """As `made`, for fixtures that live longer."""
+    return made_template
+
+
 @pytest.fixture
 def made():
     """Makes a compact chain of every amino acid with drawn torsions."""

@@ -12,10 +12,10 @@ from protein.sidechains.internal import SYMMETRIC, placements, side_atoms
 from protein.structures.torsions import backbone_from_torsions, bond_angle
 from sciddiff.manifolds.torus import wrap
 
-CHI_COUNT = dict(zip("ACDEFGHIKLMNPQRSTVWY", [0, 1, 2, 3, 2, 0, 2, 2, 4, 2, 3, 2, 2, 3, 4, 1, 1, 1, 2, 2],
-                     strict=True))  # fmt: skip
-HEAVY = dict(zip("ACDEFGHIKLMNPQRSTVWY", [5, 6, 8, 9, 11, 4, 10, 8, 9, 8, 8, 8, 7, 9, 11, 6, 7, 7, 14, 12],
-                 strict=True))  # fmt: skip
+CHI_COUNT = dict(zip(LETTERS, map(int, "01232022423223411122"), strict=True))
+HEAVY = dict(
+    zip(LETTERS, [5, 6, 8, 9, 11, 4, 10, 8, 9, 8, 8, 8, 7, 9, 11, 6, 7, 7, 14, 12], strict=True)
+)
 
 
 def drawn(length=400, seed=0):
@@ -86,7 +86,9 @@ def test_atoms_follow_a_rigid_motion():
     assert torch.allclose(moved, build(backbone, tokens, chi) @ turn.T + 5.0, atol=1e-10)
 
 
-@pytest.mark.parametrize(("letter", "chiral"), [("I", "CG1 CG2"), ("T", "OG1 CG2"), ("V", "CG1 CG2")])
+@pytest.mark.parametrize(
+    ("letter", "chiral"), [("I", "CG1 CG2"), ("T", "OG1 CG2"), ("V", "CG1 CG2")]
+)
 def test_second_carbons_have_the_hand_of_the_amino_acid(letter, chiral):
     # Looking from CB to CA: isoleucine and threonine have the first atom before the second by a
     # negative turn, valine by a positive one (IUPAC 1970).
@@ -95,5 +97,7 @@ def test_second_carbons_have_the_hand_of_the_amino_acid(letter, chiral):
     side = build(backbone, tokens, chi)
     first, second = (side_atoms()[letter].index(name) for name in chiral.split())
     axis = side[:, 0] - backbone[:, 1]
-    volume = (torch.linalg.cross(side[:, first] - side[:, 0], side[:, second] - side[:, 0]) * axis).sum(-1)
+    volume = (
+        torch.linalg.cross(side[:, first] - side[:, 0], side[:, second] - side[:, 0]) * axis
+    ).sum(-1)
     assert bool(((volume < 0) if letter in "IT" else (volume > 0)).all())

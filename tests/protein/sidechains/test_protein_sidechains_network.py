@@ -196,7 +196,9 @@ def test_the_density_of_an_angle_integrates_to_one_and_joins_at_the_ends():
     angles = torch.linspace(-math.pi, math.pi, 36 * 400 + 1, dtype=torch.float64)[:-1]
     density = log_density(logits.expand(len(angles), BINS), angles).exp()
     assert float(density.mean() * 2.0 * math.pi) == pytest.approx(1.0, abs=1e-9)
-    ends = log_density(logits.expand(2, BINS), torch.tensor([-math.pi, math.pi], dtype=torch.float64))
+    ends = log_density(
+        logits.expand(2, BINS), torch.tensor([-math.pi, math.pi], dtype=torch.float64)
+    )
     assert float(ends[0] - ends[1]) == pytest.approx(0.0, abs=1e-9)
     # At a spaced angle only its own probability counts.
     at = log_density(logits, torch.tensor(-math.pi + 5 * 2 * math.pi / BINS, dtype=torch.float64))
