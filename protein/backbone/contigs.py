@@ -30,10 +30,12 @@ __all__ = [
     "ContigPlan",
     "ResolvedContig",
     "ResolvedSegment",
+    "arranged",
     "parse_contig",
     "resolve",
 ]
 
+_ORDERS = 50  # drawn before an unindexed motif is given up
 _CHAIN_JUMP = 200  # residue numbers skipped between chains, more than the network tells apart
 
 
@@ -213,6 +215,47 @@ def resolve(
         for chain in plan.chains
     ]
     return _assemble(plan, source, kept, counts, tuple(notes))
+
+
+def arranged(
+    plan: ContigPlan,
+    motif: Structure,
+    rng: np.random.Generator,
+    length: tuple[int, int] | None,
+) -> ResolvedContig:
+    """Draw where the pieces of a motif lie along the chain: their order, and what is between.
+
+    Orders are equally likely, and so are all lengths of the stretches before, between and behind
+    the pieces that fit an order and the total. An order that the total cannot bridge is drawn
+    again.
+
+    Args:
+        plan: the pieces, in any order, without designed stretches.
+        motif: where they come from.
+        rng: decides.
+        length: fewest and most residues of the whole design.
+
+    Raises:
+        InputError: a designed stretch or a chain break among the pieces, no length, a residue
+            that is absent or named twice, or no order that fits the length.
+    """
+    where = f"unindexed motif {plan.text!r}"
+    if len(plan.chains) > 1 or len(plan.motifs) < sum(map(len, plan.chains)):
+        raise InputError(f"{where}: name pieces alone, as in A25-27,A55; --length says the rest")
+    if length is None:
+        raise InputError(f"{where}: needs the length of a design; give --length 80-120")
+    pieces, refused = plan.motifs, None
+    check_unique(plan, {p: kept_residues(plan, p, motif, motif.source) for p in pieces})
+    for _ in range(_ORDERS):
+        order = rng.permutation(len(pieces))
+        items = [f"0-{length[1]}"]
+        for place in order:
+            items += [pieces[place].text, f"0-{length[1]}"]
+        try:
+            return resolve(parse_contig(",".join(items)), motif, rng, length)
+        except InputError as error:
+            refused = error
+    raise InputError(f"{where}: no order of its pieces fits {length[0]}-{length[1]}: {refused}")
 
 
 def _span(first: str, last: str) -> str:

@@ -39,6 +39,7 @@ _EXAMPLES = """examples:
   sciddiff backbone --scaffold "10-40,A25-45,10-40" --motif file.pdb -n 20 -o scaffolds/
   sciddiff backbone --scaffold "10-40,A25-45,10-40" --motif file.pdb --plan
   sciddiff backbone --scaffold "10-40,A25-45,10-40" --motif trimer.pdb --symmetry C3 -o trimers/
+  sciddiff backbone --unindexed "A25-27,A55" --motif file.pdb --length 80-120 -n 20 -o sites/
   sciddiff backbone --partial file.pdb --noise 0.3 -n 10 -o variants/
   sciddiff backbone --partial file.pdb --vary A30-45 -n 10 -o loops/
   sciddiff backbone --symmetry C3 --length 60 -n 4 -o trimers/
@@ -156,6 +157,12 @@ def _add_modes(parser: argparse.ArgumentParser) -> None:
         "--scaffold",
         metavar="CONTIG",
         help='what is designed and what is kept: "10-40,A25-45,10-40"',
+    )
+    add(
+        "--unindexed",
+        metavar="PIECES",
+        help='pieces to keep, whose order and places along the chain every design draws anew: '
+        '"A25-27,A55"',
     )
     add("--motif", type=Path, metavar="FILE", help="structure the kept residues are taken from")
     group = parser.add_argument_group("from a structure")

@@ -42,7 +42,7 @@ class Axis:
         z = self.direction
         x = np.cross(z, np.eye(3)[int(np.abs(z).argmin())])
         x /= np.linalg.norm(x)
-        turn = np.stack([x, np.cross(z, x), z])
+        turn = np.stack([x, np.cross(z, x), z]).astype(np.float64)
         return turn, -turn @ self.point
 
     @property

@@ -20,13 +20,12 @@ NOISE, CROP = 0.3, 12.0
 _LENGTHS = (60, 128)
 # Options that say something about one mode alone.
 _BELONGS = {
-    "motif": "scaffold",
     "noise": "partial",
     "vary": "partial",
     "hotspots": "target",
     "target_crop": "target",
 }
-_MODES = ("scaffold", "partial", "symmetry", "target")
+_MODES = ("scaffold", "unindexed", "partial", "symmetry", "target")
 
 
 def mode_of(options: Any) -> Mode:  # noqa: ANN401 - parsed command line
@@ -39,27 +38,35 @@ def mode_of(options: Any) -> Mode:  # noqa: ANN401 - parsed command line
         InputError: options that do not go together, or one whose mode was not asked for.
     """
     chosen = [name for name in _MODES if getattr(options, name) is not None]
-    if len(chosen) > 1 and chosen != ["scaffold", "symmetry"]:
+    around = {"scaffold", "unindexed"} & set(chosen)
+    if len(chosen) > 1 and not (len(around) == 1 and set(chosen) - around == {"symmetry"}):
         names = " and ".join(f"--{name}" for name in chosen)
         raise InputError(f"{names}: cannot be used together; give one of them")
     for name, mode in _BELONGS.items():
         if getattr(options, name) is not None and mode not in chosen:
             option = name.replace("_", "-")
             raise InputError(f"--{option}: is for --{mode}; give that too, or leave it out")
-    if options.structure_model and not set(chosen) & {"scaffold", "partial", "target"}:
+    if options.motif is not None and not around:
+        raise InputError(
+            "--motif: is for --scaffold and --unindexed; give one of them, or leave it out"
+        )
+    if options.structure_model and not set(chosen) & {*around, "partial", "target"}:
         raise InputError("--structure-model: no structure is read here; leave it out")
     given = None if options.length is None else parse_lengths(options.length)
     # A motif or a structure has a fold already: no class is drawn for it.
     label = "none" if options.fold == ANY else options.fold
     n, seed, model = options.number, options.seed, options.structure_model
-    if options.scaffold is not None:
+    if around:
+        name = around.pop()
         if options.motif is None:
-            raise InputError("--scaffold: needs the file of the motif; give it with --motif")
+            raise InputError(f"--{name}: needs the file of the motif; give it with --motif")
+        free = name == "unindexed"
+        kept, given = getattr(options, name), given or (_LENGTHS if free else None)
         if options.symmetry is not None:
             return SymmetricScaffolds(
-                options.scaffold, options.motif, label, seed, n, given, model, options.symmetry
+                kept, options.motif, label, seed, n, given, model, options.symmetry, free
             )
-        return Scaffolds(options.scaffold, options.motif, label, seed, n, given, model)
+        return Scaffolds(kept, options.motif, label, seed, n, given, model, free)
     if options.partial is not None:
         if given is not None:
             raise InputError(

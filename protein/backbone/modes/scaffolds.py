@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protein.backbone.contigs import ResolvedContig, resolve
+from protein.backbone.contigs import ResolvedContig, arranged, resolve
 from protein.backbone.data import backbone_batch
 from protein.backbone.designs import Design, Numbering
 from protein.backbone.modes.base import Item, Mode
@@ -26,13 +26,15 @@ class Scaffolds(Mode):
     """Designs that hold a motif in place.
 
     Args:
-        contig: what is kept and what is designed.
+        contig: what is kept and what is designed; of an unindexed motif, the pieces that are kept,
+            whose order and places along the chain every design draws anew.
         motif: file the kept residues are taken from.
         fold: one of `FOLDS`.
         seed: seed of the lengths.
         n: number of designs.
         length: fewest and most residues of a design.
         model: which model of the file, from 0.
+        unindexed: `contig` names pieces alone, and `length` is given.
     """
 
     def __init__(
@@ -44,17 +46,20 @@ class Scaffolds(Mode):
         n: int,
         length: tuple[int, int] | None = None,
         model: int = 0,
+        unindexed: bool = False,
     ) -> None:
         from protein.structures.read import read_structure
 
         self._plan = parse_contig(contig)
         self._structure = self._placed(read_structure(motif, model, side_chains=True))
         self._fold, self._seed, self._n, self._length = fold, seed, n, length
+        self._unindexed = unindexed
         self._resolve = lru_cache(maxsize=None)(self._drawn)
         first = self._resolve(0)
         self.inputs = (motif,)
         self.notes = tuple((str(motif), note) for note in (*self._structure.notes, *first.notes))
-        self.request = {"mode": "scaffold", "contig": contig, "fold": fold}
+        named = {"unindexed": contig} if unindexed else {"contig": contig}
+        self.request = {"mode": "scaffold", **named, "fold": fold}
         if length is not None:
             self.request["length"] = f"{length[0]}-{length[1]}"
         if model:
@@ -70,6 +75,8 @@ class Scaffolds(Mode):
 
     def _drawn(self, index: int) -> ResolvedContig:
         rng = np.random.default_rng([self._seed, index, 11])
+        if self._unindexed:
+            return arranged(self._plan, self._structure, rng, self._length)
         return resolve(self._plan, self._structure, rng, self._length)
 
     def templates(self, indices: Iterable[int]) -> Iterator[Item]:

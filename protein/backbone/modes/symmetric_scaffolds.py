@@ -48,6 +48,7 @@ class SymmetricScaffolds(Scaffolds):
         length: fewest and most residues of a unit.
         model: which model of the file, from 0.
         symmetry: the point group, such as C3.
+        unindexed: `contig` names pieces alone, whose places every design draws.
 
     Raises:
         InputError: a contig of several chains, or a motif whose copies overlap.
@@ -63,10 +64,11 @@ class SymmetricScaffolds(Scaffolds):
         length: tuple[int, int] | None,
         model: int,
         symmetry: str,
+        unindexed: bool = False,
     ) -> None:
         self._group = PointGroup.parse(symmetry)
         self._axis: Axis | None = None
-        super().__init__(contig, motif, fold, seed, n, length, model)
+        super().__init__(contig, motif, fold, seed, n, length, model, unindexed)
         if len(self._plan.chains) > 1:
             raise InputError(
                 f"contig {contig!r}: has {len(self._plan.chains)} chains, and --symmetry copies "

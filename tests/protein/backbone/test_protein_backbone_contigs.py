@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from protein.backbone.contigs import parse_contig, resolve
+from protein.backbone.contigs import arranged, parse_contig, resolve
 from protein.structures.chain import Backbone, Structure
 from sciddiff.errors import InputError
 
@@ -317,3 +317,51 @@ def test_the_map_of_the_motif_names_both_sides():
         zip(["A25", "A26", "A27", "B10", "B11"], written, strict=True)
     )
     assert contig.drawn() == "40/A25-27/20/B10-11/5"
+
+
+def test_pieces_without_an_index_are_put_in_every_order_and_reached():
+    structure, plan = _structure(), parse_contig("A25-27,A33,A40-41")
+    orders, firsts = Counter(), []
+    for seed in range(300):
+        contig = arranged(plan, structure, np.random.default_rng(seed), (70, 75))
+        assert 70 <= len(contig) <= 75
+        rows = np.flatnonzero(contig.fixed)
+        assert len(rows) == 6
+        names = [source for source, _ in contig.motif_map()]
+        orders[tuple(name for name in names if name in ("A25", "A33", "A40"))] += 1
+        firsts.append(rows[0])
+        ca = contig.coords[rows, 1]
+        steps, gaps = np.diff(rows), np.linalg.norm(np.diff(ca, axis=0), axis=-1)
+        assert (gaps <= 3.9 * steps + 1e-3).all(), "no stretch is too short to reach"
+        written = [label for _, label in contig.motif_map()]
+        assert len(set(written)) == 6
+    assert len(orders) == 6
+    assert min(orders.values()) > 300 / 6 - 4 * (300 * 5 / 36) ** 0.5
+    assert min(firsts) < 4 < 25 < max(firsts)
+
+
+def test_one_order_remains_where_the_length_allows_no_other():
+    far = _structure(_chain(), _chain("B", range(5, 30), origin=(0, 40, 0)))
+    plan = parse_contig("A1-2,A78-79")
+    contig = arranged(plan, far, np.random.default_rng(0), (80, 82))
+    assert [a for a, _ in contig.motif_map()] in (
+        ["A1", "A2", "A78", "A79"],
+        ["A78", "A79", "A1", "A2"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "length", "word"),
+    [
+        ("A25-27,10,A60", (80, 90), "pieces alone"),
+        ("A25-27/0 A60", (80, 90), "pieces alone"),
+        ("A25-27,A60", None, "--length"),
+        ("A25-27,A26", (80, 90), "named twice"),
+        ("A1,A79", (20, 30), "no order of its pieces fits 20-30"),
+        ("A25-27,A99", (80, 90), "A99"),
+    ],
+)
+def test_unindexed_motifs_that_cannot_be_placed_are_refused(text, length, word):
+    with pytest.raises(InputError) as caught:
+        arranged(parse_contig(text), _structure(), np.random.default_rng(0), length)
+    assert word in str(caught.value) and "\n" not in str(caught.value)
