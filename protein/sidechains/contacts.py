@@ -25,9 +25,10 @@ from protein.structures.geometry_constants import ATOM_NAMES
 __all__ = ["Contacts", "Overlaps"]
 
 _FIRST = len(ATOM_NAMES)
-_REACH = {"A": 1.6, "C": 2.9, "D": 3.8, "E": 5.1, "F": 5.2, "G": 0.1, "H": 4.7, "I": 4.1, "K": 6.5,
-          "L": 4.1, "M": 5.6, "N": 3.9, "P": 2.6, "Q": 5.2, "R": 7.5, "S": 2.6, "T": 2.7, "V": 2.7,
-          "W": 6.3, "Y": 6.6}  # fmt: skip
+# How far from CA the atoms of a residue can lie, Å.
+_REACH = {"A": 1.6, "C": 2.9, "D": 3.8, "E": 5.0, "F": 5.2, "G": 0.1, "H": 4.8, "I": 4.0, "K": 6.4,
+          "L": 4.0, "M": 5.4, "N": 3.8, "P": 3.8, "Q": 5.0, "R": 7.4, "S": 2.5, "T": 2.6, "V": 2.6,
+          "W": 6.8, "Y": 6.5}  # fmt: skip
 _BACKBONE_REACH = 2.6
 _FARTHEST = 3.3
 _AT_ONCE = 2_000_000  # distances computed at once
