@@ -19,7 +19,7 @@ from protein.sidechains.packer import Packed, PackSettings, pack
 from protein.sidechains.records import packed_chains, record_of
 from protein.sidechains.targets import Target
 from protein.structures.geometry_constants import ATOM_NAMES
-from protein.structures.pdb_text import fit_columns
+from protein.structures.pdb_text import fit_columns, fits_columns
 from protein.structures.write import write_mmcif, write_pdb
 from sciddiff.cli.parts import Parts
 from sciddiff.errors import InputError
@@ -103,18 +103,19 @@ class PackParts(Parts):
         self.on_done(1)
 
     def _write(self, target: Target, made: Packed, stem: Path) -> None:
-        """The structure as mmCIF, and as PDB where that holds all of it under its names."""
+        """The structure with its ligands as mmCIF, and as PDB where that holds all names."""
         chains = packed_chains(target, made.sides, made.fixed)
         confidence = 100.0 * made.confidence
         title = f"{target.name}, side chains packed"
         cif, pdb = stem.with_name(f"{stem.name}.cif"), stem.with_name(f"{stem.name}.pdb")
-        write_mmcif(cif, chains, confidence, title=title)
+        others = target.structure.surroundings
+        write_mmcif(cif, chains, confidence, title=title, others=others)
         try:
-            fits = not fit_columns(chains, pdb)[1]
+            fits = fits_columns(others) and not fit_columns(chains, pdb)[1]
         except InputError:  # more chains than it has letters for
             fits = False
         if fits:
-            write_pdb(pdb, chains, confidence, title=title)
+            write_pdb(pdb, chains, confidence, title=title, others=others)
 
     def _write_draws(self, target: Target, made: Packed) -> None:
         folder = self.directory / DRAWS
@@ -125,4 +126,6 @@ class PackParts(Parts):
             sides = build(backbone.double(), tokens, torch.from_numpy(chi)).numpy()
             chains = packed_chains(target, sides, made.fixed)
             title = f"{target.name}, draw {number} of its side chains"
-            write_mmcif(folder / f"{target.name}_{number:02d}.cif", chains, title=title)
+            others = target.structure.surroundings
+            file = folder / f"{target.name}_{number:02d}.cif"
+            write_mmcif(file, chains, title=title, others=others)

@@ -16,7 +16,7 @@ from sciddiff.errors import InputError
 
 
 class SideAtom(NamedTuple):
-    """An atom beside the backbone: of a side chain, or of what surrounds the chains.
+    """An atom of a side chain.
 
     Attributes:
         name: atom name.
@@ -27,6 +27,28 @@ class SideAtom(NamedTuple):
     name: str
     element: str
     position: tuple[float, float, float]
+
+
+class OtherAtom(NamedTuple):
+    """An atom of what surrounds the chains: ligands, ions, nucleic acids.
+
+    Attributes:
+        name: atom name.
+        element: its symbol, upper case.
+        position: x, y, z in Å.
+        residue: name of its residue or component.
+        chain: chain identifier as written in the file (author's).
+        number: author's residue number.
+        code: insertion code, empty where there is none.
+    """
+
+    name: str
+    element: str
+    position: tuple[float, float, float]
+    residue: str
+    chain: str
+    number: int
+    code: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +275,7 @@ class Structure:
     notes: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     others: dict[str, str] = field(default_factory=dict)
-    surroundings: tuple[SideAtom, ...] = ()
+    surroundings: tuple[OtherAtom, ...] = ()
 
     def chain(self, chain_id: str) -> Backbone:
         """The chain of that identifier.

@@ -5,13 +5,13 @@ renumbered, and the file says so in REMARK 99; the mmCIF written beside it has e
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from protein.structures.atom_table import AtomTable
-from protein.structures.chain import Backbone
+from protein.structures.chain import Backbone, OtherAtom
 from protein.structures.pdb_columns import encode_hybrid36
 from protein.structures.pdb_records import (
     HIGHEST,
@@ -21,6 +21,7 @@ from protein.structures.pdb_records import (
     chain_letters,
     fit_residues,
 )
+from protein.structures.residues import is_nucleotide
 from protein.structures.written_atoms import BFactors, WrittenAtom, written_atoms
 from sciddiff.errors import InputError
 
@@ -88,6 +89,7 @@ def pdb_lines(
     title: str,
     path: str | os.PathLike[str],
     remarks: tuple[str, ...] = (),
+    others: Sequence[OtherAtom] = (),
 ) -> Iterator[str]:
     """Lines of a PDB file of chains that fit its columns.
 
@@ -98,6 +100,7 @@ def pdb_lines(
         title: text of the TITLE record.
         path: the file, for messages.
         remarks: sentences for REMARK 99.
+        others: atoms of ligands and the like; `fits_columns` says whether they can be written.
     """
     if title:
         yield f"TITLE     {' '.join(title.split())[:70]:<70}\n"
@@ -118,9 +121,30 @@ def pdb_lines(
             yield _ter_line(last, chains, last.serial + extra)
         yield _atom_line(atom, chains, atom.serial + extra, path)
         last = atom
+    before = 0
     if last is not None:
-        yield _ter_line(last, chains, last.serial + extra + 1)
+        before = last.serial + extra + 1
+        yield _ter_line(last, chains, before)
+    for serial, other in enumerate(others, start=before + 1):
+        record = "ATOM" if is_nucleotide(other.residue) else "HETATM"
+        residue = (other.chain, other.number, other.code)
+        yield (
+            atom_record(record, serial, other.name, other.element, other.residue, residue,
+                        other.position) + "\n"
+        )  # fmt: skip
     yield "END\n"
+
+
+def fits_columns(others: Iterable[OtherAtom]) -> bool:
+    """Whether atoms of ligands and the like fit the columns of PDB under their own names."""
+    return all(
+        len(atom.chain) <= 1
+        and len(atom.name) <= 4
+        and len(atom.residue) <= 3
+        and len(atom.code) <= 1
+        and LOWEST <= atom.number <= HIGHEST
+        for atom in others
+    )
 
 
 def _renumbered(chain: Backbone) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein.structures.alternates import locations, occupancy
-from protein.structures.chain import Backbone, SideAtom, Structure
+from protein.structures.chain import Backbone, OtherAtom, SideAtom, Structure
 from protein.structures.parse import parse_file
 from protein.structures.residues import WATERS, is_nucleotide, is_standard, parent_letter
 from sciddiff.errors import InputError
@@ -70,7 +70,7 @@ def read_structure(
     if len(models) > 1:
         counts["models"] = len(models)
     others: dict[str, str] = {}
-    around: list[SideAtom] | None = [] if side_chains else None
+    around: list[OtherAtom] | None = [] if side_chains else None
     chains = [_read_chain(chain, file, counts, others, around) for chain in models[model]]
     kept = [chain for chain in chains if chain is not None]
     if not kept:
@@ -91,7 +91,7 @@ def _read_chain(
     file: Path,
     counts: Counter[str],
     others: dict[str, str],
-    around: list[SideAtom] | None,
+    around: list[OtherAtom] | None,
 ) -> Backbone | None:
     """Backbone of one Biopython chain; None when it holds no complete residue.
 
@@ -108,7 +108,7 @@ def _read_chain(
         if isinstance(found, str):
             others[label(entry)] = f"{found} ({entry.get_resname().strip()})"
             if around is not None and found != "a water":
-                around += _heavy_atoms(_one_residue(entry, Counter()))
+                around += _other_atoms(_one_residue(entry, Counter()), chain.id)
         else:
             candidates.append(found)
     keep = _tied_or_known([(atoms, known) for _, _, atoms, _, known in candidates])
@@ -116,7 +116,7 @@ def _read_chain(
     for i in np.flatnonzero(~keep):
         others[label(candidates[i][0])] = f"a ligand ({candidates[i][0].get_resname().strip()})"
         if around is not None:
-            around += _heavy_atoms(candidates[i][0])
+            around += _other_atoms(candidates[i][0], chain.id)
     rows, letters, ids, sides, b_factors = [], [], [], [], []
     for residue, letter, atoms, b_factor, _ in (candidates[i] for i in np.flatnonzero(keep)):
         name = residue.get_resname().strip().upper()
@@ -125,7 +125,7 @@ def _read_chain(
             counts["ca_only"] += int(np.isfinite(atoms[1]).all() and np.isnan(atoms[[0, 2]]).all())
             counts["dropped_residues"] += 1
             if around is not None:
-                around += _heavy_atoms(residue)
+                around += _other_atoms(residue, chain.id)
             continue
         counts["modified"] += int(not is_standard(name) and name != "UNK")
         rows.append(atoms)
@@ -245,6 +245,15 @@ def _side_chain(residue: "Residue") -> tuple[SideAtom, ...]:
     if name == "MSE":
         found = [SideAtom("SD", "S", a.position) if a.name == "SE" else a for a in found]
     return tuple(found)
+
+
+def _other_atoms(residue: "Residue", chain: str) -> list[OtherAtom]:
+    """Atoms but hydrogen of a residue that is no part of a chain."""
+    name, (_, number, code) = residue.get_resname().strip(), residue.id
+    return [
+        OtherAtom(*atom, name, chain.strip(), number, code.strip())
+        for atom in _heavy_atoms(residue)
+    ]
 
 
 def _heavy_atoms(residue: "Residue") -> list[SideAtom]:

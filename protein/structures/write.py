@@ -13,9 +13,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from protein.structures.chain import Backbone, Structure
+from protein.structures.chain import Backbone, OtherAtom, Structure
 from protein.structures.mmcif_text import mmcif_lines
-from protein.structures.pdb_text import PdbMap, fit_columns, pdb_lines
+from protein.structures.pdb_text import PdbMap, fit_columns, fits_columns, pdb_lines
 from protein.structures.written_atoms import BFactors
 from sciddiff.errors import InputError
 from sciddiff.files import replacing
@@ -31,6 +31,7 @@ def write_pdb(
     *,
     beta_carbon: bool = False,
     title: str = "",
+    others: Sequence[OtherAtom] = (),
 ) -> PdbMap:
     """Write a PDB file.
 
@@ -40,15 +41,19 @@ def write_pdb(
         b_factors: a number per residue, `[L]` or one such array per chain; 0 by default.
         beta_carbon: add an idealised CB to every residue but glycine.
         title: text of the TITLE record.
+        others: atoms of ligands and the like, after the chains.
 
     Returns:
         What was renamed or renumbered because PDB could not hold it; false if nothing was.
 
     Raises:
-        InputError: more chains than PDB has letters for, or the file cannot be written.
+        InputError: more chains than PDB has letters for, other atoms whose names do not fit, or
+            the file cannot be written.
     """
     fitted, changes = fit_columns(_as_list(chains, path), path)
-    lines = pdb_lines(fitted, b_factors, beta_carbon, title, path, changes.notes)
+    if not fits_columns(others):
+        raise InputError(f"{path}: ligands have names that PDB cannot hold; use the mmCIF")
+    lines = pdb_lines(fitted, b_factors, beta_carbon, title, path, changes.notes, others)
     _write_text(path, "".join(lines))
     return changes
 
@@ -60,6 +65,7 @@ def write_mmcif(
     *,
     beta_carbon: bool = False,
     title: str = "",
+    others: Sequence[OtherAtom] = (),
 ) -> None:
     """Write an mmCIF file.
 
@@ -69,11 +75,12 @@ def write_mmcif(
         b_factors: a number per residue, `[L]` or one such array per chain; 0 by default.
         beta_carbon: add an idealised CB to every residue but glycine.
         title: text of ``_struct.title``.
+        others: atoms of ligands and the like, after the chains.
 
     Raises:
         InputError: nothing to write, or the file cannot be written.
     """
-    write_models(path, [chains], b_factors, beta_carbon=beta_carbon, title=title)
+    write_models(path, [chains], b_factors, beta_carbon=beta_carbon, title=title, others=others)
 
 
 def write_models(
@@ -83,6 +90,7 @@ def write_models(
     *,
     beta_carbon: bool = False,
     title: str = "",
+    others: Sequence[OtherAtom] = (),
 ) -> None:
     """Write an mmCIF file of several models, such as the steps of a trajectory.
 
@@ -92,6 +100,7 @@ def write_models(
         b_factors: a number per residue, the same in every model; 0 by default.
         beta_carbon: add an idealised CB to every residue but glycine.
         title: text of ``_struct.title``.
+        others: atoms of ligands and the like, after the chains.
 
     Raises:
         InputError: nothing to write, models of different residues, or the file cannot be written.
@@ -102,7 +111,7 @@ def write_models(
     if any([len(c) for c in one] != [len(c) for c in listed[0]] for one in listed):
         raise InputError(f"{path}: its models have different residues; write several files")
     stem = re.sub(r"[^A-Za-z0-9_-]", "_", Path(path).name.split(".")[0]) or "structure"
-    text = "".join(mmcif_lines(listed, b_factors, beta_carbon, title, stem, path))
+    text = "".join(mmcif_lines(listed, b_factors, beta_carbon, title, stem, path, others))
     _write_text(path, text)
 
 

@@ -71,7 +71,7 @@ def test_atoms_around_are_read_without_water_and_hydrogen(structures):
     found = read_structure(structures / "p00.pdb", side_chains=True)
     assert [(a.name, a.element) for a in found.surroundings] == [
         ("C1", "C"), ("O1", "O"), ("ZN", "ZN")]  # fmt: skip
-    assert found.surroundings[2].position == (4.0, 1.0, 2.0)
+    assert found.surroundings[2] == ("ZN", "ZN", (4.0, 1.0, 2.0), "LIG", "B", 900, "")
     assert read_structure(structures / "p00.pdb").surroundings == ()
     template = template_of(found)
     assert template.around_elements.tolist() == [0, 2, OTHER]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protein.structures.chain import Backbone, SideAtom
+from protein.structures.chain import Backbone, OtherAtom, SideAtom
 from protein.structures.read import read_structure
 from protein.structures.torsions import backbone_from_torsions
 from protein.structures.write import write_mmcif, write_models, write_pdb, write_structure
@@ -219,3 +219,23 @@ def test_unknown_suffix_and_nothing_to_write(chain, tmp_path) -> None:
         write_structure(tmp_path / "x.xyz", chain)
     with pytest.raises(InputError, match="no residues to write"):
         write_pdb(tmp_path / "x.pdb", [])
+
+
+def test_ligands_are_written_after_the_chains_and_read_again(tmp_path):
+    chain = Backbone.from_coords(backbone_from_torsions(np.zeros((8, 3))), "ACDEFGHI")
+    others = (
+        OtherAtom("C1", "C", (1.0, 2.0, 3.0), "LIG", "A", 300),
+        OtherAtom("O1'", "O", (1.5, 2.5, -3.25), "LIG", "A", 300),
+        OtherAtom("ZN", "ZN", (10.0, 20.0, 30.0), "ZN", "B", 1, "C"),
+    )
+    for name in ("one.cif", "one.pdb"):
+        write = write_mmcif if name.endswith("cif") else write_pdb
+        write(tmp_path / name, chain, others=others)
+        found = read_structure(tmp_path / name, side_chains=True)
+        assert found.surroundings == others
+        assert len(found.chains) == 1 and found.chains[0].sequence == "ACDEFGHI"
+    long = (others[0]._replace(residue="A1BCD"),)
+    write_mmcif(tmp_path / "long.cif", chain, others=long)
+    assert read_structure(tmp_path / "long.cif", side_chains=True).surroundings == long
+    with pytest.raises(InputError, match="PDB cannot hold"):
+        write_pdb(tmp_path / "long.pdb", chain, others=long)
