@@ -343,6 +343,7 @@ def main() -> None:
     add("--draws", type=int, default=8)
     add("--steps", type=int, default=20)
     add("--overlap", type=float, default=10.0)
+    add("--relieve", action="store_true")
     add("--only-model", action="store_true", help="leave controls and other packers out")
     add("--most", type=int, default=1000, help="structures at most")
     add("--seed", type=int, default=0)
@@ -360,7 +361,9 @@ def main() -> None:
         other = ligand_mpnn()
         if other is not None:
             packers["LigandMPNN"] = other
-    settings = PackSettings(args.draws, args.steps, True, args.overlap, seed=args.seed)
+    settings = PackSettings(
+        args.draws, args.steps, True, args.overlap, args.relieve, seed=args.seed
+    )
     for name in args.model:
         single = PackSettings(1, args.steps, False, seed=args.seed)
         packers[f"{Path(name).name}, draw"] = model_packer(name, single)

@@ -71,6 +71,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "clash, or the best draw as it is (default residues)")  # fmt: skip
     add("--overlap", type=number(0.0), default=10.0, metavar="W",
         help="nats that an overlap of 1 Å² costs in that choice (default 10)")  # fmt: skip
+    add("--relieve", action="store_true",
+        help="turn torsions by up to 20 degrees, within their rotamers, where atoms still "
+        "overlap")  # fmt: skip
     add("--backbone-noise", type=number(0.0, 0.3), default=0.0, metavar="S",
         help="standard deviation (Å) of the errors that the network should expect in the "
         "backbone (default 0)")  # fmt: skip
@@ -114,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
         steps=args.steps,
         assemble=args.choose == "residues",
         overlap=args.overlap,
+        relieve=args.relieve,
         noise=args.backbone_noise,
         seed=args.seed,
     )

@@ -17,7 +17,16 @@ from protein.sidechains.domain import STEPS
 from protein.sidechains.geometry import build, tables
 from protein.sidechains.losses import log_density, probability_within
 from protein.sidechains.network import ENCODED, LOGITS
-from protein.sidechains.samples import CHI, Sample, angles_of, collate, from_state, sample_of
+from protein.sidechains.relief import relieved
+from protein.sidechains.samples import (
+    CHI,
+    Sample,
+    angles_of,
+    collate,
+    from_state,
+    sample_of,
+    to_state,
+)
 from protein.sidechains.templates import Template
 from protein.structures.geometry_constants import ATOM_NAMES
 from sciddiff.grids import uniform
@@ -50,6 +59,7 @@ class PackSettings:
         steps: steps of each.
         assemble: put a structure together from the draws; otherwise the best draw as it is.
         overlap: nats that an overlap of 1 Å² costs.
+        relieve: turn torsions by up to 20 degrees to relieve clashes that are left.
         noise: errors of the backbone that the network is told to expect, Å.
         seed: of the draws.
     """
@@ -58,6 +68,7 @@ class PackSettings:
     steps: int = STEPS
     assemble: bool = True
     overlap: float = 10.0
+    relieve: bool = False
     noise: float = 0.0
     seed: int = 0
 
@@ -127,7 +138,8 @@ def pack(
     own = torch.from_numpy(np.nan_to_num(template.atoms[:, len(ATOM_NAMES) :])).double()
     kept = torch.from_numpy(held)
     sides = torch.where(kept[:, None, None], own, sides).transpose(0, 1)
-    overlaps = Contacts(template).overlaps(sides)
+    contacts = Contacts(template)
+    overlaps = contacts.overlaps(sides)
     draw_choices = [torch.full((len(template),), k) for k in range(count)]
     draw_clashes = np.asarray([overlaps.total(choice) for choice in draw_choices])
     angles = max(int((has & ~kept[:, None]).sum()), 1)
@@ -138,14 +150,21 @@ def pack(
         total = draw_scores * angles - s.overlap * draw_clashes
         choice = draw_choices[int(np.argmax(total))]
     rows = torch.arange(len(template))
-    best = states[choice, rows]
+    best, made, score = chi[choice, rows], sides[rows, choice], scores[rows, choice]
+    if s.relieve:
+        free = has & ~kept[:, None]
+        best = relieved(contacts, backbone, tokens, best, made, free, s.overlap)
+        made = torch.where(kept[:, None, None], made, build(backbone, tokens, best))
+        overlaps, choice = contacts.overlaps(made[:, None]), torch.zeros_like(choice)
+        score = _candidate_scores(to_state(best, tokens)[None], logits, has)[:, 0]
+        best = from_state(to_state(best, tokens), tokens)
     return Packed(
         template,
         held,
-        np.where(held[:, None], given.chi, chi[choice, rows].numpy()),
-        sides[rows, choice].numpy(),
-        _confidence(best, logits, has & ~kept[:, None], tokens).numpy(),
-        scores[rows, choice].numpy(),
+        np.where(held[:, None], given.chi, best.numpy()),
+        made.numpy(),
+        _confidence(to_state(best, tokens), logits, has & ~kept[:, None], tokens).numpy(),
+        score.numpy(),
         _spread(states[..., 0], has[:, 0] & ~kept).numpy(),
         overlaps.count(choice).numpy(),
         overlaps.total(choice),

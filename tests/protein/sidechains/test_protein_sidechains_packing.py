@@ -18,6 +18,7 @@ from protein.sidechains.losses import log_density, probability_within
 from protein.sidechains.measure import compare, figures
 from protein.sidechains.network import BINS, SideChainNetwork
 from protein.sidechains.packer import PackSettings, pack
+from protein.sidechains.relief import FARTHEST, relieved
 from sciddiff.denoiser import Denoiser
 
 RADII = {"C": 1.70, "N": 1.55, "O": 1.52, "S": 1.80}
@@ -211,3 +212,32 @@ def test_a_structure_beside_itself_has_no_errors_and_a_turned_one_its_turn(made)
     two = tables().chi.numpy()[part.tokens, 1]
     assert part.right(20.0, 1).all() and not part.right(20.0, 2)[two].any()
     assert part.right(20.0, 2)[~two].all() and part.right(40.0, 2).all()
+
+
+def test_relief_takes_overlaps_away_and_keeps_rotamers_and_held_side_chains(made):
+    template = made(40, 4, around=12)
+    rng = np.random.default_rng(1)
+    chi = rng.uniform(-3.1, 3.1, (40, 4))
+    sides = sides_of(template, chi)
+    contacts, tokens = Contacts(template), torch.from_numpy(template.tokens)
+    free = tables().chi[tokens].clone()
+    free[::8] = False
+    backbone = torch.from_numpy(template.atoms[:, :4]).double()
+    found = relieved(contacts, backbone, tokens, torch.from_numpy(chi), sides, free, 10.0)
+    turned = (found - torch.from_numpy(chi)).abs()
+    assert float(turned[~free].max()) == 0.0
+    assert 0.05 < float(turned.max()) <= FARTHEST + 1e-9
+    after = torch.where(free.any(-1)[:, None, None], build(backbone, tokens, found), sides)
+    depths = [
+        float(o.own.sum() + o.between.sum())
+        for o in (contacts.overlaps(s[:, None]) for s in (sides, after))
+    ]
+    assert depths[1] < 0.8 * depths[0]
+    # Alone in the dark nothing moves.
+    far = made(1, sequence="K", around=0)
+    alone = relieved(
+        Contacts(far), torch.from_numpy(far.atoms[:, :4]).double(), torch.from_numpy(far.tokens),
+        torch.zeros(1, 4).double() + math.pi, sides_of(far, np.full((1, 4), math.pi)),
+        tables().chi[torch.from_numpy(far.tokens)], 10.0,
+    )  # fmt: skip
+    assert torch.equal(alone, torch.zeros(1, 4).double() + math.pi)
