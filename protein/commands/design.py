@@ -20,6 +20,7 @@ from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
     from protein.commands.design_templates import Found
+    from protein.sequence.design.campaign import SequenceParts
     from protein.sequence.design.designer import Designer, DrawSettings
     from protein.sequence.design.plan import Plan
     from protein.sequence.design.tables import Tables
@@ -159,6 +160,8 @@ def _design(
 
     device = pick_device(args.device)
     model = find_model(args.model)
+    if args.pack is not None:
+        find_model(args.pack)  # refused before the first sequence is drawn
     parts = SequenceParts(
         args.out,
         plans,
@@ -194,7 +197,28 @@ def _design(
         summary["report"] = str(report)
         lines[-1] += f"; open {report}"
     lines += _warnings(tables)
+    if args.pack is not None:
+        lines.append(_pack(args, parts, tables))
     emit(args, summary, "\n".join(lines))
+
+
+def _pack(args: argparse.Namespace, parts: SequenceParts, tables: Sequence[Tables]) -> str:
+    """Pack side chains on every design; one line on what came of it."""
+    from protein.commands.pack import Packing, pack_all
+    from protein.sidechains.packer import PackSettings
+    from protein.sidechains.report import write_report
+    from protein.sidechains.targets import find_targets
+    from sciddiff.cli.campaign import read_record
+
+    files = [parts.structure(design.name) for one in tables for design in one.designs]
+    settings = PackSettings(noise=min(args.backbone_noise, 0.3), seed=args.seed)
+    out = args.out / "side_chains"
+    job = Packing(out, find_targets(files).targets, settings, args.pack)
+    made, _ = pack_all(job, args.device, args.command_line, show=not args.json)
+    if not args.no_report:
+        write_report(out, made, read_record(out))
+    clashes = sum(record.clashes for _, record in made)
+    return f"{len(made)} of them with side chains in {out}, {clashes} clashes"
 
 
 def _summary(tables: Sequence[Tables]) -> dict[str, Any]:

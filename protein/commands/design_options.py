@@ -83,6 +83,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also write boltz/, a FASTA file for each design as Boltz reads them",
     )
+    add("--pack", nargs="?", const="pack_lite", metavar="MODEL",
+        help="also pack side chains on every design, into side_chains/, as sciddiff pack does; "
+        "with these weights (pack_lite where none are named)")  # fmt: skip
     add("--no-report", action="store_true", help="write no report.html")
     add_json(parser)
 

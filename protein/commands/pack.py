@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,6 @@ from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
-    from protein.sidechains.campaign import PackParts
     from protein.sidechains.packer import PackSettings
     from protein.sidechains.records import Record
     from protein.sidechains.targets import Target
@@ -97,8 +96,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: an option or a file that cannot be used.
     """
+    from protein.sidechains.campaign import PACKED
     from protein.sidechains.packer import PackSettings
+    from protein.sidechains.report import write_report
     from protein.sidechains.targets import find_targets
+    from sciddiff.cli.campaign import read_record
 
     found = find_targets(args.structures, args.fix, args.sequence, args.structure_model)
     for file, reason in found.left_out.items():
@@ -121,81 +123,113 @@ def run(args: argparse.Namespace) -> int:
         noise=args.backbone_noise,
         seed=args.seed,
     )
-    _pack(args, found.targets, settings, found.left_out)
+    job = Packing(
+        args.out, found.targets, settings, args.model, args.fix, args.write_draws, found.left_out
+    )
+    made, seconds = pack_all(job, args.device, args.command_line, show=not args.json)
+    summary = {**_summary(made), "folder": str(args.out), "seconds": round(seconds, 2)}
+    lines = [_table(made), f"{len(made)} structures in {args.out / PACKED}"]
+    if not args.no_report:
+        report = write_report(args.out, made, read_record(args.out))
+        summary["report"] = str(report)
+        lines[-1] += f"; open {report}"
+    emit(args, summary, "\n".join(lines))
     return 1 if found.left_out else 0
 
 
-def _open(
-    args: argparse.Namespace, targets: Sequence[Target], settings: PackSettings, begun: bool
-) -> Campaign:
+@dataclass(frozen=True)
+class Packing:
+    """What is packed, and how.
+
+    Attributes:
+        out: folder to write to.
+        targets: the structures.
+        settings: how they are packed.
+        model: shipped weights or a model's folder.
+        fix: what is held, as the user wrote it.
+        write_draws: write every draw too.
+        left_out: why other structures were left out, by file.
+    """
+
+    out: Path
+    targets: Sequence[Target]
+    settings: PackSettings
+    model: str
+    fix: str = ""
+    write_draws: bool = False
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+def pack_all(
+    job: Packing, device: str, command: str, show: bool
+) -> tuple[list[tuple[Target, Record]], float]:
+    """Pack structures into a folder with its record and tables.
+
+    Args:
+        job: what is packed, and how.
+        device: as the user named it.
+        command: the command line, for the record.
+        show: show progress.
+
+    Returns:
+        The structures with their records, and the seconds it took.
+
+    Raises:
+        InputError: the model or the folder cannot be used.
+    """
+    from protein.sidechains.campaign import PackParts
+    from protein.sidechains.records import Record
+    from protein.sidechains.tables import structure_row, write_tables
+    from sciddiff.checkpoint import describe, load
+    from sciddiff.cli.campaign import machine_facts
+    from sciddiff.cli.parts import do_all
+    from sciddiff.shipped import find_model
+
+    where = pick_device(device)
+    parts = PackParts(
+        job.out,
+        job.targets,
+        job.settings,
+        partial(load, job.model, where, domain="pack"),
+        where,
+        job.write_draws,
+    )
+    campaign = _open(job, command, parts.begun)
+    started = time.perf_counter()
+    with progress("packing", parts.left(), show=show) as bar:
+        parts.on_done = bar.advance
+        do_all(parts)
+    seconds = time.perf_counter() - started
+    meta = describe(find_model(job.model))
+    campaign.ran(parts.made, seconds, command, model_card=meta, **machine_facts())
+    made = [(target, Record.read(parts.file(target))) for target in job.targets]
+    write_tables(job.out, made)
+    campaign.note(
+        figures={target.name: structure_row(target, record) for target, record in made},
+        **({"left_out": dict(job.left_out)} if job.left_out else {}),
+    )
+    return made, seconds
+
+
+def _open(job: Packing, command: str, begun: bool) -> Campaign:
     """The record of the folder."""
     from sciddiff.checkpoint import describe
     from sciddiff.cli.campaign import Campaign
     from sciddiff.cli.fingerprint import Inputs, digest
     from sciddiff.shipped import find_model
 
-    inputs = Inputs().add_model("--model", describe(find_model(args.model)), args.model)
+    inputs = Inputs().add_model("--model", describe(find_model(job.model)), job.model)
     parts = [
         [one.name, one.sequence, one.labels, one.template.atoms.round(3).tolist(),
          one.template.around.round(3).tolist()]
-        for one in targets
+        for one in job.targets
     ]  # fmt: skip
-    sources = ", ".join(dict.fromkeys(one.source for one in targets))[:150]
+    sources = ", ".join(dict.fromkeys(one.source for one in job.targets))[:150]
     inputs.add_text("structures", f"{sources} {digest(parts)}")
-    request = {"mode": "side chains", **asdict(settings), "write_draws": args.write_draws}
-    if args.fix:
-        request["fix"] = args.fix
-    return Campaign.open(args.out, request, args.command_line, inputs, begun)
-
-
-def _pack(
-    args: argparse.Namespace,
-    targets: Sequence[Target],
-    settings: PackSettings,
-    left_out: dict[str, str],
-) -> None:
-    from protein.sidechains.campaign import PackParts
-    from protein.sidechains.records import Record
-    from protein.sidechains.report import write_report
-    from protein.sidechains.tables import write_tables
-    from sciddiff.checkpoint import describe, load
-    from sciddiff.cli.campaign import machine_facts
-    from sciddiff.cli.parts import do_all
-    from sciddiff.shipped import find_model
-
-    device = pick_device(args.device)
-    parts = PackParts(
-        args.out,
-        targets,
-        settings,
-        partial(load, args.model, device, domain="pack"),
-        device,
-        args.write_draws,
-    )
-    campaign = _open(args, targets, settings, parts.begun)
-    started = time.perf_counter()
-    with progress("packing", parts.left(), show=not args.json) as bar:
-        parts.on_done = bar.advance
-        do_all(parts)
-    seconds = time.perf_counter() - started
-    meta = describe(find_model(args.model))
-    campaign.ran(parts.made, seconds, args.command_line, model_card=meta, **machine_facts())
-    made = [(target, Record.read(parts.file(target))) for target in targets]
-    write_tables(args.out, made)
-    summary = {**_summary(made), "folder": str(args.out), "seconds": round(seconds, 2)}
-    campaign.note(figures=summary["structures"], **({"left_out": left_out} if left_out else {}))
-    lines = [_table(made), f"{len(made)} structures in {_folder(parts)}"]
-    if not args.no_report:
-        report = write_report(args.out, made, campaign.record)
-        summary["report"] = str(report)
-        lines[-1] += f"; open {report}"
-    emit(args, summary, "\n".join(lines))
-
-
-def _folder(parts: PackParts) -> Path:
-    from protein.sidechains.campaign import PACKED
-
-    return parts.directory / PACKED
+    request = {"mode": "side chains", **asdict(job.settings), "write_draws": job.write_draws}
+    if job.fix:
+        request["fix"] = job.fix
+    return Campaign.open(job.out, request, command, inputs, begun)
 
 
 def _summary(made: Sequence[tuple[Target, Record]]) -> dict[str, Any]:

@@ -62,6 +62,9 @@ PARSED = {
     "examples/weather/perfect_model.md": "needs years of a simulator that is compiled by hand",
     "examples/weather/weatherbench.md": "reads a public store over the network",
     "design |backbone .*--sequences": "is tried from end to end by tests/protein/sequence/design",
+    "pack |prepare pack|train .*pack_lite": (
+        "is tried from end to end by tests/protein/sidechains"
+    ),
     "prepare sequence|train .*sequence_lite|export .*sequence_lite|sequence ": (
         "is tried from end to end by tests/protein/language"
     ),

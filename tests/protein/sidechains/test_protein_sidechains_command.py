@@ -184,3 +184,30 @@ def test_sequences_and_residues_that_do_not_fit_are_told(model, full, tmp_path, 
     broken.write_text("\n".join(lines) + "\n")
     assert _run(broken, "--model", model, "--fix", "A", "-o", tmp_path / "out") == 2
     assert "residue A29 lacks atoms" in capsys.readouterr().err
+
+
+def test_designs_get_side_chains_in_the_same_run(model, full, tmp_path, monkeypatch):
+    from protein.sequence.network import GraphNetwork
+
+    net = {"node": 16, "neighbours": 8, "encoder": 1, "decoder": 1}
+    plain = config.read(
+        {
+            "domain": {"class_path": "protein.sequence.domain.InverseFoldingDomain"},
+            "net": {"class_path": "protein.sequence.network.GraphNetwork", "init_args": net},
+        }
+    )
+    checkpoint.save(tmp_path / "design", GraphNetwork(**net).state_dict(), plain)
+    out = tmp_path / "out"
+    words = ["design", full, "--model", tmp_path / "design", "-n", 2, "-o", out, "--pack", model]
+    assert main([str(word) for word in words]) == 0
+    names = {row["name"]: row["sequence"] for row in _table(out / "designs.csv")}
+    assert len(names) == 2
+    for name, sequence in names.items():
+        packed = read_structure(out / "side_chains/packed" / f"{name}.cif", side_chains=True)
+        assert "/".join(chain.sequence for chain in packed.chains) == sequence
+        assert template_of(packed).complete.all()
+    assert (out / "side_chains" / "report.html").exists()
+    words[-1] = tmp_path / "nothing"
+    words[words.index(out)] = tmp_path / "other"
+    assert main([str(word) for word in words]) == 2
+    assert not (tmp_path / "other" / "designs").exists()
