@@ -197,12 +197,16 @@ def read_table(path: str | os.PathLike[str], **layout: Any) -> list[dict[str, st
         One dict a row, by the names of the header.
 
     Raises:
-        InputError: It cannot be read, or a row has more or fewer cells than the header.
+        InputError: It cannot be read, or two columns have one name, or a row has more or fewer
+            cells than the header.
     """
     lines = io.StringIO(read_text(path, "a CSV table"), newline="")
     with reading(path, "a CSV table"):
         rows = [row for row in split_rows(lines, **layout) if row]
     header, *rest = rows or [[]]
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path}: has two columns {twice!r}; rename or remove one")
     for number, row in enumerate(rest, start=2):
         if len(row) != len(header):
             raise InputError(

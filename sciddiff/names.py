@@ -12,7 +12,7 @@ import re
 import unicodedata
 from typing import final
 
-__all__ = ["Names", "cell", "clean", "escape", "stem_of", "text_of"]
+__all__ = ["Names", "cell", "clean", "escape", "printable", "stem_of", "text_of"]
 
 _LONGEST = 80
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -88,6 +88,15 @@ def escape(text: str) -> str:
         c.encode("unicode_escape").decode() if c == "\\" or unicodedata.category(c) == "Cc" else c
         for c in text
     )
+
+
+def printable(text: str) -> str:
+    """Text that does nothing to a terminal: with control characters it is written by `escape`.
+
+    >>> printable("C:\\\\a b"), printable("a\\x1b[31m")
+    ('C:\\\\a b', 'a\\\\x1b[31m')
+    """
+    return escape(text) if any(unicodedata.category(c) == "Cc" for c in text) else text
 
 
 def cell(value: object) -> str:

@@ -14,6 +14,7 @@ from protein.backbone.modes.base import Item, Mode
 from protein.backbone.request import design_name
 from protein.codesign.records import FoldRecord, fold_records
 from protein.codesign.request import fold_templates
+from sciddiff.cli.options import MOST
 from sciddiff.errors import InputError
 
 
@@ -32,6 +33,11 @@ class Folding(Mode):
         self.inputs = (file,)
         self.notes = tuple((str(file), note) for note in notes)
         self.request = {"mode": "fold"}
+        if self.number > MOST:
+            raise InputError(
+                f"--each {each}: {self.number:,} structures in all, and {MOST:,} are the most; "
+                "ask for fewer, or split the file"
+            )
         for record in self.records:
             if len(record.chains) > len(string.ascii_uppercase):
                 raise InputError(

@@ -8,13 +8,11 @@ from typing import final
 
 from protein.backbone.request import LONGEST, SHORTEST
 from protein.sequence.alphabet import LETTERS
-from protein.sequence.fasta import fasta_records
+from protein.sequence.fasta import check_protein, fasta_records
 from sciddiff.errors import InputError
 
 UNKNOWN = "XBZJUO"
 """Letters of residues that are not one of the twenty: ambiguous, or of two rare amino acids."""
-
-_NUCLEOTIDES = frozenset("ACGTUN")
 
 
 @final
@@ -52,14 +50,7 @@ def fold_records(path: str | os.PathLike[str]) -> tuple[list[FoldRecord], list[s
     records, notes = [], []
     for found in fasta_records(path):
         text = "".join(found.chains)
-        strange = sorted(set(text) - set(LETTERS + UNKNOWN))
-        if len(text) >= SHORTEST and set(text) <= _NUCLEOTIDES:
-            raise InputError(f"{found.where} is DNA or RNA; translate it to amino acids first")
-        if strange:
-            raise InputError(
-                f"{found.where} holds {strange[0]!r}, which is no amino acid; remove gaps and "
-                "other signs"
-            )
+        check_protein(found, LETTERS + UNKNOWN)
         if not SHORTEST <= len(text) <= LONGEST:
             raise InputError(
                 f"{found.where} has {len(text)} residues; {SHORTEST} to {LONGEST} can be folded"

@@ -13,7 +13,7 @@ from sciddiff.cli.progress import progress
 if TYPE_CHECKING:
     from protein.sequence.design.plan import Plan
 
-__all__ = ["SEQUENCES", "add_sequence_options", "design_sequences"]
+__all__ = ["SEQUENCES", "add_sequence_options", "check_sequence_model", "design_sequences"]
 
 SEQUENCES = "sequences"
 """Folder, inside that of the designs, of what `sciddiff design` would write."""
@@ -30,6 +30,20 @@ def add_sequence_options(parser: argparse.ArgumentParser) -> None:
         "kept, copies of a symmetric unit are equal (default 0)")  # fmt: skip
     add("--sequence-model", default="design_lite", metavar="MODEL",
         help="weights of the sequences (default design_lite)")  # fmt: skip
+
+
+def check_sequence_model(args: argparse.Namespace) -> None:
+    """See that there is a model of sequences, before designs are made that it is to complete.
+
+    Args:
+        args: parsed options.
+
+    Raises:
+        InputError: there is none of that name, or it is of another domain.
+    """
+    from sciddiff.checkpoint import load
+
+    load(args.sequence_model, domain="design")
 
 
 def design_sequences(

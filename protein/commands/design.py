@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -44,8 +44,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.score_only != (args.fasta is not None):
         raise InputError("--score-only: needs sequences; give --fasta FILE with it, and only then")
-    if len(set(args.temperature)) < len(args.temperature):
-        raise InputError("--temperature: one is given twice; give different ones")
+    # Files are named after temperatures.
+    if len({f"{one:g}" for one in args.temperature}) < len(args.temperature):
+        raise InputError("--temperature: two are equal to six digits; give different ones")
     found = find_templates(args.structures, args.structure_model)
     for file, reason in found.left_out.items():
         remark(file, [f"this structure is left out: {reason}"])
@@ -119,7 +120,8 @@ def _open(
     from sciddiff.shipped import find_model
 
     inputs = Inputs().add_model("--model", describe(find_model(args.model)), args.model)
-    inputs.add_text("structures", _content(plans))
+    sources = ", ".join(plan.template.source for plan in plans)
+    inputs.add_values("SOURCE", _content(plans), sources)
     for name in ("bias_at", "fasta"):
         if (path := getattr(args, name)) is not None:
             inputs.add(f"--{name.replace('_', '-')}", path)
@@ -133,16 +135,13 @@ def _open(
     return Campaign.open(args.out, {**request, **more}, args.command_line, inputs, begun)
 
 
-def _content(plans: Sequence[Plan]) -> str:
+def _content(plans: Sequence[Plan]) -> list[Any]:
     """What was read of the structures."""
-    from sciddiff.cli.fingerprint import digest
-
-    parts = [
+    return [
         [plan.name, plan.residues.labels, chain.sequence, chain.coords.round(3).tolist()]
         for plan in plans
         for chain in plan.template.chains
     ]
-    return ", ".join(plan.template.source for plan in plans)[:150] + " " + digest(parts)
 
 
 def _design(
@@ -278,14 +277,18 @@ def _measure(args: argparse.Namespace, plans: Sequence[Plan], settings: DrawSett
     written: list[Path] = []
     rows: list[dict[str, Any]] = []
     residues: list[dict[str, Any]] = []
-    for plan in plans:
-        designer = Designer(model.denoiser, plan, settings, device)
-        if args.profile:
-            written += write_profile(args.out, designer)
-        if args.scan:
-            written += write_mutants(args.out, designer)
-        if args.score_only:
-            _score(args, designer, rows, residues)
+    what, total = ("sequences", None) if args.score_only else ("structures", len(plans))
+    with progress(f"measuring {what}", total, show=not args.json) as bar:
+        for plan in plans:
+            designer = Designer(model.denoiser, plan, settings, device)
+            if args.profile:
+                written += write_profile(args.out, designer)
+            if args.scan:
+                written += write_mutants(args.out, designer)
+            if args.score_only:
+                _score(args, designer, rows, residues, bar.advance)
+            else:
+                bar.advance()
     if args.score_only:
         written += [args.out / "scores.csv", args.out / "residues.csv"]
     shown = ("name", "score", "score_se", "global_score", "seq_recovery")
@@ -302,6 +305,7 @@ def _score(
     designer: Designer,
     rows: list[dict[str, Any]],
     residues: list[dict[str, Any]],
+    on_done: Callable[[], object],
 ) -> None:
     """Score the FASTA file for one structure; what comes before a bad record is written."""
     from protein.sequence.design.scoring import RESIDUE_SCORES, SCORES, score_records
@@ -312,6 +316,7 @@ def _score(
         for row, more in score_records(designer, fasta_records(args.fasta)):
             rows.append(row)
             residues += more
+            on_done()
     finally:
         write_csv(args.out / "scores.csv", SCORES, rows)
         write_csv(args.out / "residues.csv", RESIDUE_SCORES, residues)

@@ -136,7 +136,11 @@ def _rows(files: list[Path]) -> list[dict[str, Any]]:
 
     rows = []
     for file in sorted(files):
-        for name, sequence in read_fasta(file):
+        try:
+            found = read_fasta(file)
+        except InputError as error:
+            raise InputError(f"{error}; or remove it, and run the command again") from error
+        for name, sequence in found:
             letter, share = commonest(sequence)
             rows.append({
                 "name": name, "length": len(sequence), "longest_run": longest_run(sequence),

@@ -63,7 +63,7 @@ class SequenceArchive:
             InputError: absent, damaged, without a column, or nothing is left.
         """
         file = Path(path)
-        if not file.is_file():
+        if not file.exists():
             raise InputError(f"{file}: no such archive; make one with sciddiff prepare sequence")
         if split not in SPLITS:
             raise InputError(f"split: {split!r} is unknown; choose one of {', '.join(SPLITS)}")

@@ -97,9 +97,9 @@ class SequenceDomain(Domain):
         fold = str(request.get("fold", "none"))
         if fold not in FOLDS:
             raise InputError(f"fold: {fold!r} is unknown; choose one of {', '.join(FOLDS)}")
-        if request.get("infill") and request.get("length"):
+        if request.get("infill") is not None and request.get("length"):
             raise InputError("infill: has a length of its own; leave length out")
-        given = _infill(str(request["infill"])) if request.get("infill") else None
+        given = _infill(str(request["infill"])) if request.get("infill") is not None else None
         lengths = _lengths(str(request.get("length") or "60-128"))
         return _templates(n, seed, FOLDS.index(fold), lengths, given)
 

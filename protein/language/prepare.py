@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -13,7 +14,7 @@ import numpy as np
 
 from protein.language.archive import write_sequences
 from protein.sequence.alphabet import LETTERS
-from protein.sequence.fasta import read_fasta
+from protein.sequence.fasta import check_protein, fasta_records
 from protein.structures.clustering import cluster_sequences
 from protein.structures.splits import split_by_cluster
 from sciddiff.cli.campaign import made_before
@@ -21,10 +22,6 @@ from sciddiff.cli.fingerprint import Inputs
 from sciddiff.errors import InputError
 from sciddiff.files import replacing
 from sciddiff.names import Names
-
-_NUCLEOTIDES = set("ACGTUN")
-_LONG_ENOUGH = 20
-"""Letters from which on a record of nucleotides alone is taken for DNA or RNA."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +146,10 @@ def _keep(files: Sequence[Path], settings: SequenceSettings) -> tuple[_Kept, int
     """The records that pass, under unique names, and the number read."""
     kept, records, seen, names = _Kept(), 0, set[str](), Names()
     for file in files:
-        for header, sequence in read_fasta(file):
+        for record in fasta_records(file):
             records += 1
-            check_protein(file, header, sequence)
+            check_protein(record, string.ascii_uppercase)
+            header, sequence = record.header, "".join(record.chains)
             unknown = sum(letter not in LETTERS for letter in sequence)
             if not settings.min_length <= len(sequence) <= settings.max_length:
                 kept.dropped["of another length"] += 1
@@ -164,20 +162,3 @@ def _keep(files: Sequence[Path], settings: SequenceSettings) -> tuple[_Kept, int
                 kept.ids.append(names.unique(header.split()[0] if header else "", "sequence"))
                 kept.sequences.append(sequence)
     return kept, records
-
-
-def check_protein(file: Path, header: str, sequence: str) -> None:
-    """Refuse records of nucleotides, and letters that no residue has.
-
-    Raises:
-        InputError: The record, and what is wrong with it.
-    """
-    name = header.split()[0] if header else "(no name)"
-    if len(sequence) >= _LONG_ENOUGH and set(sequence) <= _NUCLEOTIDES:
-        raise InputError(f"{file}: record {name} looks like DNA or RNA; give protein sequences")
-    odd = sorted({letter for letter in sequence if not ("A" <= letter <= "Z")})
-    if odd:
-        raise InputError(
-            f"{file}: record {name} holds {odd[0]!r}, which is no residue; remove gaps and other "
-            "signs"
-        )

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from sciddiff.errors import InputError, reading
+from sciddiff.errors import InputError
+from sciddiff.files import read_text
 
 SEPARATORS = "/:"
 """Signs between chains: `/` as ProteinMPNN writes, `:` as ColabFold and Boltz read."""
+
+_NUCLEOTIDES = frozenset("ACGTUN")
+_LONG_ENOUGH = 20  # letters from which on a record of nucleotides alone is taken for DNA or RNA
+_FEWEST = 3  # different ones, since proteins of two amino acids are designed
 
 
 @final
@@ -21,7 +28,7 @@ class FastaRecord:
 
     Attributes:
         number: its place, from 1.
-        header: what stands behind `>`.
+        header: what stands behind `>`, with blanks in place of control characters.
         chains: upper-case letters of each chain.
         file: where it was read.
     """
@@ -38,31 +45,54 @@ class FastaRecord:
 
 
 def fasta_records(path: str | os.PathLike[str]) -> Iterator[FastaRecord]:
-    """Records of a file, in its order, one after the other.
+    """Records of a file, gzip or not, in its order, one after the other.
 
     Raises:
         InputError: absent, unreadable, text before the first header, no record, a record without
-            residues, or a header that an earlier record has.
+            residues or with a stop sign before its end, or a header that an earlier record has.
     """
     file = Path(path)
-    if not file.is_file():
-        raise InputError(f"{file}: no such file; give a FASTA file")
-    with reading(file, "a FASTA file"):
-        lines = file.read_text(encoding="utf-8").splitlines()
+    lines = re.split(r"\r\n|\r|\n", read_text(file, "a FASTA file"))
     seen: dict[str, int] = {}
     for number, (header, text) in enumerate(_texts(file, lines), start=1):
-        for sign in SEPARATORS[1:]:
-            text = text.replace(sign, SEPARATORS[0])
-        chains = tuple(part for part in text.split(SEPARATORS[0]) if part)
+        parts = re.split(f"[{SEPARATORS}]", text)
+        # A stop sign ends a translated chain.
+        chains = tuple(part.removesuffix("*") for part in parts if part not in ("", "*"))
         record = FastaRecord(number, header, chains, str(file))
         if not chains:
             raise InputError(f"{record.where} has no residues; remove it")
+        if any("*" in chain for chain in chains):
+            raise InputError(
+                f"{record.where} has a stop sign (*) before its end; give what is translated up "
+                "to it, or another reading frame"
+            )
         if header in seen:
             raise InputError(f"{record.where} has the header of record {seen[header]}; rename one")
         seen[header] = number
         yield record
     if not seen:
         raise InputError(f"{file}: holds no record; begin each with > and a name")
+
+
+def check_protein(record: FastaRecord, allowed: Iterable[str]) -> None:
+    """Refuse nucleotides, and signs that are no residues.
+
+    Args:
+        record: the record.
+        allowed: letters of residues.
+
+    Raises:
+        InputError: it is long and of the letters of DNA or RNA alone, or has another sign.
+    """
+    found = set("".join(record.chains))
+    long = sum(map(len, record.chains)) >= _LONG_ENOUGH
+    if long and found <= _NUCLEOTIDES and len(found) >= _FEWEST:
+        raise InputError(f"{record.where} looks like DNA or RNA; translate it to amino acids")
+    odd = sorted(found - set(allowed))
+    if odd:
+        raise InputError(
+            f"{record.where} holds {odd[0]!r}, which is no amino acid; remove gaps and other signs"
+        )
 
 
 def read_fasta(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
@@ -75,7 +105,7 @@ def read_fasta(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
 
 
 def _texts(file: Path, lines: list[str]) -> Iterator[tuple[str, str]]:
-    """Header and text of every record; spaces and the stop sign are left out."""
+    """Header and text of every record; spaces are left out."""
     header: str | None = None
     parts: list[str] = []
     for number, line in enumerate(lines, start=1):
@@ -83,10 +113,15 @@ def _texts(file: Path, lines: list[str]) -> Iterator[tuple[str, str]]:
         if text.startswith(">"):
             if header is not None:
                 yield header, "".join(parts)
-            header, parts = text[1:].strip(), []
+            header, parts = _one_line(text[1:]), []
         elif text and header is None:
             raise InputError(f"{file}: line {number} stands before the first header; begin with >")
         elif text:
-            parts.append(text.replace(" ", "").replace("*", "").upper())
+            parts.append("".join(text.split()).upper())
     if header is not None:
         yield header, "".join(parts)
+
+
+def _one_line(text: str) -> str:
+    """A header with blanks in place of control characters, so that it is safe to print."""
+    return "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text).strip()

@@ -32,6 +32,7 @@ COVERAGE = 0.7
 _LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 _CODE = np.full(256, -1, dtype=np.int64)
 _CODE[[ord(letter) for letter in _LETTERS]] = np.arange(20)
+_RARE = str.maketrans("JOU", "XXX")  # letters that BLOSUM62 has not
 _K = 3
 _CANDIDATES = 12
 
@@ -50,7 +51,7 @@ def cluster_sequences(
     """Cluster at about 40 % identity, and these clusters again at about 30 %.
 
     Args:
-        sequences: one-letter amino acids; length n.
+        sequences: upper-case letters of residues; length n.
         tool: ``builtin``, ``mmseqs``, or ``auto``: mmseqs when it is on the PATH.
         progress: called with (sequences done, sequences in all) by the built-in.
 
@@ -64,7 +65,8 @@ def cluster_sequences(
     program = shutil.which("mmseqs") if tool in ("auto", "mmseqs") else None
     if tool == "mmseqs" and program is None:
         raise InputError("mmseqs: not on the PATH; install it or use the built-in clustering")
-    unique = {sequence: number for number, sequence in enumerate(dict.fromkeys(sequences))}
+    plain = [sequence.translate(_RARE) for sequence in sequences]
+    unique = {sequence: number for number, sequence in enumerate(dict.fromkeys(plain))}
     distinct = list(unique)
     if program is not None:
         fine = _mmseqs(program, distinct, 0.4)
@@ -74,7 +76,7 @@ def cluster_sequences(
         heads = np.unique(fine, return_index=True)[1]
         linked = linked_clusters([distinct[i] for i in heads], 0.3)
         coarse = linked[fine]
-    place = np.asarray([unique[sequence] for sequence in sequences], dtype=np.int64)
+    place = np.asarray([unique[sequence] for sequence in plain], dtype=np.int64)
     fine = _by_appearance(fine[place])
     return fine, _coarsen(fine, coarse[place]), "mmseqs" if program else "builtin"
 

@@ -12,6 +12,7 @@ import sys
 
 from sciddiff.errors import InputError, MissingExtra
 from sciddiff.extras import provider
+from sciddiff.names import printable
 
 __all__ = ["FAILED", "debugging", "explain", "fail"]
 
@@ -26,13 +27,17 @@ def debugging() -> bool:
 
 def explain(error: BaseException) -> str:
     """Return one line that says what happened and what to do about it."""
-    return " ".join(_explain(error).split())
+    return _one_line(_explain(error))
 
 
 def fail(line: str) -> int:
     """Print the line and return the exit status."""
-    sys.stderr.write(f"sciddiff: error: {line}\n")
+    sys.stderr.write(f"sciddiff: error: {_one_line(line)}\n")
     return FAILED
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
 
 
 def _explain(error: BaseException) -> str:

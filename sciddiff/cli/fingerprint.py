@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, final
 
 from sciddiff.errors import reading
+from sciddiff.files import regular
 
 __all__ = ["LARGE", "Inputs", "changed", "content", "digest"]
 
@@ -100,7 +101,17 @@ class Inputs:
 
     def add_text(self, name: str, text: str) -> Inputs:
         """Add a value that may be long, such as a SMILES."""
-        self.entries[name] = {"sha256": digest(text), "path": text[:200]}
+        return self.add_values(name, text, text)
+
+    def add_values(self, name: str, values: Any, path: object) -> Inputs:
+        """Add what was read of files, known by plain values and not by the files' bytes.
+
+        Args:
+            name: The option or word that names it.
+            values: Plain values.
+            path: Where it was read, for messages.
+        """
+        self.entries[name] = {"sha256": digest(values), "path": str(path)[:200]}
         return self
 
 
@@ -161,5 +172,5 @@ def _below(folder: Path) -> dict[str, Path]:
 
 
 def _file(path: Path) -> str:
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

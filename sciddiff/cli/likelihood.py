@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from sciddiff.cli.options import add_device, add_json, add_seed, count, key_valu
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
+from sciddiff.files import replacing
 from sciddiff.names import cell
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from sciddiff.state import Batch
 
 __all__ = ["command"]
+
+_EXPORT = "; export the model again"  # no remedy for what the user has set
 
 
 def _configure(parser: ArgumentParser) -> None:
@@ -101,7 +105,11 @@ def _held_out(model: Model, changes: list[str]) -> Domain:
         for name in inner:
             place = place.setdefault(name, {})
         place[last] = value
-    return build_parts(plain)[0]
+    try:
+        return build_parts(plain)[0]
+    except InputError as error:
+        said = str(error).removesuffix(_EXPORT).removeprefix("config.yaml: domain.init_args.")
+        raise InputError(f"--set {said}") from error
 
 
 def _first(domain: Domain, number: int) -> Iterator[Batch]:
@@ -125,6 +133,8 @@ def _run(args: Namespace) -> None:
     model = load(find_model(args.model), device)
     jumps = any(path.manifold is None for path in model.denoiser.path.paths.values())
     _check(args, jumps)
+    if args.out is not None and args.out.is_dir():
+        raise InputError(f"--out {args.out}: is a folder; give a file")
     rows: list[tuple[str, float, float]] = []
     with progress("samples", args.number, show=not args.json) as bar:
         for batch in _first(_held_out(model, args.set), args.number):
@@ -138,9 +148,11 @@ def _run(args: Namespace) -> None:
         raise InputError("the domain found no held-out data; say where they are with --set")
     columns = ("id", "log_prob", "standard_error") if jumps else ("id", "log_prob")
     if args.out is not None:
-        with args.out.open("w", newline="", encoding="utf-8") as file:
-            table = [(cell(name), *numbers)[: len(columns)] for name, *numbers in rows]
-            csv.writer(file).writerows([columns, *table])
+        table = [(cell(name), *numbers)[: len(columns)] for name, *numbers in rows]
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([columns, *table])
+        with replacing(args.out) as file:
+            file.write(text.getvalue().encode())
     mean = sum(value for _, value, _ in rows) / len(rows)
     data: dict[str, Any] = {
         "samples": len(rows), "mean_log_prob": mean, "unit": "nats",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "MOST",
     "add_device",
     "add_json",
     "add_output",
@@ -27,6 +28,11 @@ __all__ = [
     "pick_device",
     "pick_steps",
 ]
+
+MOST = 1_000_000
+"""Largest number of anything that one command is asked for; more are several commands."""
+
+_LARGEST_SEED = 2**64 - 1
 
 
 def add_json(parser: ArgumentParser) -> None:
@@ -43,7 +49,7 @@ def add_seed(parser: ArgumentParser, default: int | None = 0) -> None:
     note = "" if default is None else f" (default {default})"
     parser.add_argument(
         "--seed",
-        type=count(0),
+        type=count(0, _LARGEST_SEED),
         default=default,
         metavar="S",
         help=f"seed of every random draw; the same seed gives the same result{note}",
@@ -134,8 +140,8 @@ def pick_steps(given: int | None, model: str | None, default: int) -> int:
     return Recommended.of(describe(find_model(model))).steps or default
 
 
-def count(least: int = 1) -> Callable[[str], int]:
-    """Return an argparse type: a whole number, at least `least`."""
+def count(least: int = 1, most: int = MOST) -> Callable[[str], int]:
+    """Return an argparse type: a whole number from `least` to `most`, both included."""
 
     def whole_number(text: str) -> int:
         try:
@@ -144,6 +150,8 @@ def count(least: int = 1) -> Callable[[str], int]:
             value = least - 1
         if value < least:
             raise ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        if value > most:
+            raise ArgumentTypeError(f"{text!r} is larger than {most:,}, which is the most")
         return value
 
     return whole_number

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sciddiff.names import printable
+
 __all__ = ["as_table", "emit", "human_size", "remark", "remark_left_out"]
 
 
@@ -27,7 +29,8 @@ def remark(source: object, notes: Sequence[str]) -> None:
         notes: Sentences.
     """
     for note in notes:
-        sys.stderr.write(f"note: {source}: {note}\n")
+        lines = [printable(line) for line in note.split("\n")]
+        sys.stderr.write(f"note: {printable(str(source))}: {chr(10).join(lines)}\n")
 
 
 def remark_left_out(source: Path, files: Mapping[str, str]) -> None:
@@ -43,7 +46,7 @@ def remark_left_out(source: Path, files: Mapping[str, str]) -> None:
 
 def as_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Lay out rows in columns as wide as their widest cell."""
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    cells = [[printable(str(cell)) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()

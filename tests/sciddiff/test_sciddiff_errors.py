@@ -103,6 +103,9 @@ def test_cells_of_any_length_are_read_and_ragged_rows_are_not(tmp_path):
     file.write_text("name,smiles\na,C\nb\n")
     with pytest.raises(InputError, match="a.csv: row 3 has 1 cells where the header has 2"):
         files.read_table(file)
+    file.write_text("name,bias,bias\na,1,2\n")
+    with pytest.raises(InputError, match="a.csv: has two columns 'bias'; rename or remove one"):
+        files.read_table(file)
     file.write_text("")
     assert files.read_table(file) == []
     file.write_bytes(b"\xff\xfe\0a")

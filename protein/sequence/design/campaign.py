@@ -20,7 +20,9 @@ from protein.sequence.design.designer import Designer, DrawSettings
 from protein.sequence.design.plan import Plan
 from protein.sequence.design.records import Record, records_of
 from protein.structures.write import write_mmcif
+from sciddiff.cli.options import MOST
 from sciddiff.cli.parts import Parts
+from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +83,9 @@ class SequenceParts(Parts):
         model: returns the model; called when the first block is made.
         device: where it is.
         on_done: called with the number of sequences that were finished.
+
+    Raises:
+        InputError: more sequences in all than one command makes.
     """
 
     def __init__(
@@ -100,6 +105,12 @@ class SequenceParts(Parts):
         self._load, self._device = model, device
         self._last: Designer | None = None
         self.made = 0
+        total = len(plans) * len(temperatures) * number
+        if total > MOST:
+            raise InputError(
+                f"--number {number}: {total:,} sequences in all, and {MOST:,} are the most; ask "
+                "for fewer, or in several commands"
+            )
 
     @cached_property
     def _model(self) -> Model:

@@ -20,6 +20,8 @@ from sciddiff.errors import InputError
 
 __all__ = ["Plan", "Template", "plan_of"]
 
+_HEAVIEST = 100.0  # weight of a row in its group; all usual ones are near 1
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -195,9 +197,16 @@ def plan_of(
         bias[residues.rows(one.residues, "--bias-at"), LETTERS.index(one.letter)] += one.nats
     weight = np.ones(len(residues), dtype=np.float32)
     for text, value in weights(wishes.tie_weight, "--tie-weight"):
+        if not abs(value) <= _HEAVIEST:
+            raise InputError(f"--tie-weight {text}: {value:g} is not from -100 to 100")
         weight[residues.rows(text, "--tie-weight")] = value
     if wishes.tie_weight and not (ties.group >= 0).any():
         notes.append("--tie-weight has no effect, since no residues are tied")
+    silent = np.flatnonzero(~ties.designed & unknown & (ties.forced < 0)).tolist()
+    if silent:
+        notes.append(
+            f"{residues.words(silent)} is kept, of no known amino acid; sequences have X there"
+        )
     _check_choices(residues, omitted, ties.forced, ties.designed, ties.group)
     if not ties.designed.any():
         raise InputError(

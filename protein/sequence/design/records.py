@@ -20,7 +20,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from protein.sequence.alphabet import letters, tokens
+from protein.sequence.alphabet import LETTERS, letters, tokens
 from protein.sequence.design.designer import Scores
 from protein.sequence.design.plan import Plan
 from protein.sequence.design.quality import composition_entropy
@@ -65,18 +65,28 @@ class Record:
             out.write((json.dumps(asdict(self)) + "\n").encode())
 
     @staticmethod
-    def read(file: Path) -> Record:
+    def read(file: Path, length: int) -> Record:
         """Read what `write` wrote.
 
+        Args:
+            file: where.
+            length: residues that it has to have.
+
         Raises:
-            InputError: damaged.
+            InputError: damaged, or of another length.
         """
         found = read_json(file, "remove it, and run the command again")
         with reading(file, "a record of a design", "remove it, and run the command again"):
             plain: dict[str, Any] = dict(found)
             for name in ("probability", "row_entropy"):
-                plain[name] = tuple(plain[name])
-            return Record(**plain)
+                plain[name] = tuple(float(value) for value in plain[name])
+            record = Record(**plain)
+            if not set(record.sequence) <= set(LETTERS + "X"):
+                raise ValueError("its sequence has other letters")
+            rows = {len(record.sequence), len(record.probability), len(record.row_entropy), length}
+            if len(rows) > 1:
+                raise ValueError(f"it is not of {length} residues")
+            return record
 
     def tokens(self) -> NDArray[np.int64]:
         """Its residues as tokens `[L]`."""

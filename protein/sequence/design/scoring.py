@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from protein.sequence.design.plan import Plan
 from protein.sequence.design.quality import composition_entropy
 from protein.sequence.design.records import recovery
 from protein.sequence.design.tables import write_csv
-from protein.sequence.fasta import FastaRecord
+from protein.sequence.fasta import FastaRecord, check_protein
 from sciddiff.errors import InputError
 from sciddiff.files import replacing
 
@@ -113,7 +114,7 @@ def _scored(
 def _aligned(plan: Plan, record: FastaRecord) -> NDArray[np.int64]:
     """Tokens of a record over all chains of the structure `[L]`."""
     text = "".join(record.chains)
-    _check_letters(text, record.where)
+    check_protein(record, string.ascii_uppercase)
     rows = _rows(plan, record)
     found = plan.tokens.copy()
     found[rows], unknown = tokens(text)
@@ -145,16 +146,6 @@ def _rows(plan: Plan, record: FastaRecord) -> NDArray[np.int64]:
         f"{record.where} has {'/'.join(map(str, given))} residues, and {plan.template.source} has "
         f"{'/'.join(map(str, whole))}; give all chains, or those that are designed, with / between"
     )
-
-
-def _check_letters(text: str, where: str) -> None:
-    """Refuse nucleotides: long, and made of their letters alone.
-
-    Raises:
-        InputError: it looks like DNA or RNA.
-    """
-    if len(text) >= 20 and set(text) <= set("ACGTUN") and len(set(text)) >= 3:
-        raise InputError(f"{where}: looks like DNA or RNA; translate it to amino acids")
 
 
 def _designed_rows(plan: Plan) -> NDArray[np.int64]:

@@ -111,12 +111,12 @@ def collect(parts: SequenceParts) -> list[Tables]:
     """Read the finished designs of every template."""
     found = []
     for plan in parts.plans:
-        native = Record.read(parts.file(native_stem(plan)))
+        native = Record.read(parts.file(native_stem(plan)), len(plan))
         designs = []
         for temperature in parts.temperatures:
             for index in range(parts.number):
                 stem = design_stem(plan, temperature, index)
-                record = Record.read(parts.file(stem))
+                record = Record.read(parts.file(stem), len(plan))
                 pieces = plan.pieces(record.tokens(), whole=True)
                 designs.append(Designed(stem, record, quality_of(pieces, plan.designed)))
         found.append(Tables(plan, native, tuple(designs)))

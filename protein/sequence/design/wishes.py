@@ -32,7 +32,7 @@ from sciddiff.files import read_table
 __all__ = ["BiasAt", "Wishes", "amino_acids", "at_places", "biases", "read_biases", "tied_items",
            "weights"]  # fmt: skip
 
-_AT = re.compile(r"(?P<residues>.+):(?P<letters>[A-Z]+)")
+_AT = re.compile(r"(?P<residues>.+):(?P<letters>[A-Za-z]+)")
 _NUMBER = re.compile(r"(?P<what>.+):\s*(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)")
 _MOST = 50.0  # nats; more is an omission, which --omit-at says exactly
 

@@ -153,8 +153,8 @@ def test_sequences_to_fold(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (">dna\nACGTACGTTTGACGATCGATCGACTACG\n", r"seqs\.fa: record 1 \(dna\) is DNA or RNA"),
-        (f">a\n{PROTEIN}\n>rna\n{'ACGU' * 6}\n", r"record 2 \(rna\) is DNA or RNA"),
+        (f">dna\n{'ACGT' * 8}\n", r"seqs\.fa: record 1 \(dna\) looks like DNA or RNA"),
+        (f">a\n{PROTEIN}\n>rna\n{'ACGU' * 6}\n", r"record 2 \(rna\) looks like DNA or RNA"),
         ("", r"seqs\.fa: .*>"),
         (">a\n\n>b\nMKT\n", r"record 1 \(a\) has no residues"),
         (f">a\n{PROTEIN}\n>a\n{PROTEIN}\n", r"record 2 \(a\) has the header of record 1"),

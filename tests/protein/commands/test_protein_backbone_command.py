@@ -463,6 +463,10 @@ def test_an_assembly_is_symmetric(model: str, tmp_path: Path) -> None:
         (("--hotspots", "A1"), "--hotspots: is for --target"),
         (("--vary", "A1"), "--vary: is for --partial"),
         (("--partial", "DESIGN", "--vary", "10-20"), "name residues alone"),
+        (("-n", "1000001"), "'1000001' is larger than 1,000,000"),
+        (("--reference", "none.npz"), "none.npz: no such file"),
+        (("--reference", "none.npz", "--no-report"), "nothing is measured with --no-report"),
+        (("--sequences", "1", "--sequence-model", "lite"), "one of design is needed"),
     ],
 )
 def test_bad_input_is_one_line_and_status_two(
@@ -484,3 +488,4 @@ def test_bad_input_is_one_line_and_status_two(
     assert len(lines) == 1 and lines[0].startswith("sciddiff: error:")
     assert said in lines[0]
     assert "Traceback" not in captured.err
+    assert not (tmp_path / "out" / "design_0001.pdb").exists()

@@ -106,7 +106,7 @@ def test_the_plan_and_the_help_of_folding(model, fasta, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (f">d\n{'ACGT' * 8}\n", "is DNA or RNA"),
+        (f">d\n{'ACGT' * 8}\n", "looks like DNA or RNA"),
         (">a\nMKT\n>a\nMKT\n", "record 1 (a) has 3 residues"),
     ],
 )

@@ -159,7 +159,7 @@ def test_requests_that_cannot_be_met_are_refused(model, tmp_path, capsys, words,
     ("text", "message"),
     [
         (">a\n" + "ACGT" * 20 + "\n", "looks like DNA or RNA"),
-        (">a\nMK-LV\n", "which is no residue"),
+        (">a\nMK-LV\n", "which is no amino acid"),
         (">a\n\n>b\nMKL\n", "has no residues"),
         ("MKLV\n", "stands before the first header"),
         (">a\nMKLV\n", "no sequence is left"),
@@ -173,6 +173,26 @@ def test_files_that_hold_no_proteins_are_refused(tmp_path, capsys, text, message
     said = capsys.readouterr().err.strip()
     assert message in said and len(said.splitlines()) == 1
     assert not (tmp_path / "out.npz").exists()
+
+
+def test_a_wrong_setting_of_a_likelihood_is_named_by_its_option(model, capsys):
+    words = ["likelihood", "--model", str(model), "--set"]
+    assert main([*words, "nonsense=3"]) == 2
+    assert main([*words, "data.budget=abc"]) == 2
+    unknown, wrong = capsys.readouterr().err.strip().splitlines()
+    assert "error: --set nonsense: unknown to SequenceDomain" in unknown
+    assert "error: --set data.budget: 'abc' is not a number" in wrong and "export" not in wrong
+
+
+def test_rare_residues_are_clustered(tmp_path):
+    one = "".join(np.random.default_rng(2).choice(list(LETTERS), size=60))
+    rare = f">a\n{one}\n>b\n{one[:30]}UOJ{one[33:]}\n>c\n{one[::-1]}\n"
+    (tmp_path / "in.fasta").write_text(rare)
+    words = ["prepare", "sequence", str(tmp_path / "in.fasta"), "-o", str(tmp_path / "out.npz")]
+    assert main([*words, "--clusterer", "builtin"]) == 0
+    with np.load(tmp_path / "out.npz") as data:
+        assert data["cluster_c30"].tolist() == [0, 0, 1]
+        assert b"UOJ" in data["sequence"].tolist()[1]
 
 
 def test_duplicates_and_names_are_told(tmp_path, capsys):

@@ -8,14 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import ArgumentTypeError
 from dataclasses import replace
 
 import pytest
 
-from sciddiff.cli.failures import explain
+from sciddiff.cli.failures import explain, fail
 from sciddiff.cli.main import main
-from sciddiff.cli.options import key_values
-from sciddiff.cli.output import as_table, human_size
+from sciddiff.cli.options import count, key_values
+from sciddiff.cli.output import as_table, human_size, remark
 from sciddiff.cli.parsing import parse
 from sciddiff.cli.registry import (
     core_verbs,
@@ -433,7 +434,22 @@ def test_words_become_values():
             key_values(wrong, "--request")
 
 
+def test_nothing_that_is_printed_moves_the_cursor(capsys):
+    remark("a\nb\x1b.pdb", ["two\nlines\x07"])
+    assert fail("x\x1b[2J\ny") == 2
+    said = capsys.readouterr().err
+    assert said == "note: a\\nb\\x1b.pdb: two\nlines\\x07\nsciddiff: error: x\\x1b[2J y\n"
+
+
+def test_whole_numbers_have_bounds():
+    assert count()("1000000") == 10**6 and count(0, 2**64 - 1)(str(2**64 - 1)) == 2**64 - 1
+    for text, said in (("0", "at least 1"), ("1e3", "at least 1"), ("1000001", "1,000,000")):
+        with pytest.raises(ArgumentTypeError, match=said):
+            count()(text)
+
+
 def test_tables_and_sizes():
     assert as_table(("a", "b"), [("long", 1)]) == "a     b\nlong  1"
+    assert as_table(("a", "b"), [("x\ny\x1b[31m", 1)]) == "a            b\nx\\ny\\x1b[31m  1"
     sizes = [human_size(n) for n in (999, 4_200_000, 3_000_000_000)]
     assert sizes == ["999 B", "4.2 MB", "3.0 GB"]

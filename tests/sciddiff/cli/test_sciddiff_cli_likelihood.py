@@ -47,6 +47,17 @@ def test_bounds_come_with_their_error(known, capsys, estimator):
     assert abs(found["mean_log_prob"] - wanted) < 4 * found["standard_error"]
 
 
+def test_a_table_is_written_into_a_new_folder_and_not_over_one(known, capsys, tmp_path):
+    words = ["likelihood", "--model", "m", "-n", "2", "--orders", "2", "-o"]
+    assert main([*words, str(tmp_path / "new" / "found.csv")]) == 0
+    text = (tmp_path / "new" / "found.csv").read_text()
+    assert text.startswith("id,log_prob,standard_error\na,")
+    capsys.readouterr()
+    assert main([*words, str(tmp_path)]) == 2
+    found = capsys.readouterr()
+    assert f"--out {tmp_path}: is a folder; give a file" in found.err and not found.out
+
+
 def test_the_words_say_what_was_found(known, capsys):
     assert main(["likelihood", "--model", "m", "-n", "3"]) == 0
     assert "3 samples, mean log-probability (bound)" in capsys.readouterr().out

@@ -134,6 +134,40 @@ def test_another_request_is_refused(designs, dimer, model, capsys):
     assert "holds results of another command" in said and "fix was" in said
 
 
+def test_a_moved_structure_is_the_same_and_a_changed_one_is_refused(
+    single, model, tmp_path, capsys
+):
+    out, moved = tmp_path / "out", tmp_path / "elsewhere" / "single.pdb"
+    moved.parent.mkdir()
+    moved.write_bytes(single.read_bytes())
+    assert _run(single, "--model", model, "-n", 1, "-o", out) == 0
+    assert _run(moved, "--model", model, "-n", 2, "-o", out) == 0
+    assert len(_table(out / "designs.csv")) == 2
+    moved.write_text(moved.read_text().replace("MET A  11", "TRP A  11"))
+    assert _run(moved, "--model", model, "-n", 2, "-o", out) == 2
+    said = capsys.readouterr().err
+    assert f"the content of SOURCE ({moved}) has changed" in said
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ({"sequence": "MKT"}, "it is not of 20 residues"),
+        ({"probability": [0.5]}, "it is not of 20 residues"),
+        ({"probability": ["x"] * 20}, "could not convert"),
+        ({"sequence": "?" * 20}, "its sequence has other letters"),
+    ],
+)
+def test_a_damaged_record_is_named(single, model, tmp_path, capsys, damage, said):
+    out = tmp_path / "out"
+    assert _run(single, "--model", model, "-n", 1, "-o", out) == 0
+    file = out / "designs" / "single_T0.1_0001.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **damage}))
+    assert _run(single, "--model", model, "-n", 1, "-o", out) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{file}: damaged" in error and said in error and "remove it" in error
+
+
 def test_the_plan_is_printed_and_nothing_is_written(dimer, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ("--fix", "B11-20", "--symmetric", "--omit-at", "A30:PG")
@@ -192,11 +226,12 @@ def test_targets_and_what_was_not_varied_are_kept(dimer):
     assert varied.kept == "A34"
 
 
-def test_unknown_residues_are_designed_where_they_are_free(model, helix, tmp_path):
+def test_unknown_residues_are_designed_where_they_are_free(model, helix, tmp_path, capsys):
     file, out = tmp_path / "x.pdb", tmp_path / "out"
     write_pdb(file, helix(20, "A", sequence="MKXAYIAKQRQISFVKXHFS"))
     words = ("--model", model, "-n", 2, "--fix", "A27", "-o", out)
     assert _run(file, *words) == 0
+    assert "A27 is kept, of no known amino acid" in capsys.readouterr().err
     rows = _table(out / "designs.csv")
     for row in rows:
         assert row["sequence"][16] == "X" and row["sequence"].count("X") == 1
@@ -224,7 +259,7 @@ def test_a_damaged_file_of_a_folder_is_left_out(single, model, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("text", "words", "kept"),
     [
-        (">a\nACGTACGTACGTACGTACGT\n", "record 1 (a): looks like DNA or RNA", 0),
+        (">a\nACGTACGTACGTACGTACGT\n", "record 1 (a) looks like DNA or RNA", 0),
         (">a\n{own}\n>b\n\n", "record 2 (b) has no residues", 1),
         (">a\n{own}\n>a\n{own}\n", "record 2 (a) has the header of record 1", 1),
         (">a\n{own}\n>b\nMKT\n", "record 2 (b) has 3 residues", 1),
@@ -250,7 +285,10 @@ def test_records_that_cannot_be_scored(single, model, tmp_path, capsys, text, wo
     [
         (("--score-only",), "give --fasta FILE"),
         (("--fix", "A500"), "the nearest is A30"),
-        (("--temperature", 0.1, 0.1), "given twice"),
+        (("--temperature", 0.1, 0.10000001), "two are equal to six digits"),
+        (("--fix", "A11-29", "--tie-weight", "A:1e300"), "1e+300 is not from -100 to 100"),
+        (("-n", 1000001), "'1000001' is larger than 1,000,000"),
+        (("-n", 600000, "--temperature", 0.1, 0.2), "1,200,000 sequences in all"),
         (("--model", "nowhere"), "model nowhere: neither shipped nor a folder"),
         (("--bias-at", "none.csv"), "none.csv: no such file"),
         (("--structure-model", 3), "no model 3"),
