@@ -450,6 +450,6 @@ def test_whole_numbers_have_bounds():
 
 def test_tables_and_sizes():
     assert as_table(("a", "b"), [("long", 1)]) == "a     b\nlong  1"
-    assert as_table(("a", "b"), [("x\ny\x1b[31m", 1)]) == "a            b\nx\\ny\\x1b[31m  1"
+    assert as_table(("a", "b"), [("x\ny\x1b[31m", 1)]) == "a             b\nx\\ny\\x1b[31m  1"
     sizes = [human_size(n) for n in (999, 4_200_000, 3_000_000_000)]
     assert sizes == ["999 B", "4.2 MB", "3.0 GB"]
