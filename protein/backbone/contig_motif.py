@@ -84,8 +84,9 @@ def kept_residues(
         known = [others[f"{segment.chain}{n}"] for n in missing if f"{segment.chain}{n}" in others]
         what = f"is {known[0]}" if known else "are absent or lack N, CA or C"
         raise InputError(
-            f"{source or 'motif'}: residues {names} of contig {segment.text} {what}; "
-            f"chain {segment.chain} has {chain.number_ranges() or 'none'}"
+            f"{source or 'motif'}: residues {names} of contig {segment.text} {what}; name "
+            f"residues of the protein, chain {segment.chain} has "
+            f"{chain.number_ranges() or 'none'}"
         )
     unusable = [label for label, use in zip(part.labels, part.mask, strict=True) if not use]
     if unusable:

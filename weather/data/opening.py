@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sciddiff.errors import InputError, MissingExtra
+from sciddiff.files import regular
 from weather.data.dimensions import normalise
 from weather.data.integrity import check_grib, note_missing_chunks, quietly, with_valid_ranges
 from weather.data.joining import join
@@ -99,7 +100,7 @@ def _is_zarr(path: Path) -> bool:
 
 def _kind(path: Path) -> str:
     """netcdf or grib by the first bytes of a file; empty for anything else."""
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         head = file.read(8)
     if head[:4] == b"GRIB":
         return "grib"

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciddiff.errors import InputError, MissingExtra, reading
+from sciddiff.files import regular
 from weather.assimilation.operator import is_global
 from weather.data.channels import (
     Channel,
@@ -198,9 +199,12 @@ def _open(path: Path) -> xr.Dataset:
         with quietly():
             if path.is_dir():
                 return xarray.open_zarr(path, **decode, chunks=None)
+            regular(path)
             if path.suffix in (".grib", ".grb", ".grib2", ".grb2"):
                 return xarray.open_dataset(path, engine="cfgrib", **decode)
             return xarray.open_dataset(path, engine="netcdf4", **decode)
+    except InputError:
+        raise
     except ImportError as error:
         package = error.name or ("zarr" if path.is_dir() else "netCDF4")
         raise MissingExtra(package, "weather") from error

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciddiff.errors import InputError, reading
+from sciddiff.files import regular
 from weather.data.integrity import quietly
 from weather.verification.instants import Instants, lead_seconds
 from weather.verification.layers import find_dimensions, find_layers
@@ -165,7 +166,7 @@ def open_dataset(path: Path) -> xr.Dataset:
     with reading(path, "a Zarr store or a NetCDF file"), quietly():
         if path.is_dir():
             return xr.open_zarr(path, consolidated=None, **options)
-        return xr.open_dataset(path, **options)
+        return xr.open_dataset(regular(path), **options)
 
 
 def orient(

@@ -1,5 +1,6 @@
 """Damage and interruption, seen by the verbs: one line, nothing shown that is not there."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -151,3 +152,21 @@ def test_remedies_name_the_verb_that_has_them(small_models, tmp_path, capsys, ma
     assert _run("forecast", tmp_path / "init.nc", "-o", tmp_path / "a.zarr", *words) == 2
     error = capsys.readouterr().err
     assert "--nan z500=fill" in error and "to sciddiff prepare forecast, and give the sto" in error
+
+
+@pytest.mark.timeout(60)
+def test_pipes_are_refused_at_once(tmp_path, capsys):
+    pipe = tmp_path / "fields.nc"
+    os.mkfifo(pipe)
+    readers = (
+        ("prepare", "forecast", pipe, "-o", tmp_path / "new.zarr"),
+        ("forecast", pipe, "-o", tmp_path / "fc.zarr"),
+        ("verify", pipe, pipe, "-o", tmp_path / "scores"),
+        ("assimilate", pipe, "--observations", pipe, "-o", tmp_path / "analysis.zarr"),
+        ("extremes", pipe, "--index", "mean(tas, globe, 1..2)", "--threshold", "q0.9",
+         "-o", tmp_path / "heat"),
+    )  # fmt: skip
+    for words in readers:
+        assert _run(*words) == 2, words
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1 and f"{pipe}: is a pipe or a device" in lines[0], lines
