@@ -6,11 +6,14 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from protein.sequence.alphabet import LETTERS
 from sciddiff.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,6 +101,34 @@ def _sequences(files: StandIns, made: Path) -> None:
     made.write_text(">first\nMKTAYIAKQRQISFVKSHFSRQ\n>second\nGSHMWYNDPEEKLATTRVIAKQRF\n")
 
 
+def _text(text: str) -> Callable[[StandIns, Path], None]:
+    """Maker of a file of that text."""
+    return lambda files, made: made.write_text(text) and None
+
+
+def _two_chains(files: StandIns, made: Path) -> None:
+    """That structure twice, as chains A and B that lie side by side."""
+    from protein.structures.read import read_structure
+    from protein.structures.write import write_mmcif, write_pdb
+
+    [chain] = read_structure(files.get("file.pdb")).chains
+    beside = replace(chain, coords=chain.coords + [40.0, 0.0, 0.0], chain_id="B")
+    write = write_mmcif if made.suffix == ".cif" else write_pdb
+    write(made, [chain, beside])
+
+
+def _candidates(files: StandIns, made: Path) -> None:
+    """Two sequences for that structure."""
+    made.write_text(f">one\n{'MKTAYIAKQR' * 6}\n>two\n{'GSHMWYNDPE' * 6}\n")
+
+
+def _proteins(files: StandIns, made: Path) -> None:
+    """Forty sequences that have nothing in common, from 60 to 90 residues."""
+    rng = np.random.default_rng(0)
+    drawn = ("".join(rng.choice(list(LETTERS), rng.integers(60, 91))) for _ in range(40))
+    made.write_text("".join(f">protein_{k}\n{text}\n" for k, text in enumerate(drawn)))
+
+
 def _receptor(files: StandIns, made: Path) -> None:
     """That structure as polyglycine, which lacks no atoms."""
     shift, lines = _moved(files), []
@@ -167,6 +198,7 @@ def _mixture(files: StandIns, made: Path) -> None:
     made.write_text(text.split("```yaml\n")[1].split("```")[0])
 
 
+ATLANTIC = SimpleNamespace(lat=np.arange(25.0, 76.0, 2.5), lon=np.arange(-75.0, 16.0, 2.5))
 CHANNELS = {
     "z500": (5500.0, 100.0, "m"), "t850": (275.0, 8.0, "K"),
     "u850": (0.0, 8.0, "m s-1"), "v850": (0.0, 5.0, "m s-1"),
@@ -189,7 +221,7 @@ def _weather(
     Args:
         first: Date of the first of them.
         times: How many there are.
-        grid: Where.
+        grid: Where; ``atlantic`` is a part of a regular grid of 2.5 degrees.
         names: Channels.
         step: Days from one to the next.
     """
@@ -200,7 +232,7 @@ def _weather(
 
         from weather.sphere.grids import Grid
 
-        where = Grid.parse(grid)
+        where = ATLANTIC if grid == "atlantic" else Grid.parse(grid)
         year, month, day = map(int, first.split("-"))
         start = cftime.datetime(year, month, day, calendar="noleap")
         since = cftime.date2num(start, "days since 0001-01-01", calendar="noleap")
@@ -260,7 +292,8 @@ def _ensemble(starts: Sequence[str]) -> Callable[[StandIns, Path], None]:
             parts.append(xr.concat(members, xr.Variable("number", range(3))))
             for name in parts[-1].data_vars:
                 parts[-1][name].attrs = data[name].attrs
-        xr.concat(parts, "time").to_netcdf(made)
+        whole = xr.concat(parts, "time")
+        whole.to_zarr(made) if made.suffix == ".zarr" else whole.to_netcdf(made)
 
     return make
 
@@ -272,6 +305,15 @@ def _observations(files: StandIns, made: Path) -> None:
 MAKERS: dict[str, Callable[[StandIns, Path], None]] = {
     "structures": _structures,
     "file.pdb": _structure,
+    "backbone.pdb": _structure,
+    "complex.cif": _two_chains,
+    "dimer.pdb": _two_chains,
+    "states.pdb": _two_chains,
+    "bias.csv": _text("residue,aa,bias\nA5,W,1.5\nA7-9,P,-2\n"),
+    "fixed.jsonl": _text('{"file": {"A": [1, 2, 3]}}\n'),
+    "tied.jsonl": _text('{"file": [{"A": [10]}, {"A": [20, 21]}]}\n'),
+    "candidates.fa": _candidates,
+    "proteins.fasta": _proteins,
     "sequences.fa": _sequences,
     "refolds": _refolds,
     "receptor.pdb": _receptor,
@@ -296,6 +338,8 @@ MAKERS: dict[str, Callable[[StandIns, Path], None]] = {
     "hourly": _folder(_weather("0003-01-01", 96, "gaussian-16x32", ("t850", "tas", "tp"), 1 / 24)),
     "truth_ensembles.nc": _ensemble(("0001-10-08", "0001-11-20")),
     "era5_members.nc": _ensemble(("0003-01-01",)),
+    "ncep.nc": _weather("2008-07-01", 875, "atlantic", ["mslp"]),
+    "global_forecast.zarr": _ensemble(("2010-02-25",)),
     "obs.csv": _observations,
 }
 

@@ -36,10 +36,15 @@ SMALL = {
     "backbone .*--length": "--length 50",
     "(codesign|fold) ": "-n 1 --steps 2 --no-report",
     "codesign .*--length": "--length 50",
+    "backbone .*--sequences": "--sequences 1",
+    "design ": "-n 1 --no-report",
+    "sequence ": "-n 2 --steps 2",
+    "prepare sequence": "--val 0.2 --test 0.1 --clusterer builtin",
     "dock": "--effort fast --check 0 --workers 1",
     "train ": "--trainer.max_steps 1 --trainer.val_every 1 --trainer.progress false",
     "train .*weather": "--domain.data.val_days 10 --domain.data.batch 2",
     "train configs/weather": "--net.widths [8,16,16]",
+    "train .*natlantic": "--ema.widths [0.1]",
     "train .*rollout": "--domain.relax false",
     "prepare backbone": "--val 0.2 --max-rg 0 --min-contacts 0 --max-coil 0",
     "prepare ranker": "--chains 8 --rounds 2 -j 1",
@@ -58,15 +63,10 @@ SCRIPTS = {"examples/weather/toy_planet.py": "--days 130 --members 2"}
 """Scripts that are run, with the options that keep them short."""
 
 PARSED = {
-    "docs/weather.md": "is tried by the walk of examples/weather",
     "examples/weather/perfect_model.md": "needs years of a simulator that is compiled by hand",
     "examples/weather/weatherbench.md": "reads a public store over the network",
-    "design |backbone .*--sequences": "is tried from end to end by tests/protein/sequence/design",
     "pack |prepare pack|train .*pack_lite": (
         "is tried from end to end by tests/protein/sidechains"
-    ),
-    "prepare sequence|train .*sequence_lite|export .*sequence_lite|sequence ": (
-        "is tried from end to end by tests/protein/language"
     ),
     "prepare (dock|ranker)": "needs complexes whose ligands fit into their pockets",
     "train .*dock_lite.yaml": "uses what prepare dock has made",

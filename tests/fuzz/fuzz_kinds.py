@@ -377,7 +377,78 @@ def observations(path: Path) -> object:
     return read_observations(path, spec())
 
 
+PROTEINS = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQ", "GSHMWYNDPEEKLATTRVIAKQRFCCDE"
+
+
+def text_made(text: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(text)
+
+
+def proteins(path: Path) -> object:
+    """As `prepare sequence` and `fold` read them."""
+    from protein.codesign.records import fold_records
+    from protein.sequence.fasta import check_protein, fasta_records
+
+    for record in fasta_records(path):
+        check_protein(record, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return [(one.name, one.chains) for one in fold_records(path)[0]]
+
+
+def sequences_made(path: Path) -> None:
+    from protein.language.archive import write_sequences
+
+    clusters = np.arange(2, dtype=np.int32)
+    write_sequences(path, ["a", "b"], list(PROTEINS), (clusters, clusters), np.array(["val"] * 2))
+
+
+def sequences(path: Path) -> object:
+    from protein.language.archive import SequenceArchive
+
+    found = SequenceArchive.open(path, "val")
+    return [found.ids, found.sequences, found.clusters]
+
+
+def biases(path: Path) -> object:
+    from protein.sequence.design.wishes import read_biases
+
+    return read_biases(path)
+
+
+def dictionary(path: Path) -> object:
+    """As `design --proteinmpnn` reads it."""
+    from protein.sequence.design.proteinmpnn import read_dictionary, wishes_of
+    from protein.sequence.design.residues import Residues
+    from protein.structures.chain import Backbone
+
+    chains = [Backbone.from_coords(np.zeros((9, 4, 3)), chain_id=name) for name in "AB"]
+    return wishes_of(read_dictionary(path), "x", Residues(chains, "x.pdb")).words()
+
+
+def design_made(path: Path) -> None:
+    from protein.sequence.design.records import Record
+
+    Record("MKT", 0.1, 1, 2.0, 0.1, 2.1, 0.3, 1.0, (0.5, 1.0, 0.2), (1.0, 0.0, 2.0)).write(path)
+
+
+def design(path: Path) -> object:
+    from protein.sequence.design.records import Record
+
+    return Record.read(path, 3).tokens()
+
+
+DICTIONARY = """\
+{"x": {"A": [1, 2, 3], "B": []}}
+{"x": [{"A": [4], "B": [5]}, {"A": [[6], [1.0]], "B": [[7], [-0.5]]}]}
+{"x": {"A": [[[8, 9], "PG"]]}}
+{"A": -1.1, "F": 0.7}
+"""
+
 KINDS = (
+    Kind("proteins.fasta", text_made(f">a b\n{PROTEINS[0]}\n>b\n{PROTEINS[1]}\n"), proteins),
+    Kind("sequences.npz", sequences_made, sequences, checked=True),
+    Kind("bias.csv", text_made("residue,aa,bias\nA5,W,1.5\nA7-9,P,-2\n"), biases),
+    Kind("fixed.jsonl", text_made(DICTIONARY), dictionary),
+    Kind("design.json", design_made, design),
     Kind("peptide.pdb", copied("peptide.pdb"), structure),
     Kind("receptor.pdb", copied("peptide.pdb"), receptor),
     Kind("peptide.cif", copied("peptide.cif"), structure),
