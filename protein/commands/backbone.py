@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from protein.backbone import NEEDS
 from protein.commands.backbone_sequences import (
     add_sequence_options,
-    check_sequence_model,
+    check_later_steps,
     design_sequences,
 )
 from sciddiff.cli.command import Command
@@ -29,7 +29,6 @@ from sciddiff.cli.options import (
 )
 from sciddiff.cli.output import emit, remark, remark_left_out
 from sciddiff.cli.progress import progress
-from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
     from protein.backbone.campaign import Outcome
@@ -245,19 +244,13 @@ def deliver(
     """
     from protein.backbone.campaign import Outcome
     from protein.backbone.metrics import comparison_text
-    from protein.structures.archive import ChainArchive
 
     for source, note in mode.notes:
         remark(source, [note])
     if args.plan:
         emit(args, {"plan": mode.describe()}, mode.describe())
         return 0
-    if args.no_report and args.reference is not None:
-        raise InputError("--reference: nothing is measured with --no-report; leave one out")
-    if args.reference is not None:
-        ChainArchive.open(args.reference)  # not after hours of sampling
-    if args.sequences:
-        check_sequence_model(args)
+    check_later_steps(args)
     campaign, seconds = _make(args, mode, settings, domain)
     outcome = Outcome.of(args.out, args.number)
     notes = [f"{source}: {note}" for source, note in mode.notes]

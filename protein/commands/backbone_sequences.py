@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.options import count, pick_device
 from sciddiff.cli.progress import progress
+from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
     from protein.sequence.design.plan import Plan
 
-__all__ = ["SEQUENCES", "add_sequence_options", "check_sequence_model", "design_sequences"]
+__all__ = ["SEQUENCES", "add_sequence_options", "check_later_steps", "design_sequences"]
 
 SEQUENCES = "sequences"
 """Folder, inside that of the designs, of what `sciddiff design` would write."""
@@ -32,18 +33,25 @@ def add_sequence_options(parser: argparse.ArgumentParser) -> None:
         help="weights of the sequences (default design_lite)")  # fmt: skip
 
 
-def check_sequence_model(args: argparse.Namespace) -> None:
-    """See that there is a model of sequences, before designs are made that it is to complete.
+def check_later_steps(args: argparse.Namespace) -> None:
+    """See that designs can be measured and completed by sequences, before they are sampled.
 
     Args:
         args: parsed options.
 
     Raises:
-        InputError: there is none of that name, or it is of another domain.
+        InputError: no archive of references, or one for nothing; no model of sequences of that
+            name, or one of another domain.
     """
+    from protein.structures.archive import ChainArchive
     from sciddiff.checkpoint import load
 
-    load(args.sequence_model, domain="design")
+    if args.reference is not None:
+        if args.no_report:
+            raise InputError("--reference: nothing is measured with --no-report; leave one out")
+        ChainArchive.open(args.reference)
+    if args.sequences:
+        load(args.sequence_model, domain="design")
 
 
 def design_sequences(
