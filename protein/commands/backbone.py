@@ -11,11 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protein.backbone import NEEDS
-from protein.commands.backbone_sequences import (
-    add_sequence_options,
-    check_later_steps,
-    design_sequences,
-)
+from protein.commands.backbone_sequences import add_sequence_options, check_later, design_sequences
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import (
     add_device,
@@ -250,7 +246,7 @@ def deliver(
     if args.plan:
         emit(args, {"plan": mode.describe()}, mode.describe())
         return 0
-    check_later_steps(args)
+    check_later(args)
     campaign, seconds = _make(args, mode, settings, domain)
     outcome = Outcome.of(args.out, args.number)
     notes = [f"{source}: {note}" for source, note in mode.notes]

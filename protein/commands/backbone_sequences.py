@@ -14,7 +14,7 @@ from sciddiff.errors import InputError
 if TYPE_CHECKING:
     from protein.sequence.design.plan import Plan
 
-__all__ = ["SEQUENCES", "add_sequence_options", "check_later_steps", "design_sequences"]
+__all__ = ["SEQUENCES", "add_sequence_options", "check_later", "design_sequences"]
 
 SEQUENCES = "sequences"
 """Folder, inside that of the designs, of what `sciddiff design` would write."""
@@ -33,7 +33,7 @@ def add_sequence_options(parser: argparse.ArgumentParser) -> None:
         help="weights of the sequences (default design_lite)")  # fmt: skip
 
 
-def check_later_steps(args: argparse.Namespace) -> None:
+def check_later(args: argparse.Namespace) -> None:
     """See that designs can be measured and completed by sequences, before they are sampled.
 
     Args:
