@@ -115,7 +115,7 @@ def is_shell(block: Block) -> bool:
 STARTS = ("sciddiff ", "make ", "pip ", "python ", "$ ", "torchrun ", "bash ", "WB2=")
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_document_works_from_top_to_bottom(document, scratch, stand_ins):
     stand_ins.place_all(scratch, named_in=(ROOT / document).read_text(encoding="utf-8"))
