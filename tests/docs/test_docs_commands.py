@@ -65,7 +65,7 @@ SCRIPTS = {"examples/weather/toy_planet.py": "--days 130 --members 2"}
 PARSED = {
     "examples/weather/perfect_model.md": "needs years of a simulator that is compiled by hand",
     "examples/weather/weatherbench.md": "reads a public store over the network",
-    "pack |prepare pack|train .*pack_lite": (
+    "pack |prepare pack|train .*pack_lite|design .*--pack": (
         "is tried from end to end by tests/protein/sidechains"
     ),
     "prepare (dock|ranker)": "needs complexes whose ligands fit into their pockets",
