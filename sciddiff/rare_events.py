@@ -45,6 +45,7 @@ __all__ = [
     "brute_force",
     "clone_particles",
     "effective_size",
+    "effective_sizes",
     "estimate",
     "gaussian_strength",
     "pick",
@@ -314,28 +315,33 @@ def wilson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
     return low, 1.0 if hits == n else min(1.0, middle + reach)
 
 
-def systematic(weights: Tensor, u: float) -> Tensor:
+def systematic(weights: Tensor, u: float | Tensor) -> Tensor:
     """Systematic resampling: N copies, of which particle i has ``N w_i`` in expectation.
 
     Args:
-        weights: Normalised, ``[N]``.
-        u: One uniform number in [0, 1).
+        weights: Normalised, ``[..., N]``.
+        u: One uniform number in [0, 1) for each group of particles, ``[...]``.
 
     Returns:
-        Which particle each copy is of, int64 ``[N]``, increasing.
+        Which particle each copy is of, int64 ``[..., N]``, increasing.
     """
-    n = len(weights)
-    points = (torch.arange(n, dtype=torch.float64) + u) / n
-    heights = weights.to(torch.float64).cumsum(0)
-    return torch.searchsorted(heights / heights[-1], points, right=True).clamp(max=n - 1)
+    n = weights.shape[-1]
+    shift = torch.as_tensor(u, dtype=torch.float64)[..., None]
+    points = (torch.arange(n, dtype=torch.float64) + shift) / n
+    heights = weights.to(torch.float64).cumsum(-1)
+    heights = heights / heights[..., -1:]
+    return torch.searchsorted(heights, points, right=True).clamp(max=n - 1)
 
 
 def effective_size(log_weights: Tensor) -> float:
     """Kish's effective number ``(sum w)^2 / sum w^2`` of weighted particles; 0 for none."""
-    if not bool(log_weights.isfinite().any()):
-        return 0.0
-    twice = 2.0 * torch.logsumexp(log_weights, 0) - torch.logsumexp(2.0 * log_weights, 0)
-    return float(twice.exp())
+    return float(effective_sizes(log_weights))
+
+
+def effective_sizes(log_weights: Tensor) -> Tensor:
+    """`effective_size` along the last dimension, ``[..., N]`` to ``[...]``."""
+    twice = 2.0 * torch.logsumexp(log_weights, -1) - torch.logsumexp(2.0 * log_weights, -1)
+    return torch.where(log_weights.isfinite().any(-1), twice.exp(), 0.0)
 
 
 def gaussian_strength(scores: Tensor, threshold: float) -> float:

@@ -135,7 +135,7 @@ def sample(
             keep=keep_trajectory,
         )  # fmt: skip
     _check_finite(output.x, like)
-    return SampleOutput(output.x, output.trajectory, seen.evaluations)
+    return SampleOutput(output.x, output.trajectory, seen.evaluations, output.facts)
 
 
 @final
@@ -174,6 +174,14 @@ class _Conditioned:
         if self._self_condition:
             self._batch = self._batch.with_cond(self_condition=_data(predictions))
         return predictions
+
+    def select(self, indices: Tensor) -> None:
+        """Go on from other samples ``[B]``, each from one of the same template."""
+        if self._noise is not None:
+            layouts = self._batch.layouts
+            rows = {name: layouts[name].select(indices)[1] for name in self._noise}
+            self._noise = {name: leaf[rows[name]] for name, leaf in self._noise.items()}
+        self._batch = self._batch.select(indices)
 
     def hold(self, x: State, t: Time) -> State:
         """``x`` with its fixed rows as they are at time ``t``."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import final, overload
+from copy import copy
+from functools import cached_property
+from typing import ClassVar, Self, final, overload
 
 from torch import Tensor
 
 from sciddiff.errors import InputError
 from sciddiff.leaf_times import LeafTime
 from sciddiff.state import Layout
+from sciddiff.streams import Generator
 
 __all__ = ["Prediction", "Predictions"]
 
@@ -25,7 +28,12 @@ class Prediction(ABC):
         x_t: State the network saw, ``[B, ...]`` or ragged ``[rows, ...]``.
         t: Time of each sample, ``[B]``, or one number for all.
         layout: How the rows are grouped in samples; None: dense.
+
+    Attributes:
+        per_row: Names of attributes that are tensors with an entry for each row of the leaf.
     """
+
+    per_row: ClassVar[tuple[str, ...]] = ("value",)
 
     def __init__(self, x_t: Tensor, t: LeafTime, layout: Layout | None = None) -> None:
         self.x_t = x_t
@@ -100,6 +108,37 @@ class Prediction(ABC):
             InputError: The leaf is not made of tokens.
         """
         raise self._lacks("cannot be drawn from; only tokens can")
+
+    def realised(self, generator: Generator | None, layout: Layout | None = None) -> Tensor:
+        """Data that the prediction could mean, in the shape of the leaf: the data expected, or
+        symbols drawn by their law.
+
+        Args:
+            generator: Random source; predictions of expected data need none.
+            layout: How the rows are grouped in samples; ties of tokens are kept.
+        """
+        return self.data
+
+    def select(self, indices: Tensor) -> Self:
+        """The predictions for some samples.
+
+        A subclass that keeps other tensors with an entry for each row than `per_row` says, or
+        functions of them, has its own.
+
+        Args:
+            indices: int64 ``[K]``.
+        """
+        layout, rows = (self.layout or Layout(self.x_t.shape[0])).select(indices)
+        chosen = copy(self)
+        for name in vars(self):  # what was computed of all samples is computed anew
+            if isinstance(getattr(type(self), name, None), cached_property):
+                delattr(chosen, name)
+        for name in ("x_t", *self.per_row):
+            setattr(chosen, name, getattr(self, name)[rows])
+        if isinstance(self.t, Tensor) and self.t.ndim:
+            chosen.t = self.t[indices]
+        chosen.layout = None if self.layout is None else layout
+        return chosen
 
     @overload
     def spread(self, values: float, like: Tensor | None = None) -> float: ...

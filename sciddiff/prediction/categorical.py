@@ -20,10 +20,12 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
+from sciddiff import streams
 from sciddiff.errors import InputError
 from sciddiff.leaf_times import LeafTime
 from sciddiff.prediction.base import Prediction
 from sciddiff.state import Layout
+from sciddiff.streams import Generator
 
 __all__ = ["CategoricalPrediction"]
 
@@ -114,6 +116,18 @@ class CategoricalPrediction(Prediction):
         # Rounding may leave the last sum below 1, and a number beyond it has no symbol.
         found = torch.searchsorted(cumulative, u.double()[..., None] * cumulative[..., -1:])
         return self._possible(found[..., 0], law)
+
+    def realised(self, generator: Generator | None, layout: Layout | None = None) -> Tensor:
+        """See `Prediction.realised`: every row is drawn by its own law."""
+        u = streams.uniform(self.x_t.double(), generator, layout)
+        return self.draw(u if layout is None or layout.ties is None else layout.ties.lead(u))
+
+    def select(self, indices: Tensor) -> CategoricalPrediction:
+        """See `Prediction.select`."""
+        chosen = super().select(indices)
+        _, rows = (self.layout or Layout(self.x_t.shape[0])).select(indices)
+        chosen._log_likelihood = lambda: self._log_likelihood()[rows]
+        return chosen
 
     @staticmethod
     def _possible(found: Tensor, law: Tensor) -> Tensor:

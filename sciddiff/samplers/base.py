@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import torch
@@ -52,11 +52,13 @@ class SampleOutput:
         trajectory: The states at the times of the grid, the first and the last included; empty
             unless asked for.
         nfe: Network evaluations per sample.
+        facts: What the sampler tells beside the state; see `Sampler.facts`.
     """
 
     x: State
     trajectory: tuple[State, ...]
     nfe: int
+    facts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @final
@@ -72,6 +74,8 @@ class Walk:
         generator: Random source; None suffices for deterministic samplers.
         layouts: How the rows of each leaf are grouped; dense where left out.
         cond: Conditions of the batch, for samplers that read some.
+        regroup: Tells the denoiser that its samples are drawn anew; None if it keeps nothing of
+            theirs.
 
     Attributes:
         kept: What a sampler keeps from one step of this run to the next.
@@ -89,7 +93,9 @@ class Walk:
         generator: Generator | None,
         layouts: Mapping[str, Layout],
         cond: Mapping[str, Any] | None = None,
+        regroup: Callable[[Tensor], None] | None = None,
     ) -> None:
+        self._regroup = regroup
         self.cond: Mapping[str, Any] = cond or {}
         self.kept: dict[str, Any] = {}
         self.times, own = times_of(grid, path)
@@ -169,6 +175,28 @@ class Walk:
             noise=lambda leaf: FreshNoise.replacing(eta * leaf.natural_share(stage.t, s), eta),
         )  # fmt: skip
 
+    def select(self, x: State, stage: Stage, indices: Tensor) -> tuple[State, Stage]:
+        """Go on from other samples of the batch than before, each from one of the same template.
+
+        What samplers keep of a sample (``[B, ...]``), and what the denoiser does, goes with it.
+
+        Args:
+            x: The state.
+            stage: The stage that the step began with.
+            indices: The sample that each goes on from, int64 ``[B]``.
+        """
+        rows = {name: leaf.layout.select(indices)[1] for name, leaf in self.leaves.items()}
+        size = len(indices)
+        for name, value in self.kept.items():
+            if isinstance(value, Tensor) and value.ndim and value.shape[0] == size:
+                self.kept[name] = value[indices]
+        if self._regroup is not None:
+            self._regroup(indices)
+        said = {name: one.select(indices) for name, one in stage.predictions.items()}
+        before = {name: leaf[rows[name]] for name, leaf in stage.x.items()}
+        now = {name: leaf[rows[name]] for name, leaf in x.items()}
+        return now, Stage(before, said, stage.t)
+
     def log_snr(self, t: float) -> float:
         """Log-SNR of the leaf that names noise levels: the first flat one, else the first.
 
@@ -207,6 +235,14 @@ class Sampler(ABC):
             like: Template of what is drawn.
         """
         return grid
+
+    def facts(self, walk: Walk) -> dict[str, Tensor]:
+        """What the sampler tells of a finished run beside the state, by name.
+
+        Args:
+            walk: The run.
+        """
+        return {}
 
     def template(self, denoiser: DenoiserLike, like: Batch) -> Batch:
         """What networks see of the batch; samplers that keep what networks computed add it.
@@ -256,7 +292,8 @@ class Sampler(ABC):
             calls += 1
             return denoise(x, t) if until is None else denoise(x, t, until)
 
-        walk = Walk(counted, path, x, grid, generator, layouts or {}, cond)
+        regroup = getattr(denoise, "select", None)
+        walk = Walk(counted, path, x, grid, generator, layouts or {}, cond, regroup)
         trajectory = [x] if keep else []
         stage: Stage | None = None
         for k in range(walk.steps):
@@ -265,7 +302,7 @@ class Sampler(ABC):
                 x = after(k + 1, walk.times[k + 1], x, stage)
             if keep:
                 trajectory.append(x)
-        return SampleOutput(x, tuple(trajectory), calls)
+        return SampleOutput(x, tuple(trajectory), calls, self.facts(walk))
 
 
 def times_of(grid: Grid, path: ProductPath) -> tuple[list[float], dict[str, list[float]] | None]:

@@ -27,7 +27,7 @@ FLOORS = (
     ("guidance", "objectives"),
     ("samplers",),
     ("sampling", "likelihood", "rare_events", "analytic"),
-    ("drawing",),
+    ("drawing", "steering"),
     ("testing", "domains"),
     ("config",),
     ("training",),
