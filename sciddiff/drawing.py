@@ -21,6 +21,7 @@ from sciddiff.samplers import Ancestral, Sampler
 from sciddiff.samplers.base import Grid
 from sciddiff.sampling import sample
 from sciddiff.state import Batch, State
+from sciddiff.steering import Steered, Steering, steer
 from sciddiff.streams import streams_of
 
 __all__ = ["Drawing", "draw", "noise_of"]
@@ -61,9 +62,13 @@ def draw(
     drawing: Drawing,
     seed: int,
     first: int = 0,
+    on_steering: Callable[[Steering], None] | None = None,
     **options: Any,
 ) -> State:
     """Draw the samples of one template.
+
+    A drawing whose sampler is `Steered` draws several particles of every sample; see
+    `sciddiff.steering.steer`.
 
     Args:
         denoiser: Network and path.
@@ -71,6 +76,7 @@ def draw(
         drawing: How.
         seed: Seed of the noise.
         first: Number of the template's first sample, where the drawing does not number them.
+        on_steering: Told of rewards and weights, where the samples are steered.
         options: Further arguments of `sciddiff.sampling.sample`.
 
     Returns:
@@ -81,17 +87,17 @@ def draw(
     parameter = next(denoiser.parameters(), None)
     like = like if parameter is None else like.to(parameter.device)
     guided = denoiser if drawing.guide is None else drawing.guide(denoiser, like)
-    return sample(
-        guided,
-        like,
-        drawing.sampler,
-        grid,
-        seed,
-        indices=numbers,
-        self_condition=bool(drawing.self_condition),
-        prior_scale=drawing.prior_scale,
-        **options,
-    ).x
+    options |= {
+        "indices": numbers,
+        "self_condition": bool(drawing.self_condition),
+        "prior_scale": drawing.prior_scale,
+    }
+    if not isinstance(drawing.sampler, Steered):
+        return sample(guided, like, drawing.sampler, grid, seed, **options).x
+    steered = steer(guided, like, drawing.sampler, grid, seed, **options)
+    if on_steering is not None:
+        on_steering(steered)
+    return steered.x
 
 
 def noise_of(

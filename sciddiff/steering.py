@@ -37,7 +37,7 @@ from sciddiff.sampling import sample
 from sciddiff.state import Batch, State
 from sciddiff.streams import Streams, index_of, streams_of, uniform_per_sample
 
-__all__ = ["Potential", "Reward", "Steered", "Steering", "steer"]
+__all__ = ["Potential", "Reward", "Steered", "Steering", "particles_of", "steer"]
 
 Potential = Literal["diff", "max", "add"]
 """How the tilt on the way follows from rewards: the last one, the largest, or their sum."""
@@ -282,29 +282,46 @@ def steer(
         grid: Times from 0 to 1, ``[n + 1]``.
         seed: Seed of the streams.
         indices: Global number of each template; default 0 to B - 1.
-        options: Further arguments of `sciddiff.sampling.sample`.
+        options: Further arguments of `sciddiff.sampling.sample`; states in them have an entry
+            for each particle, in the order of `particles_of`.
 
     Raises:
         InputError: As `sample`, and where a reward is not finite.
     """
     count, size = sampler.particles, like.size
     numbers = torch.arange(size) if indices is None else indices.cpu()
-    each = torch.arange(size).repeat_interleave(count)
-    slots = torch.tensor([index_of(int(i), p) for i in numbers.tolist() for p in range(count)])
+    spread, slots = particles_of(like, numbers, count)
     output: SampleOutput = sample(
-        denoiser, like.select(each), sampler, grid, seed, indices=slots, **options
+        denoiser, spread, sampler, grid, seed, indices=slots, **options
     )
     facts = output.facts
     u = uniform_per_sample(size, _source(seed, size, numbers), torch.float64)
     heights = facts["weights"].cumsum(1)
     chosen = torch.searchsorted(heights, (u * heights[:, -1])[:, None])[:, 0].clamp(max=count - 1)
-    whole = Batch(output.x, {}, like.select(each).layouts, count * size)
-    drawn = whole.select(chosen + count * torch.arange(size))
+    whole = Batch(output.x, {}, spread.layouts, count * size)
+    drawn = whole.select((chosen + count * torch.arange(size)).to(like.device))
     lines = torch.tensor([len(row.unique()) for row in facts["ancestors"]])
     return Steering(
         drawn.x, output.x, facts["weights"], facts["rewards"], facts["log_z"], lines, chosen,
         output.nfe,
     )  # fmt: skip
+
+
+def particles_of(like: Batch, indices: Tensor, count: int) -> tuple[Batch, Tensor]:
+    """Templates with several particles each, and the number of every particle's stream.
+
+    Args:
+        like: Templates, B of them.
+        indices: Global number of each, int64 ``[B]``.
+        count: Particles of each, P.
+
+    Returns:
+        The batch of ``B P`` particles, those of a template one after the other, and int64
+        ``[B P]``. The first of a template has the template's own number.
+    """
+    each = torch.arange(like.size, device=like.device).repeat_interleave(count)
+    slots = [index_of(int(i), p) for i in indices.tolist() for p in range(count)]
+    return like.select(each), torch.tensor(slots)
 
 
 def _source(seed: int, size: int, numbers: Tensor) -> Streams:

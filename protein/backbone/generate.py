@@ -7,7 +7,7 @@ where the state starts) and in the network seen by the sampler (copies of an asy
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -21,12 +21,14 @@ from sciddiff.drawing import Drawing, draw
 from sciddiff.errors import InputError
 from sciddiff.grids import uniform
 from sciddiff.guidance import ClassifierFree, DenoiserLike
-from sciddiff.samplers import Ancestral, EulerMaruyama
+from sciddiff.samplers import Ancestral, EulerMaruyama, Sampler
 from sciddiff.sampling import Progress
 from sciddiff.state import Batch, State
+from sciddiff.steering import Reward, Steered, particles_of
 from sciddiff.streams import Streams, seed_of
 
 SAMPLERS = ("sde", "ode")
+_JUDGEMENTS = 5  # of the particles of a design that is steered
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class GenerateSettings:
             costs a second network call.
         seed: seed of the noise.
         polish: junction relaxation of the result.
+        steer: what designs are steered towards, in the words of `protein.backbone.rewards`;
+            empty for nothing.
+        particles: designs that compete for each one that is steered.
+        reward: what `steer` means.
     """
 
     steps: int = 20
@@ -52,6 +58,9 @@ class GenerateSettings:
     fold_interval: tuple[float, float] = (0.0, 0.6)
     seed: int = 0
     polish: PolishSettings = DEFAULT
+    steer: str = ""
+    particles: int = 8
+    reward: Reward | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 5000:
@@ -65,6 +74,14 @@ class GenerateSettings:
         if not 0.0 <= self.temperature <= 2.0:
             raise InputError(f"temperature {self.temperature}: must lie between 0 and 2; try 0.2")
 
+    def record(self) -> dict[str, Any]:
+        """Plain values that decide the designs; of steering only where there is some."""
+        values = asdict(replace(self, reward=None))
+        del values["reward"]
+        if not self.steer:
+            del values["steer"], values["particles"]
+        return values
+
     def attempt(self, number: int) -> GenerateSettings:
         """The settings of a further attempt at a design; attempt 0 has these."""
         return replace(self, seed=seed_of(self.seed, "attempt", number)) if number else self
@@ -73,8 +90,14 @@ class GenerateSettings:
         """How the core draws with these settings."""
         ode = self.sampler == "ode"
         temperature = self.temperature
+        sampler: Sampler = (
+            Ancestral(0.0) if ode else EulerMaruyama(noise_scale=temperature, curved_eta=0.0)
+        )
+        if self.reward is not None:
+            every = max(1, self.steps // _JUDGEMENTS)
+            sampler = Steered(sampler, self.reward, self.particles, every=every)
         return Drawing(
-            Ancestral(0.0) if ode else EulerMaruyama(noise_scale=temperature, curved_eta=0.0),
+            sampler,
             uniform(self.steps),
             guide=self._guided,
             number=_index,
@@ -129,7 +152,7 @@ def generate(
         offset: centre of the starting noise, nm `[3]` or one for each sample `[B, 3]`, for paths
             whose centre of mass is free.
         on_step: called with (steps done, steps in all).
-        on_state: called with the state after every step.
+        on_state: called with the state after every step, of all particles.
 
     Returns:
         One design per sample, in the order of the batch.
@@ -138,13 +161,19 @@ def generate(
     device = next(denoiser.parameters()).device
     options: dict[str, Any] = {}
     if start is not None:
+        if settings.reward is not None:
+            raise InputError("--steer: a variant starts from its structure; leave one out")
         there = {name: leaf.to(device) for name, leaf in start.x.items()}
         options = {"x_start": there, "start_t": 1.0 - start.noise}
     if offset is not None:
         batch = batch.to(device)
-        streams = Streams(settings.seed, batch.cond["index"].cpu())
-        noise = denoiser.path.prior(batch.x, streams, batch.layouts)
+        count = settings.particles if settings.reward is not None else 1
+        all_of_it, numbers = particles_of(batch, batch.cond["index"].cpu(), count)
+        streams = Streams(settings.seed, numbers)
+        noise = denoiser.path.prior(all_of_it.x, streams, all_of_it.layouts)
         centre = offset.to(noise[TRANSLATIONS]).reshape(-1, 1, 3)
+        if len(centre) > 1:
+            centre = centre.repeat_interleave(count, 0)
         options["x_init"] = {**noise, TRANSLATIONS: noise[TRANSLATIONS] + centre}
 
     def after(done: Progress) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from sciddiff.cli.options import (
 )
 from sciddiff.cli.output import emit, remark, remark_left_out
 from sciddiff.cli.progress import progress
+from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
     from protein.backbone.campaign import Outcome
@@ -44,6 +44,7 @@ _EXAMPLES = """examples:
   sciddiff backbone --partial file.pdb --vary A30-45 -n 10 -o loops/
   sciddiff backbone --symmetry C3 --length 60 -n 4 -o trimers/
   sciddiff backbone --target file.pdb --hotspots A37,A40 --length 60-90 -n 20 -o binders/
+  sciddiff backbone --length 80 --steer strand=20,contacts=2 -n 8 -o strands/
   sciddiff backbone --length 60-128 -n 20 --sequences 8 -o designs/
 """
 
@@ -81,6 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_sampling(parser, 20).add_argument(
         "--model", default="lite", help="shipped weights or a model's folder (default lite)"
     )
+    add_steering(parser)
     add_making(parser)
 
 
@@ -120,6 +122,24 @@ def add_sampling(parser: argparse.ArgumentParser, steps: int) -> argparse._Argum
         help="further attempts at a design whose chains overlap (default 4)",
     )
     return how
+
+
+def add_steering(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what designs are steered towards."""
+    group = parser.add_argument_group("what designs are steered towards")
+    add = group.add_argument
+    add(
+        "--steer",
+        metavar="WISHES",
+        help="rewards with weights, strand=20,contacts=2: strand, helix, compact, contacts, "
+        "apart, or a function of yours, package.module:function, with --trust package",
+    )
+    add(
+        "--particles",
+        type=count(2),
+        metavar="P",
+        help="designs that compete for each one; the time grows as they do (default 8)",
+    )
 
 
 def add_making(parser: argparse.ArgumentParser) -> None:
@@ -215,8 +235,25 @@ def run(args: argparse.Namespace) -> int:
         temperature=args.temperature,
         fold_weight=args.fold_weight,
         seed=args.seed,
+        **_steering(args),
     )
     return deliver(args, mode_of(args), settings)
+
+
+def _steering(args: argparse.Namespace) -> dict[str, Any]:
+    """What the settings say of steering."""
+    if args.steer is None:
+        if args.particles is not None:
+            raise InputError("--particles: is for --steer; give that too, or leave it out")
+        return {}
+    from protein.backbone.rewards import backbone_reward
+
+    if args.trajectory:
+        raise InputError("--trajectory: has the steps of one design; leave it out with --steer")
+    if args.partial is not None:
+        raise InputError("--steer: a variant starts from its structure; leave one of them out")
+    reward = backbone_reward(args.steer)
+    return {"steer": args.steer, "particles": args.particles or 8, "reward": reward}
 
 
 def deliver(
@@ -240,6 +277,7 @@ def deliver(
     """
     from protein.backbone.campaign import Outcome
     from protein.backbone.metrics import comparison_text
+    from protein.backbone.rewards import reward_of
 
     for source, note in mode.notes:
         remark(source, [note])
@@ -251,6 +289,9 @@ def deliver(
     outcome = Outcome.of(args.out, args.number)
     notes = [f"{source}: {note}" for source, note in mode.notes]
     named = {name: mode.facts(index) for index, name in _named(outcome)}
+    if settings.reward is not None:
+        for name, facts in named.items():
+            facts["reward"] = round(reward_of(settings.reward, args.out / f"{name}.cif"), 3)
     if args.sequences:
         found = design_sequences(args, named, mode.request)
         named = {name: {**facts, **found[name]} for name, facts in named.items()}
@@ -312,7 +353,7 @@ def _make(
     )
     campaign = Campaign.open(
         args.out,
-        {**mode.request, **asdict(settings)},
+        {**mode.request, **settings.record()},
         args.command_line,
         _inputs(args, meta),
         parts.begun,
@@ -346,6 +387,11 @@ def _inputs(args: argparse.Namespace, meta: Mapping[str, Any]) -> Inputs:
     for name, option in _FILES.items():
         if (path := getattr(args, name, None)) is not None:
             inputs.add(option, path)
+    if getattr(args, "steer", None):
+        from protein.backbone.rewards import reward_files
+
+        for file in reward_files(args.steer):
+            inputs.add("--steer", file)
     return inputs
 
 

@@ -80,7 +80,9 @@ def test_draws_with_many_particles_follow_the_tilted_law():
 
 PATHS = {"x": GaussianPath(), "a": GeodesicPath(Torus())}
 LAWS = {
-    "x": GaussianMixture(torch.tensor([[1.0, 0.0], [-1.0, 0.5]]), 0.1 * torch.eye(2).expand(2, -1, -1)),
+    "x": GaussianMixture(
+        torch.tensor([[1.0, 0.0], [-1.0, 0.5]]), 0.1 * torch.eye(2).expand(2, -1, -1)
+    ),
     "a": TorusMixture(torch.tensor([0.5, -2.0]), torch.tensor([0.3, 0.4])),
 }  # fmt: skip
 MIXED = AnalyticDenoiser(PATHS, LAWS)
@@ -176,7 +178,7 @@ def test_a_reward_of_finished_data_weighs_once():
 def test_the_strength_of_the_drift_rises_with_lambda():
     reward, means = Reward(ones), []
     for strength in (0.0, 0.5, 1.0, 2.0):
-        sampler = Steered(ConfidenceUnmask("random"), reward, particles=16, strength=strength, every=1)
+        sampler = Steered(ConfidenceUnmask("random"), reward, 16, strength=strength, every=1)
         found = steer(CHAIN, words(300), sampler, uniform(4), seed=4)
         means.append(float(ones(found.x, None).mean()))
     assert all(b > a + 0.1 for a, b in pairwise(means))
