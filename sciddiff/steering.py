@@ -35,7 +35,7 @@ from sciddiff.samplers.base import Grid, SampleOutput, Sampler, Walk
 from sciddiff.samplers.leaves import Stage
 from sciddiff.sampling import sample
 from sciddiff.state import Batch, State
-from sciddiff.streams import Streams, index_of, streams_of, uniform_per_sample
+from sciddiff.streams import Streams, index_of, uniform_per_sample
 
 __all__ = ["Potential", "Reward", "Steered", "Steering", "particles_of", "steer"]
 
@@ -295,7 +295,7 @@ def steer(
         denoiser, spread, sampler, grid, seed, indices=slots, **options
     )
     facts = output.facts
-    u = uniform_per_sample(size, _source(seed, size, numbers), torch.float64)
+    u = uniform_per_sample(size, Streams(seed, numbers).purpose("chosen"), torch.float64)
     heights = facts["weights"].cumsum(1)
     chosen = torch.searchsorted(heights, (u * heights[:, -1])[:, None])[:, 0].clamp(max=count - 1)
     whole = Batch(output.x, {}, spread.layouts, count * size)
@@ -322,9 +322,3 @@ def particles_of(like: Batch, indices: Tensor, count: int) -> tuple[Batch, Tenso
     each = torch.arange(like.size, device=like.device).repeat_interleave(count)
     slots = [index_of(int(i), p) for i in indices.tolist() for p in range(count)]
     return like.select(each), torch.tensor(slots)
-
-
-def _source(seed: int, size: int, numbers: Tensor) -> Streams:
-    source = streams_of(seed, size, numbers)
-    assert isinstance(source, Streams)
-    return source.purpose("chosen")

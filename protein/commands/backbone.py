@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from protein.backbone import NEEDS
 from protein.commands.backbone_sequences import add_sequence_options, check_later, design_sequences
+from protein.commands.backbone_steering import add_steering, rewarded, steering, steering_files
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import (
     add_device,
@@ -24,7 +25,6 @@ from sciddiff.cli.options import (
 )
 from sciddiff.cli.output import emit, remark, remark_left_out
 from sciddiff.cli.progress import progress
-from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
     from protein.backbone.campaign import Outcome
@@ -55,14 +55,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add_output(parser, "designs")
-    add(
-        "-n",
-        "--number",
-        type=count(),
-        default=1,
-        metavar="N",
-        help="number of designs (default 1)",
-    )
+    said = "number of designs (default 1)"
+    add("-n", "--number", type=count(), default=1, metavar="N", help=said)
     add("--length", metavar="L", help='residues, "100" or "60-128" (default 60-128)')
     add(
         "--fold",
@@ -122,24 +116,6 @@ def add_sampling(parser: argparse.ArgumentParser, steps: int) -> argparse._Argum
         help="further attempts at a design whose chains overlap (default 4)",
     )
     return how
-
-
-def add_steering(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what designs are steered towards."""
-    group = parser.add_argument_group("what designs are steered towards")
-    add = group.add_argument
-    add(
-        "--steer",
-        metavar="WISHES",
-        help="rewards with weights, strand=20,contacts=2: strand, helix, compact, contacts, "
-        "apart, or a function of yours, package.module:function, with --trust package",
-    )
-    add(
-        "--particles",
-        type=count(2),
-        metavar="P",
-        help="designs that compete for each one; the time grows as they do (default 8)",
-    )
 
 
 def add_making(parser: argparse.ArgumentParser) -> None:
@@ -235,25 +211,9 @@ def run(args: argparse.Namespace) -> int:
         temperature=args.temperature,
         fold_weight=args.fold_weight,
         seed=args.seed,
-        **_steering(args),
+        **steering(args),
     )
     return deliver(args, mode_of(args), settings)
-
-
-def _steering(args: argparse.Namespace) -> dict[str, Any]:
-    """What the settings say of steering."""
-    if args.steer is None:
-        if args.particles is not None:
-            raise InputError("--particles: is for --steer; give that too, or leave it out")
-        return {}
-    from protein.backbone.rewards import backbone_reward
-
-    if args.trajectory:
-        raise InputError("--trajectory: has the steps of one design; leave it out with --steer")
-    if args.partial is not None:
-        raise InputError("--steer: a variant starts from its structure; leave one of them out")
-    reward = backbone_reward(args.steer)
-    return {"steer": args.steer, "particles": args.particles or 8, "reward": reward}
 
 
 def deliver(
@@ -277,7 +237,6 @@ def deliver(
     """
     from protein.backbone.campaign import Outcome
     from protein.backbone.metrics import comparison_text
-    from protein.backbone.rewards import reward_of
 
     for source, note in mode.notes:
         remark(source, [note])
@@ -289,9 +248,7 @@ def deliver(
     outcome = Outcome.of(args.out, args.number)
     notes = [f"{source}: {note}" for source, note in mode.notes]
     named = {name: mode.facts(index) for index, name in _named(outcome)}
-    if settings.reward is not None:
-        for name, facts in named.items():
-            facts["reward"] = round(reward_of(settings.reward, args.out / f"{name}.cif"), 3)
+    named = rewarded(named, settings.reward, args.out)
     if args.sequences:
         found = design_sequences(args, named, mode.request)
         named = {name: {**facts, **found[name]} for name, facts in named.items()}
@@ -387,11 +344,8 @@ def _inputs(args: argparse.Namespace, meta: Mapping[str, Any]) -> Inputs:
     for name, option in _FILES.items():
         if (path := getattr(args, name, None)) is not None:
             inputs.add(option, path)
-    if getattr(args, "steer", None):
-        from protein.backbone.rewards import reward_files
-
-        for file in reward_files(args.steer):
-            inputs.add("--steer", file)
+    for file in steering_files(args):
+        inputs.add("--steer", file)
     return inputs
 
 
@@ -409,7 +363,8 @@ def _measured(
     if args.reference is not None:
         content.add("--reference", args.reference, known.get("inputs", {}).get("--reference"))
     sequences = {name: campaign.facts.get("designs", {}).get(name) for name in names}
-    of = digest([[[name, _size(args.out, name)] for name in names], outcome.failed, sequences])
+    sizes = [[name, (args.out / f"{name}.cif").stat().st_size] for name in names]
+    of = digest([sizes, outcome.failed, sequences])
     same = known.get("of") == of and digest(known.get("inputs")) == digest(content.entries)
     if same and all((args.out / file).exists() for file in ("report.html", "designs.csv")):
         return known
@@ -430,10 +385,6 @@ def _measured(
     }
     campaign.note(measured=measured)
     return measured
-
-
-def _size(folder: Path, name: str) -> int:
-    return (folder / f"{name}.cif").stat().st_size
 
 
 command = Command(
