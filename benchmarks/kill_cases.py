@@ -186,7 +186,9 @@ def _make_proteins(folder: Path) -> None:
     for number, split in enumerate(("train", "train", "val", "val")):
         complex_ = folder / "complexes" / split / f"{number}abc"
         complex_.mkdir(parents=True)
-        shutil.copy(folder / "receptor.pdb", complex_ / "protein.pdb")
+        receptor = (folder / "receptor.pdb").read_text()
+        # Two proteins, for a ranker that is trained on one and judged by the other.
+        (complex_ / "protein.pdb").write_text(_alanine(receptor) if number % 2 else receptor)
         (complex_ / "ligand.sdf").write_text(firsts[number])
     _do("prepare ranker complexes --chains 8 --rounds 2 -o ranker", folder)
 
@@ -229,3 +231,19 @@ def _write_receptor(structure: Path, file: Path) -> None:
         if line.startswith(("ATOM", "TER"))
     ]
     file.write_text("".join(lines) + "END\n")
+
+
+def _alanine(polyglycine: str) -> str:
+    """The same chain of alanine, with its CB atoms."""
+    lines, atoms = [], {}
+    for line in polyglycine.splitlines(keepends=True):
+        lines.append(line.replace("GLY", "ALA"))
+        if line.startswith("ATOM"):
+            name = line[12:16].strip()
+            atoms[name] = np.array([float(line[k : k + 8]) for k in (30, 38, 46)])
+            if name == "O":  # the last atom of a residue
+                b, c = atoms["CA"] - atoms["N"], atoms["C"] - atoms["CA"]
+                x, y, z = -0.583 * np.cross(b, c) + 0.568 * b - 0.541 * c + atoms["CA"]
+                place = f"{x:8.3f}{y:8.3f}{z:8.3f}"
+                lines.append(f"{line[:12]} CB  ALA{line[20:30]}{place}{line[54:76]} C\n")
+    return "".join(lines)
