@@ -68,8 +68,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--choose", choices=("residues", "draw"), default="residues",
         help="take for every residue one of its draws, so that all are likely together and do not "
         "clash, or the best draw as it is (default residues)")  # fmt: skip
-    add("--overlap", type=number(0.0), default=10.0, metavar="W",
-        help="nats that an overlap of 1 Å² costs in that choice (default 10)")  # fmt: skip
+    add("--overlap", type=number(0.0), default=40.0, metavar="W",
+        help="nats that an overlap of 1 Å² costs in that choice (default 40)")  # fmt: skip
     add("--relieve", action="store_true",
         help="turn torsions by up to 20 degrees, within their rotamers, where atoms still "
         "overlap")  # fmt: skip

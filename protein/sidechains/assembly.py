@@ -1,13 +1,13 @@
 r"""One structure from several draws: for every residue one of its drawn side chains.
 
 Draws are good locally and seldom everywhere. What the network says of every angle, averaged over
-the draws, is an estimate of its marginal law; the candidates of a residue are the draws, and the
-structure is the combination of high probability that has few overlaps:
+the draws, is an estimate of its marginal law. The candidates of a residue are its draws and the
+modes of these laws; the structure is the combination of high probability that has few overlaps:
 
 .. math:: E = -\sum_i \log p_i(c_i) + w \sum_i o_i(c_i) + w \sum_{i<j} o_{ij}(c_i, c_j),
 
 by self-consistent mean field (Koehl & Delarue, *J. Mol. Biol.* 239, 249, 1994) with falling
-temperature. Candidates are whole side chains, so that rotamers stay as they were drawn.
+temperature.
 """
 
 from __future__ import annotations

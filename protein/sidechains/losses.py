@@ -22,7 +22,7 @@ from sciddiff.paths import PathSample
 from sciddiff.prediction import Predictions
 from sciddiff.state import Batch
 
-__all__ = ["AngleLoss", "log_density", "probability_within"]
+__all__ = ["AngleLoss", "likeliest", "log_density", "probability_within"]
 
 
 def log_density(logits: Tensor, angles: Tensor) -> Tensor:
@@ -39,6 +39,19 @@ def log_density(logits: Tensor, angles: Tensor) -> Tensor:
     share = torch.stack([1.0 - part, part], dim=-1)
     mixed = (log_probs.gather(-1, near) + share.clamp(min=1e-12).log()).logsumexp(-1)
     return mixed + math.log(bins / (2.0 * math.pi))
+
+
+def likeliest(logits: Tensor) -> Tensor:
+    """The mode of a law `[...]`, rad: between the likeliest spaced angle and the two beside it.
+
+    Args:
+        logits: of evenly spaced angles from -pi on `[..., K]`.
+    """
+    bins = logits.shape[-1]
+    best = logits.argmax(-1)
+    beside = torch.stack([(best - 1) % bins, best, (best + 1) % bins], dim=-1)
+    low, _, high = logits.gather(-1, beside).softmax(-1).unbind(-1)
+    return wrap((best + high - low) * (2.0 * math.pi / bins) - math.pi)
 
 
 def probability_within(logits: Tensor, angles: Tensor, width: Tensor) -> Tensor:

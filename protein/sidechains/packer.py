@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.sidechains.assembly import assembled
-from protein.sidechains.contacts import Contacts
+from protein.sidechains.contacts import Contacts, Overlaps
 from protein.sidechains.domain import STEPS
 from protein.sidechains.geometry import build, tables
-from protein.sidechains.losses import log_density, probability_within
+from protein.sidechains.losses import likeliest, log_density, probability_within
 from protein.sidechains.network import ENCODED, LOGITS
 from protein.sidechains.relief import relieved
 from protein.sidechains.samples import (
@@ -32,6 +32,7 @@ from protein.structures.geometry_constants import ATOM_NAMES
 from sciddiff.grids import uniform
 from sciddiff.samplers import Ancestral
 from sciddiff.sampling import sample
+from sciddiff.state import Batch
 from sciddiff.streams import Streams
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class PackSettings:
     draws: int = 8
     steps: int = STEPS
     assemble: bool = True
-    overlap: float = 10.0
+    overlap: float = 40.0
     relieve: bool = False
     noise: float = 0.0
     seed: int = 0
@@ -127,83 +128,143 @@ def pack(
     s = settings or PackSettings()
     held = np.zeros(len(template), bool) if fixed is None else fixed & template.complete
     given = replace(sample_of(template, held), noise=s.noise)
-    states, logits = _draw(denoiser, given, s, device)
-    tokens = torch.from_numpy(template.tokens)
-    has = tables().chi[tokens] & ~torch.from_numpy(template.unknown)[:, None]
-    scores = _candidate_scores(states, logits, has)
-    chi = from_state(states, tokens)
-    backbone = torch.from_numpy(np.nan_to_num(template.atoms[:, : len(ATOM_NAMES)])).double()
-    count = len(chi)
-    sides = build(backbone.expand(count, *backbone.shape), tokens.expand(count, len(tokens)), chi)
-    own = torch.from_numpy(np.nan_to_num(template.atoms[:, len(ATOM_NAMES) :])).double()
-    kept = torch.from_numpy(held)
-    sides = torch.where(kept[:, None, None], own, sides).transpose(0, 1)
-    contacts = Contacts(template)
-    overlaps = contacts.overlaps(sides)
-    draw_choices = [torch.full((len(template),), k) for k in range(count)]
-    draw_clashes = np.asarray([overlaps.total(choice) for choice in draw_choices])
-    angles = max(int((has & ~kept[:, None]).sum()), 1)
-    draw_scores = (scores * ~kept[:, None]).sum(0).numpy() / angles
+    asking = _Asking(denoiser, given, s, device)
+    states = asking.draws()
+    logits = asking.laws(states)
+    site = _Site(template, held)
+    # Beside each draw the mode of its latest law: draws vary within a rotamer.
+    candidates = torch.cat([states, likeliest(logits[-1])]) if s.assemble else states
+    found = site.candidates(candidates, logits)
+    draw_scores = found.scores[:, : s.draws].sum(0).numpy() / site.angles
+    draw_clashes = found.clashes(s.draws)
     if s.assemble:
-        choice = assembled(scores, overlaps, s.overlap, has.any(-1) & ~kept)
+        choice = assembled(found.scores, found.overlaps, s.overlap, site.free.any(-1))
     else:
-        total = draw_scores * angles - s.overlap * draw_clashes
-        choice = draw_choices[int(np.argmax(total))]
-    rows = torch.arange(len(template))
-    best, made, score = chi[choice, rows], sides[rows, choice], scores[rows, choice]
+        total = draw_scores * site.angles - s.overlap * draw_clashes
+        choice = torch.full_like(site.rows, int(np.argmax(total)))
+    angles = candidates[choice, site.rows]
     if s.relieve:
-        free = has & ~kept[:, None]
-        best = relieved(contacts, backbone, tokens, best, made, free, s.overlap)
-        made = torch.where(kept[:, None, None], made, build(backbone, tokens, best))
-        overlaps, choice = contacts.overlaps(made[:, None]), torch.zeros_like(choice)
-        score = _candidate_scores(to_state(best, tokens)[None], logits, has)[:, 0]
-        best = from_state(to_state(best, tokens), tokens)
+        chi, made = from_state(angles, site.tokens), found.sides[site.rows, choice]
+        turned = relieved(
+            site.contacts, site.backbone, site.tokens, chi, made, site.free, s.overlap
+        )
+        angles = to_state(turned, site.tokens)
+        found, choice = site.candidates(angles[None], logits), torch.zeros_like(choice)
+    chi = from_state(angles, site.tokens).numpy()
     return Packed(
         template,
         held,
-        np.where(held[:, None], given.chi, best.numpy()),
-        made.numpy(),
-        _confidence(to_state(best, tokens), logits, has & ~kept[:, None], tokens).numpy(),
-        score.numpy(),
-        _spread(states[..., 0], has[:, 0] & ~kept).numpy(),
-        overlaps.count(choice).numpy(),
-        overlaps.total(choice),
-        chi.numpy(),
+        np.where(held[:, None], given.chi, chi),
+        found.sides[site.rows, choice].numpy(),
+        _confidence(angles, logits, site.free, site.tokens).numpy(),
+        found.scores[site.rows, choice].numpy(),
+        _spread(states[..., 0], site.free[:, 0]).numpy(),
+        found.overlaps.count(choice).numpy(),
+        found.overlaps.total(choice),
+        from_state(states, site.tokens).numpy(),
         draw_clashes,
         draw_scores,
     )
 
 
-def _draw(
-    denoiser: Denoiser,
-    given: Sample,
-    s: PackSettings,
-    device: torch.device | str,
-) -> tuple[Tensor, Tensor]:
-    """Angles of the draws `[n, L, 4]`, and what the network says of each of them, noised again, at
-    every time asked: logits `[T, n, L, 4, K]`.
-    """
-    batch = collate([given]).to(device)
-    net: Any = denoiser.net.eval()
-    with torch.no_grad():
-        batch = batch.with_cond(**{ENCODED: net.encode(batch)})
-    at_once = max(1, ROWS // max(len(given), 1))
-    states, logits = [], []
-    for numbers in torch.arange(s.draws).split(at_once):
-        many = batch.select(torch.zeros(len(numbers), dtype=torch.int64, device=batch.device))
-        x = sample(
-            denoiser, many, Ancestral(0.0), uniform(s.steps), s.seed, indices=numbers.to(device)
-        ).x
-        generator = Streams(s.seed, numbers.to(device)).purpose("scores")
-        asked = []
-        for time in _ASKED:
-            t = x[CHI].new_full((len(numbers),), time)
-            noised = denoiser.path.sample(x, t, generator, None, many.layouts)[CHI].x_t
-            with torch.no_grad():
-                asked.append(net({CHI: noised}, t, many)[LOGITS])
-        states.append(angles_of(x[CHI]).cpu().double())
-        logits.append(torch.stack(asked).unflatten(2, (-1, states[-1].shape[-1])).cpu().double())
-    return torch.cat(states), torch.cat(logits, dim=1)
+class _Asking:
+    """A template, encoded, of which side chains are drawn and judged."""
+
+    def __init__(
+        self, denoiser: Denoiser, given: Sample, s: PackSettings, device: torch.device | str
+    ) -> None:
+        self._denoiser, self._s = denoiser, s
+        net: Any = denoiser.net.eval()
+        batch = collate([given]).to(device)
+        with torch.no_grad():
+            self._batch = batch.with_cond(**{ENCODED: net.encode(batch)})
+        self._parts = torch.arange(s.draws).split(max(1, ROWS // max(len(given), 1)))
+
+    def _many(self, numbers: Tensor) -> Batch:
+        rows = torch.zeros(len(numbers), dtype=torch.int64, device=self._batch.device)
+        return self._batch.select(rows)
+
+    def draws(self) -> Tensor:
+        """Angles of the draws `[n, L, 4]`."""
+        s, found = self._s, []
+        for part in self._parts:
+            like, numbers = self._many(part), part.to(self._batch.device)
+            grid = uniform(s.steps)
+            x = sample(self._denoiser, like, Ancestral(0.0), grid, s.seed, indices=numbers).x
+            found.append(angles_of(x[CHI]).cpu().double())
+        return torch.cat(found)
+
+    def laws(self, states: Tensor) -> Tensor:
+        """What the network says of the draws, noised again, at every time asked.
+
+        The mean of such a law over draws and noise is the marginal law of the angles.
+
+        Args:
+            states: the draws `[n, L, 4]`.
+
+        Returns:
+            Logits `[T, n, L, 4, K]`.
+        """
+        net, path, found = self._denoiser.net, self._denoiser.path, []
+        for part in self._parts:
+            like = self._many(part)
+            x1 = {CHI: states[part].flatten(1).to(like.x[CHI])}
+            noise = Streams(self._s.seed, part.to(like.device)).purpose("laws")
+            said = []
+            for time in _ASKED:
+                t = x1[CHI].new_full((len(part),), time)
+                noised = path.sample(x1, t, noise, None, like.layouts)[CHI].x_t
+                with torch.no_grad():
+                    said.append(net({CHI: noised}, t, like)[LOGITS])
+            found.append(torch.stack(said).unflatten(2, (-1, states.shape[-1])).cpu().double())
+        return torch.cat(found, dim=1)
+
+
+class _Site:
+    """Where side chains go, and what they may touch."""
+
+    def __init__(self, template: Template, held: NDArray[np.bool_]) -> None:
+        self.tokens = torch.from_numpy(template.tokens)
+        self.rows = torch.arange(len(template))
+        self._kept = torch.from_numpy(held)
+        self._has = tables().chi[self.tokens] & ~torch.from_numpy(template.unknown)[:, None]
+        self.free = self._has & ~self._kept[:, None]
+        self.angles = max(int(self.free.sum()), 1)
+        atoms = torch.from_numpy(np.nan_to_num(template.atoms)).double()
+        self.backbone, self._own = atoms[:, : len(ATOM_NAMES)], atoms[:, len(ATOM_NAMES) :]
+        self.contacts = Contacts(template)
+
+    def candidates(self, states: Tensor, logits: Tensor) -> _Candidates:
+        """Candidates with their atoms, their overlaps, and their densities in laws.
+
+        Args:
+            states: angles `[n, L, 4]`.
+            logits: `[T, m, L, 4, K]`.
+        """
+        shape = states.shape[:2]
+        sides = build(
+            self.backbone.expand(*shape[:1], *self.backbone.shape),
+            self.tokens.expand(shape),
+            from_state(states, self.tokens),
+        )
+        sides = torch.where(self._kept[:, None, None], self._own, sides).transpose(0, 1)
+        return _Candidates(
+            sides, self.contacts.overlaps(sides), _candidate_scores(states, logits, self.free)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """Side chains `[L, n, 10, 3]`, their overlaps, and log-densities `[L, n]`."""
+
+    sides: Tensor
+    overlaps: Overlaps
+    scores: Tensor
+
+    def clashes(self, count: int) -> NDArray[np.int64]:
+        """Pairs too close in each of the first structures `[count]`."""
+        rows = torch.ones(len(self.sides), dtype=torch.int64)
+        return np.asarray([self.overlaps.total(k * rows) for k in range(count)])
 
 
 def _candidate_scores(states: Tensor, logits: Tensor, has: Tensor) -> Tensor:
