@@ -52,9 +52,8 @@ def add_model(group: argparse._ArgumentGroup) -> None:
     """Add the option that names a model of frames and residues."""
     group.add_argument(
         "--model",
-        required=True,
-        help="a model's folder; none ships yet: train one by configs/protein/codesign_lite.yaml "
-        "and export it",
+        default="codesign_lite",
+        help="shipped weights or a model's folder (default codesign_lite)",
     )
 
 
@@ -90,6 +89,6 @@ command = Command(
     "design protein structures together with their sequences",
     configure,
     run,
-    example="sciddiff codesign --length 60-128 -n 20 --model models/codesign -o proteins/",
+    example="sciddiff codesign --length 60-128 -n 20 -o proteins/",
     needs=NEEDS,
 )

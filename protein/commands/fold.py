@@ -58,6 +58,6 @@ command = Command(
     "draw structures for protein sequences (a demonstration, no structure predictor)",
     configure,
     run,
-    example="sciddiff fold sequences.fa -n 5 --model models/codesign -o folds/",
+    example="sciddiff fold sequences.fa -n 5 -o folds/",
     needs=NEEDS,
 )
