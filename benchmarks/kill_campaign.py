@@ -36,7 +36,7 @@ from kill_cases import CASES, INPUTS, Case, make_inputs, sciddiff
 
 _CLOCK = {
     *("seconds", "created", "runs", "command", "time", "samples_per_second", "made", "changed"),
-    "path",
+    *("path", "own_sha256"),
 }
 """Names of entries and columns that tell of the clock or of how many calls it took."""
 

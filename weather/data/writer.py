@@ -162,8 +162,14 @@ class StoreWriter:
         self._last, self.done = fields[-1].copy(), stop
 
     def finish(self) -> Store:
-        """Write statistics and fingerprint, declare the store complete and open it."""
+        """Write statistics and fingerprint, declare the store complete and open it.
+
+        The metadata in one place come last. A run that was killed before they were there left a
+        store that calls itself complete and cannot be opened; they are written then.
+        """
         if self.complete:
+            if not _is_consolidated(self.path):
+                _consolidate(self.path)
             return Store(self.path)
         group, plan = self._group, self.plan
         steps = np.concatenate([[False], plan.step.follows(plan.times)])
@@ -308,6 +314,15 @@ def _array(
     array = group.create_array(name, shape=shape, dtype=dtype, chunks=chunks, fill_value=None)
     array.attrs["_ARRAY_DIMENSIONS"] = list(dims)
     return array
+
+
+def _is_consolidated(path: Path) -> bool:
+    """Whether the metadata in one place are whole, and those of the finished store."""
+    try:
+        said = json.loads((path / ".zmetadata").read_text(encoding="utf-8"))["metadata"]
+        return said[".zattrs"] == json.loads((path / ".zattrs").read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _consolidate(path: Path) -> None:

@@ -96,6 +96,23 @@ def test_a_killed_writer_is_followed(store: Store, plan: Plan, fields: np.ndarra
     assert np.array_equal(done.read(0, 50), fields)
 
 
+@pytest.mark.parametrize("left", [None, 100], ids=["missing", "cut short"])
+def test_a_writer_killed_before_its_last_file_is_followed(
+    plan: Plan, fields: np.ndarray, tmp_path: Path, left: int | None
+):
+    path = tmp_path / "fields.zarr"
+    done = _write(path, plan, fields).finish()
+    last = path / ".zmetadata"
+    text = last.read_text()
+    last.unlink() if left is None else last.write_text(text[:left])
+    with pytest.raises(InputError, match="damaged, or not a prepared store"):
+        repr(Store(path))
+    again = StoreWriter(path, plan)
+    assert again.complete
+    assert again.finish().fingerprint == done.fingerprint
+    assert last.read_text() == text
+
+
 def test_other_settings_do_not_continue(plan: Plan, fields: np.ndarray, tmp_path: Path):
     path = tmp_path / "half.zarr"
     _write(path, plan, fields, blocks=1)
