@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,12 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.backbone.network import ROTATIONS, TRANSLATIONS
-from protein.structures.archive import ChainArchive
 from protein.structures.clustering import one_per_cluster
-from protein.structures.complexes import SHORTEST, PairArchive, TwoChains, cut
+from protein.structures.complexes import TwoChains, cut
 from protein.structures.filters import expected_radius, radius_of_gyration
 from protein.structures.frames import frames_from_backbone
 from protein.structures.secondary import FOLDS, fold_class
+from protein.structures.training import SplitChains, check_settings
 from sciddiff.errors import InputError
 from sciddiff.state import Batch, Layout
 from sciddiff.training.buckets import Buckets
@@ -74,14 +73,7 @@ class BackboneDataSettings:
     target_share: float = 0.3
 
     def __post_init__(self) -> None:
-        for name in ("alpha_share", "cut_share", "target_share"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"data.{name}: {getattr(self, name)} is not in [0, 1]")
-        if self.pairs and self.max_length < 2 * SHORTEST:
-            raise InputError(
-                f"data.max_length: {self.max_length} has no room for two chains of {SHORTEST} "
-                "residues; raise it, or leave data.pairs out"
-            )
+        check_settings(self, "alpha_share", "cut_share", "target_share")
         short, long = self.crop_lengths
         if not 1 <= short <= long:
             raise InputError(
@@ -93,7 +85,7 @@ NO_DATA = BackboneDataSettings()
 """Settings of a domain that only samples."""
 
 
-class BackboneData:
+class BackboneData(SplitChains[BackboneDataSettings]):
     """Batches of one split of a chain archive.
 
     Args:
@@ -108,21 +100,8 @@ class BackboneData:
         split: str,
         batch_of: Callable[[Sequence[Sample]], Batch] | None = None,
     ) -> None:
-        self.settings, self.split = settings, split
+        super().__init__(settings, split)
         self._batch_of = collate if batch_of is None else batch_of
-
-    @cached_property
-    def archive(self) -> ChainArchive:
-        """The chains of the split that are long enough, read on first use."""
-        chains = ChainArchive.open(Path(self.settings.archive))
-        return chains.subset(split=self.split, min_length=self.settings.min_length)
-
-    @cached_property
-    def pairs(self) -> PairArchive | None:
-        """Bound complexes, which only training takes."""
-        if not self.settings.pairs or self.split != "train":
-            return None
-        return PairArchive(self.settings.pairs)
 
     def batches(self, epoch: int, seed: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Batches of one epoch in an order that depends on (seed, epoch) alone."""
@@ -131,7 +110,7 @@ class BackboneData:
         chosen = chosen[self._kept(seed, epoch)[chosen]]
         windows = {int(i): self._window(int(i), seed, epoch) for i in chosen}
         sizes = {i: stop - start for i, (start, stop) in windows.items() if stop > start}
-        complexes = self._complexes(seed, epoch)
+        complexes = self.complexes(seed, epoch)
         sizes |= {i: len(pair.chain) for i, pair in complexes.items()}
         lengths = [sizes.get(i, 1) for i in range(max(sizes, default=0) + 1)]
         packed = Buckets(lengths, self.settings.budget).batches(
@@ -146,34 +125,10 @@ class BackboneData:
             ]
             yield self._batch_of(samples)
 
-    def _complexes(self, seed: int, epoch: int) -> dict[int, TwoChains]:
-        """The crops of bound complexes of an epoch, numbered after the chains."""
-        pairs, found = self.pairs, dict[int, TwoChains]()
-        for k in range(0 if pairs is None else len(pairs) * self.settings.pair_crops):
-            item = len(self.archive) + k
-            rng = np.random.default_rng([seed, epoch, item, 1])
-            crop = pairs.crop(k % len(pairs), self.settings.max_length, rng) if pairs else None
-            if crop is not None:
-                found[item] = crop
-        return found
-
     @cached_property
     def _alpha(self) -> np.ndarray:
         """Which chains are all-alpha, bool `[chains]`."""
-        return np.array([fold_class(ss3) == FOLDS.index("alpha") for ss3 in self._ss3])
-
-    @cached_property
-    def _ss3(self) -> list[str]:
-        # The archive decodes the strings of all chains whenever it is asked.
-        return self.archive.ss3
-
-    @cached_property
-    def _sequences(self) -> list[str]:
-        return self.archive.sequences
-
-    @cached_property
-    def _ids(self) -> list[str]:
-        return self.archive.ids
+        return np.array([fold_class(ss3) == FOLDS.index("alpha") for ss3 in self.ss3])
 
     def _kept(self, seed: int, epoch: int) -> np.ndarray:
         """Which chains this epoch may use, bool `[chains]`."""
@@ -205,9 +160,9 @@ class BackboneData:
         """A window of a chain: as it is, with a motif held, or cut in two."""
         rng = np.random.default_rng([seed, epoch, item, 2])
         coords = self.archive[item][slice(*window)]
-        ss3 = self._ss3[item][slice(*window)]
-        fold, name = fold_class(ss3), self._ids[item]
-        sequence = self._sequences[item][slice(*window)]
+        ss3 = self.ss3[item][slice(*window)]
+        fold, name = fold_class(ss3), self.ids[item]
+        sequence = self.sequences[item][slice(*window)]
         fixed = np.zeros(len(coords), dtype=bool)
         if rng.random() < self.settings.motif_fraction:
             fixed = _motif(len(coords), len(coords), rng)
@@ -220,10 +175,8 @@ class BackboneData:
     def _complex(self, item: int, pair: TwoChains, seed: int, epoch: int) -> Sample:
         """A crop of a bound complex. Its secondary structure is not known, so it has no class."""
         rng = np.random.default_rng([seed, epoch, item, 2])
-        assert self.pairs is not None
-        source = (item - len(self.archive)) % len(self.pairs)
-        sequence = self.pairs.sequence(source) if self.pairs.sequenced else ""
-        return self._two(pair, FOLDS.index("none"), self.pairs.ids[source], sequence, rng)
+        name, sequence = self.source(item, sequenced=False)
+        return self._two(pair, FOLDS.index("none"), name, sequence, rng)
 
     def _two(
         self, pair: TwoChains, fold: int, name: str, sequence: str, rng: np.random.Generator

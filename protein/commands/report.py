@@ -1,4 +1,4 @@
-"""``sciddiff report`` of docked ligands and of designed backbones."""
+"""``sciddiff report`` of docked ligands, of designed backbones, and of sequences."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sciddiff.cli.command import Command, Reporter
 from sciddiff.cli.options import add_json, count
 from sciddiff.cli.output import emit, remark_left_out
 from sciddiff.cli.progress import progress
+from sciddiff.errors import InputError
 
 
 def _configure_docked(parser: argparse.ArgumentParser) -> None:
@@ -93,4 +94,53 @@ designs = Reporter(
         "sciddiff report designs/",
     ),
     _knows_designs,
+)
+
+
+def _configure_sequences(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source", type=Path, metavar="FOLDER", help="what sciddiff sequence wrote, or FASTA files"
+    )
+    add_json(parser)
+
+
+def _run_sequences(args: argparse.Namespace) -> int:
+    """Measure the sequences of a folder again and write its page.
+
+    Raises:
+        InputError: the folder cannot be used.
+    """
+    from protein.language.report import write_page
+    from protein.sequence.measure import sequence_rows
+    from sciddiff.cli.campaign import RECORD, read_record
+
+    files = _fasta_files(args.source)
+    if not files:
+        raise InputError(f"{args.source}: no sequences; give a folder of .fasta files")
+    record = read_record(args.source) if (args.source / RECORD).is_file() else {}
+    path = write_page(args.source, sequence_rows(files), record)
+    emit(args, {"report": str(path)}, f"open {path}")
+    return 0
+
+
+def _fasta_files(path: Path) -> list[Path]:
+    """All sequences together where they are, else the FASTA files of the folder."""
+    whole = path / "sequences.fasta"
+    return [whole] if whole.is_file() else [*path.glob("*.fasta"), *path.glob("*.fa")]
+
+
+def _knows_sequences(path: Path) -> bool:
+    others = _knows_docked(path) or _knows_designs(path) or (path / "seqs").is_dir()
+    return path.is_dir() and not others and bool(_fasta_files(path))
+
+
+sequences = Reporter(
+    Command(
+        "report",
+        "protein sequences: composition, repeats, and how many differ",
+        _configure_sequences,
+        _run_sequences,
+        "sciddiff report sequences/",
+    ),
+    _knows_sequences,
 )

@@ -82,6 +82,7 @@ def run(args: Namespace) -> None:
     """Draw the sequences and write the FASTA file, the table and the page."""
     from protein.language.domain import SequenceDomain
     from protein.language.report import write_page
+    from protein.sequence.measure import sequence_rows
     from sciddiff.checkpoint import load
     from sciddiff.shipped import find_model
 
@@ -108,7 +109,7 @@ def run(args: Namespace) -> None:
 
         parts.on_samples = count_sequences
         do_all(parts, lambda part: bar.advance(sizes[part]))
-    rows = _rows(parts.files())
+    rows = sequence_rows(parts.files())
     _write(args.out, rows)
     campaign.ran(made, time.monotonic() - start, args.command_line, **machine_facts())
     page = write_page(args.out, rows, campaign.record)
@@ -129,27 +130,6 @@ def _drawing(args: Namespace, model: Model) -> Drawing:
     return replace(model.drawing, sampler=sampler, grid=uniform(args.steps))
 
 
-def _rows(files: list[Path]) -> list[dict[str, Any]]:
-    """What is told of each sequence."""
-    from protein.language.measure import commonest, longest_run
-    from protein.sequence.fasta import read_fasta
-
-    rows = []
-    for file in sorted(files):
-        try:
-            found = read_fasta(file)
-        except InputError as error:
-            raise InputError(f"{error}; or remove it, and run the command again") from error
-        for name, sequence in found:
-            letter, share = commonest(sequence)
-            rows.append({
-                "name": name, "length": len(sequence), "longest_run": longest_run(sequence),
-                "commonest": letter, "commonest_share": round(share, 4),
-                "cysteines": sequence.count("C"), "sequence": sequence,
-            })  # fmt: skip
-    return rows
-
-
 def _write(out: Path, rows: list[dict[str, Any]]) -> None:
     with replacing(out / "sequences.fasta") as file:
         file.write("".join(f">{row['name']}\n{row['sequence']}\n" for row in rows).encode())
@@ -162,7 +142,7 @@ def _write(out: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _tell(args: Namespace, rows: list[dict[str, Any]], made: int, page: Path) -> None:
-    from protein.language.measure import measure
+    from protein.sequence.measure import measure
 
     measured = measure([row["sequence"] for row in rows])
     shown = [

@@ -16,7 +16,6 @@ import numpy as np
 
 from protein.language.data import LanguageData, LanguageSettings, sequence_batch
 from protein.sequence.alphabet import LETTERS, MASK, letters, tokens
-from protein.sequence.fasta import read_fasta
 from protein.sequence.samples import SEQUENCE
 from protein.structures.secondary import FOLDS
 from sciddiff.domains import Domain
@@ -121,12 +120,9 @@ class SequenceDomain(Domain):
 
     def evaluate(self, directory: Path, reference: Path | None) -> dict[str, Any]:
         """Composition, runs and distinct sequences of a folder, beside those of a reference."""
-        from protein.language.measure import measure
+        from protein.sequence.measure import measure_folders
 
-        measured = {"sequences": measure(_sequences(directory))}
-        return measured if reference is None else {
-            **measured, "reference": measure(_sequences(reference))
-        }  # fmt: skip
+        return measure_folders(directory, reference)
 
     def provenance(self) -> dict[str, Any]:
         """The archive trained on: its file name, and what was taken of it."""
@@ -139,16 +135,6 @@ class SequenceDomain(Domain):
     @cached_property
     def _train(self) -> LanguageData:
         return LanguageData(self.data, "train")
-
-
-def _sequences(directory: Path) -> list[str]:
-    files = [directory] if directory.is_file() else sorted(
-        p for p in directory.rglob("*") if p.suffix.lower() in (".fasta", ".fa")
-    )  # fmt: skip
-    found = [sequence for file in files for _, sequence in read_fasta(file)]
-    if not found:
-        raise InputError(f"{directory}: no sequences; give a folder of .fasta files")
-    return found
 
 
 def _lengths(text: str) -> tuple[int, int]:

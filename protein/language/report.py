@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from protein.language.measure import NATIVE, measure
+from protein.sequence.measure import NATIVE, measure
 from sciddiff.files import replacing
 from sciddiff.report.page import document, heading, provenance, tile, tiles
 
@@ -28,7 +28,7 @@ def write_page(
     Args:
         out: folder of the results.
         rows: `name`, `length`, `longest_run` and `sequence` of each.
-        record: what is known of the request.
+        record: what is known of the request; empty for sequences from elsewhere.
 
     Returns:
         The file.
@@ -42,7 +42,11 @@ def write_page(
              "95 % of natives: at most 3"),
     ]  # fmt: skip
     sections = [
-        heading("Sequences", "Drawn without a structure.", str(record.get("command", ""))),
+        heading(
+            "Sequences",
+            "Drawn without a structure." if record else f"Of {out.resolve().name}.",
+            str(record.get("command", "")),
+        ),
         tiles(cards),
         _composition(measured["shares"]),
         '<section class="card"><h2>Sequences</h2>',
@@ -52,7 +56,7 @@ def write_page(
             for row in rows
         ),
         "</section>",
-        provenance(record, "How these sequences were made"),
+        provenance(record, "How these sequences were made") if record else "",
     ]
     page = out / "report.html"
     with replacing(page) as file:

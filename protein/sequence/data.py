@@ -11,17 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protein.sequence.alphabet import tokens
 from protein.sequence.samples import Sample, collate, jittered
-from protein.structures.archive import ChainArchive
 from protein.structures.clustering import one_per_cluster
-from protein.structures.complexes import SHORTEST, PairArchive, TwoChains, cut
+from protein.structures.complexes import TwoChains, cut
+from protein.structures.training import SplitChains, check_settings
 from sciddiff.errors import InputError
 from sciddiff.state import Batch
 from sciddiff.training.buckets import Buckets
@@ -54,40 +52,17 @@ class SequenceDataSettings:
     pair_crops: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("exact_share", "cut_share"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"data.{name}: {getattr(self, name)} is not in [0, 1]")
+        check_settings(self, "exact_share", "cut_share")
         if self.noise < 0.0:
             raise InputError(f"data.noise: {self.noise} Å is negative; give 0 for none")
-        if self.pairs and self.max_length < 2 * SHORTEST:
-            raise InputError(
-                f"data.max_length: {self.max_length} has no room for two chains of {SHORTEST} "
-                "residues; raise it, or leave data.pairs out"
-            )
 
 
 NO_DATA = SequenceDataSettings()
 """Settings of a domain that only designs."""
 
 
-class SequenceData:
+class SequenceData(SplitChains[SequenceDataSettings]):
     """Batches of one split of a chain archive."""
-
-    def __init__(self, settings: SequenceDataSettings, split: str) -> None:
-        self.settings, self.split = settings, split
-
-    @cached_property
-    def archive(self) -> ChainArchive:
-        """The chains of the split that are long enough, read on first use."""
-        chains = ChainArchive.open(Path(self.settings.archive))
-        return chains.subset(split=self.split, min_length=self.settings.min_length)
-
-    @cached_property
-    def pairs(self) -> PairArchive | None:
-        """Bound complexes, which only training takes."""
-        if not self.settings.pairs or self.split != "train":
-            return None
-        return PairArchive(self.settings.pairs)
 
     def batches(self, epoch: int, seed: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """Batches of one epoch in an order that depends on (seed, epoch) alone."""
@@ -95,7 +70,7 @@ class SequenceData:
         chosen = one_per_cluster(np.asarray(self.archive.cluster(30)), rng).tolist()
         lengths = self.archive.lengths
         sizes = {i: min(int(lengths[i]), self.settings.max_length) for i in chosen}
-        complexes = self._complexes(seed, epoch)
+        complexes = self.complexes(seed, epoch)
         sizes |= {i: len(pair.chain) for i, pair in complexes.items()}
         items = list(sizes)
         buckets = Buckets([sizes[i] for i in items], self.settings.budget, power=1.0)
@@ -115,42 +90,29 @@ class SequenceData:
                 found.append(jittered(self._chain(item, 0, int(lengths[item])), noise, rng))
             yield collate(found)
 
-    def _complexes(self, seed: int, epoch: int) -> dict[int, TwoChains]:
-        """The crops of bound complexes of an epoch, numbered after the chains."""
-        pairs, found = self.pairs, dict[int, TwoChains]()
-        for k in range(0 if pairs is None else len(pairs) * self.settings.pair_crops):
-            item = len(self.archive) + k
-            rng = np.random.default_rng([seed, epoch, item, 1])
-            crop = pairs.crop(k % len(pairs), self.settings.max_length, rng) if pairs else None
-            if crop is not None:
-                found[item] = crop
-        return found
-
     def _item(
         self, item: int, complexes: dict[int, TwoChains], seed: int, epoch: int
     ) -> Sample:
         """One sample of an epoch, with noise on its atoms."""
         s, rng = self.settings, np.random.default_rng([seed, epoch, item, 2])
         if item in complexes:
-            assert self.pairs is not None
-            source = (item - len(self.archive)) % len(self.pairs)
-            name, sequence = self.pairs.ids[source], self.pairs.sequence(source)
+            name, sequence = self.source(item)
             sample = two_chains(complexes[item], sequence, name)
         else:
             length = int(self.archive.lengths[item])
             start = int(rng.integers(max(length - s.max_length, 0) + 1))
             sample = self._chain(item, start, min(length, s.max_length))
             if rng.random() < s.cut_share:
-                halves = cut(sample.atoms, self._ss3[item][start : start + len(sample)], rng)
+                halves = cut(sample.atoms, self.ss3[item][start : start + len(sample)], rng)
                 if halves is not None:
-                    sequence = self._sequences[item][start : start + len(sample)]
+                    sequence = self.sequences[item][start : start + len(sample)]
                     sample = two_chains(halves, sequence, sample.name)
         exact = rng.random() < s.exact_share
         return jittered(sample, 0.0 if exact else float(rng.random()) * s.noise, rng)
 
     def _chain(self, item: int, start: int, length: int) -> Sample:
         rows = slice(start, start + length)
-        found, unknown = tokens(self._sequences[item][rows])
+        found, unknown = tokens(self.sequences[item][rows])
         return Sample(
             self.archive[item][rows],
             found,
@@ -159,21 +121,8 @@ class SequenceData:
             unknown,
             unknown,
             0.0,
-            self._ids[item],
+            self.ids[item],
         )
-
-    # The archive decodes the strings of all chains whenever it is asked.
-    @cached_property
-    def _sequences(self) -> list[str]:
-        return self.archive.sequences
-
-    @cached_property
-    def _ss3(self) -> list[str]:
-        return self.archive.ss3
-
-    @cached_property
-    def _ids(self) -> list[str]:
-        return self.archive.ids
 
 
 def two_chains(pair: TwoChains, sequence: str, name: str) -> Sample:

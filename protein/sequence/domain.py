@@ -15,7 +15,6 @@ import torch
 
 from protein.sequence.alphabet import LETTERS, letters
 from protein.sequence.data import NO_DATA, SequenceData, SequenceDataSettings
-from protein.sequence.fasta import read_fasta
 from protein.sequence.samples import SEQUENCE, collate, sample_of
 from protein.structures.read import read_structure
 from sciddiff.domains import Domain
@@ -101,9 +100,10 @@ class InverseFoldingDomain(Domain):
         return written
 
     def evaluate(self, directory: Path, reference: Path | None) -> dict[str, Any]:
-        """Composition of a folder of sequences, beside a reference folder where one is given."""
-        measured = {"sequences": composition(directory)}
-        return measured if reference is None else {**measured, "reference": composition(reference)}
+        """Composition, runs and distinct sequences of a folder, beside those of a reference."""
+        from protein.sequence.measure import measure_folders
+
+        return measure_folders(directory, reference)
 
     def provenance(self) -> dict[str, Any]:
         """The archive trained on: its file name, and what was taken of it."""
@@ -120,21 +120,3 @@ class InverseFoldingDomain(Domain):
     @cached_property
     def _train(self) -> SequenceData:
         return SequenceData(self.data, "train")
-
-
-def composition(directory: Path) -> dict[str, Any]:
-    """Number of sequences in the FASTA files of a folder, residues, and the share of each letter.
-
-    Raises:
-        InputError: No sequences.
-    """
-    files = sorted(p for p in directory.rglob("*") if p.suffix in (".fasta", ".fa"))
-    records = [record for file in files for record in read_fasta(file)]
-    text = "".join(sequence for _, sequence in records)
-    if not text:
-        raise InputError(f"{directory}: no sequences; give a folder of .fasta files")
-    return {
-        "count": len(records),
-        "residues": len(text),
-        "shares": {letter: text.count(letter) / len(text) for letter in LETTERS},
-    }

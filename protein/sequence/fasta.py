@@ -104,6 +104,21 @@ def read_fasta(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
     return [(record.header, "".join(record.chains)) for record in fasta_records(path)]
 
 
+def read_fastas(path: Path) -> list[str]:
+    """Sequences of a FASTA file, or of all in a folder (`.fasta`, `.fa`), by name and place.
+
+    Raises:
+        InputError: no sequences, or as `fasta_records`.
+    """
+    files = [path] if path.is_file() else sorted(
+        p for p in path.rglob("*") if p.suffix.lower() in (".fasta", ".fa")
+    )  # fmt: skip
+    found = [sequence for file in files for _, sequence in read_fasta(file)]
+    if not found:
+        raise InputError(f"{path}: no sequences; give a folder of .fasta files")
+    return found
+
+
 def _texts(file: Path, lines: list[str]) -> Iterator[tuple[str, str]]:
     """Header and text of every record; spaces are left out."""
     header: str | None = None

@@ -9,7 +9,7 @@ SPEAKING = ("sciddiff.cli", "protein.commands", "weather.commands")
 DRAWS = {"randn", "rand", "randint", "randperm", "normal", "bernoulli", "multinomial", "poisson"}
 METHOD_DRAWS = {"normal_", "uniform_", "random_", "bernoulli_", "exponential_", "cauchy_"}
 # Third-party code draws from the global generator here; it is seeded inside `fork_rng`.
-FORKED = {"protein.backbone.metrics.likelihood"}
+FORKED = {"protein.backbone.metrics.likelihood", "protein.sequence.design.mpnn"}
 NUMPY_FINE = {"default_rng", "Generator", "SeedSequence", "Philox", "PCG64", "get_state"}
 
 

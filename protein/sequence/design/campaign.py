@@ -9,25 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protein.sequence.design.designer import Designer, DrawSettings
+from protein.sequence.design.designer import DrawSettings
+from protein.sequence.design.engine import SequenceDesigner
 from protein.sequence.design.plan import Plan
 from protein.sequence.design.records import Record, records_of
+from protein.sequence.design.redraw import draw_native_like
 from protein.structures.write import write_mmcif
 from sciddiff.cli.options import MOST
 from sciddiff.cli.parts import Parts
 from sciddiff.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
-
-    from sciddiff.checkpoint import Model
 
 __all__ = ["DESIGNS", "SequenceParts", "design_stem", "native_stem"]
 
@@ -80,8 +76,7 @@ class SequenceParts(Parts):
         temperatures: at which sequences are drawn.
         number: sequences for each template and temperature.
         settings: how they are drawn.
-        model: returns the model; called when the first block is made.
-        device: where it is.
+        designer: encodes a structure.
         on_done: called with the number of sequences that were finished.
 
     Raises:
@@ -95,15 +90,14 @@ class SequenceParts(Parts):
         temperatures: Sequence[float],
         number: int,
         settings: DrawSettings,
-        model: Callable[[], Model],
-        device: torch.device | str = "cpu",
+        designer: Callable[[Plan], SequenceDesigner],
         on_done: Callable[[int], None] = lambda designs: None,
     ) -> None:
         self.directory, self.plans = directory, plans
         self.temperatures, self.number = temperatures, number
         self.settings, self.on_done = settings, on_done
-        self._load, self._device = model, device
-        self._last: Designer | None = None
+        self._encode = designer
+        self._last: SequenceDesigner | None = None
         self.made = 0
         total = len(plans) * len(temperatures) * number
         if total > MOST:
@@ -111,10 +105,6 @@ class SequenceParts(Parts):
                 f"--number {number}: {total:,} sequences in all, and {MOST:,} are the most; ask "
                 "for fewer, or in several commands"
             )
-
-    @cached_property
-    def _model(self) -> Model:
-        return self._load()
 
     @property
     def begun(self) -> bool:
@@ -171,13 +161,14 @@ class SequenceParts(Parts):
             self._own(designer)
             return
         missing = self._missing(item)
-        found = designer.draw(missing, item.temperature)
+        found, redrawn = draw_native_like(designer, missing, item.temperature)
         records = records_of(
             item.plan,
             found,
             designer.score(found),
             item.temperature,
             [index + 1 for index in missing],
+            redrawn.tolist(),
         )
         for index, record, sequence in zip(missing, records, found, strict=True):
             stem = design_stem(item.plan, item.temperature, index)
@@ -186,13 +177,13 @@ class SequenceParts(Parts):
             self.made += 1
         self.on_done(len(missing))
 
-    def designer(self, plan: Plan) -> Designer:
+    def designer(self, plan: Plan) -> SequenceDesigner:
         """The template of a plan, encoded; the last one is kept."""
         if self._last is None or self._last.plan is not plan:
-            self._last = Designer(self._model.denoiser, plan, self.settings, self._device)
+            self._last = self._encode(plan)
         return self._last
 
-    def _own(self, designer: Designer) -> None:
+    def _own(self, designer: SequenceDesigner) -> None:
         """Score the structure's own sequence."""
         plan = designer.plan
         known = (plan.known | plan.held)[None]

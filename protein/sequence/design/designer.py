@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.sequence.alphabet import LETTERS, MASK
-from protein.sequence.design.balance import composition_bias
+from protein.sequence.design.balance import MOST, composition_bias
 from protein.sequence.design.colouring import colour_classes, contact_pairs
 from protein.sequence.design.plan import Plan
 from protein.sequence.network import ASKED, ENCODED
@@ -43,6 +43,10 @@ __all__ = ["DrawSettings", "Designer", "Scores"]
 
 ROWS = 800
 """Residues that the network sees at once: more no longer fit into the caches of a processor."""
+
+
+LESS = 0.9
+"""What the largest share of an amino acid is multiplied by each time a sequence is drawn again."""
 
 
 @final
@@ -159,14 +163,15 @@ class Designer:
         size = Ties(group).add(torch.ones(group.shape, device=self.device))
         return Ties(group, torch.from_numpy(self.plan.weight)[None].to(self.device) / size)
 
-    def _bias(self, temperature: float = 1.0) -> Tensor:
+    def _bias(self, temperature: float, most: float) -> Tensor:
         """Nats `[1, L, 20]`; those of tied rows, which are added up, are divided among them."""
         plan, group = self.plan, torch.from_numpy(self.plan.group)[None]
         size = Ties(group).add(torch.ones(group.shape))
         nats = plan.bias
         if plan.balanced and temperature < 1.0:
             laws = np.where(plan.omitted, FORBIDDEN, self.alone() + plan.bias)
-            nats = nats + composition_bias(laws[plan.designed], temperature).astype(np.float32)
+            more = composition_bias(laws[plan.designed], temperature, most)
+            nats = nats + more.astype(np.float32)
         bias = torch.from_numpy(nats)[None] / size[..., None]
         omitted = torch.from_numpy(plan.omitted)[None]
         return bias.masked_fill(omitted, FORBIDDEN).to(self.device)
@@ -186,23 +191,29 @@ class Designer:
             return int(lead.sum()) - len(tied) + len(np.unique(tied))
         return max(_classes(self._drawn), self.settings.calls)
 
-    def draw(self, indices: Sequence[int], temperature: float) -> NDArray[np.int64]:
+    def draw(
+        self, indices: Sequence[int], temperature: float, again: int = 0
+    ) -> NDArray[np.int64]:
         """Sequences by their numbers; each depends on the seed and its number alone.
 
         Args:
             indices: their numbers, from 0.
             temperature: below 1, likely amino acids are more likely still; 0 takes the likeliest.
+            again: how often these have been drawn before; each time the draws are others, and
+                where the composition is balanced, the share of one amino acid is limited more.
 
         Returns:
             Tokens `[n, L]`.
         """
         guided = Bias({SEQUENCE: "bias"})(self._denoiser)
-        seed = streams.seed_of(self.settings.seed, self.plan.name, repr(float(temperature)))
+        parts = (self.plan.name, repr(float(temperature)), *([again] if again else []))
+        seed = streams.seed_of(self.settings.seed, *parts)
         if self.settings.order == "random":
             sampler = FirstHitting(temperature)
         else:
             sampler = ConfidenceUnmask("colour", temperature)
-        found, template = [], self._drawn.with_cond(bias=self._bias(temperature))
+        found, template = [], self._drawn
+        template = template.with_cond(bias=self._bias(temperature, MOST * LESS**again))
         for some in self._blocks(len(indices)):
             like = template.select(torch.zeros(len(some), dtype=torch.int64))
             numbers = torch.tensor([indices[k] for k in some])

@@ -21,6 +21,8 @@ from sciddiff.errors import InputError
 __all__ = ["Plan", "Template", "plan_of"]
 
 _HEAVIEST = 100.0  # weight of a row in its group; all usual ones are near 1
+_SAME = 10
+"""Designed residues from which on a structure of one amino acid is taken for one without any."""
 
 
 @final
@@ -109,6 +111,16 @@ class Plan:
         """Numbers of the chains in which anything is designed."""
         return tuple(np.unique(self.residues.chain_of[self.designed]).tolist())
 
+    @cached_property
+    def no_recovery(self) -> str:
+        """Why it means nothing which residues are those of the file; empty where it does."""
+        own = self.native[self.designed & self.known]
+        if not len(own):
+            return "the residues of the structure are unknown"
+        if len(own) >= _SAME and (own == own[0]).all():
+            return f"the residues of the structure are all {LETTERS[own[0]]}"
+        return ""
+
     def pieces(self, found: NDArray[np.int64], whole: bool = False) -> list[str]:
         """Letters of each chain in which anything is designed, or of all.
 
@@ -120,6 +132,50 @@ class Plan:
         numbers = range(len(self.template.chains)) if whole else self.designed_chains
         starts = np.searchsorted(chain, np.arange(len(self.template.chains) + 1)).tolist()
         return [text[starts[c] : starts[c + 1]] for c in numbers]
+
+    @cached_property
+    def missing(self) -> tuple[NDArray[np.int64], ...]:
+        """Residues that are missing before each residue of each chain, by the author's numbers.
+
+        Only where the chain is broken: numbers that jump along an unbroken chain miss nothing.
+        """
+        found = []
+        for chain in self.template.chains:
+            jump = np.diff(chain.residue_numbers, prepend=chain.residue_numbers[:1] - 1) - 1
+            broken = ~np.concatenate([[True], chain.bonded[:-1]])
+            found.append(np.where(broken, np.maximum(jump, 0), 0).astype(np.int64))
+        return tuple(found)
+
+    def gapped(self, pieces: Sequence[str]) -> list[str]:
+        """Letters of the chains in which anything is designed, X for every missing residue."""
+        gaps = [self.missing[number] for number in self.designed_chains]
+        return [
+            "".join("X" * count + letter for count, letter in zip(gap.tolist(), text, strict=True))
+            for gap, text in zip(gaps, pieces, strict=True)
+        ]
+
+    def ungapped(self, pieces: Sequence[str]) -> list[str]:
+        """Letters of chains without X for missing residues, if they have one for each of these.
+
+        Args:
+            pieces: all chains, or those in which anything is designed; others are left as they
+                are.
+        """
+        every = range(len(self.missing))
+        for numbers in (self.designed_chains, every):
+            gaps = [self.missing[number] for number in numbers]
+            sizes = [len(gap) + int(gap.sum()) for gap in gaps]
+            if [len(text) for text in pieces] != sizes:
+                continue
+            # Place of each residue in the letters of its chain.
+            at = [np.arange(len(gap)) + np.cumsum(gap) for gap in gaps]
+            kept = ["".join(text[k] for k in rows) for text, rows in zip(pieces, at, strict=True)]
+            if all(
+                set(np.delete(list(text), rows)) <= {"X"}
+                for text, rows in zip(pieces, at, strict=True)
+            ):
+                return kept
+        return list(pieces)
 
     def summary(self) -> dict[str, Any]:
         """What will be done, as plain values."""

@@ -42,10 +42,12 @@ class Record:
         score: nats a designed residue, lower is better.
         score_se: standard error of `score` over pairs of orders.
         global_score: nats a residue, over all residues.
-        seq_recovery: share of the designed residues that are the structure's.
+        seq_recovery: share of the designed residues that are the structure's; NaN where that means
+            nothing.
         entropy: of the composition of the designed residues, nats.
         probability: of each residue given the others, 1 where fixed `[L]`.
         row_entropy: entropy of the law of each residue given the others, nats `[L]`.
+        redrawn: how often it was drawn again to look more like natives.
     """
 
     sequence: str
@@ -58,6 +60,7 @@ class Record:
     entropy: float
     probability: tuple[float, ...]
     row_entropy: tuple[float, ...]
+    redrawn: int = 0
 
     def write(self, file: Path) -> None:
         """Write it as JSON; the file appears whole."""
@@ -99,6 +102,7 @@ def records_of(
     scores: Scores,
     temperature: float,
     samples: Sequence[int],
+    redrawn: Sequence[int] | None = None,
 ) -> list[Record]:
     """Records of n sequences of L residues.
 
@@ -108,6 +112,7 @@ def records_of(
         scores: their scores.
         temperature: at which they were drawn.
         samples: their numbers, from 1.
+        redrawn: how often each was drawn again; None: never.
     """
     laws = scores.laws
     picked = np.take_along_axis(laws, sequences[..., None], -1)[..., 0]
@@ -130,15 +135,19 @@ def records_of(
                 _short(composition_entropy(drawn)),
                 tuple(_short(value) for value in probability[k]),
                 tuple(_short(value) for value in spread[k]),
+                0 if redrawn is None else int(redrawn[k]),
             )
         )
     return found
 
 
 def recovery(plan: Plan, sequence: NDArray[np.int64]) -> float:
-    """Share of the designed residues that are those of the file; NaN where none is known."""
+    """Share of the designed residues that are those of the file.
+
+    NaN where that means nothing (`Plan.no_recovery`): unknown residues, or a single amino acid.
+    """
     rows = plan.designed & plan.known
-    return float((sequence == plan.native)[rows].mean()) if rows.any() else math.nan
+    return math.nan if plan.no_recovery else float((sequence == plan.native)[rows].mean())
 
 
 def native_header(plan: Plan, record: Record, model: str, checksum: str, seed: int) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from protein.sequence.alphabet import LETTERS
 from protein.sequence.design.quality import COMMONEST, ENTROPY, NATIVE_SHARES, RUN
-from protein.sequence.design.tables import COLUMNS, Tables, burial
+from protein.sequence.design.tables import COLUMNS, Tables, burial, written
 from sciddiff.files import replacing
 from sciddiff.report.page import asset, document, heading, provenance, tile, tiles
 
@@ -73,18 +73,23 @@ def _tiles(tables: Sequence[Tables]) -> str:
     figures = [one.figures() for one in tables]
 
     def mean(name: str) -> float:
-        return float(np.mean([said[name] for said in figures]))
+        there = [said[name] for said in figures if said[name] is not None]
+        return float(np.mean(there)) if there else float("nan")
 
     flagged = sum(said["remarkable"] for said in figures)
     total = sum(said["sequences"] for said in figures)
     distinct = sum(said["distinct"] for said in figures)
+    alike = sum(said["native_like"] for said in figures)
+    recovered = written(100.0 * mean("recovery"), 0)
+    blank = "" if recovered else figures[0]["no_recovery"]
     cards = [
         tile(f"{mean('score'):.3f}", "mean score", f"structures' own {mean('native_score'):.3f}",
              "nats", COLUMNS["score"]),
-        tile(f"{100.0 * mean('recovery'):.0f}", "recovery", "", "%", COLUMNS["seq_recovery"]),
+        tile(recovered or "–", "recovery", blank, "%" * bool(recovered), COLUMNS["seq_recovery"]),
         tile(f"{mean('entropy'):.2f}", "composition entropy", "natives 2.8", "nats",
              COLUMNS["entropy"]),
         tile(f"{distinct}", "distinct sequences", f"of {total}"),
+        tile(f"{alike}", "like natives", f"of {total}", "", COLUMNS["native_like"]),
         tile(f"{flagged}", "remarkable", f"of {total}", "",
              f"{RUN} equal residues in a row, more than {100.0 * COMMONEST:.0f} % of one amino "
              f"acid, or an entropy below {ENTROPY} nats"),
@@ -145,8 +150,8 @@ def _by_burial(tables: Sequence[Tables]) -> str:
     for one in tables:
         plan, depth = one.plan, burial(one.plan)
         rows = plan.designed & plan.known
-        if len(set(plan.native[rows].tolist())) < 2:
-            continue  # poly-alanine, which is what a designed backbone has
+        if plan.no_recovery:
+            continue
         for name, low, high in _DEPTHS:
             here = rows & (depth >= low) & (depth < high)
             for design in one.designs:
@@ -229,8 +234,8 @@ def _table(tables: Sequence[Tables]) -> str:
             flags = "".join(f'<span class="flag">{escape(w)}</span> ' for w in quality.warnings)
             lines.append(
                 f'<tr><td class="text">{escape(design.name)}</td><td>{record.score:.4f}</td>'
-                f"<td>{record.score_se:.4f}</td><td>{record.global_score:.4f}</td>"
-                f"<td>{record.seq_recovery:.3f}</td><td>{record.entropy:.2f}</td>"
+                f"<td>{written(record.score_se)}</td><td>{record.global_score:.4f}</td>"
+                f"<td>{written(record.seq_recovery, 3)}</td><td>{record.entropy:.2f}</td>"
                 f"<td>{quality.longest_run}</td><td>{quality.cysteines}</td>"
                 f'<td class="text">{flags or "none"}</td>'
                 f'<td class="text sequence">{escape(record.sequence)}</td></tr>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein.sequence.alphabet import LETTERS, tokens
-from protein.sequence.design.designer import Designer
+from protein.sequence.design.engine import SequenceDesigner
 from protein.sequence.design.plan import Plan
 from protein.sequence.design.quality import composition_entropy
 from protein.sequence.design.records import recovery
-from protein.sequence.design.tables import write_csv
+from protein.sequence.design.tables import write_csv, written
 from protein.sequence.fasta import FastaRecord, check_protein
 from sciddiff.errors import InputError
 from sciddiff.files import replacing
@@ -48,7 +48,7 @@ class Given:
 
 
 def score_records(
-    designer: Designer, records: Iterator[FastaRecord]
+    designer: SequenceDesigner, records: Iterator[FastaRecord]
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Score sequences for one structure.
 
@@ -78,7 +78,7 @@ def score_records(
 
 
 def _scored(
-    designer: Designer, given: Sequence[Given]
+    designer: SequenceDesigner, given: Sequence[Given]
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     if not given:
         return
@@ -92,9 +92,9 @@ def _scored(
             "record": one.record.number,
             "name": one.record.header,
             "score": f"{scores.score[k]:.4f}",
-            "score_se": f"{scores.error[k]:.4f}",
+            "score_se": written(scores.error[k]),
             "global_score": f"{scores.total[k]:.4f}",
-            "seq_recovery": f"{recovery(plan, found[k]):.4f}",
+            "seq_recovery": written(recovery(plan, found[k])),
             "entropy": f"{composition_entropy(found[k][plan.designed]):.4f}",
         }
         residues = [
@@ -113,6 +113,7 @@ def _scored(
 
 def _aligned(plan: Plan, record: FastaRecord) -> NDArray[np.int64]:
     """Tokens of a record over all chains of the structure `[L]`."""
+    record = replace(record, chains=tuple(plan.ungapped(record.chains)))
     text = "".join(record.chains)
     check_protein(record, string.ascii_uppercase)
     rows = _rows(plan, record)
@@ -152,7 +153,7 @@ def _designed_rows(plan: Plan) -> NDArray[np.int64]:
     return np.flatnonzero(np.isin(plan.residues.chain_of, plan.designed_chains))
 
 
-def write_profile(directory: Path, designer: Designer) -> list[Path]:
+def write_profile(directory: Path, designer: SequenceDesigner) -> list[Path]:
     """Write the profile of a structure, `NAME.profile.npz` and `.csv`.
 
     Log-probabilities of all amino acids at every residue `[L, 20]`, nats: `alone` given the
@@ -184,7 +185,7 @@ def write_profile(directory: Path, designer: Designer) -> list[Path]:
     return [file, table]
 
 
-def write_mutants(directory: Path, designer: Designer) -> list[Path]:
+def write_mutants(directory: Path, designer: SequenceDesigner) -> list[Path]:
     """Write all single mutants of a structure's own sequence, `NAME.scan.csv`.
 
     `change` is the change of the log-probability of the sequence, nats: that of the new amino acid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ __all__ = [
     "write_csv",
     "write_fasta",
     "write_tables",
+    "written",
 ]
 
 COLUMNS: dict[str, str] = {
@@ -39,13 +41,16 @@ COLUMNS: dict[str, str] = {
     "score": "negative log-probability of the designed residues, nats a residue; lower is better",
     "score_se": "standard error of the score over pairs of random orders",
     "global_score": "the same over all residues, fixed ones included",
-    "seq_recovery": "share of designed residues that are those of the structure",
+    "seq_recovery": "share of designed residues that are those of the structure; empty where its "
+    "residues are unknown or all of one amino acid, as those of designed backbones",
     "entropy": "of the composition of the designed residues, nats; natives have about 2.8",
     "longest_run": "equal residues in a row",
     "commonest": "commonest amino acid among the designed residues",
     "commonest_share": "its share",
     "cysteines": "number of Cys among the designed residues",
     "designed": "number of designed residues",
+    "native_like": "1 if runs, commonest share and entropy are what 97.5 % of natives have",
+    "redrawn": "times it was drawn again to be so; only where the composition is balanced",
     "warnings": "what is remarkable",
     "sequence": "all chains",
 }
@@ -101,8 +106,11 @@ class Tables:
             "distinct": self.distinct,
             "score": mean(r.score for r in records),
             "native_score": self.native.score,
-            "recovery": mean(r.seq_recovery for r in records),
+            "recovery": None if self.plan.no_recovery else mean(r.seq_recovery for r in records),
+            **({"no_recovery": self.plan.no_recovery} if self.plan.no_recovery else {}),
             "entropy": mean(r.entropy for r in records),
+            "native_like": sum(one.quality.native_like for one in self.designs),
+            "redrawn": sum(bool(r.redrawn) for r in records),
             "remarkable": sum(bool(one.quality.warnings) for one in self.designs),
         }
 
@@ -129,6 +137,7 @@ def write_tables(
     model: str,
     meta: Mapping[str, Any],
     separator: str = "/",
+    gaps: bool = False,
 ) -> None:
     """Write `seqs/NAME.fa` of every template, `refold.fasta`, `designs.csv` and `residues.csv`.
 
@@ -138,6 +147,7 @@ def write_tables(
         model: the weights, as the user named them.
         meta: content of their `meta.json`.
         separator: between the chains of `seqs/NAME.fa`.
+        gaps: write X for residues that are missing, in `seqs/NAME.fa` alone.
     """
     directory, settings = parts.directory, parts.settings
     named, checksum = Path(model).name, identity(meta)[:12]
@@ -147,9 +157,13 @@ def write_tables(
             (own, one.native),
             *((design_header(d.record, settings.order), d.record) for d in one.designs),
         ]
+        pieces = ((header, _pieces(one.plan, record, False)) for header, record in listed)
         write_fasta(
             directory / "seqs" / f"{one.plan.name}.fa",
-            ((header, separator.join(_pieces(one.plan, r, False))) for header, r in listed),
+            (
+                (header, separator.join(one.plan.gapped(text) if gaps else text))
+                for header, text in pieces
+            ),
         )
     write_fasta(
         directory / "refold.fasta",
@@ -198,6 +212,15 @@ def write_csv(file: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
         text.detach()
 
 
+def written(value: float, digits: int = 4) -> str:
+    """A number in a cell; empty where there is none.
+
+    >>> written(0.25), written(float("nan"))
+    ('0.2500', '')
+    """
+    return "" if math.isnan(value) else f"{value:.{digits}f}"
+
+
 def _pieces(plan: Plan, record: Record, whole: bool) -> list[str]:
     text = np.array(list(record.sequence))
     found = np.where(text == "X", 20, record.tokens())
@@ -212,15 +235,17 @@ def _row(one: Tables, design: Designed, separator: str) -> dict[str, Any]:
         "temperature": f"{record.temperature:g}",
         "sample": record.sample,
         "score": f"{record.score:.4f}",
-        "score_se": f"{record.score_se:.4f}",
+        "score_se": written(record.score_se),
         "global_score": f"{record.global_score:.4f}",
-        "seq_recovery": f"{record.seq_recovery:.4f}",
+        "seq_recovery": written(record.seq_recovery),
         "entropy": f"{record.entropy:.4f}",
         "longest_run": quality.longest_run,
         "commonest": quality.commonest,
         "commonest_share": f"{quality.commonest_share:.4f}",
         "cysteines": quality.cysteines,
         "designed": int(one.plan.designed.sum()),
+        "native_like": int(quality.native_like),
+        "redrawn": record.redrawn,
         "warnings": "; ".join(quality.warnings),
         "sequence": separator.join(_pieces(one.plan, record, True)),
     }

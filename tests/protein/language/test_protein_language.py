@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ import torch
 from protein.language.archive import SequenceArchive
 from protein.language.data import LanguageData, LanguageSettings
 from protein.language.domain import SequenceDomain
-from protein.language.measure import NATIVE, composition_entropy, measure
 from protein.sequence.alphabet import LETTERS, tokens
+from protein.sequence.measure import NATIVE, composition_entropy, measure
 from protein.sequence.samples import SEQUENCE
 from sciddiff import Denoiser
 from sciddiff.cli.main import main
@@ -126,8 +127,24 @@ def test_sequences_are_drawn_and_added_to(model, tmp_path, capsys):
     assert all(20 <= int(row["length"]) <= 30 for row in rows)
     page = (out / "report.html").read_text()
     assert rows[4]["sequence"] in page and "http" not in page.replace("http-equiv", "")
+    (out / "report.html").unlink()
+    capsys.readouterr()
+    assert main(["report", str(out), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["report"]
+    text = Path(again).read_text()
+    assert rows[4]["sequence"] in text and "Drawn without a structure" in text
     assert main([*words[:-1], "3", "-n", "5", "-o", str(out)]) == 2
     assert "seed was 2 and is now 3" in capsys.readouterr().err
+
+
+def test_fasta_files_from_elsewhere_have_a_page(tmp_path, capsys):
+    (tmp_path / "some.fa").write_text(">one\nACCCD\n>two\nMKLV\n")
+    assert main(["report", str(tmp_path)]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "ACCCD" in page and "Drawn without" not in page
+    (tmp_path / "some.fa").write_text("")
+    assert main(["report", str(tmp_path)]) == 2
+    assert "holds no record" in capsys.readouterr().err
 
 
 def test_given_residues_are_in_every_completed_sequence(model, tmp_path, capsys):

@@ -13,6 +13,7 @@ from Bio import SeqIO
 from protein.backbone.folder import read_folder
 from protein.commands.design_templates import backbone_template, find_templates
 from protein.sequence.alphabet import LETTERS
+from protein.structures.chain import Backbone
 from protein.structures.read import read_structure
 from protein.structures.write import write_pdb
 from sciddiff.cli.campaign import Campaign
@@ -242,6 +243,46 @@ def test_unknown_residues_are_designed_where_they_are_free(model, helix, tmp_pat
     assert "".join(natives) == str(own.seq)
     shares = [float(row["seq_recovery"]) * 18 for row in rows]  # of those that are known
     np.testing.assert_allclose(shares, np.round(shares), atol=1e-2)
+
+
+def test_gaps_are_x_as_proteinmpnn_writes_them(model, helix, tmp_path):
+    """Residues 15 to 17 are missing: three X in seqs/ alone, which --score-only reads again."""
+    whole = helix(24, "A")
+    rows = np.r_[:4, 7:24]
+    chain = Backbone(whole.coords[rows], "".join(whole.sequence[k] for k in rows), "A",
+                     whole.residue_numbers[rows])  # fmt: skip
+    file, out, scores = tmp_path / "gap.pdb", tmp_path / "out", tmp_path / "scores"
+    write_pdb(file, [chain, helix(12, "B", 40.0)])
+    words = ("--model", model, "-n", 2)
+    assert _run(file, *words, "--gaps", "X", "-o", out) == 0
+    said = [str(r.seq).split("/") for r in SeqIO.parse(out / "seqs" / "gap.fa", "fasta")]
+    table = _table(out / "designs.csv")
+    for (first, second), row in zip(said[1:], table, strict=True):
+        assert first[4:7] == "XXX" and first.count("X") == 3 and len(second) == 12
+        assert f"{first.replace('X', '')}/{second}" == row["sequence"]
+    assert "X" not in (out / "refold.fasta").read_text()
+    given = ("--score-only", "--fasta", out / "seqs" / "gap.fa")
+    assert _run(file, "--model", model, *given, "-o", scores) == 0
+    for one, row in zip(_table(scores / "scores.csv")[1:], table, strict=True):
+        assert float(one["score"]) == pytest.approx(float(row["score"]), abs=1.01e-4)
+    assert _run(file, *words, "-o", tmp_path / "plain") == 0
+    assert "X" not in (tmp_path / "plain" / "seqs" / "gap.fa").read_text()
+
+
+@pytest.mark.parametrize(("letter", "why"), [("A", "all A"), ("G", "all G"), ("X", "unknown")])
+def test_a_structure_without_a_sequence_has_no_recovery(
+    model, helix, tmp_path, capsys, letter, why
+):
+    file, out = tmp_path / "x.pdb", tmp_path / "out"
+    write_pdb(file, helix(20, "A", sequence=letter))
+    assert _run(file, "--model", model, "-n", 2, "--json", "-o", out) == 0
+    said = json.loads(capsys.readouterr().out)["structures"]["x"]
+    assert said["recovery"] is None and why in said["no_recovery"]
+    assert {row["seq_recovery"] for row in _table(out / "designs.csv")} == {""}
+    page = (out / "report.html").read_text()
+    assert why in page and "Recovery by burial" not in page and "nan" not in page
+    assert _run(file, "--model", model, "-n", 2, "-o", out) == 0
+    assert f"no recovery of x: the residues of the structure are {why}" in capsys.readouterr().out
 
 
 def test_a_damaged_file_of_a_folder_is_left_out(single, model, tmp_path, capsys):

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from protein.sequence.alphabet import LETTERS
-from protein.sequence.design.balance import composition_bias
+from protein.sequence.design.balance import composition_bias, limited
 from protein.sequence.design.designer import Designer, DrawSettings
 from protein.sequence.design.plan import Plan, Template, plan_of
-from protein.sequence.design.quality import composition_entropy
+from protein.sequence.design.quality import composition_entropy, quality_of
+from protein.sequence.design.redraw import TRIES, draw_native_like
 from protein.sequence.design.wishes import Wishes
 from protein.sequence.samples import SEQUENCE, collate, sample_of
 from protein.structures.read import read_structure
@@ -215,6 +216,41 @@ def test_a_balanced_bias_keeps_the_mean_law_at_any_temperature(temperature):
     assert np.abs(_mean_law(laws, 0.1) - wanted).max() > 0.01
     if temperature == 1.0:
         np.testing.assert_allclose(bias, 0.0, atol=1e-4)
+
+
+def test_no_share_is_above_its_limit_and_others_keep_their_ratios():
+    found = limited(np.array([0.5, 0.2, 0.16, 0.1, 0.04]), 0.3)
+    np.testing.assert_allclose(found, [0.3, 0.28, 0.224, 0.14, 0.056])
+    # What the first leaves takes the second over the limit, too.
+    twice = limited(np.array([0.5, 0.28, 0.12, 0.1]), 0.3)
+    np.testing.assert_allclose(twice, [0.3, 0.3, 0.4 * 12 / 22, 0.4 * 10 / 22])
+    np.testing.assert_allclose(limited(np.array([0.9, 0.1]), 0.3), [0.5, 0.5])
+    laws = np.log(np.random.default_rng(0).dirichlet([*[0.3] * 19, 6.0], 80))
+    bias = composition_bias(laws, 0.2, 0.16)
+    np.testing.assert_allclose(_mean_law(laws + bias, 0.2)[19], 0.16, atol=1e-3)
+    assert _mean_law(laws, 1.0)[19] > 0.4
+
+
+def test_what_is_unlike_natives_is_drawn_again(denoiser, plan):
+    """Draws keep their numbers, and a draw is replaced only by one that comes closer."""
+    made = replace(plan(bias_aa="K:3"), balanced=True)
+    designer = _designer(denoiser, made)
+    first = designer.draw(range(6), 0.3)
+    found, tries = draw_native_like(designer, range(6), 0.3)
+
+    def excess(one):
+        return quality_of(made.pieces(one, whole=True), made.designed).excess
+
+    before, after = ([excess(one) for one in x] for x in (first, found))
+    assert 0 < (tries > 0).sum() and sum(after) < sum(before)
+    for k in range(6):
+        assert after[k] <= before[k] and (tries[k] == 0) == (before[k] == 0.0)
+        assert tries[k] == TRIES or after[k] == 0.0
+    alone, again = draw_native_like(designer, [4], 0.3)
+    np.testing.assert_array_equal(alone[0], found[4])
+    assert again[0] == tries[4]
+    plain, never = draw_native_like(_designer(denoiser, plan(bias_aa="K:3")), range(6), 0.3)
+    assert not never.any() and sum(excess(one) for one in plain) > 0.0
 
 
 def test_balanced_draws_are_less_narrow_and_rules_stand(denoiser, plan):

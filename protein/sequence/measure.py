@@ -1,9 +1,10 @@
-"""What is told of drawn sequences: composition, repeats, and how many differ."""
+"""What is told of sequences: composition, repeats, and how many differ."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from protein.sequence.alphabet import LETTERS, tokens
 from protein.sequence.design import quality
 from protein.sequence.design.quality import NATIVE_SHARES
+from protein.sequence.fasta import read_fasta, read_fastas
+from sciddiff.errors import InputError
 
 NATIVE = dict(zip(LETTERS, NATIVE_SHARES.tolist(), strict=True))
 """Shares of the amino acids among natural domains, by letter."""
@@ -54,3 +57,31 @@ def measure(sequences: Sequence[str]) -> dict[str, Any]:
         "above_quarter": float(np.mean([commonest(s)[1] > 0.25 for s in sequences])),
         "shares": {letter: text.count(letter) / len(text) for letter in LETTERS},
     }
+
+
+def sequence_rows(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """What is told of each sequence of some FASTA files, in the order of their names."""
+    rows = []
+    for file in sorted(files):
+        try:
+            found = read_fasta(file)
+        except InputError as error:
+            raise InputError(f"{error}; or remove it, and run the command again") from error
+        for name, sequence in found:
+            letter, share = commonest(sequence)
+            rows.append({
+                "name": name, "length": len(sequence), "longest_run": longest_run(sequence),
+                "commonest": letter, "commonest_share": round(share, 4),
+                "cysteines": sequence.count("C"), "sequence": sequence,
+            })  # fmt: skip
+    return rows
+
+
+def measure_folders(directory: Path, reference: Path | None = None) -> dict[str, Any]:
+    """What `measure` says of the FASTA files of a folder, beside those of a reference.
+
+    Raises:
+        InputError: no sequences, or a file that cannot be read.
+    """
+    found = {"sequences": directory} | ({} if reference is None else {"reference": reference})
+    return {name: measure(read_fastas(path)) for name, path in found.items()}
