@@ -43,15 +43,16 @@ def check_later(args: argparse.Namespace) -> None:
         InputError: no archive of references, or one for nothing; no model of sequences of that
             name, or one of another domain.
     """
+    from protein.sequence.design.designer import DrawSettings
+    from protein.sequence.design.engine import engine_of
     from protein.structures.archive import ChainArchive
-    from sciddiff.checkpoint import load
 
     if args.reference is not None:
         if args.no_report:
             raise InputError("--reference: nothing is measured with --no-report; leave one out")
         ChainArchive.open(args.reference)
     if args.sequences:
-        load(args.sequence_model, domain="design")
+        engine_of(args.sequence_model, DrawSettings()).read()
 
 
 def design_sequences(

@@ -272,6 +272,7 @@ def _measure(args: argparse.Namespace, plans: Sequence[Plan], engine: Engine) ->
     from protein.sequence.design.scoring import write_mutants, write_profile
 
     wanted = [name for name in ("score_only", "scan", "profile") if getattr(args, name)]
+    engine.read()
     _open(args, plans, engine, begun=False, measured=wanted)
     written: list[Path] = []
     rows: list[dict[str, Any]] = []

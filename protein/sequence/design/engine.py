@@ -66,11 +66,14 @@ class Engine:
     Attributes:
         meta: what its `meta.json` says, or the like.
         settings: how it draws and scores.
-        designer: encodes a structure; the weights are read when it is called first.
+        read: reads the weights, which `designer` does when it is called first; they may be of
+            another domain.
+        designer: encodes a structure.
     """
 
     meta: Mapping[str, Any]
     settings: DrawSettings
+    read: Callable[[], object]
     designer: Callable[[Plan], SequenceDesigner]
 
 
@@ -89,7 +92,7 @@ def engine_of(name: str, settings: DrawSettings, device: torch.device | str = "c
         from protein.sequence.design.mpnn import MpnnDesigner, load_mpnn, mpnn_facts
 
         asked, net = replace(settings, order="random"), cache(load_mpnn)
-        return Engine(mpnn_facts(), asked, lambda plan: MpnnDesigner(net(), plan, asked))
+        return Engine(mpnn_facts(), asked, net, lambda plan: MpnnDesigner(net(), plan, asked))
     from sciddiff.checkpoint import describe, load
     from sciddiff.shipped import find_model
 
@@ -97,6 +100,7 @@ def engine_of(name: str, settings: DrawSettings, device: torch.device | str = "c
     return Engine(
         describe(find_model(name)),
         settings,
+        model,
         lambda plan: Designer(model().denoiser, plan, settings, device),
     )
 
