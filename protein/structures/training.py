@@ -12,10 +12,10 @@ from protein.structures.archive import ChainArchive
 from protein.structures.complexes import SHORTEST, PairArchive, TwoChains
 from sciddiff.errors import InputError
 
-__all__ = ["ChainSettings", "SplitChains", "check_settings"]
+__all__ = ["ChainChoice", "SplitChains", "check_settings"]
 
 
-class ChainSettings(Protocol):
+class ChainChoice(Protocol):
     """What settings of training data say of chains and complexes.
 
     Attributes:
@@ -38,10 +38,10 @@ class ChainSettings(Protocol):
     def pair_crops(self) -> int: ...
 
 
-S = TypeVar("S", bound=ChainSettings)
+S = TypeVar("S", bound=ChainChoice)
 
 
-def check_settings(settings: ChainSettings, *shares: str) -> None:
+def check_settings(settings: ChainChoice, *shares: str) -> None:
     """Refuse settings that no sample meets.
 
     Args:
