@@ -18,6 +18,7 @@ from protein.structures.read import read_structure
 from protein.structures.write import write_pdb
 from sciddiff import checkpoint, config
 from sciddiff.cli.main import main
+from sciddiff.errors import InputError
 
 NET = {"node": 16, "neighbours": 8, "encoder": 1, "decoder": 1}
 
@@ -211,3 +212,27 @@ def test_designs_get_side_chains_in_the_same_run(model, full, tmp_path, monkeypa
     words[words.index(out)] = tmp_path / "other"
     assert main([str(word) for word in words]) == 2
     assert not (tmp_path / "other" / "designs").exists()
+
+
+def test_samples_of_the_domain_are_written_and_measured_beside_known_ones(model, full, tmp_path):
+    out = tmp_path / "samples"
+    words = ["sample", "--model", model, "-n", 2, "--steps", 3, "-o", out, "--request", f"structures={full}"]
+    assert main([str(word) for word in words]) == 0
+    files = sorted(out.glob("*.cif"))
+    assert [file.name for file in files] == ["full_1.cif", "full_2.cif"]
+    assert template_of(read_structure(files[0], side_chains=True)).complete.all()
+    # The file of a structure beside itself is without error, a drawn one is not.
+    known, drawn = tmp_path / "known", tmp_path / "drawn"
+    for folder in (known, drawn):
+        folder.mkdir()
+    (known / "full.pdb").write_bytes(full.read_bytes())
+    (drawn / "full.cif").write_bytes(files[0].read_bytes())
+    domain = checkpoint.load(model, "cpu").domain
+    same, other = domain.evaluate(known, known), domain.evaluate(drawn, known)
+    assert same["chi12_20"] == 1.0 and same["rmsd"] == 0.0
+    assert other["chi1_20"] < 0.7 and other["rmsd"] > 1.0
+    assert same["residues"] == other["residues"] == 54
+    with pytest.raises(InputError, match="measured beside known ones"):
+        domain.evaluate(drawn, None)
+    with pytest.raises(InputError, match="no file has the name"):
+        domain.evaluate(out, known)
