@@ -63,8 +63,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="which model of an NMR file is read, counted from 0 (default 0)")  # fmt: skip
     group = parser.add_argument_group("how side chains are drawn")
     add = group.add_argument
-    add("--steps", type=count(), default=20, metavar="N",
-        help="steps of each draw (default 20)")  # fmt: skip
+    add("--steps", type=count(), default=8, metavar="N",
+        help="steps of each draw; more draws help more than more steps (default 8)")  # fmt: skip
     add("--choose", choices=("residues", "draw"), default="residues",
         help="take for every residue one of its draws, so that all are likely together and do not "
         "clash, or the best draw as it is (default residues)")  # fmt: skip

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from protein.sidechains.assembly import assembled
 from protein.sidechains.contacts import Contacts, Overlaps
-from protein.sidechains.domain import STEPS
 from protein.sidechains.geometry import build, tables
 from protein.sidechains.losses import likeliest, log_density, probability_within
 from protein.sidechains.network import ENCODED, LOGITS
@@ -66,7 +65,7 @@ class PackSettings:
     """
 
     draws: int = 8
-    steps: int = STEPS
+    steps: int = 8
     assemble: bool = True
     overlap: float = 40.0
     relieve: bool = False
