@@ -216,7 +216,8 @@ def test_designs_get_side_chains_in_the_same_run(model, full, tmp_path, monkeypa
 
 def test_samples_of_the_domain_are_written_and_measured_beside_known_ones(model, full, tmp_path):
     out = tmp_path / "samples"
-    words = ["sample", "--model", model, "-n", 2, "--steps", 3, "-o", out, "--request", f"structures={full}"]
+    words = ["sample", "--model", model, "-n", 2, "--steps", 3, "-o", out]
+    words += ["--request", f"structures={full}"]
     assert main([str(word) for word in words]) == 0
     files = sorted(out.glob("*.cif"))
     assert [file.name for file in files] == ["full_1.cif", "full_2.cif"]
