@@ -342,7 +342,10 @@ def open_group(path: Path, mode: str = "r") -> zarr.Group:
         raise MissingExtra("zarr", "weather") from error
     if mode == "r":
         return zarr.open_group(str(path), mode="r", zarr_format=2, use_consolidated=True)
-    return zarr.open_group(str(path), mode=cast(Any, mode), zarr_format=2)
+    # A writer does not need the metadata in one place, which a killed one may have left torn.
+    return zarr.open_group(
+        str(path), mode=cast(Any, mode), zarr_format=2, use_consolidated=False
+    )
 
 
 def read_attributes(path: Path) -> dict[str, Any] | None:
