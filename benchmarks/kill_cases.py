@@ -49,6 +49,8 @@ CASES = (
     Case("prepare dock", "prepare dock ../inputs/complexes -o complexes.npz"),
     Case("design", "design ../inputs/structures -n 3 -o out"),
     Case("backbone with sequences", "backbone --length 40-50 -n 3 --steps 4 --sequences 2 -o out"),
+    Case("codesign", "codesign --length 40-50 -n 4 --steps 4 -o out"),
+    Case("fold", "fold ../inputs/fold.fasta -n 2 --steps 4 -o out"),
     Case("evaluate", "evaluate ../inputs/structures --domain backbone "
          "--reference ../inputs/chains.npz -o figures.json --report out"),
     Case("prepare sequence", "prepare sequence ../inputs/proteins.fasta --length 20-100 "
@@ -175,6 +177,8 @@ def _make_proteins(folder: Path) -> None:
     _do("prepare backbone structures --val 0.2 --max-rg 0 --min-contacts 0 --max-coil 0 "
         "-o chains.npz", folder)  # fmt: skip
     _write_fasta(folder / "proteins.fasta")
+    lines = (folder / "proteins.fasta").read_text().splitlines(keepends=True)
+    (folder / "fold.fasta").write_text("".join(lines[:4]))
     _write_receptor(sorted(structures.glob("*.pdb"))[0], folder / "receptor.pdb")
     (folder / "library.smi").write_text(LIBRARY)
     _do("dock -r receptor.pdb -l library.smi --blind --sites 1 --effort fast --check 0 "
