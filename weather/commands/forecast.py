@@ -180,7 +180,7 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     from weather.forecast.boundaries import open_boundaries
     from weather.forecast.ensemble import Plan
     from weather.forecast.initial import read_initial
-    from weather.forecast.lock import sole_writer
+    from weather.forecast.lock import lock_of, sole_writer
     from weather.forecast.making import block_size, staging
     from weather.forecast.netcdf import finished
     from weather.forecast.perturb import perturbation_of
@@ -212,8 +212,10 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
         "head": forecaster.head,
     }
     if finished(args.out, request, args.members):
-        if team.rank == 0:  # of a run that was killed when it was all but done
-            shutil.rmtree(staging(args.out), ignore_errors=True)
+        left = staging(args.out), lock_of(args.out)
+        if team.rank == 0 and any(path.exists() for path in left):
+            with sole_writer(args.out):  # of a run that was killed when it was all but done
+                shutil.rmtree(left[0], ignore_errors=True)
         return {**summary, "seconds": 0.0, "made": 0}
     # The processes of one team write to one store together; the first stands for all.
     with sole_writer(args.out) if team.rank == 0 else nullcontext():

@@ -10,7 +10,7 @@ from typing import IO
 
 from sciddiff.errors import InputError
 
-__all__ = ["sole_writer"]
+__all__ = ["lock_of", "sole_writer"]
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def sole_writer(out: Path) -> Iterator[None]:
     Raises:
         InputError: Another process is writing there.
     """
-    path = out.with_name(f".{out.name}.lock")
+    path = lock_of(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = _acquire(path, out)
     try:
@@ -31,6 +31,11 @@ def sole_writer(out: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         handle.close()
+
+
+def lock_of(out: Path) -> Path:
+    """The lock of a place; a file that is there says nothing, since a killed writer leaves it."""
+    return out.with_name(f".{out.name}.lock")
 
 
 def _acquire(path: Path, out: Path) -> IO[str]:
