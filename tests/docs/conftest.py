@@ -18,7 +18,10 @@ from sciddiff.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 RESIDUES = "ALA ARG ASN ASP GLN GLU GLY HIS ILE LEU LYS MET PHE SER THR TRP TYR VAL".split()
-ENTRY_POINTS = "[sciddiff.domains]\nmixture = mixture_domain:MixtureDomain\n"
+ENTRY_POINTS = (
+    "[sciddiff.domains]\nmixture = mixture_domain:MixtureDomain\n"
+    "policy = policy_domain:PolicyDomain\n"
+)
 
 
 class StandIns:
@@ -354,7 +357,7 @@ def stand_ins(tmp_path_factory) -> StandIns:
 def scratch(tmp_path, monkeypatch) -> Path:
     """An empty working folder from which a checkout's files can be named, as from its root.
 
-    The example domain is installed beside it, as `pip install ./examples/new_domain` would do.
+    The example domains are installed beside it, as `pip install ./examples/new_domain` would do.
     """
     for name in ("configs", "examples", "benchmarks", "docs"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -363,11 +366,13 @@ def scratch(tmp_path, monkeypatch) -> Path:
     information.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: mixture\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text(ENTRY_POINTS)
-    paths = [str(plugins), str(ROOT / "examples" / "new_domain"), str(ROOT)]
+    examples = [str(ROOT / "examples" / name) for name in ("new_domain", "policy")]
+    paths = [str(plugins), *examples, str(ROOT)]
     for path in reversed(paths):
         monkeypatch.syspath_prepend(path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     importlib.invalidate_caches()
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    sys.modules.pop("mixture_domain", None)
+    for name in ("mixture_domain", "policy_domain"):
+        sys.modules.pop(name, None)
