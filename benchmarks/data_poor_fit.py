@@ -174,14 +174,13 @@ def half_life(
         curves[run["unique"]].append(
             np.array([p for p in points if p[0] * p[1] >= longest / WARMED], dtype=float)
         )
-    floor = runs[0].get("entropy") or 0.0
     data = np.concatenate([one for some in curves.values() for one in some])
-    law = fit_law(data, floor)
+    law = fit_law(data)
     lives = []
     for _ in range(draws):
         again = [some[k] for some in curves.values()
                  for k in rng.integers(len(some), size=len(some))]  # fmt: skip
-        lives.append(fit_law(np.concatenate(again), floor).life)
+        lives.append(fit_law(np.concatenate(again)).life)
     off = law(data[:, 0], data[:, 1]) - data[:, 2]
     return (
         np.percentile(lives or [law.life], [10, 90]).tolist(),
@@ -190,8 +189,8 @@ def half_life(
     )
 
 
-def fit_law(points: NDArray[np.float64], floor: float = 0.0) -> Law:
-    """The law of least squares of points (unique, epoch, loss) ``[n, 3]``; E is at least floor."""
+def fit_law(points: NDArray[np.float64]) -> Law:
+    """The law of least squares of points (unique, epoch, loss) ``[n, 3]``; E is not negative."""
     from scipy.optimize import least_squares
 
     unique, epoch, loss = points.T
@@ -199,7 +198,7 @@ def fit_law(points: NDArray[np.float64], floor: float = 0.0) -> Law:
     def law(theta: NDArray[np.float64]) -> Law:
         return Law(theta[0], *np.exp(theta[1:]).tolist())
 
-    low = [min(floor, loss.min() - 1e-3), -8.0, -3.0, -1.0]
+    low = [0.0, -8.0, -3.0, -1.0]
     high = [loss.min(), 3.0, 1.0, np.log(LONGEST_LIFE)]
     solved = [
         least_squares(

@@ -127,7 +127,7 @@ def test_exact_measures_are_probabilities_of_all_words(study, arm):
 
 def test_the_graph_with_ranks_sees_lower_ranks_alone(study):
     torch.manual_seed(0)
-    net = study["arms"].OrderedGraph(16, 6, 1, 2).double().eval()
+    net = study["arms"].OrderedGraph(16, 23, 1, 2).double().eval()
     g = torch.Generator().manual_seed(0)
     atoms = torch.randn(2, 24, 4, 3, generator=g, dtype=torch.float64)
     atoms = atoms + 2.0 * torch.randn(2, 24, 1, 3, generator=g, dtype=torch.float64).cumsum(1)
