@@ -38,14 +38,14 @@ from sciddiff.files import replacing
 def train(
     problem: Corpus, arm: str, split: Split, size: tuple[int, int], epochs: int, seed: int
 ) -> dict[str, Any]:
-    """Train one model, and measure it after 1, 2, 4, ... epochs; the record of the run."""
+    """Train one model, and measure it whenever its epochs have doubled; the record of the run."""
     torch.manual_seed(seed)
     denoiser, objective = problem.build(arm, *size)
     net = denoiser.net
     rate = problem.rate * (64 / size[0]) ** 0.5
     optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=0.1)
     warm = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: min(1.0, (k + 1) / 50))
-    g, start, due = torch.Generator().manual_seed(seed), time.process_time(), 1
+    g, start, due = torch.Generator().manual_seed(seed), time.process_time(), max(1, epochs // 32)
     learning, rows, best, kept = 0.0, list[dict[str, float]](), None, net.state_dict()
     for epoch in range(1, epochs + 1):
         net.train()

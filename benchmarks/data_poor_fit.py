@@ -239,8 +239,9 @@ def _draw(
             runs = groups.get((corpus, size, unique, arm))
             if runs is None:
                 continue
-            epochs = np.array([row["epoch"] for row in runs[0]["rows"]])
-            losses = np.array([[row["nats"] for row in run["rows"]] for run in runs])
+            curves = [{row["epoch"]: row["nats"] for row in run["rows"]} for run in runs]
+            epochs = np.array(sorted(set.intersection(*(set(curve) for curve in curves))))
+            losses = np.array([[curve[epoch] for epoch in epochs] for curve in curves])
             middle, colour = losses.mean(0), COLOURS[arm]
             (line,) = axis.plot(epochs, middle, "-o", color=colour, markersize=2.5, linewidth=1.2)
             axis.fill_between(epochs, losses.min(0), losses.max(0), color=colour, alpha=0.15,
