@@ -156,59 +156,62 @@ def half_life(
     draws: int,
     rng: np.random.Generator,
 ) -> tuple[list[float], Law, float]:
-    """R in epochs: 10 % and 90 % of bootstrap draws of runs, the law, and its root mean square.
+    """R in epochs: 10 % and 90 % of bootstrap draws, the law, and its root mean square error.
 
     Args:
-        runs: Records of one arm, with two amounts of unique data at least. Runs are drawn anew
-            among those of the same amount.
+        runs: Records of one arm, with two amounts of unique data at least.
         choose: From the losses of a run to those that count.
-        draws: Bootstrap draws.
+        draws: Bootstrap draws: the law with the residuals of all runs and seeds, drawn anew.
         rng: Their source.
     """
     longest = max(r["unique"] * r["epochs"] for r in runs)
-    curves: dict[int, list[NDArray[np.float64]]] = defaultdict(list)
-    for run in runs:
-        losses = choose([row["nats"] for row in run["rows"]])
-        points = [(run["unique"], row["epoch"], loss)
-                  for row, loss in zip(run["rows"], losses, strict=True)]  # fmt: skip
-        curves[run["unique"]].append(
-            np.array([p for p in points if p[0] * p[1] >= longest / WARMED], dtype=float)
+    points = np.array([
+        (run["unique"], row["epoch"], loss)
+        for run in runs
+        for row, loss in zip(
+            run["rows"], choose([row["nats"] for row in run["rows"]]), strict=True
         )
-    data = np.concatenate([one for some in curves.values() for one in some])
-    law = fit_law(data)
-    lives = []
-    for _ in range(draws):
-        again = [some[k] for some in curves.values()
-                 for k in rng.integers(len(some), size=len(some))]  # fmt: skip
-        lives.append(fit_law(np.concatenate(again)).life)
-    off = law(data[:, 0], data[:, 1]) - data[:, 2]
-    return (
-        np.percentile(lives or [law.life], [10, 90]).tolist(),
-        law,
-        float((off**2).mean() ** 0.5),
-    )
+        if run["unique"] * row["epoch"] >= longest / WARMED
+    ], dtype=float)  # fmt: skip
+    (law,) = fit_laws(points[:, 0], points[:, 1], points[None, :, 2])
+    said = law(points[:, 0], points[:, 1])
+    off = points[:, 2] - said
+    again = said + rng.choice(off, size=(draws, len(off)))
+    lives = [one.life for one in fit_laws(points[:, 0], points[:, 1], again)]
+    low, high = np.percentile(lives or [law.life], [10, 90]).tolist()
+    return [low, high], law, float((off**2).mean() ** 0.5)
 
 
-def fit_law(points: NDArray[np.float64]) -> Law:
-    """The law of least squares of points (unique, epoch, loss) ``[n, 3]``; E is not negative."""
-    from scipy.optimize import least_squares
+def fit_laws(
+    unique: NDArray[np.float64], epoch: NDArray[np.float64], losses: NDArray[np.float64]
+) -> list[Law]:
+    """The law of least squares of each row of losses ``[rows, n]``; E and B are not negative.
 
-    unique, epoch, loss = points.T
-
-    def law(theta: NDArray[np.float64]) -> Law:
-        return Law(theta[0], *np.exp(theta[1:]).tolist())
-
-    low = [0.0, -8.0, -3.0, -1.0]
-    high = [loss.min(), 3.0, 1.0, np.log(LONGEST_LIFE)]
-    solved = [
-        least_squares(
-            lambda theta: law(theta)(unique, epoch) - loss,
-            [0.5 * (low[0] + high[0]), -1.0, -1.0, start],
-            bounds=(low, high),
-        )
-        for start in (1.0, 3.0, 6.0)
-    ]
-    return law(min(solved, key=lambda one: one.cost).x)
+    E and B are solved for, b and R are searched on a grid of 3 and 5 % steps, so that the
+    minimum is the lowest one.
+    """
+    lives = np.geomspace(0.25, LONGEST_LIFE, 200)[:, None, None]
+    powers = np.geomspace(0.05, 2.0, 120)[None, :, None]
+    seen = unique * (1.0 + lives * (1.0 - np.exp(-(epoch - 1.0) / lives)))
+    shape = ((seen / SCALE) ** -powers).reshape(-1, len(unique))
+    middle = shape.mean(1)
+    apart = shape - middle[:, None]
+    square = np.maximum((apart**2).sum(1), 1e-12)
+    found = []
+    for loss in losses:
+        along = apart @ (loss - loss.mean())
+        scale = along / square
+        floor = loss.mean() - scale * middle
+        gain = np.where((scale > 0) & (floor > 0), along**2 / square, -1.0)
+        k = int(gain.argmax())
+        life, power = np.unravel_index(k, (lives.size, powers.size))
+        found.append(
+            Law(
+                float(floor[k]), float(scale[k]), float(powers.flat[power]),
+                float(lives.flat[life]),
+            )
+        )  # fmt: skip
+    return found
 
 
 COLOURS = {
