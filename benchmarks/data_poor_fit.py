@@ -139,8 +139,9 @@ def _print_laws(
             if name == "best":
                 laws[key] = law
             said = " to ".join(f"{v:.0f}" if v < 0.99 * LONGEST_LIFE else "more" for v in life)
+            middle = f"{law.life:.0f}" if law.life < 0.99 * LONGEST_LIFE else "more than 4000"
             print(f"{' '.join(key)}, {name} checkpoints: R = "
-                  f"{law.life:.0f} epochs, 80 % interval {said}; E = {law.floor:.3f}, b = "
+                  f"{middle} epochs, 80 % interval {said}; E = {law.floor:.3f}, b = "
                   f"{law.power:.2f}; the law is off by {off:.3f}")  # fmt: skip
     return laws
 
