@@ -32,6 +32,7 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from sciddiff.grids import uniform
 from sciddiff.path_record import check_path, describe_path
+from sciddiff.samplers import FlowMap
 from sciddiff.shipped import find_model
 from sciddiff.trust import Trust
 from sciddiff.weights import (
@@ -85,9 +86,13 @@ class Model:
     def drawing(self) -> Drawing:
         """How samples are drawn by default: as the domain says, and as the network was trained."""
         drawing = self.domain.drawing()
-        steps = Recommended.of(self.meta).steps
+        best = Recommended.of(self.meta)
+        steps = best.steps
         if steps is not None and steps != len(drawing.grid) - 1:
             drawing = replace(drawing, grid=uniform(steps))
+        if best.flow_map:
+            # Its jumps did not learn to see what an earlier one predicted.
+            return replace(drawing, sampler=FlowMap(), self_condition=False)
         if drawing.self_condition is not None:
             return drawing
         learned: Any = self.config.get("objective")

@@ -21,13 +21,13 @@ from sciddiff.drawing import Drawing, draw
 from sciddiff.errors import InputError
 from sciddiff.grids import uniform
 from sciddiff.guidance import ClassifierFree, DenoiserLike
-from sciddiff.samplers import Ancestral, EulerMaruyama, Sampler
+from sciddiff.samplers import Ancestral, EulerMaruyama, FlowMap, Sampler
 from sciddiff.sampling import Progress
 from sciddiff.state import Batch, State
 from sciddiff.steering import Reward, Steered, particles_of
 from sciddiff.streams import Streams, seed_of
 
-SAMPLERS = ("sde", "ode")
+SAMPLERS = ("sde", "ode", "map")
 _JUDGEMENTS = 5  # of the particles of a design that is steered
 
 
@@ -37,9 +37,10 @@ class GenerateSettings:
 
     Attributes:
         steps: network calls per design.
-        sampler: "sde" adds noise on the way, "ode" does not.
+        sampler: "sde" adds noise on the way, "ode" does not, "map" jumps, for weights that are a
+            flow map.
         temperature: scale of the noise that "sde" adds on the way; below 1 designs are more
-            regular and less diverse. With "ode" it scales the starting noise.
+            regular and less diverse. With "ode" and "map" it scales the starting noise.
         fold_weight: strength of the fold class, 1 for plain conditioning.
         fold_interval: times between which the class is strengthened; every step between them
             costs a second network call.
@@ -88,11 +89,13 @@ class GenerateSettings:
 
     def drawing(self) -> Drawing:
         """How the core draws with these settings."""
-        ode = self.sampler == "ode"
         temperature = self.temperature
-        sampler: Sampler = (
-            Ancestral(0.0) if ode else EulerMaruyama(noise_scale=temperature, curved_eta=0.0)
-        )
+        samplers: dict[str, Sampler] = {
+            "sde": EulerMaruyama(noise_scale=temperature, curved_eta=0.0),
+            "ode": Ancestral(0.0),
+            "map": FlowMap(),
+        }
+        sampler = samplers[self.sampler]
         if self.reward is not None:
             every = max(1, self.steps // _JUDGEMENTS)
             sampler = Steered(sampler, self.reward, self.particles, every=every)
@@ -101,8 +104,8 @@ class GenerateSettings:
             uniform(self.steps),
             guide=self._guided,
             number=_index,
-            self_condition=True,
-            prior_scale=temperature if ode else 1.0,
+            self_condition=self.sampler != "map",
+            prior_scale=1.0 if self.sampler == "sde" else temperature,
         )
 
     def _guided(self, denoiser: Denoiser, batch: Batch) -> DenoiserLike:

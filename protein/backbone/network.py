@@ -26,6 +26,7 @@ from protein.backbone.attention import (
 )
 from protein.structures.secondary import FOLDS
 from sciddiff.manifolds.so3 import exp_map
+from sciddiff.nn import SpanEmbedding, span_features
 from sciddiff.state import Batch, State
 
 TRANSLATIONS, ROTATIONS = "translations", "rotations"
@@ -44,6 +45,7 @@ class BackboneNetwork(nn.Module):
         pair_every: the pair representation is refreshed after every so many blocks.
         dropout: dropout of the transitions.
         local: an equivariant message-passing block before every second attention block.
+        flow_map: whether it predicts up to a later time (`sciddiff distill --shortcut`).
     """
 
     edges: Tensor
@@ -58,9 +60,11 @@ class BackboneNetwork(nn.Module):
         pair_every: int = 2,
         dropout: float = 0.0,
         local: bool = False,
+        flow_map: bool = False,
     ) -> None:
         super().__init__()
         self.pair_every = pair_every
+        self.span = SpanEmbedding(node) if flow_map else None
         self.time = nn.Sequential(nn.Linear(2 * 16, node), nn.ReLU(), nn.Linear(node, node))
         self.fold = nn.Embedding(len(FOLDS), node)
         self.fixed = nn.Embedding(2, node)
@@ -84,7 +88,9 @@ class BackboneNetwork(nn.Module):
         self.register_buffer("edges", edges, persistent=False)
         self.register_buffer("frequencies", 2.0 ** torch.arange(16) * 0.1, persistent=False)
 
-    def forward(self, x_t: State, t: Tensor, batch: Batch) -> State:
+    def forward(
+        self, x_t: State, t: Tensor, batch: Batch, until: Tensor | None = None
+    ) -> State:
         """Predicted clean state.
 
         Args:
@@ -93,14 +99,20 @@ class BackboneNetwork(nn.Module):
             batch: `cond` may hold `residue_index [B, N]`, `chain_index [B, N]`, `fold [B]` and
                 `self_condition` (a State); the layout of the translations holds `mask` and
                 `fixed`.
+            until: times `[B]` up to which it predicts, for flow maps.
 
         Returns:
             State with the same leaves and shapes: the predicted data.
         """
-        return self.walk(x_t, t, batch)[1]
+        return self.walk(x_t, t, batch, until=until)[1]
 
     def walk(
-        self, x_t: State, t: Tensor, batch: Batch, known: Tensor | None = None
+        self,
+        x_t: State,
+        t: Tensor,
+        batch: Batch,
+        known: Tensor | None = None,
+        until: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """The last channels of the residues, and the predicted clean frames.
 
@@ -110,6 +122,7 @@ class BackboneNetwork(nn.Module):
             batch: see `forward`.
             known: what else is known of the residues, added to their first channels
                 `[B, N, node]`.
+            until: see `forward`.
 
         Returns:
             Channels `[B, N, node]`, and the state that `forward` returns.
@@ -122,7 +135,8 @@ class BackboneNetwork(nn.Module):
         )
         fixed = layout.fixed if layout.fixed is not None else torch.zeros_like(mask)
         time = torch.where(fixed, 1.0, t.to(positions)[:, None])
-        s = self._nodes(time, fixed, batch, known)
+        end = None if until is None else torch.where(fixed, 1.0, until.to(positions)[:, None])
+        s = self._nodes(time, fixed, batch, known, end)
         z = self._pairs(s, positions, rotations, batch)
         hidden = attention_mask(mask)
         index, chain = batch.cond.get("residue_index"), batch.cond.get("chain_index")
@@ -136,10 +150,16 @@ class BackboneNetwork(nn.Module):
         return s, {TRANSLATIONS: positions, ROTATIONS: rotations}
 
     def _nodes(
-        self, time: Tensor, fixed: Tensor, batch: Batch, known: Tensor | None
+        self,
+        time: Tensor,
+        fixed: Tensor,
+        batch: Batch,
+        known: Tensor | None,
+        end: Tensor | None,
     ) -> Tensor:
         phase = time[..., None] * self.frequencies
         s = self.time(torch.cat([phase.sin(), phase.cos()], -1)) + self.fixed(fixed.long())
+        s = s + span_features(self.span, time, end)
         fold = batch.cond.get("fold")
         if fold is None:
             fold = torch.zeros(len(time), dtype=torch.long, device=time.device)

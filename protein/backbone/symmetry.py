@@ -205,7 +205,9 @@ class SymmetricNetwork(nn.Module):
         self.net, self.group, self.residues = net, group, residues
         self.contact = contact and len(group) > 1
 
-    def forward(self, x_t: State, t: Tensor, batch: Batch) -> State:
+    def forward(
+        self, x_t: State, t: Tensor, batch: Batch, until: Tensor | None = None
+    ) -> State:
         """Raw output for the unit.
 
         Args:
@@ -213,10 +215,12 @@ class SymmetricNetwork(nn.Module):
                 `rotations [B, N, 3, 3]`.
             t: times `[B]`.
             batch: layouts and conditions of the unit.
+            until: times `[B]` up to which a flow map predicts.
         """
         n = x_t[TRANSLATIONS].shape[1]
         elements = self._elements(x_t[TRANSLATIONS], batch.layouts[TRANSLATIONS].mask)
-        out = self.net(_whole(x_t, elements), t, _whole_batch(batch, elements))
+        told = {} if until is None else {"until": until}
+        out = self.net(_whole(x_t, elements), t, _whole_batch(batch, elements), **told)
         unit = {name: leaf[:, :n] for name, leaf in out.items()}
         if not self.contact:
             return unit

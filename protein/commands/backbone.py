@@ -21,6 +21,7 @@ from sciddiff.cli.options import (
     count,
     number,
     pick_device,
+    pick_sampler,
     pick_steps,
 )
 from sciddiff.cli.output import emit, remark, remark_left_out
@@ -96,9 +97,9 @@ def add_sampling(parser: argparse.ArgumentParser, steps: int) -> argparse._Argum
     add("--steps", type=count(), metavar="K", help=said)
     add(
         "--sampler",
-        choices=("sde", "ode"),
-        default="sde",
-        help="stochastic or deterministic (default sde)",
+        choices=("sde", "ode", "map"),
+        help="stochastic, deterministic, or jumps of a flow map (default: sde, or as the model is "
+        "best drawn)",
     )
     add(
         "--temperature",
@@ -205,9 +206,10 @@ def run(args: argparse.Namespace) -> int:
     from protein.backbone.generate import GenerateSettings
     from protein.backbone.modes import mode_of
 
+    model = None if args.plan else args.model
     settings = GenerateSettings(
-        steps=pick_steps(args.steps, None if args.plan else args.model, 20),
-        sampler=args.sampler,
+        steps=pick_steps(args.steps, model, 20),
+        sampler=pick_sampler(args.sampler, model, "sde", "map"),
         temperature=args.temperature,
         fold_weight=args.fold_weight,
         seed=args.seed,

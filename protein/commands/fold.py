@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = CodesignSettings(
         steps=pick_steps(args.steps, None if args.plan else args.model, STEPS),
-        sampler=args.sampler,
+        sampler=args.sampler or "sde",
         temperature=args.temperature,
         seed=args.seed,
     )

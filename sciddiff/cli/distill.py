@@ -58,20 +58,28 @@ def _configure(parser: ArgumentParser) -> None:
         const="reflow",
         help="to go straight from the noise of the teacher's own samples to these samples",
     )
+    how.add_argument(
+        "--shortcut",
+        dest="kind",
+        action="store_const",
+        const="shortcut",
+        help="to jump: its network is told where a step ends, and long steps agree with short",
+    )
     add_output(parser)
     add = parser.add_argument
     add(
         "--weight",
         type=number(0.0, 100.0),
-        default=2.5,
         metavar="W",
-        help="strength of the guidance that is learned; 1 is none (default 2.5)",
+        help="strength of the guidance that is learned, 1 for none (default 2.5 with --guidance, "
+        "1 with --shortcut)",
     )
     add(
         "--calls",
         type=count(),
         metavar="K",
-        help="steps that the student is drawn with by default (default: as its teacher)",
+        help="steps that the student is drawn with by default (default: as its teacher; 8 with "
+        "--shortcut)",
     )
     add(
         "--steps",
@@ -109,7 +117,8 @@ def _run(args: Namespace) -> None:
     from sciddiff.distillation import Plan, student_of
     from sciddiff.training import train
 
-    plan = Plan(args.kind, args.weight if args.kind == "guidance" else 1.0, args.calls)
+    usual = 2.5 if args.kind == "guidance" else 1.0
+    plan = Plan(args.kind, usual if args.weight is None else args.weight, args.calls)
     device = pick_device(args.device)
     teacher = load(args.model, device, args.trust)
     plan.check(teacher)
@@ -117,6 +126,7 @@ def _run(args: Namespace) -> None:
     experiment = student_of(
         teacher,
         args.model,
+        plan.network(teacher),
         plan.objective(teacher, args.trust),
         args.out / _RUN,
         _trainer(args, device.type),
@@ -229,7 +239,7 @@ def _export(args: Namespace, plan: Plan, teacher: Model, own: int, result: Train
         "teacher_identity": identity(teacher.meta),
         "learned_from": f"{own} samples of the teacher" if own else "data of the domain",
     }
-    if plan.kind == "guidance":
+    if plan.weight != 1.0:
         told["weight"] = plan.weight
     made = export(
         args.out / _RUN, args.out / ".student", _WIDTH, command=args.command_line,
@@ -244,12 +254,14 @@ def _export(args: Namespace, plan: Plan, teacher: Model, own: int, result: Train
 
 def _card(args: Namespace, plan: Plan, told: dict[str, Any], result: TrainResult) -> str:
     """What people should know of the student."""
-    what = (
-        f"It learned the teacher's predictions under guidance of strength {plan.weight:g}, so "
-        "that it is drawn without guidance."
-        if plan.kind == "guidance"
-        else "It learned pairs of noise and sample of the teacher (reflow)."
-    )
+    what = {
+        "guidance": "It learned to say in one call what the teacher says under guidance.",
+        "reflow": "It learned pairs of noise and sample of the teacher (reflow).",
+        "shortcut": "It is a flow map: its jumps agree with each other, and short ones with the "
+        "teacher.",
+    }[plan.kind]
+    if plan.weight != 1.0:
+        what += f" The guidance had strength {plan.weight:g}; the student is drawn without any."
     loss = result.metrics.get("loss")
     rate = f" Its last loss was {loss:.4g}." if loss is not None else ""
     return (

@@ -26,6 +26,7 @@ __all__ = [
     "key_values",
     "number",
     "pick_device",
+    "pick_sampler",
     "pick_steps",
 ]
 
@@ -138,6 +139,26 @@ def pick_steps(given: int | None, model: str | None, default: int) -> int:
     from sciddiff.weights import Recommended, describe
 
     return Recommended.of(describe(find_model(model))).steps or default
+
+
+def pick_sampler(given: str | None, model: str | None, default: str, flow_map: str) -> str:
+    """Return the sampler that a user asked for, else the one that the model needs.
+
+    Args:
+        given: What the user asked for.
+        model: Name or folder of the model; None for none.
+        default: For most models.
+        flow_map: For models that are flow maps.
+
+    Raises:
+        InputError: There is no such model.
+    """
+    if given is not None or model is None:
+        return given or default
+    from sciddiff.shipped import find_model
+    from sciddiff.weights import Recommended, describe
+
+    return flow_map if Recommended.of(describe(find_model(model))).flow_map else default
 
 
 def count(least: int = 1, most: int = MOST) -> Callable[[str], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,14 +15,19 @@ from sciddiff.checkpoint import Model
 from sciddiff.config import Experiment
 from sciddiff.drawing import Drawing
 from sciddiff.errors import InputError
-from sciddiff.objectives import Denoising, Distilled, Objective, Paired
+from sciddiff.guidance import DenoiserLike
+from sciddiff.objectives import Denoising, Distilled, Objective, Paired, Shortcut
+from sciddiff.prediction import Prediction
 from sciddiff.samplers import Ancestral
+from sciddiff.state import Batch, State
 from sciddiff.trust import Trust, construct
 
 __all__ = ["KINDS", "Plan", "learning_of", "student_of"]
 
-KINDS = ("guidance", "reflow")
+KINDS = ("guidance", "reflow", "shortcut")
 """Ways to make a student."""
+
+_JUMPS = 8  # of a flow map by default
 
 
 @final
@@ -31,10 +37,12 @@ class Plan:
 
     Attributes:
         kind: One of `KINDS`: ``"guidance"`` learns what the teacher says under guidance;
-            ``"reflow"`` learns the pairs of noise and sample of the teacher.
+            ``"reflow"`` learns the pairs of noise and sample of the teacher; ``"shortcut"``
+            becomes a flow map, whose jumps agree with each other and, where they are short, with
+            the teacher.
         weight: Strength of the guidance that is learned; 1 is none.
         calls: Steps that the student is recommended to be drawn with; None: as many as its
-            teacher.
+            teacher, or 8 of a flow map.
     """
 
     kind: str
@@ -56,10 +64,11 @@ class Plan:
         Raises:
             InputError: Its domain has no guidance, or a leaf does not start from given noise.
         """
-        if self.kind == "guidance":
-            if self.weight == 1.0:
-                raise InputError("--weight 1: is no guidance; give another strength, such as 2.5")
-            teacher.domain.guided(teacher.denoiser, self.weight)
+        if self.kind == "guidance" and self.weight == 1.0:
+            raise InputError("--weight 1: is no guidance; give another strength, such as 2.5")
+        if self.pairs and self.weight != 1.0:
+            raise InputError("--weight: --reflow learns no guidance; leave it out")
+        self._source(teacher)
         for name, path in teacher.denoiser.path.paths.items() if self.pairs else ():
             if not path.uses_noise:
                 raise InputError(
@@ -77,19 +86,78 @@ class Plan:
         learning = learning_of(teacher, trust)
         if self.pairs:
             return replace(learning, coupling=Paired())
-        return Distilled(teacher.domain.guided(teacher.denoiser, self.weight), learning)
+        source = self._source(teacher)
+        if self.kind == "guidance":
+            return Distilled(source, learning)
+        if learning.self_conditioning > 0.0:
+            source = Reconsidered(source)
+        return Shortcut(learning, source)
+
+    def _source(self, teacher: Model) -> DenoiserLike:
+        """What the student learns the predictions of."""
+        if self.weight == 1.0:
+            return teacher.denoiser
+        return teacher.domain.guided(teacher.denoiser, self.weight)
 
     def drawing(self, teacher: Model) -> Drawing:
         """How the teacher's own samples are drawn."""
         drawing = teacher.drawing
         if self.pairs:  # the noise must decide the sample
             return replace(drawing, sampler=Ancestral(0.0))
+        if self.weight == 1.0:
+            return drawing
         return replace(drawing, guide=lambda denoiser, batch: (
             teacher.domain.guided(denoiser, self.weight)))  # fmt: skip
 
     def recommended(self, teacher: Model) -> dict[str, Any]:
         """How the student is to be drawn, for its `meta.json`."""
+        if self.flow_map:
+            return {"steps": self.calls or _JUMPS, "flow_map": True}
         return {"steps": self.calls or len(teacher.drawing.grid) - 1}
+
+    @property
+    def flow_map(self) -> bool:
+        """Whether the student predicts up to a later time."""
+        return self.kind == "shortcut"
+
+    def network(self, teacher: Model) -> dict[str, Any]:
+        """The network of the student, as plain values.
+
+        Raises:
+            InputError: It should be a flow map, and its class is none.
+        """
+        plain = dict(teacher.config["net"])
+        if not self.flow_map:
+            return plain
+        kind = type(teacher.denoiser.net)
+        if "flow_map" in inspect.signature(kind).parameters:
+            return {**plain, "init_args": {**(plain.get("init_args") or {}), "flow_map": True}}
+        if "until" in inspect.signature(kind.forward).parameters:
+            return plain
+        raise InputError(
+            f"--shortcut: {kind.__name__} cannot predict up to a later time; give its `forward` "
+            "an argument `until` (see sciddiff.nn.SpanEmbedding), or use --guidance or --reflow"
+        )
+
+
+@final
+class Reconsidered:
+    """A denoiser that is asked twice, and sees its first answer the second time.
+
+    A student that does not feed predictions back learns from one that does.
+
+    Args:
+        denoiser: Trained with self-conditioning.
+    """
+
+    def __init__(self, denoiser: DenoiserLike) -> None:
+        self.denoiser = denoiser
+
+    def __call__(self, x_t: State, t: Any, batch: Batch) -> Mapping[str, Prediction]:
+        """The second answer."""
+        first = self.denoiser(x_t, t, batch)
+        data = {name: said.data for name, said in first.items()}
+        return self.denoiser(x_t, t, batch.with_cond(self_condition=data))
 
 
 def learning_of(model: Model, trust: Iterable[str] = ()) -> Denoising:
@@ -114,6 +182,7 @@ def learning_of(model: Model, trust: Iterable[str] = ()) -> Denoising:
 def student_of(
     teacher: Model,
     name: str,
+    net: Mapping[str, Any],
     objective: Objective,
     run: Path,
     trainer: Mapping[str, Any],
@@ -128,6 +197,7 @@ def student_of(
     Args:
         teacher: The model.
         name: Folder or shipped name of its weights.
+        net: Network of the student, as plain values; what it has beyond the teacher's is new.
         objective: What is learned.
         run: Folder of the training run.
         trainer: Settings of the trainer.
@@ -141,19 +211,20 @@ def student_of(
     for word in overrides:
         if word.startswith(("--net", "--objective", "--init")):
             raise InputError(f"{word}: a student has the network of its teacher; leave it out")
-    kept = {key: teacher.config[key] for key in ("domain", "net", "objective")
-            if key in teacher.config}  # fmt: skip
+    kept = {key: teacher.config[key] for key in ("domain", "objective") if key in teacher.config}
     optim = dict(teacher.config.get("optim") or {})
     optim |= {"lr": 0.25 * float(optim.get("lr", 1e-3)), "warmup": 50, "t_ref": 1000}
     optim |= {"decay": "inverse_sqrt"}
     plain = configs.read(
         {
             **kept,
+            "net": dict(net),
             "optim": optim,
             "trainer": dict(trainer),
             "seed": seed,
             "out": str(run),
             "init_from": name,
+            "init_strict": dict(net) == teacher.config["net"],
         },
         overrides,
     )

@@ -5,6 +5,8 @@ from sciddiff.objectives.blocks import Autoregressive, BlockMasked, RankedNet
 from sciddiff.objectives.couplings import Coupling, Independent, MinibatchOT, Paired
 from sciddiff.objectives.denoising import Corrupted, Denoising, ExtraLoss, LabelDropout
 from sciddiff.objectives.distilled import Distilled
+from sciddiff.objectives.flow_maps import Instant, Shortcut
+from sciddiff.objectives.mean_flow import Consistency, MeanFlow
 from sciddiff.objectives.proper_score import ProperScore, ScoreTerm
 from sciddiff.objectives.rollout import Advance, Rollout
 from sciddiff.objectives.scores import Distance, energy_score, euclidean, fair_crps
@@ -15,6 +17,7 @@ __all__ = [
     "Autoregressive",
     "BlockMasked",
     "ClippedVelocity",
+    "Consistency",
     "Corrupted",
     "Coupling",
     "Denoising",
@@ -24,15 +27,18 @@ __all__ = [
     "ExtraLoss",
     "Flat",
     "Independent",
+    "Instant",
     "LabelDropout",
     "LossOutput",
+    "MeanFlow",
     "MinibatchOT",
     "Objective",
     "Paired",
     "ProperScore",
-    "Rollout",
     "RankedNet",
+    "Rollout",
     "ScoreTerm",
+    "Shortcut",
     "Weighting",
     "energy_score",
     "euclidean",

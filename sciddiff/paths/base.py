@@ -14,38 +14,22 @@ numbers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.leaf_times import LeafTime
 from sciddiff.manifolds.base import Manifold
 from sciddiff.paths.move import FreshNoise, LeafStage, Move, natural_share
+from sciddiff.paths.path_sample import PathSample
 from sciddiff.prediction import Prediction
 from sciddiff.state import Layout
 from sciddiff.streams import Generator
 
 __all__ = ["Path", "PathSample"]
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class PathSample:
-    """A leaf on its way.
-
-    Attributes:
-        x_t: State at time t, ``[B, ...]`` or ragged ``[rows, ...]``.
-        x0: Where it came from: noise, of the same shape.
-        x1: Where it goes: data, of the same shape.
-        t: Times, ``[B]``.
-    """
-
-    x_t: Tensor
-    x0: Tensor
-    x1: Tensor
-    t: Tensor
 
 
 class Path(ABC):
@@ -55,6 +39,7 @@ class Path(ABC):
         manifold: Where the leaf lives; None for leaves that are not points of a manifold (tokens).
         prior_scale: Standard deviation of the noise in units of the data.
         numeric_times: Whether `net_input` and `predict` take a number as the time of all samples.
+        jumps: Whether there is a flow map: `jump` and `arriving`.
         uses_noise: Whether `sample` goes through the noise it is given. A walk that starts from
             the data does not, and then noise cannot be paired with data.
     """
@@ -63,6 +48,7 @@ class Path(ABC):
     prior_scale: float = 1.0
     numeric_times = False
     uses_noise = True
+    jumps = False
 
     # Training.
 
@@ -133,9 +119,8 @@ class Path(ABC):
             target: What it should have said, such as a teacher's prediction; its time is ``[B]``.
             layout: How the rows are grouped in samples.
         """
-        time = torch.as_tensor(target.t)
-        x_t = target.x_t
-        return self.loss(prediction, PathSample(x_t, x_t, target.data, time), layout)
+        x_t, t = target.x_t, torch.as_tensor(target.t)
+        return self.loss(prediction, PathSample(x_t, x_t, target.data, t), layout)
 
     def entry_weight(self, like: Tensor) -> Tensor | None:
         """Weight of each entry of a leaf ``like`` in losses and scores; None if it is 1."""
@@ -293,6 +278,34 @@ class Path(ABC):
     def finish(self, prediction: Prediction, layout: Layout | None = None) -> Tensor:
         """The data, from what the network says at t = 1; for paths that do not end clean."""
         return prediction.data
+
+    # Flow maps, from one time of the flow to any later one.
+
+    def jump(
+        self, prediction: Prediction, s: LeafTime, layout: Layout | None = None
+    ) -> Tensor:
+        """Where a prediction leads by a later time, ``[B]`` or a number: a first-order `step`.
+
+        Raises:
+            InputError: The leaf does not flow.
+        """
+        raise self._no_map()
+
+    def arriving(
+        self, prediction: Prediction, x_s: Tensor, s: LeafTime, layout: Layout | None = None
+    ) -> Prediction:
+        """The prediction about the same state whose `jump` to the later time ends in ``x_s``.
+
+        Raises:
+            InputError: The leaf does not flow.
+        """
+        raise self._no_map()
+
+    def _no_map(self) -> InputError:
+        return InputError(
+            f"{type(self).__name__}: does not flow, so that it has no flow map; let its leaf "
+            "learn by Denoising"
+        )
 
     # Rows that are unknown until they are revealed.
 

@@ -157,6 +157,7 @@ class BrownianPath(Path):
 
     numeric_times = True
     uses_noise = False
+    jumps = True
 
     manifold: Manifold = field(default_factory=SO3)
     schedule: Schedule = field(default_factory=Logarithmic)
@@ -295,6 +296,30 @@ class BrownianPath(Path):
             step = fresh if step is None else step + fresh
         return start.x if step is None else self.manifold.exp(start.x, step)
 
+    def jump(
+        self, prediction: Prediction, s: LeafTime, layout: Layout | None = None
+    ) -> Tensor:
+        """See `Path.jump`."""
+        way = _brownian(prediction).displacement
+        part = self._fraction(prediction.t, s, way, layout)
+        return self.manifold.exp(prediction.x_t, part * way)
+
+    def arriving(
+        self, prediction: Prediction, x_s: Tensor, s: LeafTime, layout: Layout | None = None
+    ) -> BrownianPrediction:
+        """See `Path.arriving`, in the tangent space at the state."""
+        way = self.manifold.log(prediction.x_t, x_s)
+        way = way / self._fraction(prediction.t, s, way, layout)
+        sigma = _spread(self.schedule.sigma(_double(prediction.t, way)), way, layout)
+        return _brownian(prediction).with_coordinates(way / sigma**2)
+
+    def _fraction(
+        self, t: LeafTime, s: LeafTime, like: Tensor, layout: Layout | None
+    ) -> Tensor:
+        """The part of the way to the data that is left at t and walked by s."""
+        now, then = (self.schedule.sigma(_double(one, like)) for one in (t, s))
+        return _spread(1.0 - then / now, like, layout)
+
     def from_score(
         self, change: Tensor, t: float | Tensor, layout: Layout | None = None
     ) -> Tensor:
@@ -304,6 +329,14 @@ class BrownianPath(Path):
     def log_prior(self, x: Tensor, layout: Layout | None = None) -> Tensor:
         """Zero: densities are with respect to the uniform law."""
         return x.new_zeros(x.shape[0] if layout is None else layout.size)
+
+
+def _double(t: LeafTime, like: Tensor) -> Tensor:
+    return torch.as_tensor(t, dtype=torch.float64, device=like.device)
+
+
+def _spread(values: Tensor, like: Tensor, layout: Layout | None) -> Tensor:
+    return (layout or Layout(like.shape[0])).spread(values.to(like.dtype), like)
 
 
 def _brownian(prediction: Prediction) -> BrownianPrediction:

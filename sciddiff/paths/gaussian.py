@@ -66,6 +66,7 @@ class GaussianPath(Path):
     """
 
     numeric_times = True
+    jumps = True
 
     schedule: Schedule = field(default_factory=Linear)
     manifold: Manifold = field(default_factory=Euclidean)
@@ -282,6 +283,29 @@ class GaussianPath(Path):
         if move.added > 0.0:
             result = torch.add(result, self.prior(move.x, generator, layout), alpha=move.added)
         return result
+
+    def jump(
+        self, prediction: Prediction, s: LeafTime, layout: Layout | None = None
+    ) -> Tensor:
+        """See `Path.jump`."""
+        kept, gain = self._way(prediction, s, layout)
+        return kept * prediction.x_t + gain * prediction.data
+
+    def arriving(
+        self, prediction: Prediction, x_s: Tensor, s: LeafTime, layout: Layout | None = None
+    ) -> Prediction:
+        """See `Path.arriving`."""
+        kept, gain = self._way(prediction, s, layout)
+        return prediction.with_data((x_s - kept * prediction.x_t) / gain)
+
+    def _way(
+        self, prediction: Prediction, s: LeafTime, layout: Layout | None
+    ) -> tuple[LeafTime, LeafTime]:
+        """Factors of the state and of the data in a jump."""
+        alpha, sigma = self._levels(prediction.t, prediction.x_t, layout)
+        alpha_s, sigma_s = self._levels(s, prediction.x_t, layout)
+        kept = sigma_s / sigma
+        return kept, alpha_s - kept * alpha
 
     def renoise(
         self,

@@ -71,6 +71,7 @@ class GeodesicPath(Path):
     """
 
     numeric_times = True
+    jumps = True
 
     manifold: Manifold = field(default_factory=SO3)
     kappa: Kappa = field(default_factory=LinearKappa)
@@ -206,6 +207,39 @@ class GeodesicPath(Path):
         if stage is start:
             return _tangent(stage.prediction).displacement
         return self.manifold.log(start.x, stage.prediction.data)
+
+    def jump(
+        self, prediction: Prediction, s: LeafTime, layout: Layout | None = None
+    ) -> Tensor:
+        """See `Path.jump`: a fraction of the displacement, walked from the state."""
+        way = _tangent(prediction).displacement
+        part = self._fraction(prediction.t, s, way, layout)
+        return self.manifold.exp(prediction.x_t, part * way)
+
+    def arriving(
+        self, prediction: Prediction, x_s: Tensor, s: LeafTime, layout: Layout | None = None
+    ) -> TangentPrediction:
+        """See `Path.arriving`, in the tangent space at the state.
+
+        Where the network says points, the displacement ends short of the cut locus.
+        """
+        way = self.manifold.log(prediction.x_t, x_s)
+        way = way / self._fraction(prediction.t, s, way, layout)
+        if self.parametrization == "data":
+            length = self.manifold.norm(way).clamp(min=1e-12)
+            length = length.reshape(*length.shape, *(1,) * (way.ndim - length.ndim))
+            way = way * (self.manifold.reach / length).clamp(max=1.0)
+        return _tangent(prediction).with_coordinates(way)
+
+    def _fraction(
+        self, t: LeafTime, s: LeafTime, like: Tensor, layout: Layout | None
+    ) -> Tensor:
+        """The part of the way that is left at t and walked by s."""
+        now, then = (
+            self.step_kappa(torch.as_tensor(one, dtype=torch.float64, device=like.device))
+            for one in (t, s)
+        )
+        return _spread((then - now) / (1.0 - now), like, layout)
 
     def from_score(
         self, change: Tensor, t: float | Tensor, layout: Layout | None = None

@@ -9,6 +9,7 @@ from sciddiff.samplers.blockwise import Blockwise as Blockwise
 from sciddiff.samplers.dpm_solver import DPMSolverPP as DPMSolverPP
 from sciddiff.samplers.euler_maruyama import EulerMaruyama as EulerMaruyama
 from sciddiff.samplers.euler_maruyama import Reciprocal as Reciprocal
+from sciddiff.samplers.flow_map import FlowMap as FlowMap
 from sciddiff.samplers.heun import Heun as Heun
 from sciddiff.samplers.leaves import Stage as Stage
 from sciddiff.samplers.midpoint import Midpoint as Midpoint

@@ -61,10 +61,11 @@ class Autocast(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, x_t: State, t: Tensor, batch: Batch) -> State:
+    def forward(self, x_t: State, t: Any, batch: Batch, **until: Any) -> State:
         """Return raw outputs, float32 for floating types shorter than that."""
-        with torch.autocast(t.device.type, dtype=torch.bfloat16):
-            raw = self.net(x_t, t, batch)
+        time = t if isinstance(t, Tensor) else next(iter(t.values()))
+        with torch.autocast(time.device.type, dtype=torch.bfloat16):
+            raw = self.net(x_t, t, batch, **until)
         short = (torch.bfloat16, torch.float16)
         # Entries that are no tensors are the network's extras, and pass as they are.
         return {

@@ -18,6 +18,7 @@ from sciddiff.cli.options import (
     count,
     number,
     pick_device,
+    pick_sampler,
     pick_steps,
 )
 from sciddiff.cli.output import emit
@@ -114,9 +115,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument(
         "--sampler",
-        choices=("dpm", "heun", "sde"),
-        default="dpm",
-        help="sampler of the diffusion head (default dpm: DPM-Solver++ 2M)",
+        choices=("dpm", "heun", "sde", "map"),
+        help="sampler of the diffusion head (default dpm, DPM-Solver++ 2M, or map, jumps, where "
+        "the model is a flow map)",
     )
     perturb = parser.add_argument_group("initial perturbations")
     perturb.add_argument(
@@ -265,7 +266,8 @@ def _forecaster(args: argparse.Namespace, team: Team) -> Forecaster:
         args.model = DEFAULTS[args.head or "crps"]
     name = str(args.model)
     steps = pick_steps(args.steps, name, 10)
-    sampling = SamplingSettings(steps=steps, sampler=args.sampler)
+    sampler = pick_sampler(args.sampler, name, "dpm", "map")
+    sampling = SamplingSettings(steps=steps, sampler=sampler)
     return Forecaster(name, device, args.head, sampling)
 
 
@@ -328,7 +330,7 @@ def _request(
     if args.boundary is not None:
         request["boundary"] = Inputs().add("", args.boundary).entries[""]["sha256"]
     if forecaster.head == "diffusion":
-        request |= {"steps": forecaster.sampling.steps, "sampler": args.sampler}
+        request |= {"steps": forecaster.sampling.steps, "sampler": forecaster.sampling.sampler}
     return request
 
 
@@ -342,7 +344,7 @@ def _attributes(args: argparse.Namespace, forecaster: Forecaster) -> dict[str, A
         "model": Path(str(args.model)).name,
         "head": forecaster.head,
         "steps": forecaster.calls,
-        "sampler": args.sampler if forecaster.head == "diffusion" else "none",
+        "sampler": forecaster.sampling.sampler if forecaster.head == "diffusion" else "none",
         "seed": args.seed,
         "perturb": args.perturb,
         "training_data": forecaster.spec.fingerprint,

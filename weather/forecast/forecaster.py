@@ -29,7 +29,7 @@ from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 from sciddiff.guidance import DenoiserLike
 from sciddiff.paths import GaussianPath
-from sciddiff.samplers import DPMSolverPP, Heun, Sampler
+from sciddiff.samplers import DPMSolverPP, FlowMap, Heun, Sampler
 from sciddiff.sampling import sample
 from sciddiff.state import Batch
 from sciddiff.streams import Streams
@@ -42,7 +42,7 @@ from weather.forecast.spec import ForecastSpec, Head
 
 __all__ = ["SAMPLERS", "Forecaster", "SamplingSettings", "forecast_streams"]
 
-SAMPLERS = ("dpm", "heun", "sde")
+SAMPLERS = ("dpm", "heun", "sde", "map")
 """Of the diffusion head: DPM-Solver++ 2M, Heun, and the stochastic DPM-Solver++."""
 
 Guide = Callable[[Denoiser], DenoiserLike]
@@ -57,7 +57,8 @@ class SamplingSettings:
 
     Attributes:
         steps: Network calls per forecast step.
-        sampler: One of `SAMPLERS`; `heun` makes two calls at each of its steps.
+        sampler: One of `SAMPLERS`; `heun` makes two calls at each of its steps, and `map` jumps,
+            for weights that are a flow map.
         noise_min: Last noise level sigma / alpha before the end.
         noise_max: First noise level after pure noise.
     """
@@ -75,6 +76,8 @@ class SamplingSettings:
 
     def build(self) -> Sampler:
         """Build the sampler of the core."""
+        if self.sampler == "map":
+            return FlowMap()
         if self.sampler == "heun":
             return Heun(last_step="euler")  # the last of these grids is tiny
         return DPMSolverPP("2M", stochastic=self.sampler == "sde")
@@ -83,7 +86,7 @@ class SamplingSettings:
         """Return the times of the path at which the network is called, from 0 to 1."""
         # Heun's last step is of first order: 2 n - 1 calls in n steps.
         steps = max(1, (self.steps + 1) // 2) if self.sampler == "heun" else self.steps
-        if steps < 3:
+        if steps < 3 or self.sampler == "map":
             return grids.uniform(steps)
         return grids.karras(steps, path.schedule, self.noise_min, self.noise_max)
 
@@ -134,8 +137,10 @@ class Forecaster:
         if self.device.type == "cpu":
             # Channels beside each other in memory: convolutions are a tenth to a fifth faster.
             self.denoiser.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        steps = Recommended.of(self.model.meta).steps or SamplingSettings.steps
-        self.sampling = sampling or SamplingSettings(steps)
+        best = Recommended.of(self.model.meta)
+        self.sampling = sampling or SamplingSettings(
+            best.steps or SamplingSettings.steps, "map" if best.flow_map else "dpm"
+        )
         self.head: Head = head or self.spec.head
         if self.head != self.spec.head:
             raise InputError(

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sciddiff.errors import InputError
-from sciddiff.nn import MLP
+from sciddiff.nn import MLP, SpanEmbedding, span_features
 from sciddiff.state import Batch, State
 from weather.nets.inputs import check_grid, join_inputs, time_features
 from weather.sphere.grids import Array, Grid
@@ -56,6 +56,7 @@ class MeshTransformer(nn.Module):
         hops: Edges within which a vertex attends; 0: to all.
         embedding: Features of the time embedding.
         dropout: Probability of dropping a feature of the hidden layers, while training.
+        flow_map: Whether it predicts up to a later time (`sciddiff distill --shortcut`).
 
     Raises:
         InputError: The mesh is finer than the grid, or heads do not divide the width.
@@ -75,6 +76,7 @@ class MeshTransformer(nn.Module):
         hops: int = 4,
         embedding: int = 128,
         dropout: float = 0.0,
+        flow_map: bool = False,
     ) -> None:
         super().__init__()
         if width % heads:
@@ -85,6 +87,7 @@ class MeshTransformer(nn.Module):
         area = np.repeat(self.grid.weights, self.grid.width)
         ties = _tie(mesh, points, self.grid)
         self.time = time_features(embedding)
+        self.span = SpanEmbedding(embedding) if flow_map else None
         self._inputs = channels * (1 + frames) + forcings
         self.enter = MLP(self._inputs, width, width)
         self.encode = _Exchange(ties[0], area, len(mesh.vertices), width)
@@ -106,7 +109,9 @@ class MeshTransformer(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: State, t: Tensor, batch: Batch) -> State:
+    def forward(
+        self, x: State, t: Tensor, batch: Batch, until: Tensor | None = None
+    ) -> State:
         """Return the raw output for the leaf `fields`.
 
         Args:
@@ -114,6 +119,7 @@ class MeshTransformer(nn.Module):
             t: Times of the path, `[B]`.
             batch: Conditions `history [B, F, C, H, W]` (oldest first) and
                 `forcing [B, K, H, W]`, standardised.
+            until: Times `[B]` up to which it predicts, for flow maps.
 
         Raises:
             InputError: The fields are on another grid, or more or fewer.
@@ -121,7 +127,7 @@ class MeshTransformer(nn.Module):
         fields = x["fields"]
         check_grid(fields, self.grid)
         h = join_inputs(x, batch, self._inputs)
-        emb = self.time(t)
+        emb = self.time(t) + span_features(self.span, t, until)
         on_grid = self.enter(h.flatten(2).mT)
         on_mesh = self.vertex + self.encode(on_grid)
         for layer in self.layers:

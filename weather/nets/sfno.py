@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sciddiff.nn import SpanEmbedding, span_features
 from sciddiff.state import Batch, State
 from weather.nets.inputs import check_grid, input_signs, join_inputs, time_features
 from weather.sphere.grids import Grid
@@ -48,6 +49,7 @@ class SphericalFNO(nn.Module):
         expansion: Hidden features of a pointwise network, as a multiple of ``width``.
         embedding: Features of the time embedding.
         dropout: Probability of dropping a feature within a block, while training.
+        flow_map: Whether it predicts up to a later time (`sciddiff distill --shortcut`).
 
     Raises:
         InputError: The grid has no transform up to ``lmax``.
@@ -66,6 +68,7 @@ class SphericalFNO(nn.Module):
         expansion: int = 2,
         embedding: int = 128,
         dropout: float = 0.0,
+        flow_map: bool = False,
     ) -> None:
         super().__init__()
         harmonics = SphericalHarmonics(Grid.parse(grid), lmax)
@@ -75,6 +78,7 @@ class SphericalFNO(nn.Module):
         signs = input_signs(channels, frames, forcings, vectors)
         self.register_buffer("signs", signs, persistent=False)
         self.time = time_features(embedding)
+        self.span = SpanEmbedding(embedding) if flow_map else None
         self.enter = nn.Conv2d(channels * (1 + frames) + forcings, width, 3)
         self.blocks = nn.ModuleList(
             _Block(harmonics, width, expansion * width, embedding, dropout, poles)
@@ -86,7 +90,9 @@ class SphericalFNO(nn.Module):
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
         self._poles = poles
 
-    def forward(self, x: State, t: Tensor, batch: Batch) -> State:
+    def forward(
+        self, x: State, t: Tensor, batch: Batch, until: Tensor | None = None
+    ) -> State:
         """Return the raw output for the leaf `fields`.
 
         Args:
@@ -94,13 +100,14 @@ class SphericalFNO(nn.Module):
             t: Times of the path, `[B]`.
             batch: Conditions `history [B, F, C, H, W]` (oldest first) and
                 `forcing [B, K, H, W]`, standardised.
+            until: Times `[B]` up to which it predicts, for flow maps.
 
         Raises:
             InputError: The fields are on another grid, or more or fewer.
         """
         check_grid(x["fields"], self.grid)
         h = join_inputs(x, batch, len(self.signs))
-        emb = self.time(t)
+        emb = self.time(t) + span_features(self.span, t, until)
         h = self.enter(pad_sphere(h, 1, self.signs, self._poles))
         for block in self.blocks:
             h = block(h, emb)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sciddiff.errors import InputError
+from sciddiff.nn import SpanEmbedding, span_features
 from sciddiff.state import Batch, State
 from weather.data.areas import parse_grid
 from weather.nets.inputs import input_signs, join_inputs, time_features
@@ -44,9 +45,11 @@ class _UNet(nn.Module, ABC):
         blocks: Sequence[int],
         embedding: int,
         dropout: float,
+        flow_map: bool,
     ) -> None:
         super().__init__()
         self.time = time_features(embedding)
+        self.span = SpanEmbedding(embedding) if flow_map else None
         self.enter = nn.Conv2d(inputs, widths[0], 3)
         levels = range(len(widths))
 
@@ -76,7 +79,9 @@ class _UNet(nn.Module, ABC):
     def pad(self, x: Tensor, level: int) -> Tensor:
         """Return features `[B, C, H, W]` of a level with one row and column more on each side."""
 
-    def forward(self, x: State, t: Tensor, batch: Batch) -> State:
+    def forward(
+        self, x: State, t: Tensor, batch: Batch, until: Tensor | None = None
+    ) -> State:
         """Return the raw output for the leaf `fields`.
 
         Args:
@@ -84,6 +89,7 @@ class _UNet(nn.Module, ABC):
             t: Times of the path, `[B]`.
             batch: Conditions `history [B, F, C, H, W]` (oldest first) and
                 `forcing [B, K, H, W]`, standardised.
+            until: Times `[B]` up to which it predicts, for flow maps.
 
         Raises:
             InputError: The longitudes cannot be halved at every level, or there are more or
@@ -91,7 +97,7 @@ class _UNet(nn.Module, ABC):
         """
         first = self.first_guess(batch)
         h = self.enter(self.padded_inputs(x, batch, first))
-        emb = self.time(t)
+        emb = self.time(t) + span_features(self.span, t, until)
         skips = []
         for i, blocks in enumerate(self.down):
             for block in blocks:  # type: ignore[attr-defined]
@@ -129,6 +135,7 @@ class AreaUNet(_UNet):
         grid: Name of the grid, for the linear forecast alone.
         boundary: Whether the next state along the edges is a condition, as `domain.boundary` > 0
             makes it (`weather.forecast.boundaries`).
+        flow_map: Whether it predicts up to a later time (`sciddiff distill --shortcut`).
 
     Raises:
         InputError: A linear forecast without a grid, or of more patterns than the state has
@@ -148,6 +155,7 @@ class AreaUNet(_UNet):
         linear: int = 0,
         grid: str | None = None,
         boundary: bool = False,
+        flow_map: bool = False,
     ) -> None:
         if linear and grid is None:
             raise InputError(
@@ -158,7 +166,9 @@ class AreaUNet(_UNet):
         self._around = around
         more = (channels if linear else 0) + (channels + 1 if boundary else 0)
         self._boundary = boundary
-        super().__init__(self._reads + more + 1, channels, widths, blocks, embedding, dropout)
+        super().__init__(
+            self._reads + more + 1, channels, widths, blocks, embedding, dropout, flow_map
+        )
         self.linear: LinearStep | None = None
         if linear and grid is not None:
             self.linear = LinearStep(channels, frames, parse_grid(grid).shape, linear)
@@ -206,6 +216,7 @@ class SphericalUNet(_UNet):
         dropout: Probability of dropping a feature within a block, while training.
         grid: Name of the grid; matters if it has points at the poles, which are then not repeated
             beyond them (at the finest level; the coarser have none).
+        flow_map: Whether it predicts up to a later time (`sciddiff distill --shortcut`).
     """
 
     def __init__(
@@ -219,9 +230,10 @@ class SphericalUNet(_UNet):
         embedding: int = 128,
         dropout: float = 0.0,
         grid: str | None = None,
+        flow_map: bool = False,
     ) -> None:
         signs = input_signs(channels, frames, forcings, vectors)
-        super().__init__(len(signs), channels, widths, blocks, embedding, dropout)
+        super().__init__(len(signs), channels, widths, blocks, embedding, dropout, flow_map)
         self._poles = grid is not None and Grid.parse(grid).kind == "regular"
         self.signs: Tensor
         self.register_buffer("signs", signs, persistent=False)

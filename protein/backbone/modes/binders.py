@@ -219,9 +219,11 @@ class BinderNetwork(nn.Module):
         self.register_buffer("target", target.to(device), persistent=False)
         self.register_buffer("outward", outward.to(device), persistent=False)
 
-    def forward(self, x_t: State, t: Tensor, batch: Batch) -> State:
+    def forward(
+        self, x_t: State, t: Tensor, batch: Batch, until: Tensor | None = None
+    ) -> State:
         """The prediction, its free rows in contact with the target; see the network."""
-        out = self.net(x_t, t, batch)
+        out = self.net(x_t, t, batch) if until is None else self.net(x_t, t, batch, until=until)
         layout = batch.layouts[TRANSLATIONS]
         positions = out[TRANSLATIONS]
         free = torch.ones(positions.shape[:2], dtype=torch.bool, device=positions.device)

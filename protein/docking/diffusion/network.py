@@ -35,7 +35,7 @@ from protein.docking.diffusion.tensor_product import (
     unpack,
 )
 from protein.docking.poses.pose import LigandBatch, coordinates
-from sciddiff.nn import TimeEmbedding
+from sciddiff.nn import SpanEmbedding, TimeEmbedding, span_features
 from sciddiff.state import Batch, State
 
 _BASIS = 16
@@ -55,6 +55,7 @@ class DockNetwork(nn.Module):
         around: pocket atoms that send messages to a pocket atom.
         reach: cut-off of cross messages, Å.
         hidden: width of the perceptrons that weight messages.
+        flow_map: whether it predicts up to a later time (``sciddiff distill --shortcut``).
     """
 
     def __init__(
@@ -67,9 +68,11 @@ class DockNetwork(nn.Module):
         around: int = 10,
         reach: float = 10.0,
         hidden: int = 48,
+        flow_map: bool = False,
     ) -> None:
         super().__init__()
         self.widths = widths = Widths.of(irreps)
+        self.span = SpanEmbedding(widths.scalars) if flow_map else None
         self.cross, self.inside, self.around, self.reach = cross, inside, around, reach
         s = widths.scalars
         self.atom = Columns(LIGAND_SIZES, s)
@@ -102,7 +105,9 @@ class DockNetwork(nn.Module):
             nodes = layer(nodes, {"around": nodes}, edges)
         return nodes
 
-    def forward(self, x_t: State, t: Tensor, batch: Batch) -> State:
+    def forward(
+        self, x_t: State, t: Tensor, batch: Batch, until: Tensor | None = None
+    ) -> State:
         """Predict the motion.
 
         Args:
@@ -111,6 +116,7 @@ class DockNetwork(nn.Module):
             t: `[B]`.
             batch: conditions ``systems``, ``complex [B]``, ``reference [B, N, 3]``, and
                 optionally ``encoded``, what ``encode`` returned for these systems.
+            until: times `[B]` up to which it predicts, for flow maps.
 
         Returns:
             The predicted ``translation [B, 3]`` at t = 1, and velocities ``rotation [B, 3]`` (body
@@ -124,7 +130,7 @@ class DockNetwork(nn.Module):
         coords = coordinates(ligands, pose).squeeze(1)
         pocket = batch.cond.get("encoded")
         pocket = self.encode(systems) if pocket is None else pocket
-        nodes = self._ligand_nodes(systems, which, ligands, coords, t)
+        nodes = self._ligand_nodes(systems, which, ligands, coords, t, until)
         edges = self._edges(systems, which, ligands, coords)
         for layer in self.rounds:
             nodes = layer(nodes, {"cross": pocket, "inside": nodes}, edges)
@@ -138,13 +144,20 @@ class DockNetwork(nn.Module):
         }
 
     def _ligand_nodes(
-        self, systems: Systems, which: Tensor, ligands: LigandBatch, coords: Tensor, t: Tensor
+        self,
+        systems: Systems,
+        which: Tensor,
+        ligands: LigandBatch,
+        coords: Tensor,
+        t: Tensor,
+        until: Tensor | None,
     ) -> Channels:
         """First channels of the real ligand atoms `[A, ...]`."""
         mask = ligands.atom_mask
         scalars = self.atom(systems.ligand_features[which][mask])
         owner = torch.arange(len(t), device=t.device)[:, None].expand_as(mask)[mask]
-        scalars = scalars + self.time_out(self.time(t))[owner]
+        times = self.time_out(self.time(t)) + span_features(self.span, t, until)
+        scalars = scalars + times[owner]
         center = _mean(coords, mask)
         # From the pocket's center, and from the ligand's: in units of about one.
         places = torch.stack([coords[mask] / 8.0, (coords - center[:, None])[mask] / 4.0], dim=-1)

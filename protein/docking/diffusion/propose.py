@@ -27,7 +27,7 @@ from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
 from sciddiff.grids import uniform
 from sciddiff.guidance import DenoiserLike, Energy
-from sciddiff.samplers import Ancestral
+from sciddiff.samplers import Ancestral, FlowMap
 from sciddiff.sampling import sample
 from sciddiff.state import Batch, State
 
@@ -88,6 +88,7 @@ def propose(
     net = denoiser.net
     device = next(net.parameters()).device
     batch = batch.to(device)
+    jumps = isinstance(net, DockNetwork) and net.span is not None
     if isinstance(net, DockNetwork):  # read each pocket once, not at every step
         with torch.no_grad():
             systems = batch.cond["systems"].to(device)
@@ -104,7 +105,7 @@ def propose(
     result = sample(
         guided,
         batch,
-        Ancestral(eta=settings.noise),
+        FlowMap() if jumps else Ancestral(eta=settings.noise),
         uniform(settings.steps),
         seed,
         indices=draw_indices(numbers, [len(c) for c in copies]),

@@ -14,6 +14,7 @@ from protein.backbone.request import GenerationRequest, templates
 from protein.structures.secondary import FOLDS
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
+from sciddiff.weights import fill
 
 FAST = GenerateSettings(steps=3, polish=PolishSettings(steps=3))
 
@@ -114,3 +115,29 @@ def test_fold_labels_reach_the_network_and_guidance_needs_none(denoiser: Denoise
 def test_settings_that_cannot_be_met_are_refused(field: str, value: object) -> None:
     with pytest.raises(InputError, match=field):
         GenerateSettings(**{field: value})
+
+
+def test_a_flow_map_jumps_from_where_a_denoiser_stood(denoiser: Denoiser) -> None:
+    """With the weights of a denoiser it says the same of every jump, until it has learned more."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        net = BackboneNetwork(node=32, pair=8, blocks=2, heads=2, flow_map=True)
+    other = fill(net, denoiser.net.state_dict(), strict=False)
+    assert other and all(name.startswith("span") for name in other)
+    jumps = Denoiser(net, backbone_path()).eval()
+    batch = next(iter(templates(GenerationRequest(lengths=(24, 24), n=2))))
+    noise = backbone_path().prior(batch.x, torch.Generator().manual_seed(0), batch.layouts)
+    t, s = torch.tensor([0.2, 0.6]), torch.tensor([0.5, 1.0])
+    with torch.no_grad():
+        plain, jump = denoiser(noise, t, batch), jumps(noise, t, batch, until=s)
+    for name, said in plain.items():
+        assert torch.equal(said.data, jump[name].data)
+    settings = GenerateSettings(steps=2, sampler="map", polish=PolishSettings(steps=3))
+    assert np.isfinite(generate(jumps, batch, settings)[0].coords).all()
+    with torch.random.fork_rng():
+        torch.nn.init.normal_(net.span.layers[-1].weight)
+    with torch.no_grad():
+        far, near = (jumps(noise, t, batch, until=end) for end in (s, t))
+    assert not torch.allclose(far["translations"].data, near["translations"].data, atol=1e-4)
+    with pytest.raises(InputError, match="the network is no flow map"):
+        generate(denoiser, batch, settings)

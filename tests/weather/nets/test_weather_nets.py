@@ -7,6 +7,7 @@ import torch
 
 from sciddiff.errors import InputError
 from sciddiff.state import Batch
+from sciddiff.weights import fill
 
 KINDS = ("unet", "sfno", "mesh")
 # A turn about the axis that the network must follow exactly, in columns of 24: the U-Net's levels
@@ -162,3 +163,20 @@ def test_attention_of_the_mesh_reaches_so_many_edges(make_net):
     assert far.mask is None
     assert near.mask.sum(1).min() == 6  # five neighbours and itself
     assert near.mask.sum(1).max() == 7
+
+
+@pytest.mark.parametrize("kind", ["unet", "sfno", "mesh"])
+def test_flow_maps_are_told_where_a_jump_ends(kind, make_net, make_inputs):
+    """At first they say of every jump what the denoiser says; others refuse to jump."""
+    plain, jumps = make_net(kind), make_net(kind, drawn=False, flow_map=True)
+    other = fill(jumps, plain.state_dict(), strict=False)
+    assert other and all(name.startswith("span") for name in other)
+    x, t, batch = make_inputs()
+    end = torch.ones_like(t)
+    with torch.no_grad():
+        said = plain(x, t, batch)["fields"]
+        assert torch.equal(jumps(x, t, batch, until=end)["fields"], said)
+        torch.nn.init.normal_(jumps.span.layers[-1].weight)
+        assert not torch.allclose(jumps(x, t, batch, until=end)["fields"], said)
+    with pytest.raises(InputError, match="the network is no flow map"):
+        plain(x, t, batch, until=end)

@@ -26,6 +26,7 @@ from protein.docking.diffusion.tensor_product import (
 from protein.docking.poses.pose import LigandBatch, coordinates, recover
 from sciddiff.errors import InputError
 from sciddiff.manifolds import so3
+from sciddiff.weights import fill
 
 
 @pytest.fixture(scope="module")
@@ -274,3 +275,21 @@ def test_irreps_are_checked():
 
 def test_unknown_receptor_names_are_other(imprint):
     assert set(pocket_features(imprint)[:, 1]) == {20}
+
+
+def test_a_flow_map_is_told_where_a_jump_ends(net, scene):
+    graph, reference, pocket = scene
+    torch.manual_seed(0)
+    settings = {"layers": 2, "hidden": 16, "cross": 8, "around": 6}
+    jumps = DockNetwork("16x0e+8x1o+8x1e+4x0o", **settings, flow_map=True).double()
+    other = fill(jumps, net.state_dict(), strict=False)
+    assert other and all(name.startswith("span") for name in other)
+    x, batch = _state(2, len(graph.tree)), _batch(graph, pocket, [reference, reference])
+    with torch.no_grad():
+        said, jump = net(x, T, batch), jumps(x, T, batch, until=torch.ones_like(T))
+        assert all(torch.equal(said[name], jump[name]) for name in said)
+        torch.nn.init.normal_(jumps.span.layers[-1].weight)
+        jump = jumps(x, T, batch, until=torch.ones_like(T))
+    assert not torch.allclose(said[ROTATION], jump[ROTATION])
+    with pytest.raises(InputError, match="the network is no flow map"):
+        net(x, T, batch, until=T)
