@@ -79,7 +79,7 @@ def read_structure(
         chains=tuple(kept),
         resolution=parsed.resolution,
         source=str(file),
-        notes=(*parsed.notes, *_notes(counts, model)),
+        notes=(*parsed.notes, *_notes(counts, model, side_chains)),
         counts={key: value for key, value in counts.items() if value},
         others=others,
         surroundings=tuple(around or ()),
@@ -323,16 +323,17 @@ def _why_nothing(counts: Counter[str]) -> str:
     return f"has no amino-acid residue ({others or 'no atoms'}); give a file with a protein chain"
 
 
-def _notes(counts: Counter[str], model: int) -> tuple[str, ...]:
+def _notes(counts: Counter[str], model: int, around: bool) -> tuple[str, ...]:
     """Counts as sentences."""
+    fate = "kept beside the chains" if around else "ignored"
     sentences = {
         "models": f"{counts['models']} models, number {model} used",
         "modified": f"{counts['modified']} modified residues read as their parents",
         "altlocs": f"{counts['altlocs']} residues with alternate locations, the fullest kept",
         "dropped_residues": f"{counts['dropped_residues']} residues dropped, backbone incomplete",
         "built_o": f"{counts['built_o']} carbonyl O rebuilt from N, CA, C",
-        "nucleic": f"{counts['nucleic']} nucleotides ignored",
-        "ligands": f"{counts['ligands']} ligands and ions ignored",
+        "nucleic": f"{counts['nucleic']} nucleotides {fate}",
+        "ligands": f"{counts['ligands']} ligands and ions {fate}",
         "waters": f"{counts['waters']} waters ignored",
     }
     return tuple(text for key, text in sentences.items() if counts[key])
