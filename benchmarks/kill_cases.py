@@ -51,6 +51,7 @@ CASES = (
     Case("backbone with sequences", "backbone --length 40-50 -n 3 --steps 4 --sequences 2 -o out"),
     Case("codesign", "codesign --length 40-50 -n 4 --steps 4 -o out"),
     Case("fold", "fold ../inputs/fold.fasta -n 2 --steps 4 -o out"),
+    Case("pack", "pack ../inputs/receptor.pdb ../inputs/structures -n 2 --steps 2 -o out"),
     Case("evaluate", "evaluate ../inputs/structures --domain backbone "
          "--reference ../inputs/chains.npz -o figures.json --report out"),
     Case("prepare sequence", "prepare sequence ../inputs/proteins.fasta --length 20-100 "

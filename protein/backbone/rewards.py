@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -155,7 +156,7 @@ def _function(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     found = getattr(_module(name), name.partition(":")[2], None)
     if not callable(found):
         raise InputError(f"--steer: {name} is not there, or is no function")
-    return found
+    return cast(Callable[[Tensor, Tensor], Tensor], found)
 
 
 def _module(name: str) -> ModuleType:

@@ -41,8 +41,8 @@ def configure(parser: ArgumentParser) -> None:
     """Add the options of ``sciddiff sequence``."""
     add = parser.add_argument
     add(
-        "--model", required=True, metavar="NAME_OR_DIR",
-        help="the model; none ships yet: train one by configs/protein/sequence_lite.yaml",
+        "--model", default="sequence_lite", metavar="NAME_OR_DIR",
+        help="shipped weights or a model's folder (default sequence_lite)",
     )  # fmt: skip
     add(
         "-n", "--number", type=count(), default=8, metavar="N",

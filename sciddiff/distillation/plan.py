@@ -230,9 +230,9 @@ def student_of(
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        domain, net = configs.build_parts(plain, Trust.of(trust))
+        domain, student = configs.build_parts(plain, Trust.of(trust))
     settings = configs.settings_of(plain)
     return Experiment(
-        domain, net, objective, **settings, seed=plain["seed"], out=plain["out"],
+        domain, student, objective, **settings, seed=plain["seed"], out=plain["out"],
         init_from=plain["init_from"], init_strict=plain["init_strict"], plain=plain,
     )  # fmt: skip

@@ -187,7 +187,8 @@ class Shortcut(Objective):
             drawn = {name: self._span(path, [name], batch, generator) for name in own}
             drawn |= {name: drawn[laws[name]] for name in names if name not in own}
         for name in path.paths:
-            drawn.setdefault(name, (noised.samples[name].t,) * 3)
+            t = noised.samples[name].t
+            drawn.setdefault(name, (t, t, t))
         begin, middle, end = ({name: drawn[name][k] for name in path.paths} for k in range(3))
         return begin, middle, end
 

@@ -252,7 +252,7 @@ class Way:
             found = path.sample(noised.batch.x, t, None, x0, layouts)
             return {name: sample.x_t for name, sample in found.items()}
 
-        x_t, velocity = torch.func.jvp(state, (t,), (torch.ones_like(t),))
+        x_t, velocity, *_ = torch.func.jvp(state, (t,), (torch.ones_like(t),))
         return cls(x_t, velocity, noised.batch)
 
 
@@ -324,7 +324,7 @@ def changes(denoiser: Denoiser, on: Way, v: State, t: Tensor, s: Tensor) -> Chan
         name: batch.layouts[name].hold(v[name].detach(), torch.zeros_like(v[name]))
         for name in names
     }
-    reached, change = torch.func.jvp(end, (on.x_t, t), (held, torch.ones_like(t)))
+    reached, change, *_ = torch.func.jvp(end, (on.x_t, t), (held, torch.ones_like(t)))
     mean = {
         name: (reached[name] - on.x_t[name]) / batch.layouts[name].spread(
             (s - t).to(reached[name]), reached[name])
