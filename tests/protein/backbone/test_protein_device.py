@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 SCRIPT = """
 import argparse, sys
+from dataclasses import replace
 from pathlib import Path
 from logical_device import logical_cuda  # before torch
 import numpy as np, torch
@@ -30,11 +31,12 @@ from protein.backbone.generate import GenerateSettings, generate
 from protein.backbone.modes import mode_of
 from protein.backbone.network import BackboneNetwork
 from protein.backbone.polish import PolishSettings
+from protein.backbone.rewards import backbone_reward
 from sciddiff.denoiser import Denoiser
 
 torch.set_num_threads(1)
 FILE = Path(sys.argv[1])
-NAMES = "scaffold motif partial vary noise symmetry target hotspots target_crop length"
+NAMES = "scaffold unindexed motif partial vary noise symmetry target hotspots target_crop length"
 MODES = {
     "new": {"length": "24-28", "fold": "alpha"},
     "scaffold": {"scaffold": "4-8,A10-20,4-8", "motif": FILE},
@@ -43,10 +45,16 @@ MODES = {
     "c3": {"symmetry": "C3", "length": "24"},
     "d2": {"symmetry": "D2", "length": "24"},
     "binder": {"target": FILE, "hotspots": "A12", "length": "24"},
+    "unindexed": {"unindexed": "A12-14,A20", "motif": FILE, "length": "24-28"},
+    "c2 scaffold": {"scaffold": "8,A10-20,8", "motif": FILE, "symmetry": "C2"},
+    "steered": {"length": "24-28", "fold": "alpha"},
+    "steered binder": {"target": FILE, "hotspots": "A12", "length": "24"},
 }
-settings = GenerateSettings(steps=3, polish=PolishSettings(steps=3))
+plain = GenerateSettings(steps=3, polish=PolishSettings(steps=3))
+reward = backbone_reward("compact=5,strand=2,contacts,apart")
+steered = replace(plain, steer="compact=5", particles=2, reward=reward)
 
-def designs(device, options):
+def designs(device, options, settings):
     torch.manual_seed(0)
     net = BackboneNetwork(node=16, pair=8, blocks=1, heads=2)
     common = {"fold": "any", "number": 2, "seed": 1, "structure_model": 0}
@@ -58,9 +66,10 @@ def designs(device, options):
     return {design.index: mode.finish(design).coords for design in made}
 
 for name, options in MODES.items():
-    here = designs(torch.device("cpu"), options)
+    settings = steered if name.startswith("steered") else plain
+    here = designs(torch.device("cpu"), options, settings)
     with logical_cuda() as log:
-        there = designs(torch.device("cuda", 0), options)
+        there = designs(torch.device("cuda", 0), options, settings)
     worst = max(float(np.abs(here[i] - there[i]).max()) for i in here)
     assert sorted(here) == sorted(there) == [0, 1] and worst < 1e-3, (name, worst)
     assert sum(log.ops.values()) > 100, name
@@ -74,6 +83,7 @@ def test_every_mode_gives_the_same_on_a_device(tmp_path: Path) -> None:
     if shutil.which("g++") is None:
         pytest.skip("the logical device is compiled by g++, which is absent")
     helix = backbone_from_torsions(np.tile(np.radians([-62.0, -43.0, 180.0]), (30, 1)))
+    helix = helix + np.array([30.0, 0.0, 0.0])  # away from the axes of an assembly
     write_pdb(tmp_path / "helix.pdb", Backbone(helix.astype(np.float32), "L" * 30))
     path = os.pathsep.join([str(ROOT), str(BENCH), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
@@ -84,4 +94,4 @@ def test_every_mode_gives_the_same_on_a_device(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    assert len(done.stdout.splitlines()) == 7
+    assert len(done.stdout.splitlines()) == 11
