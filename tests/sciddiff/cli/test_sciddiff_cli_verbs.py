@@ -162,7 +162,11 @@ def test_a_larger_number_adds_to_the_samples(shop):
     few = (shop.folder / "points" / "points.csv").read_text().splitlines()
     more = json.loads(shop(*words, "-n", "5").stdout)
     many = (shop.folder / "points" / "points.csv").read_text().splitlines()
-    assert more["samples"] == 5 and len(many) == 6 and many[:4] == few
+    assert more["samples"] == 5 and len(many) == 6
+    # Equal up to the rounding of matrix products, which depends on the size of a batch.
+    for line, before in zip(many[1:], few[1:], strict=False):
+        (name, *now), (same, *then) = line.split(","), before.split(",")
+        assert name == same and [*map(float, now)] == pytest.approx([*map(float, then)], abs=1e-5)
     fewer = json.loads(shop(*words, "-n", "3").stdout)
     assert fewer["kept"] == 3 and fewer["files"] == ["points/points.csv"]
     assert (shop.folder / "points" / "points.csv").read_text().splitlines() == many
