@@ -61,7 +61,7 @@ def test_the_normalisation_is_unbiased_for_few_particles(potential):
 def test_draws_with_many_particles_follow_the_tilted_law():
     law, _ = tilted(1.0)
     sampler = Steered(ConfidenceUnmask("random"), Reward(ones), particles=64, every=1)
-    runs = 1500
+    runs = 700
     found = steer(CHAIN, words(runs), sampler, uniform(4), seed=2).x["word"]
     code = found @ torch.tensor([27, 9, 3, 1])
     counts = torch.bincount(code, minlength=81).double()
