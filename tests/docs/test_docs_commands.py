@@ -49,6 +49,8 @@ SMALL = {
     "prepare backbone": "--val 0.2 --max-rg 0 --min-contacts 0 --max-coil 0",
     "prepare ranker": "--chains 8 --rounds 2 -j 1",
     "sample": "-n 2 --steps 2",
+    "distill": "--steps 1 --threads 1",
+    "distill .*--reflow": "--own 4",
     "likelihood": "-n 2 --steps 2",
     "forecast": "--members 2 --days 2",
     "verify": "--draws 20 --no-plots",
