@@ -48,7 +48,7 @@ def test_a_step_is_few_launches(cases):
         assert cases[f"{name} | plain"]["launches"] <= ROTATION_LAUNCHES
 
 
-def benchmark(device):
+def measured_on(device):
     places = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "benchmarks/gpu.py", "--device", device, "--quick"], cwd=ROOT,
@@ -59,7 +59,7 @@ def benchmark(device):
 
 
 def test_the_benchmark_of_a_device_runs_without_one():
-    rows = benchmark("cpu")
+    rows = measured_on("cpu")
     assert len(rows) == 3 and all(row["difference"] == 0.0 for row in rows)
 
 
@@ -69,4 +69,4 @@ def test_a_real_device_gives_what_the_processor_gives():
 
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    assert all(row["difference"] < 1e-3 for row in benchmark("cuda:0"))
+    assert all(row["difference"] < 1e-3 for row in measured_on("cuda:0"))
