@@ -113,9 +113,11 @@ def test_no_path_of_one_machine(modules):
 def test_the_files_beside_the_packages_name_no_machine_either(repository):
     names = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "pyproject.toml", "Makefile"]
     files = [repository / name for name in names]
-    for folder, pattern in (("docs", "*.md"), ("configs", "*"), ("examples", "*")):
+    shipped = [(f"{package}/pretrained", "*") for package in ("protein", "weather")]
+    for folder, pattern in (("docs", "*.md"), ("configs", "*"), ("examples", "*"), *shipped):
         files += [path for path in (repository / folder).rglob(pattern) if path.is_file()]
-    readable = (path for path in files if path.suffix in (".md", ".toml", ".yaml", ".py", ""))
+    texts = (".md", ".toml", ".yaml", ".json", ".py", "")
+    readable = (path for path in files if path.suffix in texts)
     _report([str(path) for path in readable if MACHINE.search(path.read_text(encoding="utf-8"))])
 
 
