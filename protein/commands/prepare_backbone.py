@@ -54,6 +54,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--copies", action="store_true", help="keep identical chains of one file")
     add("--model", type=count(0), default=0, metavar="N", help="model of ensembles, from 0")
+    add_splits(parser)
+    add = parser.add_argument
+    add("-j", "--jobs", type=count(), default=1, metavar="N", help="processes (default 1)")
+    add("--keep-parts", action="store_true", help="leave OUT.parts/, to add files later")
+    add("--overwrite", action="store_true", help="replace an archive that is there")
+    add_json(parser)
+
+
+def add_splits(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how structures are split by sequence cluster."""
     split = parser.add_argument_group("splits, by sequence cluster")
     add = split.add_argument
     add("--val", type=number(0, 1), default=0.05, metavar="X", help="share for validation (0.05)")
@@ -65,11 +75,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="auto: mmseqs where it is on the PATH (default auto)",
     )
     add_seed(parser)
-    add = parser.add_argument
-    add("-j", "--jobs", type=count(), default=1, metavar="N", help="processes (default 1)")
-    add("--keep-parts", action="store_true", help="leave OUT.parts/, to add files later")
-    add("--overwrite", action="store_true", help="replace an archive that is there")
-    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from protein.commands.prepare_backbone import teller
+from protein.commands.prepare_backbone import add_splits, teller
 from protein.sidechains import NEEDS
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_json, add_seed, count, number
+from sciddiff.cli.options import add_json, count, number
 from sciddiff.cli.output import emit
 from sciddiff.errors import InputError
 
@@ -31,17 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="Å; files that state none pass (default 3)")  # fmt: skip
     add("--min-complete", type=number(0.0, 1.0), default=0.7, metavar="X",
         help="smallest share of residues with all their atoms (default 0.7)")  # fmt: skip
-    split = parser.add_argument_group("splits, by sequence cluster")
-    add = split.add_argument
-    add("--val", type=number(0, 1), default=0.05, metavar="X", help="share for validation (0.05)")
-    add("--test", type=number(0, 1), default=0.05, metavar="X", help="share for testing (0.05)")
-    add(
-        "--clusterer",
-        choices=("auto", "builtin", "mmseqs"),
-        default="auto",
-        help="auto: mmseqs where it is on the PATH (default auto)",
-    )
-    add_seed(parser)
+    add_splits(parser)
     add = parser.add_argument
     add("-j", "--jobs", type=count(), default=1, metavar="N", help="processes (default 1)")
     add("--overwrite", action="store_true", help="replace an archive that is there")
