@@ -1,0 +1,108 @@
+"""The options of `sciddiff dock`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, number
+
+__all__ = ["configure"]
+
+_EXAMPLES = """examples:
+  sciddiff dock -r receptor.pdb -l ligands.sdf --autobox-ligand crystal.sdf -o poses/
+  sciddiff dock -r receptor.cif -l "CC(=O)Nc1ccc(O)cc1" --center 10 2 -5 --size 22 22 22 -o poses/
+  sciddiff dock -r receptor.pdb -l ligands.sdf --blind -o poses/
+  sciddiff dock --dataset complexes/ --autobox-add 8 -o redocked/
+  sciddiff dock -r receptor.pdb -l library.smi --pocket-residues A:45,A:48 --effort fast -o poses/
+
+exit status: 0 every ligand was docked, 1 some failed (results.csv says why), 2 none was
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the verb."""
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add("-r", "--receptor", type=Path, metavar="FILE", help="protein, PDB or mmCIF")
+    add(
+        "-l",
+        "--ligand",
+        metavar="FILE",
+        help="molecules: .sdf, .mol2, .smi or .csv (also with .gz), or one SMILES",
+    )
+    add(
+        "--dataset",
+        type=Path,
+        metavar="DIR",
+        help="redock complexes instead of -r and -l: a folder with ID/protein.pdb and "
+        "ID/ligand.sdf, each docked around its crystal ligand",
+    )
+    add_output(parser)
+    box = parser.add_argument_group("where to search (one of)")
+    add = box.add_argument
+    add("--autobox-ligand", metavar="FILE", help="put the box around this ligand")
+    add("--center", type=number(-1e5, 1e5), nargs=3, metavar=("X", "Y", "Z"),
+        help="centre of the box, Å")  # fmt: skip
+    add("--pocket-residues", metavar="LIST", help="put the box around these residues: A:45,A:48")
+    add(
+        "--blind",
+        action="store_true",
+        help="search the pockets of the receptor (see sciddiff pockets), and rank their poses",
+    )
+    add("--sites", type=count(), metavar="N",
+        help="number of pockets that --blind searches (default 5)")  # fmt: skip
+    add("--size", type=number(1.0, 500.0), nargs=3, metavar=("X", "Y", "Z"),
+        help="edges of the box, Å (default 22 22 22)")  # fmt: skip
+    add("--autobox-add", type=number(0.0, 100.0), default=4.0, metavar="A",
+        help="margin on each side, Å (default 4)")  # fmt: skip
+    how = parser.add_argument_group("how")
+    add = how.add_argument
+    add("--poses", type=count(), default=9, metavar="N", help="poses per ligand (default 9)")
+    add("--samples", type=count(0), default=32, metavar="N",
+        help="poses that the network draws (default 32)")  # fmt: skip
+    add("--steps", type=count(), metavar="N",
+        help="steps of the sampler (default 10, or as the model is best drawn)")  # fmt: skip
+    add("--guidance", type=number(0.0, 100.0), default=1.0, metavar="W",
+        help="weight of the guidance by energy (default 1)")  # fmt: skip
+    add(
+        "--effort",
+        choices=("none", "fast", "normal", "thorough"),
+        default="normal",
+        help="effort of the search (default normal); none uses the network's draws alone",
+    )
+    add("--no-minimize", dest="minimize", action="store_false",
+        help="do not minimise the poses that the network draws")  # fmt: skip
+    add("--model", metavar="NAME", help="network whose poses join those of the search: "
+        "dock_lite, which ships, or a model folder (default: none)")  # fmt: skip
+    add(
+        "--ranker",
+        metavar="NAME",
+        help="ranker that orders poses by confidence: shipped weights, a model folder, or none to "
+        "order them by energy (default: the weights that ship)",
+    )
+    add("--keep", default="", metavar="LIST",
+        help="HETATM groups to keep besides metals and cofactors, such as GDP,SO4")  # fmt: skip
+    add(
+        "--batch",
+        type=count(),
+        default=8,
+        metavar="N",
+        help="number of ligands docked at once (default 8)",
+    )
+    add("--check", type=count(0), default=1, metavar="N",
+        help="number of poses that PoseBusters checks (default 1)")  # fmt: skip
+    add("--no-complex", action="store_true", help="do not write the best pose with its receptor")
+    add_seed(parser)
+    add_device(parser)
+    add("--threads", type=count(), metavar="T", help="CPU threads (default: torch's choice)")
+    add(
+        "--workers",
+        type=count(),
+        default=1,
+        metavar="N",
+        help="processes that share a library (default 1; torchrun and srun start their own); "
+        "the poses are the same for any number",
+    )
+    add_json(parser)
