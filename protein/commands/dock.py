@@ -184,7 +184,7 @@ def _sites(args: argparse.Namespace, receptor: Receptor) -> list[BindingSite]:
 def _box(args: argparse.Namespace, receptor: Receptor) -> Box:
     from protein.docking.molecules.files import read_place
     from protein.docking.receptors.box import Box, box_around
-    from protein.docking.receptors.receptor import box_of_residues
+    from protein.docking.receptors.residues import box_of_residues
 
     given = [args.autobox_ligand, args.center, args.pocket_residues]
     if sum(value is not None for value in given) != 1:

@@ -16,7 +16,6 @@ two-bonded N with both bonds below 1.38 Å is an aromatic acceptor.
 """
 
 import os
-import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +31,7 @@ from protein.docking.molecules.atom_types import (
     plain_type,
     polar_type,
 )
-from protein.docking.receptors.box import Box, box_around
+from protein.docking.receptors.box import Box
 from protein.structures.alternates import locations, occupancy
 from protein.structures.parse import parse_file
 from protein.structures.residues import WATERS, is_nucleotide, is_standard, parent_letter
@@ -75,9 +74,6 @@ SIDE_ATOMS = dict(
     zip("ARNDCQEGHILKMFPSTWYV", (1, 7, 4, 4, 2, 5, 5, 0, 6, 4, 4, 5, 4, 7, 3, 2, 3, 10, 8, 3),
         strict=True)
 )  # fmt: skip
-
-
-_RESIDUE = re.compile(r"^(?P<chain>[^:]*):(?P<number>-?\d+)(?P<code>[A-Za-z]?)$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,34 +218,6 @@ def _check_whole(file: Path, counts: Counter[str], atoms: int) -> None:
             f"{file}: {counts['incomplete']} of {counts['standard']} residues lack atoms; "
             "rebuild their side chains first (for example with PDBFixer)"
         )
-
-
-def box_of_residues(receptor: Receptor, names: str, padding: float = 4.0) -> Box:
-    """Box around named residues of the receptor.
-
-    Args:
-        receptor: the protein.
-        names: such as ``A:45,A:48B``: chain, number, optional insertion code.
-        padding: Å on each side.
-
-    Raises:
-        InputError: a name is malformed or not in the receptor.
-    """
-    chosen = np.zeros(len(receptor), dtype=bool)
-    for word in names.replace(" ", "").split(","):
-        match = _RESIDUE.match(word)
-        if match is None:
-            raise InputError(f"pocket residues: {word!r} is not chain:number; write A:45,A:48")
-        label = f"{match['chain']}:{match['number']}{match['code']}"
-        found = np.asarray([r == label for r in receptor.residues])
-        if not found.any():
-            chains = ", ".join(sorted({r.partition(":")[0] for r in receptor.residues}))
-            raise InputError(
-                f"pocket residues: {label} is not in {receptor.name} (chains {chains}); check "
-                "chain and number"
-            )
-        chosen |= found
-    return box_around(receptor.coords[chosen], padding)
 
 
 def receptor_types(

@@ -5,7 +5,8 @@ import pytest
 
 from protein.docking.molecules.atom_types import TYPES
 from protein.docking.receptors.box import Box, box_around
-from protein.docking.receptors.receptor import box_of_residues, read_receptor
+from protein.docking.receptors.receptor import read_receptor
+from protein.docking.receptors.residues import box_of_residues
 from sciddiff.errors import InputError
 
 
