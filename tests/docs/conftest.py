@@ -301,6 +301,15 @@ def _ensemble(starts: Sequence[str]) -> Callable[[StandIns, Path], None]:
     return make
 
 
+def _forecasts(files: StandIns, made: Path) -> None:
+    """A forecast from each of two days, in files of their own."""
+    made.mkdir()
+    for day in (11, 13):
+        _ensemble((f"0002-01-{day}",))(files, made / f"{day}.zarr")
+        for source in made.glob("*.nc"):
+            source.unlink()
+
+
 def _observations(files: StandIns, made: Path) -> None:
     made.write_text("variable,lat,lon,value,error\nt850,60.4,5.3,276,1\nmslp,48,11,101000,100\n")
 
@@ -331,6 +340,7 @@ MAKERS: dict[str, Callable[[StandIns, Path], None]] = {
     "data/chains.npz": _chains,
     "era5": _folder(_weather("0003-01-01", 40, "gaussian-16x32")),
     "daily.nc": _weather("0008-07-15", 215),
+    "later.nc": _weather("0009-02-15", 3),
     "z.nc": _weather("0003-01-01", 4, names=["z500"]),
     "t.nc": _weather("0003-01-01", 4, names=["t850"]),
     "slp.nc": _weather("0003-01-01", 4, names=["mslp"]),
@@ -340,6 +350,7 @@ MAKERS: dict[str, Callable[[StandIns, Path], None]] = {
     "truth.zarr": _store("0002-01-10", 16),
     "hourly": _folder(_weather("0003-01-01", 96, "gaussian-16x32", ("t850", "tas", "tp"), 1 / 24)),
     "truth_ensembles.nc": _ensemble(("0001-10-08", "0001-11-20")),
+    "daily_forecasts": _forecasts,
     "era5_members.nc": _ensemble(("0003-01-01",)),
     "ncep.nc": _weather("2008-07-01", 875, "atlantic", ["mslp"]),
     "global_forecast.zarr": _ensemble(("2010-02-25",)),

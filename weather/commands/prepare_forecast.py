@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_json
+from sciddiff.cli.options import add_json, count
 from sciddiff.cli.output import as_table, emit, human_size
 from sciddiff.cli.progress import Progress, progress
 from sciddiff.errors import InputError
@@ -38,6 +38,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="print what would be taken and every fault, and write nothing",
     )
     add("--overwrite", action="store_true", help="replace a store that is there")
+    add(
+        "--append",
+        action="store_true",
+        help="extend the store that is there by files of later times",
+    )
     add_json(parser)
 
 
@@ -141,27 +146,39 @@ def _how(parser: argparse.ArgumentParser) -> None:
         metavar="VAR=VALUE",
         help="a number that stands for missing values, where the file does not say",
     )
+    add(
+        "--chunk",
+        type=count(),
+        metavar="N",
+        help="number of times in a chunk of the store (default 16, fewer where fields are large)",
+    )
     add("--any-values", action="store_true", help="accept values that no atmosphere has")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prepare the store and print what became of the files."""
-    from weather.data.prepare import prepare_forecast
+    from weather.data.prepare import extend_forecast, prepare_forecast
     from weather.data.times import Period
 
     if args.out is None and not args.dry_run:
         raise InputError("-o: not given; name the store to write, -o data.zarr")
     training = Period.parse(args.train_period, "--train-period") if args.train_period else None
-    with ExitStack() as stack:
-        report = prepare_forecast(
-            args.files,
-            args.out or Path("data.zarr"),
-            _settings(args),
-            training,
-            args.overwrite,
-            args.dry_run,
-            _teller(stack, show=not args.json),
+    if args.append and (args.out is None or args.overwrite or args.chunk):
+        raise InputError(
+            "--append: extends the store that -o names; leave out --overwrite and --chunk"
         )
+    out = args.out or Path("data.zarr")
+    with ExitStack() as stack:
+        tell = _teller(stack, show=not args.json)
+        if args.append:
+            report = extend_forecast(
+                args.files, out, _settings(args), training, args.dry_run, tell
+            )
+        else:
+            report = prepare_forecast(
+                args.files, out, _settings(args), training, args.overwrite, args.dry_run, tell,
+                args.chunk or 0,
+            )  # fmt: skip
     emit(args, report.as_dict(), _text(report))
     if report.faults:
         raise InputError(report.faults[0])
@@ -269,6 +286,8 @@ def _text(report: PrepareReport) -> str:
     lines += ["", as_table(("channel", "units", "mean", "std", "std of a step"), rows), ""]
     if report.resumed:
         lines.append(f"resumed  {report.resumed} times were written by an earlier run")
+    if report.former:
+        lines.append(f"extended from {report.former} to {len(report.store)} times")
     size = sum(p.stat().st_size for p in report.store.path.rglob("*") if p.is_file())
     lines.append(f"data     {report.store.fingerprint[:16]}")
     return "\n".join([*lines, f"store    {report.store.path} ({human_size(size)})"])

@@ -29,6 +29,7 @@ _EXAMPLES = """examples:
   sciddiff verify fc.zarr truth.zarr --train data.zarr -o scores/    # with baselines
   sciddiff verify fc.zarr truth_ensembles.nc --train data.zarr --analyses control.nc
   sciddiff verify fc.zarr truth.zarr --channels z500 t850 --threshold "t850>q0.95"
+  sciddiff verify forecasts/ truth.zarr -o scores/        # a file for every initial time
   sciddiff verify fc.zarr truth.zarr --region globe europe=35:75,-12.5:42.5
   sciddiff verify new.zarr truth.zarr --compare old.zarr -o scores/    # with a scorecard
 
@@ -42,7 +43,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("forecast", type=Path, help="what sciddiff forecast wrote (Zarr or NetCDF)")
+    add("forecast", type=Path, help="what sciddiff forecast wrote (Zarr or NetCDF), or a "
+        "folder of such forecasts from several initial times")
     add("truth", type=Path, help="prepared store, file of fields along time, or truth ensemble")
     add_output(parser, "scores")
     add(
@@ -253,14 +255,15 @@ def _check_packages() -> None:
 
 
 def _verify(args: argparse.Namespace) -> tuple[Verification, tuple[str, ...]]:
-    from weather.verification.ensembles import FileEnsemble
+    from weather.verification.ensembles import open_forecast
     from weather.verification.regions import default_regions, parse_region
     from weather.verification.sources import open_truth
     from weather.verification.thresholds import CLIMATE_EVENTS, Quantiles, parse_event
     from weather.verification.verify import VerifySettings, align, detect_grid, verify
 
-    forecast = FileEnsemble(args.forecast)
-    others: list[Ensemble] = [FileEnsemble(path) for path in args.compare]
+    forecast = open_forecast(args.forecast)
+    others: list[Ensemble] = [open_forecast(path) for path in args.compare]
+    joined = [note for one in (forecast, *others) for note in getattr(one, "notes", ())]
     _name_apart([forecast, *others], [args.forecast, *args.compare])
     grid = detect_grid(forecast.lat, forecast.lon) if args.regrid else None
     truth = open_truth(args.truth, str(grid or ""), args.regrid or "conservative")
@@ -291,7 +294,7 @@ def _verify(args: argparse.Namespace) -> tuple[Verification, tuple[str, ...]]:
             [forecast, *others, *baselines], truth, plan, settings, thresholds,
             _scales(climate, plan.channels), tell, climate,
         )  # fmt: skip
-    return result, plan.left_out
+    return result, (*joined, *plan.left_out)
 
 
 def _name_apart(ensembles: list[Any], paths: list[Path]) -> None:

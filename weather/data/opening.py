@@ -24,7 +24,7 @@ from weather.data.times import as_times, label, snap
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["open_files"]
+__all__ = ["is_zarr", "open_files"]
 
 
 def open_files(
@@ -80,13 +80,13 @@ def _expand(paths: Sequence[str | Path]) -> list[str]:
     for path in paths:
         text = str(path)
         folder = Path(text)
-        if "://" in text or not folder.is_dir() or _is_zarr(folder):
+        if "://" in text or not folder.is_dir() or is_zarr(folder):
             if "://" not in text and not folder.exists():
                 raise InputError(f"{text}: no such file or folder; check the path")
             names.append(text)
             continue
         inside = sorted(
-            str(p) for p in folder.iterdir() if p.is_file() and _kind(p) or _is_zarr(p)
+            str(p) for p in folder.iterdir() if p.is_file() and _kind(p) or is_zarr(p)
         )
         if not inside:
             raise InputError(f"{text}: holds no NetCDF, GRIB or Zarr; name the files")
@@ -94,7 +94,8 @@ def _expand(paths: Sequence[str | Path]) -> list[str]:
     return names
 
 
-def _is_zarr(path: Path) -> bool:
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a Zarr group."""
     return any((path / n).exists() for n in (".zgroup", ".zmetadata", "zarr.json"))
 
 
@@ -115,7 +116,7 @@ def _open(name: str) -> list[xr.Dataset]:
         raise MissingExtra("xarray", "weather") from error
     path = Path(name)
     try:
-        if "://" in name or _is_zarr(path):
+        if "://" in name or is_zarr(path):
             parts = [_open_zarr(name)]
         elif (kind := _kind(path)) == "grib":
             parts = _open_grib(name)

@@ -9,12 +9,15 @@ from typing import Any, final
 
 from sciddiff.cli.fingerprint import Inputs
 from sciddiff.errors import InputError
+from weather.data.areas import Area
+from weather.data.extending import StoreExtender, former_store, is_extended, joined_plan
 from weather.data.reading import Reader, ReaderSettings, open_reader
+from weather.data.rectangles import Rectangle
 from weather.data.store import Store, read_attributes
 from weather.data.times import Period, label
 from weather.data.writer import Plan, StoreWriter
 
-__all__ = ["PrepareReport", "plan_of", "prepare_forecast"]
+__all__ = ["PrepareReport", "extend_forecast", "plan_of", "prepare_forecast", "settings_of"]
 
 OnProgress = Callable[[int, int], None]
 """Called with times done and times in all."""
@@ -30,6 +33,7 @@ class PrepareReport:
         plan: What the store holds.
         store: The store, or None after a dry run.
         resumed: Times an earlier, unfinished run had written.
+        former: Times the store held before it was extended.
         faults: What a run would stop at, found by a dry run.
     """
 
@@ -37,6 +41,7 @@ class PrepareReport:
     plan: Plan
     store: Store | None = None
     resumed: int = 0
+    former: int = 0
     faults: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,6 +68,7 @@ class PrepareReport:
                 "store": str(self.store.path),
                 "fingerprint": self.store.fingerprint,
                 "resumed": self.resumed,
+                "former": self.former,
                 "mean": statistics.mean.tolist(),
                 "std": statistics.std.tolist(),
                 "tendency_std": statistics.tendency_std.tolist(),
@@ -78,6 +84,7 @@ def prepare_forecast(
     overwrite: bool = False,
     dry_run: bool = False,
     tell: OnProgress = lambda done, total: None,
+    chunk: int = 0,
 ) -> PrepareReport:
     """Prepare a store.
 
@@ -89,6 +96,7 @@ def prepare_forecast(
         overwrite: Replace a store that is there.
         dry_run: Stop before anything is written; faults are then listed in the report.
         tell: Progress.
+        chunk: Times in a chunk; 0 chooses by the size of the fields.
 
     Raises:
         InputError: Anything wrong with files, settings or `out`, in one line; what was written
@@ -103,7 +111,7 @@ def prepare_forecast(
     if dry_run:
         return _rehearse(paths, chosen, training or Period())
     reader = open_reader(paths, chosen)
-    plan = plan_of(paths, reader, training or Period())
+    plan = replace(plan_of(paths, reader, training or Period()), chunk_times=chunk)
     if not plan.training.mask(plan.times).any():
         raise InputError(_outside(plan))
     writer = StoreWriter(out, plan, overwrite, _request(chosen), _inputs(paths, out))
@@ -114,6 +122,79 @@ def prepare_forecast(
         writer.write(fields, filled)
         tell(writer.done, total)
     return PrepareReport(reader, plan, writer.finish(), resumed)
+
+
+def extend_forecast(
+    paths: Sequence[str | Path],
+    out: Path,
+    settings: ReaderSettings | None = None,
+    training: Period | None = None,
+    dry_run: bool = False,
+    tell: OnProgress = lambda done, total: None,
+) -> PrepareReport:
+    """Extend a store by later times.
+
+    What the settings leave open is taken from the store: its channels, grid, area, step and rules
+    for missing values.
+
+    Args:
+        paths: Files that hold the later times.
+        out: The store.
+        settings: What to take and how.
+        training: Times the statistics are taken over; by default those of the store.
+        dry_run: Stop before anything is written.
+        tell: Progress.
+
+    Raises:
+        InputError: Anything wrong with files or settings, or files that do not continue the
+            store, in one line. What the store held before can be read all the while.
+    """
+    if out.resolve() in [Path(p).resolve() for p in paths]:
+        raise InputError(f"{out}: is also a file to read; name the later files")
+    store = former_store(out)
+    chosen = settings_of(store, settings or ReaderSettings())
+    request, inputs = _request(chosen), Inputs().add_all("files", paths)
+    reader = open_reader(paths, chosen)
+    later = plan_of(paths, reader, Period())
+    if is_extended(store, request, inputs):
+        return PrepareReport(reader, later, store, len(later.times), len(store) - len(later.times))
+    plan = joined_plan(store, later, training, chosen.gaps)
+    if dry_run:
+        return PrepareReport(reader, later, former=len(store))
+    extender = StoreExtender(store, plan, request, inputs)
+    resumed, total = extender.done - extender.former, len(later.times)
+    tell(resumed, total)
+    while not extender.finished:
+        fields, filled = reader.block(*extender.next_block())
+        extender.write(fields, filled)
+        tell(extender.done - extender.former, total)
+    return PrepareReport(reader, later, extender.finish(), resumed, extender.former)
+
+
+def settings_of(store: Store, settings: ReaderSettings) -> ReaderSettings:
+    """Settings for later files of a store: what they leave open is as in the store.
+
+    Raises:
+        InputError: Another rule for missing values than the store was made with.
+    """
+    rules = dict(store.attributes.get("nan_policy", {}))
+    for name, rule in rules.items():
+        if settings.nan.get(name, rule) != rule:
+            raise InputError(
+                f"--nan {name}={settings.nan[name]}: {store.path} was made with {name}={rule}; "
+                "use the same rule"
+            )
+    taken = {n: rule for n, rule in rules.items() if n in (settings.variables or store.names)}
+    changes: dict[str, Any] = {"nan": {**taken, **settings.nan}}
+    if not settings.variables and not settings.levels:
+        changes["variables"] = store.names
+    if not settings.grid and store.attributes.get("method"):
+        changes |= {"grid": str(store.grid), "method": store.attributes["method"]}
+    if settings.area is None and isinstance(store.grid, Rectangle) and not store.grid.wraps:
+        changes["area"] = Area.of(store.grid)
+    if not settings.step_hours and not store.step.months:
+        changes["step_hours"] = store.step_hours
+    return replace(settings, **changes)
 
 
 def _rehearse(

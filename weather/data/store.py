@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     import zarr
 
 __all__ = [
+    "EXTENDING",
     "FORMAT",
     "Store",
     "followers",
@@ -66,6 +67,9 @@ __all__ = [
 
 FORMAT = "sciddiff-fields-1"
 """Value of the attribute ``format``."""
+
+EXTENDING = "extending"
+"""Value of the attribute ``status`` in the moment in which later times become part of it."""
 
 _REMEDY = "copy it again, or make it anew with sciddiff prepare forecast"
 
@@ -89,7 +93,13 @@ class Store:
                 f"{self.path}: not a prepared store; make one with: "
                 f"sciddiff prepare forecast FILES -o {self.path}"
             )
-        if attributes.get("status") != "complete":
+        status = attributes.get("status")
+        if status == EXTENDING:
+            raise InputError(
+                f"{self.path}: was left while it was being extended; repeat the command with "
+                "--append to finish it"
+            )
+        if status != "complete":
             raise InputError(
                 f"{self.path}: half written; run the command that made it again to finish it, "
                 "or with --overwrite to begin anew"

@@ -32,10 +32,14 @@ from weather.data.times import Period, Step, TimeAxis
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["Plan", "StoreWriter"]
+__all__ = [
+    "BY_TIME", "Plan", "StoreWriter", "closing", "consolidate", "digest_of", "is_consolidated",
+    "mark_filled", "write_times",
+]  # fmt: skip
 
 _CHUNK_BYTES = 1 << 25
-_BY_TIME = ("fields", "moments", "digest")
+BY_TIME = ("fields", "moments", "digest")
+"""Arrays that are written time by time, in this order."""
 
 
 @final
@@ -55,6 +59,7 @@ class Plan:
         period_hours: Length of the periods that end at the times, where a channel is a sum or a
             mean over them; else 0.
         planet: Which one, where it is not the Earth.
+        chunk_times: Times in a chunk; 0 chooses by the size of the fields.
     """
 
     channels: tuple[Channel, ...]
@@ -67,10 +72,13 @@ class Plan:
     nan_policy: Mapping[str, str] = field(default_factory=dict)
     period_hours: float = 0.0
     planet: str = ""
+    chunk_times: int = 0
 
     @property
     def chunk(self) -> int:
-        """Times in a chunk: 16, or fewer where fields are large."""
+        """Times in a chunk; where nothing is asked for, 16, or fewer where fields are large."""
+        if self.chunk_times:
+            return self.chunk_times
         one = len(self.channels) * self.grid.height * self.grid.width * 4
         return int(np.clip(_CHUNK_BYTES // one, 1, 16))
 
@@ -79,10 +87,10 @@ class Plan:
         axis = TimeAxis.encode(self.times)
         rows = np.concatenate([self.grid.lat, self.grid.lon])
         return {
-            "files": _digest(list(self.sources)),
-            "channels": _digest([c.name for c in self.channels]),
-            "grid": f"{self.grid} {_digest(np.round(rows, 6).tolist())}",
-            "times": _digest([axis.units, axis.calendar, axis.hours.tolist()]),
+            "files": digest_of(list(self.sources)),
+            "channels": digest_of([c.name for c in self.channels]),
+            "grid": f"{self.grid} {digest_of(np.round(rows, 6).tolist())}",
+            "times": digest_of([axis.units, axis.calendar, axis.hours.tolist()]),
             "method": self.method,
         }
 
@@ -118,10 +126,10 @@ class StoreWriter:
         self.path, self.plan = path, plan
         self.complete = False
         entries = {} if inputs is None else inputs.entries
-        asked = {name: _digest(value) for name, value in (request or {}).items()}
+        asked = {name: digest_of(value) for name, value in (request or {}).items()}
         key = {**plan.key(), **asked, "nan": dict((request or {}).get("nan", {}))}
         if entries:
-            key["files"] = _digest({name: entry["sha256"] for name, entry in entries.items()})
+            key["files"] = digest_of({name: entry["sha256"] for name, entry in entries.items()})
         if overwrite and read_attributes(path) is not None:
             shutil.rmtree(path)
         if path.exists():
@@ -132,7 +140,7 @@ class StoreWriter:
         if not self.complete:
             self._group.attrs.update({"key": key})
         # Looked up once: every look-up reads metadata.
-        self._arrays = {name: cast(Any, self._group[name]) for name in _BY_TIME}
+        self._arrays = {name: cast(Any, self._group[name]) for name in BY_TIME}
         written = read_array(self._group, "digest").any(axis=1)
         self.done = len(plan.times) if written.all() else int(written.argmin())
         self._last: NDArray[np.float32] | None = None
@@ -153,12 +161,8 @@ class StoreWriter:
         if start and self._last is None:
             self._last = np.asarray(self._arrays["fields"][start - 1], dtype=np.float32)
         if filled is not None and filled.any():
-            self._mark(filled)
-        table = moments(fields, self._last, self.plan.grid.weights)
-        digests = np.stack([field_digest(x) for x in fields])
-        # The digest last: a time that has one has everything else.
-        for name, values in zip(_BY_TIME, (fields, table, digests), strict=True):
-            self._arrays[name][start:stop] = values
+            mark_filled(self._group, filled)
+        write_times(self._arrays, start, fields, self._last, self.plan.grid.weights)
         self._last, self.done = fields[-1].copy(), stop
 
     def finish(self) -> Store:
@@ -168,30 +172,14 @@ class StoreWriter:
         store that calls itself complete and cannot be opened; they are written then.
         """
         if self.complete:
-            if not _is_consolidated(self.path):
-                _consolidate(self.path)
+            if not is_consolidated(self.path):
+                consolidate(self.path)
             return Store(self.path)
-        group, plan = self._group, self.plan
-        steps = np.concatenate([[False], plan.step.follows(plan.times)])
-        use = plan.training.mask(plan.times)
-        if not use.any():
-            raise InputError(f"--train-period {plan.training}: holds none of the times; widen it")
-        names = tuple(c.name for c in plan.channels)
-        found = combine(names, read_array(group, "moments"), use, steps)
-        for name in ("mean", "std", "tendency_std"):
-            cast(Any, group[name])[...] = getattr(found, name)
-        attributes = dict(group.attrs)
-        attributes.update(
-            status="complete",
-            fingerprint=fingerprint_of(
-                plan.channels, plan.grid, TimeAxis.encode(plan.times), read_array(group, "digest")
-            ),
-            sums={n: array_sum(read_array(group, n)) for n in SUMMED if n in group},
-            nan_policy=dict(plan.nan_policy),
-            training_period=str(plan.training),
-        )
-        group.attrs.put(attributes)
-        _consolidate(self.path)
+        arrays, attributes = closing(self._group, self.plan)
+        for name, values in arrays.items():
+            cast(Any, self._group[name])[...] = values
+        self._group.attrs.update(attributes)
+        consolidate(self.path)
         return Store(self.path)
 
     def _check(self, key: Mapping[str, Any]) -> None:
@@ -223,15 +211,75 @@ class StoreWriter:
                 "command to finish it, or give --overwrite to begin anew"
             )
 
-    def _mark(self, filled: NDArray[np.bool_]) -> None:
-        """Remember where values were invented."""
-        group = self._group
-        if "observed" not in group:
-            shape = (len(self.plan.channels), *self.plan.grid.shape)
-            array = _array(group, "observed", shape, "u1", shape, ("channel", "lat", "lon"))
-            array[...] = np.ones(shape, dtype=np.uint8)
-        observed = read_array(group, "observed")
-        cast(Any, group["observed"])[...] = observed & ~filled.any(0)
+
+def write_times(
+    arrays: Mapping[str, Any],
+    start: int,
+    fields: NDArray[np.float32],
+    before: NDArray[np.float32] | None,
+    weights: NDArray[np.float64],
+) -> None:
+    """Write the fields of some times with their moments and digests.
+
+    Args:
+        arrays: Those of `BY_TIME`.
+        start: Place of the first time.
+        fields: `[n, C, H, W]`.
+        before: Of the time before the first `[C, H, W]`; None where there is none.
+        weights: Area of the rows `[H]`.
+    """
+    table = moments(fields, before, weights)
+    digests = np.stack([field_digest(x) for x in fields])
+    # The digest last: a time that has one has everything else.
+    for name, values in zip(BY_TIME, (fields, table, digests), strict=True):
+        arrays[name][start : start + len(fields)] = values
+
+
+def closing(
+    group: zarr.Group, plan: Plan, observed: NDArray[np.uint8] | None = None
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """What is written last, when the fields are all there: statistics, fingerprint and sums.
+
+    Args:
+        group: The store.
+        plan: What it holds.
+        observed: What that array will be; by default what it is.
+
+    Returns:
+        Small arrays by name, and attributes.
+
+    Raises:
+        InputError: No time lies within the period of the statistics.
+    """
+    steps = np.concatenate([[False], plan.step.follows(plan.times)])
+    use = plan.training.mask(plan.times)
+    if not use.any():
+        raise InputError(f"--train-period {plan.training}: holds none of the times; widen it")
+    names = tuple(c.name for c in plan.channels)
+    found = combine(names, read_array(group, "moments"), use, steps)
+    arrays = {name: getattr(found, name) for name in ("mean", "std", "tendency_std")}
+    arrays |= {} if observed is None else {"observed": observed}
+    held = {name: read_array(group, name) for name in SUMMED if name in group} | arrays
+    attributes = {
+        "status": "complete",
+        "fingerprint": fingerprint_of(
+            plan.channels, plan.grid, TimeAxis.encode(plan.times), read_array(group, "digest")
+        ),
+        "sums": {name: array_sum(values) for name, values in held.items()},
+        "nan_policy": dict(plan.nan_policy),
+        "training_period": str(plan.training),
+    }
+    return arrays, attributes
+
+
+def mark_filled(group: zarr.Group, filled: NDArray[np.bool_], name: str = "observed") -> None:
+    """Remember in an array where values were invented, `[n, C, H, W]`."""
+    if name not in group:
+        shape = filled.shape[1:]
+        array = _array(group, name, shape, "u1", shape, ("channel", "lat", "lon"))
+        array[...] = np.ones(shape, dtype=np.uint8)
+    observed = read_array(group, name)
+    cast(Any, group[name])[...] = observed & ~filled.any(0)
 
 
 def _create(
@@ -316,7 +364,7 @@ def _array(
     return array
 
 
-def _is_consolidated(path: Path) -> bool:
+def is_consolidated(path: Path) -> bool:
     """Whether the metadata in one place are whole, and those of the finished store."""
     try:
         said = json.loads((path / ".zmetadata").read_text(encoding="utf-8"))["metadata"]
@@ -325,11 +373,13 @@ def _is_consolidated(path: Path) -> bool:
         return False
 
 
-def _consolidate(path: Path) -> None:
+def consolidate(path: Path) -> None:
+    """Put the metadata in one place, through which a store is read."""
     import zarr
 
     zarr.consolidate_metadata(str(path), zarr_format=2)
 
 
-def _digest(value: Any) -> str:
+def digest_of(value: Any) -> str:
+    """SHA-256 of plain values, its first 16 digits."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

@@ -18,13 +18,17 @@ from numpy.typing import NDArray
 from sciddiff.errors import InputError, reading
 from sciddiff.files import regular
 from weather.data.integrity import quietly
+from weather.data.opening import is_zarr
 from weather.verification.instants import Instants, lead_seconds
 from weather.verification.layers import find_dimensions, find_layers
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["ArrayEnsemble", "Ensemble", "FileEnsemble", "Reader", "open_dataset", "orient"]
+__all__ = [
+    "ArrayEnsemble", "Ensemble", "FileEnsemble", "JoinedEnsemble", "Reader", "open_dataset",
+    "open_forecast", "orient",
+]  # fmt: skip
 
 Reader = Callable[[int, str], NDArray[np.float32]]
 """Takes the index of a lead and a channel, gives the members `[M, H, W]` south to north."""
@@ -149,6 +153,100 @@ class FileEnsemble(Ensemble):
             values = layer.conversion(values)
         values = values[:, :, ::-1] if self._flip else values
         return np.roll(values, self._roll, -1) if self._roll else values
+
+
+@final
+class JoinedEnsemble(Ensemble):
+    """Forecasts of one kind from several initial times, each in a file of its own.
+
+    Args:
+        parts: The forecasts.
+        path: Their folder, for messages.
+
+    Attributes:
+        notes: What the parts do not share and is therefore left out.
+
+    Raises:
+        InputError: Two of them start at the same time, or they differ in members, grid or
+            calendar, or share no channel or no lead.
+    """
+
+    def __init__(self, parts: Sequence[FileEnsemble], path: Path) -> None:
+        first, self.path = parts[0], path
+        names = dict.fromkeys(part.name for part in parts)
+        self.name = first.name if len(names) == 1 else path.name
+        self.members, self.lat, self.lon = first.members, first.lat, first.lon
+        for part in parts[1:]:
+            self._fits(part, first)
+        self.channels = tuple(
+            c for c in first.channels if all(c in part.channels for part in parts)
+        )
+        common = [set(part.leads.tolist()) for part in parts]
+        self.leads = np.asarray(sorted(set.intersection(*common)), dtype=np.int64)
+        if not self.channels or not len(self.leads):
+            what = "channel" if not self.channels else "lead"
+            raise InputError(f"{path}: its forecasts have no {what} in common; keep them apart")
+        everything = set.union(*common), {c for part in parts for c in part.channels}
+        apart = len(everything[0]) - len(self.leads), len(everything[1]) - len(self.channels)
+        self.notes = tuple(
+            f"{path.name}: {count} {what} left out that not all of its forecasts hold"
+            for count, what in zip(apart, ("lead(s)", "channel(s)"), strict=True)
+            if count
+        )
+        where = sorted(
+            (int(second), number, index)
+            for number, part in enumerate(parts)
+            for index, second in enumerate(part.times.seconds)
+        )
+        seconds = np.asarray([s for s, _, _ in where], dtype=np.int64)
+        self.times = Instants(seconds, first.times.calendar)
+        again = np.flatnonzero(np.diff(seconds) == 0)
+        if len(again):
+            files = ", ".join(parts[where[again[0] + k][1]].path.name for k in (0, 1))
+            raise InputError(
+                f"{path}: {files} both start at {self.times.text(int(again[0]))}; remove one"
+            )
+        self._parts, self._where = parts, [(n, i) for _, n, i in where]
+
+    def _fits(self, part: FileEnsemble, first: FileEnsemble) -> None:
+        grid = len(part.lat), len(part.lon)
+        for what, own, theirs in (
+            ("members", part.members, first.members),
+            ("calendar", part.times.calendar, first.times.calendar),
+            ("grid", grid, (len(first.lat), len(first.lon))),
+        ):
+            if own != theirs:
+                raise InputError(
+                    f"{self.path}: {part.path.name} has {what} {own}, and {first.path.name} "
+                    f"{theirs}; one forecast has the same from every initial time"
+                )
+        if not (np.allclose(part.lat, first.lat) and np.allclose(part.lon, first.lon)):
+            raise InputError(
+                f"{self.path}: {part.path.name} is on other points than {first.path.name}; keep "
+                "them apart"
+            )
+
+    def open(self, case: int, leads: Sequence[int]) -> Reader:
+        number, own = self._where[case]
+        part = self._parts[number]
+        places = {lead: int(np.searchsorted(part.leads, self.leads[lead])) for lead in leads}
+        read = part.open(own, list(places.values()))
+        return lambda lead, channel: read(places[lead], channel)
+
+
+def open_forecast(path: Path) -> FileEnsemble | JoinedEnsemble:
+    """Open a forecast in a file, or the forecasts from several initial times in a folder.
+
+    Raises:
+        InputError: Absent, not understood, or a folder without forecasts.
+    """
+    if not path.is_dir() or is_zarr(path):
+        return FileEnsemble(path)
+    inside = [p for p in sorted(path.iterdir()) if is_zarr(p) or p.suffix in (".nc", ".nc4")]
+    if not inside:
+        raise InputError(f"{path}: holds no Zarr store or NetCDF file; give a forecast")
+    parts = [FileEnsemble(one) for one in inside]
+    return JoinedEnsemble(parts, path) if len(parts) > 1 else parts[0]
 
 
 def open_dataset(path: Path) -> xr.Dataset:
