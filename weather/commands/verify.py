@@ -294,7 +294,7 @@ def _verify(args: argparse.Namespace) -> tuple[Verification, tuple[str, ...]]:
             [forecast, *others, *baselines], truth, plan, settings, thresholds,
             _scales(climate, plan.channels), tell, climate,
         )  # fmt: skip
-    return result, (*joined, *plan.left_out)
+    return result, (*joined, *plan.left_out, *result.notes)
 
 
 def _name_apart(ensembles: list[Any], paths: list[Path]) -> None:

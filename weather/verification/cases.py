@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 from numpy.typing import NDArray
 
-from sciddiff.errors import InputError
+from weather.verification.coverage import Coverage
 from weather.verification.ensembles import Ensemble
 from weather.verification.kernels import (
     energy_products,
@@ -49,6 +49,7 @@ class Frame:
         thresholds: Events, or None.
         calendar: Of all times.
         climate: Of the training states, from which anomalies are counted; None without them.
+        coverage: The points at which each channel is scored.
     """
 
     channels: tuple[str, ...]
@@ -59,6 +60,7 @@ class Frame:
     thresholds: Quantiles | None
     calendar: str
     climate: Climate | None = None
+    coverage: Coverage | None = None
 
 
 def score_case(
@@ -86,6 +88,7 @@ def score_case(
         own = {int(lead): i for i, lead in enumerate(ensemble.leads)}
         places = [own[lead] for lead in leads]
         readers.append((ensemble.open(case, places), places))
+    coverage = frame.coverage or Coverage(frame.weights.max(0))
     tallies: list[dict[str, Floats]] = [{} for _ in range(len(ensembles) + perfect)]
     for position, index in enumerate(covered):
         thresholds = _thresholds(frame, time + leads[position])
@@ -95,12 +98,12 @@ def score_case(
             truths = _flat(actual(position, channel))
             local = thresholds[v] if thresholds is not None else None
             usual = season.get(channel)
+            drawn = [_flat(read(places[position], channel)) for read, places in readers]
+            truths = _where_all_have(ensembles, drawn, truths, channel, leads[position], coverage)
             power = spectrum(truths, frame.grid)
             for n, tally in enumerate(tallies):
                 if n < len(readers):
-                    read, places = readers[n]
-                    members = _flat(read(places[position], channel))
-                    _check_finite(ensembles[n], members, truths, channel, leads[position])
+                    members = drawn[n]
                     found = score_field(members, truths, frame.weights, local, usual)
                 else:
                     members = truths[:0]
@@ -171,15 +174,15 @@ def _put(
         tally[name][lead, channel] = value
 
 
-def _check_finite(
-    ensemble: Ensemble, members: NDArray[np.float32], truths: NDArray[np.float32],
-    channel: str, lead: int,
-) -> None:  # fmt: skip
-    known = np.isfinite(truths).all(0)
-    bad = ~np.isfinite(members) & known
-    if bad.any():
-        member = int(np.flatnonzero(bad.any(1))[0])
-        raise InputError(
-            f"{ensemble.name}: {channel} is not finite at lead {lead / 3600:g} h, member "
-            f"{member}; finish the forecast with the command that began it, or make it again"
-        )
+def _where_all_have(
+    ensembles: Sequence[Ensemble], drawn: Sequence[NDArray[np.float32]],
+    truths: NDArray[np.float32], channel: str, lead: int, coverage: Coverage,
+) -> NDArray[np.float32]:  # fmt: skip
+    """Truths `[K, P]`, NaN where a forecast has no values: such points belong to no region."""
+    scored = truths
+    for ensemble, members in zip(ensembles, drawn, strict=True):
+        lacking = coverage.lacking(ensemble.name, channel, members, truths, lead)
+        if lacking.any():
+            scored = np.where(lacking, np.float32(np.nan), scored)
+    coverage.note(channel, truths, scored)
+    return scored

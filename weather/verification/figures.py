@@ -64,7 +64,7 @@ class Verification:
         draws: Resamples.
         level: Of the intervals.
         seed: Of the resamples.
-        facts: What was scored, for the records.
+        notes: What people should know of it.
     """
 
     tallies: Mapping[str, Tally]
@@ -79,7 +79,7 @@ class Verification:
     draws: int = 1000
     level: float = 0.95
     seed: int = 0
-    facts: Mapping[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     _known: dict[tuple[str, str], tuple[Floats, Floats, Floats]] = field(
         default_factory=dict, repr=False, compare=False
     )

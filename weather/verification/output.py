@@ -73,8 +73,8 @@ def to_dataset(result: Verification) -> xr.Dataset:
     }
     if result.events:
         coords |= {"event": list(result.events), "part": ["forecasts", "events"]}
-    facts = {k: v if isinstance(v, (int, float, str)) else str(v) for k, v in result.facts.items()}
-    attrs = {"title": "forecast verification", "truths": result.truths, **facts}
+    attrs = {"title": "forecast verification", "truths": result.truths}
+    attrs |= {"notes": "; ".join(result.notes)} if result.notes else {}
     return xr.Dataset(fields, coords, attrs)
 
 

@@ -102,6 +102,16 @@ class SeriesTruth(Truth):
         self._place = {name: i for i, name in enumerate(self.channels)}
         self.lat = np.asarray(states.grid.lat, dtype=np.float64)
         self.lon = np.asarray(states.grid.lon, dtype=np.float64)
+        # What prepare filled in did not happen.
+        observed = getattr(states, "observed", None)
+        self._filled = None if observed is None or observed.all() else ~observed
+
+    def _read(self, index: int) -> NDArray[np.float32]:
+        """Fields of a time `[C, H, W]`, NaN where none was observed."""
+        fields = self._states.read(index, index + 1)[0]
+        if self._filled is None:
+            return fields
+        return np.where(self._filled, np.float32(np.nan), fields)
 
     def covers(self, time: int, lead: int) -> bool:
         return time + lead in self._index
@@ -113,7 +123,7 @@ class SeriesTruth(Truth):
             index = self._index[time + int(leads[lead])]
             if index not in kept:
                 kept.clear()
-                kept[index] = self._states.read(index, index + 1)[0]
+                kept[index] = self._read(index)
             return kept[index][self._place[channel]][None]
 
         return read
@@ -121,7 +131,7 @@ class SeriesTruth(Truth):
     def variance(self, channel: str, rows: NDArray[np.float64]) -> float:
         place = self._place[channel]
         some = _spread(len(self._index))
-        return _area_variance((self._states.read(i, i + 1)[0, place] for i in some), rows)
+        return _area_variance((self._read(i)[place] for i in some), rows)
 
 
 @final

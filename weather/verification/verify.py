@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sciddiff.errors import InputError
 from weather.verification.cases import Frame, score_case
+from weather.verification.coverage import Coverage
 from weather.verification.ensembles import Ensemble
 from weather.verification.figures import PERFECT, Verification
 from weather.verification.instants import Instants
@@ -203,15 +204,18 @@ def verify(
         _check(forecast, plan)
     grid = detect_grid(truth.lat, truth.lon)
     rows = grid.weights if grid is not None else np.cos(np.radians(truth.lat))
+    weights = area_weights(settings.regions, truth.lat, truth.lon, rows)
+    coverage = Coverage(_union(weights, rows, len(truth.lon)))
     frame = Frame(
         plan.channels,
         plan.leads,
-        area_weights(settings.regions, truth.lat, truth.lon, rows),
+        weights,
         np.asarray(scales if scales is not None else _scales(truth, plan.channels, rows)),
         grid,
         thresholds,
         plan.times.calendar,
         climate,
+        coverage,
     )
     perfect = truth.members > 2
     names = [forecast.name for forecast in forecasts] + ([PERFECT] if perfect else [])
@@ -236,7 +240,15 @@ def verify(
         tuple(region.name for region in settings.regions),
         thresholds.names() if thresholds is not None else (), truth.members,
         settings.block_days, settings.draws, settings.level, settings.seed,
+        coverage.notes(),
     )  # fmt: skip
+
+
+def _union(
+    weights: NDArray[np.float64], rows: NDArray[np.float64], columns: int
+) -> NDArray[np.float64]:
+    """Area of the points of all regions together, `[P]`."""
+    return np.where((weights > 0).any(0), np.repeat(rows, columns), 0.0)
 
 
 def _in_parallel(
