@@ -6,19 +6,13 @@ maps symmetric assemblies to symmetric assemblies. So only the unit is sampled, 
 assembly is made from it, and it is symmetric exactly, whatever noise the sampler adds (the
 symmetric generation of RFdiffusion, Watson et al. 2023).
 
-Conventions: ``C_n`` turns about z; ``D_n`` has a twofold axis on x besides; ``T``, ``O`` and ``I``
-have twofold or fourfold axes on x, y and z. The identity comes first. Copies lie end to end: row
-``g N + i`` of an assembly is residue i of copy g. Positions are in nm.
+Copies lie end to end: row ``g N + i`` of an assembly is residue i of copy g. Positions are in nm;
+`point_groups` has the axes.
 """
 
 from __future__ import annotations
 
-import math
-import re
-import string
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import permutations, product
+from dataclasses import replace
 from typing import Any, final
 
 import torch
@@ -26,121 +20,32 @@ from torch import Tensor, nn
 
 from protein.backbone.contact import TOUCH, outermost_contact, pushed_apart
 from protein.backbone.data import NM
+from protein.backbone.interface_fit import (
+    FIT_AT_A_CALL,
+    FIT_AT_END,
+    NATIVE,
+    Placement,
+    distances,
+    fitted,
+    interface_energy,
+)
 from protein.backbone.network import ROTATIONS, TRANSLATIONS
+from protein.backbone.point_groups import CHAIN_IDS, SEEN, PointGroup, images_of
 from protein.structures.filters import expected_radius
 from sciddiff.errors import InputError
 from sciddiff.state import Batch, Layout, State
 
 __all__ = [
-    "PointGroup",
     "SymmetricNetwork",
     "assembly_numbering",
+    "fit_copies",
     "symmetrise",
     "to_contact",
     "touching",
 ]
 
 _BALL = (5.0 / 3.0) ** 0.5  # radius of a ball over its radius of gyration
-_CHAIN_IDS = string.ascii_uppercase + string.ascii_lowercase + string.digits
-_GOLDEN = (1.0 + math.sqrt(5.0)) / 2.0
-SEEN = 512
-"""Residues of an assembly that the network looks at."""
-
 _APART = 0.65  # nm between the nearest CA atoms of copies beyond which they are drawn together
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class PointGroup:
-    """A finite group of rotations.
-
-    Attributes:
-        name: as crystallographers write it: C3, D2, T, O, I.
-        rotations: its elements, the identity first, float64 `[n, 3, 3]`.
-    """
-
-    name: str
-    rotations: Tensor
-
-    @staticmethod
-    def parse(text: str) -> PointGroup:
-        """The group of that name.
-
-        Raises:
-            InputError: not the name of a group, or more copies than there are chain identifiers.
-        """
-        name = text.strip().upper()
-        if name in _POLYHEDRAL:
-            return PointGroup(name, _POLYHEDRAL[name]())
-        match = re.fullmatch(r"([CD])(\d{1,4})", name)
-        if match is None or int(match[2]) < (1 if match[1] == "C" else 2):
-            raise InputError(
-                f"symmetry {text!r}: not a point group; use C2, C3, ..., D2, D3, ..., T, O or I"
-            )
-        n, most = int(match[2]), len(_CHAIN_IDS)
-        if n * (2 if match[1] == "D" else 1) > most:
-            raise InputError(
-                f"symmetry {text!r}: too many copies; C{most} and D{most // 2} are the largest"
-            )
-        turns = _about_z(n)
-        rotations = turns if match[1] == "C" else torch.cat([turns, turns @ _about_x()])
-        return PointGroup(f"{match[1]}{n}", rotations)
-
-    def __len__(self) -> int:
-        """Number of copies."""
-        return self.rotations.shape[0]
-
-    @cached_property
-    def fixed_space(self) -> Tensor:
-        """Projector on what no element moves: the axis of C_n, nothing of the others `[3, 3]`.
-
-        The mean over a group of its matrices is that projector.
-        """
-        return self.rotations.mean(0)
-
-    @cached_property
-    def roomiest(self) -> Tensor:
-        """Direction in which a unit is furthest from its copies, `[3]`, of unit length.
-
-        Of 20,000 directions spread over the sphere (Fibonacci), the one whose nearest image is
-        furthest. Units there make the most compact assembly.
-        """
-        if len(self) == 1:
-            return torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
-        k = torch.arange(20_000, dtype=torch.float64)
-        z = 1.0 - 2.0 * (k + 0.5) / len(k)
-        ring, angle = (1.0 - z * z).sqrt(), math.pi * (3.0 - math.sqrt(5.0)) * k
-        points = torch.stack([ring * angle.cos(), ring * angle.sin(), z], dim=1)
-        images = torch.einsum("gij,kj->gki", self.rotations[1:], points)
-        return points[(images - points).norm(dim=-1).amin(0).argmax()]
-
-    def seen(self, length: int) -> int:
-        """How many copies of a unit of that many residues the network looks at."""
-        return min(len(self), max(2, SEEN // max(length, 1)))
-
-    def replicate(self, positions: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
-        """All copies of a unit.
-
-        Args:
-            positions: the unit's origins `[B, N, 3]`.
-            rotations: the unit's frames `[B, N, 3, 3]`.
-
-        Returns:
-            Origins `[B, n N, 3]` and frames `[B, n N, 3, 3]`.
-        """
-        return _images(self.rotations[None].to(positions), positions, rotations)
-
-    def centre(self, positions: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The unit moved so that its assembly's centre of mass is the origin.
-
-        Where the unit lies beside the axes decides the shape of the assembly, and stays.
-
-        Args:
-            positions: the unit's origins `[B, N, 3]`.
-            mask: real residues `[B, N]`.
-        """
-        mean = Layout(positions.shape[0], mask=mask).mean(positions)
-        return positions - torch.matmul(mean, self.fixed_space.to(positions))
 
 
 def symmetrise(
@@ -179,7 +84,7 @@ def symmetrise(
 
 def assembly_numbering(group: PointGroup) -> tuple[str, ...]:
     """Chain identifiers of the copies: A, B, C, ...; residue numbers are the unit's."""
-    return tuple(_CHAIN_IDS[: len(group)])
+    return tuple(CHAIN_IDS[: len(group)])
 
 
 @final
@@ -227,7 +132,8 @@ class SymmetricNetwork(nn.Module):
         layout, positions = batch.layouts[TRANSLATIONS], unit[TRANSLATIONS]
         shift = to_contact(self.group, positions, layout.mask)
         if layout.fixed is None:
-            return {**unit, TRANSLATIONS: positions + shift[:, None]}
+            near = {**unit, TRANSLATIONS: positions + shift[:, None]}
+            return _met(self.group, near, layout.mask)
         held = layout.fixed.any(1)[:, None, None]
         rotations = self.group.rotations[1:].to(positions)
         free = layout.free(positions)
@@ -284,6 +190,40 @@ def to_contact(group: PointGroup, positions: Tensor, mask: Tensor | None = None)
     return aside + torch.where(moves, out, 0.0)[:, None] * outward
 
 
+def fit_copies(
+    group: PointGroup, positions: Tensor, mask: Tensor | None = None, rounds: int = FIT_AT_END
+) -> Placement:
+    """How a unit turns and moves as a whole so that its copies meet over an area.
+
+    Args:
+        group: the symmetry, of at least two elements.
+        positions: the unit's CA positions, nm `[B, N, 3]`, its copies in contact.
+        mask: real residues `[B, N]`.
+        rounds: see `protein.backbone.interface_fit.fitted`.
+    """
+    b, n, _ = positions.shape
+    real = positions.new_ones(b, n, dtype=torch.bool) if mask is None else mask
+    rotations = group.rotations[1:].to(positions)
+    pairs = (real[:, None, :, None] & real[:, None, None, :]).expand(b, len(rotations), n, n)
+    wanted = NATIVE * real.sum(1).to(positions)
+
+    def energy(x: Tensor) -> Tensor:
+        images = torch.einsum("gij,bnj->bgni", rotations, x)
+        return interface_energy(distances(x[:, None], images), pairs, wanted)
+
+    return fitted(positions, real, energy, rounds)
+
+
+def _met(group: PointGroup, unit: State, mask: Tensor | None) -> State:
+    """A unit, brought to meet its copies over an area."""
+    placed = fit_copies(group, unit[TRANSLATIONS], mask, FIT_AT_A_CALL)
+    return {
+        **unit,
+        TRANSLATIONS: placed(unit[TRANSLATIONS]),
+        ROTATIONS: torch.matmul(placed.turn[:, None], unit[ROTATIONS]),
+    }
+
+
 def touching(group: PointGroup, direction: Tensor, length: int) -> float:
     """How far from the origin units touch if they are balls of the size of such chains, nm.
 
@@ -297,17 +237,9 @@ def touching(group: PointGroup, direction: Tensor, length: int) -> float:
     return 2.0 * _BALL * NM * float(expected_radius(length)) / max(nearest, 1e-6)
 
 
-def _images(elements: Tensor, positions: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor]:
-    """Copies by `elements [B or 1, k, 3, 3]`, end to end: `[B, k N, 3]` and `[B, k N, 3, 3]`."""
-    turns = elements[:, :, None]
-    moved = torch.matmul(turns, positions[:, None, ..., None])[..., 0]
-    turned = torch.matmul(turns.to(rotations), rotations[:, None])
-    return moved.flatten(1, 2), turned.flatten(1, 2)
-
-
 def _whole(unit: State, elements: Tensor) -> State:
     """A state of the unit as a state of the assembly."""
-    positions, rotations = _images(elements, unit[TRANSLATIONS], unit[ROTATIONS])
+    positions, rotations = images_of(elements, unit[TRANSLATIONS], unit[ROTATIONS])
     return {TRANSLATIONS: positions, ROTATIONS: rotations}
 
 
@@ -339,52 +271,3 @@ def _whole_batch(batch: Batch, elements: Tensor) -> Batch:
     if seen is not None:
         cond["self_condition"] = _whole(seen, elements)
     return replace(batch, x=_whole(batch.x, elements), cond=cond, layouts=layouts)
-
-
-def _about_z(n: int) -> Tensor:
-    """The n turns about z `[n, 3, 3]`, multiples of a right angle without rounding."""
-    rows = []
-    for k in range(n):
-        angle = 2.0 * math.pi * k / n
-        cosine, sine = math.cos(angle), math.sin(angle)
-        if 4 * k % n == 0:
-            cosine, sine = float(round(cosine)), float(round(sine))
-        rows.append([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
-    return torch.tensor(rows, dtype=torch.float64)
-
-
-def _about_x() -> Tensor:
-    """Half a turn about x."""
-    return torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
-
-
-def _octahedral() -> Tensor:
-    """The 24 signed permutations of the axes with determinant 1, those of the cube."""
-    found = []
-    for order in permutations(range(3)):
-        for signs in product((1.0, -1.0), repeat=3):
-            matrix = torch.zeros(3, 3, dtype=torch.float64)
-            for row, (column, sign) in enumerate(zip(order, signs, strict=True)):
-                matrix[row, column] = sign
-            if torch.linalg.det(matrix) > 0:
-                found.append(matrix)
-    return torch.stack(found)
-
-
-def _tetrahedral() -> Tensor:
-    """The 12 elements of the cube's group with an even number of minus signs."""
-    cube = _octahedral()
-    return cube[cube.sum(-1).prod(-1) > 0]
-
-
-def _icosahedral() -> Tensor:
-    """The 60 rotations of the icosahedron: the five turns about (0, 1, phi) times T's twelve."""
-    h, a, b = 0.5, _GOLDEN / 2.0, (_GOLDEN - 1.0) / 2.0
-    fifth = torch.tensor([[b, -a, h], [a, h, b], [-h, b, a]], dtype=torch.float64)
-    turns = [torch.eye(3, dtype=torch.float64)]
-    for _ in range(4):
-        turns.append(fifth @ turns[-1])
-    return (torch.stack(turns)[:, None] @ _tetrahedral()).flatten(0, 1)
-
-
-_POLYHEDRAL = {"T": _tetrahedral, "O": _octahedral, "I": _icosahedral}

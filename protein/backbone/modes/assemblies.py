@@ -12,11 +12,12 @@ from protein.backbone.data import NM
 from protein.backbone.designs import Design
 from protein.backbone.domain import backbone_path
 from protein.backbone.modes.base import Item, Mode
+from protein.backbone.point_groups import PointGroup
 from protein.backbone.request import GenerationRequest, design_name, templates
 from protein.backbone.symmetry import (
-    PointGroup,
     SymmetricNetwork,
     assembly_numbering,
+    fit_copies,
     to_contact,
     touching,
 )
@@ -82,8 +83,11 @@ class Assemblies(Mode):
         """Write all copies, one chain each, in contact again after relaxation."""
         if len(self._group) > 1:
             ca = NM * torch.from_numpy(design.chains[0].ca)[None]
-            shift = to_contact(self._group, ca)[0].numpy() / NM
-            design = design.moved(design.coords + shift)
+            shift = to_contact(self._group, ca)[:, None]
+            placed = fit_copies(self._group, ca + shift)
+            atoms = NM * torch.from_numpy(design.coords).reshape(1, -1, 3)
+            moved = placed(atoms + shift).reshape(-1, 4, 3).numpy() / NM
+            design = design.moved(moved)
         return design.copied(self._group.rotations.numpy(), assembly_numbering(self._group))
 
     def facts(self, index: int) -> dict[str, Any]:

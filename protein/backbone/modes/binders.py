@@ -16,9 +16,19 @@ from protein.backbone.contig_motif import motif_rows
 from protein.backbone.data import NM, backbone_batch
 from protein.backbone.designs import Design, Numbering
 from protein.backbone.domain import backbone_path
+from protein.backbone.interface_fit import (
+    FIT_AT_A_CALL,
+    FIT_AT_END,
+    NATIVE,
+    Placement,
+    contacts_of,
+    distances,
+    fitted,
+    interface_energy,
+)
 from protein.backbone.modes.base import Item, Mode
 from protein.backbone.modes.variants import running_index
-from protein.backbone.network import TRANSLATIONS
+from protein.backbone.network import ROTATIONS, TRANSLATIONS
 from protein.backbone.request import GenerationRequest, design_name, grouped
 from protein.structures.contig_syntax import parse_contig
 from protein.structures.filters import expected_radius
@@ -150,9 +160,14 @@ class Binders(Mode):
 
     def denoiser(self, base: Denoiser) -> Denoiser:
         """The same network with the binder kept in contact; its centre of mass is free."""
-        ca = torch.from_numpy(NM * self._coords[:, 1])
-        net = BinderNetwork(base.net, ca, torch.from_numpy(self._outward).float())
+        net = BinderNetwork(base.net, *self._place())
         return Denoiser(net, backbone_path(free=True))
+
+    def _place(self) -> tuple[Tensor, Tensor, Tensor]:
+        """CA positions of the target, nm, the way out of it, and its hotspots' rows."""
+        ca = torch.from_numpy(NM * self._coords[:, 1])
+        outward = torch.from_numpy(self._outward).float()
+        return ca, outward, torch.as_tensor(list(self._hotspots))
 
     def sizes(self, index: int) -> tuple[int, int]:
         """The binder, and the binder with what is seen of the target."""
@@ -179,12 +194,12 @@ class Binders(Mode):
         binder = design.chains[0]
         ca = NM * torch.from_numpy(binder.ca)[None]
         free = torch.ones(ca.shape[:2], dtype=torch.bool)
-        target, outward = (
-            torch.from_numpy(NM * self._coords[:, 1]),
-            torch.from_numpy(self._outward),
-        )
-        shift = to_target(ca, free, target, outward.float())[0].numpy() / NM
-        moved = replace(binder, coords=binder.coords + np.float32(self._origin + shift))
+        target, outward, hotspots = self._place()
+        shift = to_target(ca, free, target, outward)[:, None]
+        placed = fit_to_target(ca + shift, free, target, hotspots, FIT_AT_END)
+        atoms = NM * torch.from_numpy(binder.coords).reshape(1, -1, 3)
+        coords = placed(atoms + shift).reshape(-1, 4, 3).numpy() / NM
+        moved = replace(binder, coords=coords + np.float32(self._origin))
         alone = replace(design, chains=(moved,), fixed=np.zeros(len(moved), dtype=bool))
         return alone.joined(self._chains)
 
@@ -202,22 +217,28 @@ class BinderNetwork(nn.Module):
 
     The network's prediction of the binder is moved as a whole: back towards the line through the
     hotspots if its middle is too far beside it, out if it overlaps the target, in if it is apart.
+    Then it is turned and moved until it meets the target over an area (`interface_fit`).
 
     Args:
         net: a backbone network, `net(x_t, t, batch) -> State`.
         target: CA positions of the whole target, nm `[M, 3]`, the hotspots around the origin.
         outward: direction from the target to the outside, `[3]`.
+        hotspots: rows of the target that the binder should meet.
     """
 
     target: Tensor
     outward: Tensor
+    hotspots: Tensor
 
-    def __init__(self, net: nn.Module, target: Tensor, outward: Tensor) -> None:
+    def __init__(
+        self, net: nn.Module, target: Tensor, outward: Tensor, hotspots: Tensor
+    ) -> None:
         super().__init__()
         self.net = net
         device = next(net.parameters()).device
         self.register_buffer("target", target.to(device), persistent=False)
         self.register_buffer("outward", outward.to(device), persistent=False)
+        self.register_buffer("hotspots", hotspots.to(device), persistent=False)
 
     def forward(
         self, x_t: State, t: Tensor, batch: Batch, until: Tensor | None = None
@@ -230,8 +251,14 @@ class BinderNetwork(nn.Module):
         free = free if layout.mask is None else layout.mask
         free = free if layout.fixed is None else free & ~layout.fixed
         target, outward = self.target.to(positions), self.outward.to(positions)
-        shift = to_target(positions, free, target, outward)
-        return {**out, TRANSLATIONS: positions + shift[:, None] * free[..., None]}
+        near = positions + to_target(positions, free, target, outward)[:, None]
+        placed = fit_to_target(near, free, target, self.hotspots, FIT_AT_A_CALL)
+        turned = torch.matmul(placed.turn[:, None], out[ROTATIONS])
+        return {
+            **out,
+            TRANSLATIONS: torch.where(free[..., None], placed(near), positions),
+            ROTATIONS: torch.where(free[..., None, None], turned, out[ROTATIONS]),
+        }
 
 
 def to_target(positions: Tensor, free: Tensor, target: Tensor, outward: Tensor) -> Tensor:
@@ -254,6 +281,32 @@ def to_target(positions: Tensor, free: Tensor, target: Tensor, outward: Tensor) 
     out = outermost_contact(a.flatten(1, 2), outward.expand(1, 1, 3), TOUCH, real.flatten(1))
     moves = (nearest < TOUCH) | (nearest > _APART)
     return shift + torch.where(moves, out, 0.0)[:, None] * outward
+
+
+def fit_to_target(
+    positions: Tensor, free: Tensor, target: Tensor, hotspots: Tensor, rounds: int
+) -> Placement:
+    """How a binder turns and moves as a whole to meet its target over an area, at the hotspots.
+
+    Beside the energy of the interface, every hotspot wants one contact.
+
+    Args:
+        positions: CA positions, nm `[B, N, 3]`.
+        free: those of the binder `[B, N]`.
+        target: CA positions of the target, nm `[M, 3]`.
+        hotspots: its rows that the binder should meet.
+        rounds: see `protein.backbone.interface_fit.fitted`.
+    """
+    pairs = free[..., None].expand(*free.shape, len(target))
+    wanted = NATIVE * free.sum(1).clamp_min(1).to(positions)
+
+    def energy(x: Tensor) -> Tensor:
+        gaps = distances(x, target.expand(len(x), -1, -1))
+        met = contacts_of(gaps, pairs)[:, :, hotspots].sum(1)
+        missed = (1.0 - met).clamp_min(0.0).square().mean(1)
+        return interface_energy(gaps, pairs, wanted) + missed
+
+    return fitted(positions, free, energy, rounds)
 
 
 def _outward(ca: np.ndarray, origin: np.ndarray, target: Path) -> np.ndarray:

@@ -18,8 +18,8 @@ from protein.backbone.designs import Design
 from protein.backbone.domain import backbone_path
 from protein.backbone.modes.base import Item
 from protein.backbone.modes.scaffolds import Scaffolds
+from protein.backbone.point_groups import PointGroup
 from protein.backbone.symmetry import (
-    PointGroup,
     SymmetricNetwork,
     assembly_numbering,
     touching,

@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from protein.backbone.network import ROTATIONS, TRANSLATIONS, BackboneNetwork
+from protein.backbone.point_groups import PointGroup
 from protein.backbone.symmetry import (
-    PointGroup,
     SymmetricNetwork,
     assembly_numbering,
     symmetrise,
+    to_contact,
 )
 from sciddiff.errors import InputError
 from sciddiff.manifolds.so3 import angle, exp_map
@@ -285,17 +286,27 @@ def test_copies_touch_and_do_not_overlap(name):
     mask = torch.ones(2, 30, dtype=torch.bool)
     mask[1, 25:] = False
     ball[1, 25:] = 0.0
-    frames = torch.eye(3).expand(2, 30, 3, 3)
-    x, batch = _batch(ball, frames, None, mask)
-    network = SymmetricNetwork(_Given(), group, contact=True)
-    moved = network(x, torch.zeros(2), batch)[TRANSLATIONS]
+    moved = ball + to_contact(group, ball, mask)[:, None]
     for row, real in enumerate((30, 25)):
         unit = moved[row, :real]
         images = torch.einsum("gij,nj->gni", group.rotations[1:].float(), unit)
         nearest = float(torch.cdist(unit.double(), images.double().flatten(0, 1)).min())
         assert nearest == pytest.approx(0.42, abs=1e-3), "the nearest CA atoms are 4.2 Å apart"
-        change = unit - ball[row, :real]
-        assert (change - change[0]).abs().max() < 1e-5, "the unit moves as a whole"
+
+
+@pytest.mark.parametrize("name", ["C3", "D2"])
+def test_a_unit_and_its_frames_are_turned_together(name):
+    group = PointGroup.parse(name)
+    generator = torch.Generator().manual_seed(1)
+    unit = 0.7 * torch.randn(1, 30, 3, generator=generator) + torch.tensor([2.0, 0.1, 0.2])
+    frames = exp_map(2.0 * torch.randn(1, 30, 3, generator=generator))
+    x, batch = _batch(unit, frames, None, torch.ones(1, 30, dtype=torch.bool))
+    out = SymmetricNetwork(_Given(), group, contact=True)(x, torch.zeros(1), batch)
+    seen = torch.matmul(unit[:, None] - unit[:, :, None], frames)
+    moved = out[TRANSLATIONS]
+    still = torch.matmul(moved[:, None] - moved[:, :, None], out[ROTATIONS])
+    assert torch.allclose(seen, still, atol=1e-4), "every frame sees the others as before"
+    assert float((out[ROTATIONS] - frames).abs().max()) > 1e-3, "the unit is turned"
 
 
 def test_a_unit_in_contact_or_with_a_motif_stays():
@@ -303,8 +314,8 @@ def test_a_unit_in_contact_or_with_a_motif_stays():
     pair = torch.tensor([[[0.25, 0.0, 0.0], [0.6, 0.0, 0.0]]])  # 5 Å from its copy
     frames = torch.eye(3).expand(1, 2, 3, 3)
     x, batch = _batch(pair, frames, None, torch.ones(1, 2, dtype=torch.bool))
+    assert not to_contact(group, pair).any()
     network = SymmetricNetwork(_Given(), group, contact=True)
-    assert torch.equal(network(x, torch.zeros(1), batch)[TRANSLATIONS], pair)
     fixed = torch.tensor([[True, False]])
     x, batch = _batch(0.5 * pair, frames, fixed, torch.ones(1, 2, dtype=torch.bool))
     assert torch.equal(network(x, torch.zeros(1), batch)[TRANSLATIONS], 0.5 * pair)

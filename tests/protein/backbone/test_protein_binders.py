@@ -116,14 +116,16 @@ def test_a_binder_is_moved_as_a_whole_until_it_touches(away: float, beside: floa
     fixed = torch.arange(35)[None] >= 20
     layout = Layout(1, mask=torch.ones(1, 35, dtype=torch.bool), fixed=fixed)
     batch = Batch(x, {}, {TRANSLATIONS: layout, ROTATIONS: layout}, 1)
-    network = BinderNetwork(_Answer(torch.tensor([beside, 0.0, away])), target, outward)
+    network = BinderNetwork(
+        _Answer(torch.tensor([beside, 0.0, away])), target, outward, torch.arange(3)
+    )
     out = network(x, torch.zeros(1), batch)[TRANSLATIONS]
     assert torch.equal(out[:, 20:], seen)
-    moved = out[0, :20] - binder[0]
-    assert (moved - moved[0]).abs().max() < 1e-5
+    shape = torch.cdist(out[0, :20].double(), out[0, :20].double())
+    assert torch.allclose(shape, torch.cdist(binder[0].double(), binder[0].double()), atol=1e-5)
     nearest = float(torch.cdist(out[0, :20].double(), target.double()).min())
-    assert 0.4199 < nearest < 0.6501
-    assert float(out[0, :20, :2].mean(0).norm()) < 0.41
+    assert 0.36 < nearest < 0.6501
+    assert float(out[0, :20, :2].mean(0).norm()) < 0.6
 
 
 def test_a_binder_comes_out_beside_the_whole_target(target: Path) -> None:

@@ -11,7 +11,7 @@ from protein.backbone.domain import backbone_path
 from protein.backbone.generate import GenerateSettings, generate
 from protein.backbone.modes.symmetric_scaffolds import SymmetricScaffolds
 from protein.backbone.network import BackboneNetwork
-from protein.backbone.symmetry import PointGroup
+from protein.backbone.point_groups import PointGroup
 from protein.structures.chain import Backbone, SideAtom
 from protein.structures.torsions import backbone_from_torsions
 from protein.structures.write import write_mmcif
