@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from protein.docking.campaign.library import CampaignSettings, LibraryParts
+    from protein.docking.molecules.states import StateSettings
     from protein.docking.pipeline.docker import Docker
     from protein.docking.pipeline.settings import DockSettings
     from protein.docking.receptors.box import Box
@@ -40,17 +41,23 @@ def run(args: argparse.Namespace) -> int:
         return _redock(args)
     if args.receptor is None or args.ligand is None:
         raise InputError("there is nothing to dock; give -r and -l, or --dataset")
+    args.library = args.ligand[0] if len(args.ligand) == 1 else args.ligand
+    from dataclasses import asdict
+
     from protein.docking.campaign.library import CampaignSettings, dock_parts
     from protein.docking.receptors.receptor import read_receptor
     from sciddiff.cli.campaign import Campaign, machine_facts
     from sciddiff.cli.parts import world
 
+    states = _states(args)
     receptor = read_receptor(args.receptor, _kept(args))
     remark(args.receptor, receptor.notes)
     sites = _sites(args, receptor)
     boxes = [site.box for site in sites] if args.blind else [_box(args, receptor)]
     settings = _settings(args)
     portions = CampaignSettings(args.batch, args.check, not args.no_complex)
+    if states is not None:
+        args.library = _state_library(args, states)
     make = _Library(args, boxes, settings, portions)
     parts = make()
     total, docked = parts.check()
@@ -58,14 +65,14 @@ def run(args: argparse.Namespace) -> int:
         make.docker = _docker_maker(args, settings)(receptor, boxes)
     campaign = Campaign.open(
         args.out,
-        _request(args, boxes, settings),
+        _request(args, boxes, settings) | ({} if states is None else {"states": asdict(states)}),
         args.command_line,
         networks(args).add("--receptor", args.receptor),
         parts.begun,
     )
     campaign.facts |= {
         "receptor": list(receptor.notes),
-        "ligand": args.ligand,
+        "ligand": args.ligand[0] if len(args.ligand) == 1 else args.ligand,
         **machine_facts(),
         **campaign.facts,
     }
@@ -96,7 +103,7 @@ class _Library:
         from protein.docking.campaign.library import LibraryParts
 
         a = self.args
-        return LibraryParts(a.ligand, self._ready, a.out, a.receptor, self.portions)
+        return LibraryParts(a.library, self._ready, a.out, a.receptor, self.portions)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Library, (self.args, self.boxes, self.settings, self.portions)
@@ -114,6 +121,25 @@ def _kept(args: argparse.Namespace) -> frozenset[str]:
     return frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
 
 
+def _states(args: argparse.Namespace) -> StateSettings | None:
+    """The states to enumerate; None to dock the molecules as they are."""
+    from protein.docking.molecules.states import StateSettings
+
+    kinds = tuple(word.strip() for word in args.enumerate.split(",") if word.strip())
+    if not kinds and not args.strip_salts:
+        return None
+    return StateSettings(kinds, args.max_states, args.ph, args.strip_salts)
+
+
+def _state_library(args: argparse.Namespace, states: StateSettings) -> str:
+    """Write the table of states, which is docked in place of the molecules."""
+    from protein.docking.molecules.states import STATES, write_states
+
+    table = args.out / STATES
+    write_states(args.library, table, states)
+    return str(table)
+
+
 def _redock(args: argparse.Namespace) -> int:
     """Dock every ligand of a set of complexes into its own receptor."""
     from protein.docking.campaign.dataset import (
@@ -124,6 +150,8 @@ def _redock(args: argparse.Namespace) -> int:
     )
     from sciddiff.cli.campaign import Campaign, machine_facts
 
+    if _states(args) is not None:
+        raise InputError("--enumerate, --strip-salts: apply to a library (-l); leave them out")
     names = ("receptor", "ligand", "autobox_ligand", "center", "pocket_residues", "size")
     given = next((name for name in names if getattr(args, name) is not None), None)
     if given is not None:

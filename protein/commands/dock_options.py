@@ -15,6 +15,7 @@ _EXAMPLES = """examples:
   sciddiff dock -r receptor.pdb -l ligands.sdf --blind -o poses/
   sciddiff dock --dataset complexes/ --autobox-add 8 -o redocked/
   sciddiff dock -r receptor.pdb -l library.smi --pocket-residues A:45,A:48 --effort fast -o poses/
+  sciddiff dock -r receptor.pdb -l library.smi --enumerate stereo,protomers --blind -o poses/
 
 exit status: 0 every ligand was docked, 1 some failed (results.csv says why), 2 none was
 """
@@ -29,8 +30,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "-l",
         "--ligand",
+        nargs="+",
         metavar="FILE",
-        help="molecules: .sdf, .mol2, .smi or .csv (also with .gz), or one SMILES",
+        help="molecules: .sdf, .mol2, .smi or .csv (also with .gz), folders of such files, or "
+        "SMILES",
     )
     add(
         "--dataset",
@@ -57,6 +60,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="edges of the box, Å (default 22 22 22)")  # fmt: skip
     add("--autobox-add", type=number(0.0, 100.0), default=4.0, metavar="A",
         help="margin on each side, Å (default 4)")  # fmt: skip
+    states = parser.add_argument_group("states of each molecule, all of which are docked")
+    add = states.add_argument
+    add("--enumerate", default="", metavar="LIST",
+        help="what to enumerate, some of stereo (centres that the input leaves open), tautomers "
+        "and protomers (needs dimorphite-dl), as in stereo,protomers (default: none)")  # fmt: skip
+    add("--max-states", type=count(most=1000), default=8, metavar="N",
+        help="states of one molecule at most (default 8)")  # fmt: skip
+    add("--ph", type=number(0.0, 14.0), default=7.4, metavar="PH",
+        help="pH of the protomers (default 7.4)")  # fmt: skip
+    add("--strip-salts", action="store_true",
+        help="dock the largest part of a salt or mixture")  # fmt: skip
     how = parser.add_argument_group("how")
     add = how.add_argument
     add("--poses", type=count(), default=9, metavar="N", help="poses per ligand (default 9)")

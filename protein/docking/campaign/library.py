@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -30,6 +30,7 @@ from protein.docking.campaign.output import (
 )
 from protein.docking.molecules.files import LigandRecord, LigandRow, ligand_records
 from protein.docking.molecules.ligand import Ligand, LigandSettings
+from protein.docking.molecules.sources import LigandSource, sources_of
 from protein.docking.pipeline.docker import Docker, Result
 from protein.docking.poses.metrics import bust, pdb_file
 from sciddiff.cli.campaign import Campaign
@@ -64,7 +65,7 @@ class CampaignSettings:
 
 
 def dock_library(
-    source: str,
+    source: LigandSource,
     docker: Docker,
     campaign: Campaign,
     receptor_file: Path,
@@ -75,7 +76,7 @@ def dock_library(
     """Dock every ligand of a source that has not been docked yet, in this process.
 
     Args:
-        source: file of ligands, or a SMILES.
+        source: file of ligands, folder, or SMILES, or several of these.
         docker: the prepared receptor.
         campaign: the folder and its record.
         receptor_file: structure file that PoseBusters reads.
@@ -144,7 +145,7 @@ class LibraryParts(Parts):
     """A library of ligands, divided into parts.
 
     Args:
-        source: file of ligands, or a SMILES.
+        source: file of ligands, folder, or SMILES, or several of these.
         make: prepares the receptor; called once, when the first ligand is docked.
         directory: folder to write to.
         receptor_file: structure file that PoseBusters reads.
@@ -154,7 +155,7 @@ class LibraryParts(Parts):
 
     def __init__(
         self,
-        source: str,
+        source: LigandSource,
         make: Callable[[], Docker],
         directory: Path,
         receptor_file: Path,
@@ -162,6 +163,7 @@ class LibraryParts(Parts):
         limits: LigandSettings | None = None,
     ) -> None:
         self.source, self.directory, self.settings = source, directory, settings
+        self._named = ", ".join(map(str, sources_of(source)))
         self.receptor_file, self.limits = receptor_file, limits or LigandSettings()
         self.docker = cache(make)
         self._whole: set[int] = set()
@@ -204,7 +206,7 @@ class LibraryParts(Parts):
                 _, made_of = saved.pop(record.index, (None, record.digest))
                 if made_of != record.digest:
                     raise InputError(
-                        f"{self.source}: ligand {record.index + 1} ({record.name}) is not the one "
+                        f"{self._named}: ligand {record.index + 1} ({record.name}) is not the one "
                         f"that was docked into {self.directory}; choose another -o, or restore it"
                     )
             total, docked = total + len(item), docked + known
@@ -216,7 +218,7 @@ class LibraryParts(Parts):
 
     def _gone(self, total: int) -> None:
         raise InputError(
-            f"{self.source}: has {total} ligands, fewer than were docked into {self.directory}; "
+            f"{self._named}: has {total} ligands, fewer than were docked into {self.directory}; "
             "choose another -o, or restore the missing ones"
         )
 
@@ -254,7 +256,8 @@ class LibraryParts(Parts):
         group = [record.read(self.limits) for record in records]
         refused = [r for r in group if r.ligand is None]
         if refused:
-            yield [failed_row(r.index, r.name, r.error, r.title) for r in refused]
+            rows = [failed_row(r.index, r.name, r.error, r.title) for r in refused]
+            yield [replace(row, parent=r.parent) for row, r in zip(rows, refused, strict=True)]
         # Padding is least when neighbours are of one size.
         todo = [(r, r.ligand) for r in group if r.ligand is not None]
         todo.sort(key=lambda pair: (len(pair[1]), pair[0].index))
@@ -271,16 +274,18 @@ class LibraryParts(Parts):
                 # Where PoseBusters is not installed there are no verdicts.
                 with suppress(MissingExtra), pdb_file(self.receptor_file) as judged:
                     verdicts = bust(ligand, result.docked.coords[: s.checked], judged)
-            return write_docked(
+            made = write_docked(
                 self.directory, row.index, row.name, ligand, self.docker().receptor, result,
                 verdicts, s.complexes, row.title,
             )  # fmt: skip
+            notes = [note for note in (row.note, made.note) if note]
+            return replace(made, parent=row.parent, note="; ".join(notes))
         except (InputError, MissingExtra, OSError):
             raise  # the disk or the installation, which the next ligand would meet too
         except Exception as error:  # noqa: BLE001 - one odd molecule must not cost the others
             _log.warning("%s: %s", row.name, error, exc_info=True)
             reason = f"{row.name}: {str(error)[:300]}"
-            return failed_row(row.index, row.name, reason, row.title)
+            return replace(failed_row(row.index, row.name, reason, row.title), parent=row.parent)
 
 
 class RowWatcher:

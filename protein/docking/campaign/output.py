@@ -54,6 +54,7 @@ class Row:
         site: number of the site of the first pose, if several were searched.
         title: name in the input, with control characters written out.
         note: what a user should know about the poses.
+        parent: name of the input that the ligand is a state of; empty without states.
     """
 
     index: int
@@ -76,6 +77,7 @@ class Row:
     site: str = ""
     title: str = ""
     note: str = ""
+    parent: str = ""
 
     def as_dict(self) -> dict[str, str | int]:
         """Columns to values."""

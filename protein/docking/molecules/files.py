@@ -6,7 +6,6 @@ source.
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,21 +21,24 @@ from protein.docking.molecules.ligand import (
     input_coords,
     ligand_from_mol,
     ligand_from_smiles,
+    mol_from_smiles,
     quietly,
+)
+from protein.docking.molecules.sources import (
+    LIGAND_SUFFIXES,
+    LigandSource,
+    bare_stem,
+    files_of,
+    kind_of,
+    record_texts,
+    sdf_tags,
 )
 from sciddiff.cli.fingerprint import digest
 from sciddiff.errors import InputError
-from sciddiff.files import read_lines, split_rows
 from sciddiff.names import Names
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
-
-_SMILES_COLUMNS = ("smiles", "canonical_smiles", "isosmiles", "structure")
-_NAME_COLUMNS = ("name", "id", "ligand", "title", "compound", "molecule", "compound_id")
-_TAG = re.compile(r">[^<]*<([^>]+)>")
-LIGAND_SUFFIXES: tuple[str, ...] = (".sdf", ".sd", ".mol", ".mol2", ".smi", ".smiles", ".csv")
-"""Suffixes of files that are read as ligands, each also with ``.gz``."""
 
 _LONGEST_RECORD = 4_000_000  # characters; a protein with its hydrogens in SDF has fewer
 
@@ -52,6 +54,8 @@ class LigandRow:
         error: why it cannot be docked, in one sentence.
         title: name in the record; it may be empty, or the same in several records.
         tags: data fields of an SDF record, by name.
+        parent: name of the input that it is a state of; empty for the input itself.
+        note: what a user should know about the molecule, one sentence.
     """
 
     index: int
@@ -60,6 +64,8 @@ class LigandRow:
     error: str = ""
     title: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    parent: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,9 @@ class LigandRecord:
         title: name in the record.
         text: text of the record.
         kind: its format: ``sdf``, ``mol2``, ``smi`` or ``csv``.
+        parent: name of the input that it is a state of; empty for the input itself.
+        note: what a user should know about the molecule, one sentence.
+        error: why it cannot be docked, where that is known before its molecule is read.
         digest: SHA-256 of everything that its docking depends on.
     """
 
@@ -80,11 +89,23 @@ class LigandRecord:
     title: str
     text: str
     kind: str
+    parent: str = ""
+    note: str = ""
+    error: str = ""
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
-        made_of = digest([self.name, self.title, self.kind, self.text])
+        said = [text for text in (self.parent, self.note, self.error) if text]
+        made_of = digest([self.name, self.title, self.kind, self.text, *said])
         object.__setattr__(self, "digest", made_of)
+
+    def molecule(self) -> "Mol":
+        """The molecule as RDKit parsed it, not yet sanitised.
+
+        Raises:
+            InputError: RDKit cannot read it.
+        """
+        return _molecule(self.text, self.kind, self.name)
 
     def read(self, settings: LigandSettings = LIMITS) -> LigandRow:
         """Parse the molecule of the record; if that fails, the row says why.
@@ -93,15 +114,17 @@ class LigandRecord:
             settings: limits on the size of a molecule.
         """
         tags = sdf_tags(self.text) if self.kind == "sdf" else {}
+        ligand, reason = None, self.error
         try:
-            if self.kind in ("smi", "csv"):
+            if not reason and self.kind in ("smi", "csv"):
                 ligand = ligand_from_smiles(self.text.strip(), self.name, settings)
-            else:
-                mol = _molecule(self.text, self.kind, self.name)
-                ligand = quietly(ligand_from_mol, mol, self.name, settings)
+            elif not reason:
+                ligand = quietly(ligand_from_mol, self.molecule(), self.name, settings)
         except InputError as error:
-            return LigandRow(self.index, self.name, None, str(error), self.title, tags)
-        return LigandRow(self.index, self.name, ligand, "", self.title, tags)
+            reason = str(error)
+        return LigandRow(
+            self.index, self.name, ligand, reason, self.title, tags, self.parent, self.note
+        )
 
 
 def read_ligands(
@@ -120,18 +143,21 @@ def read_ligands(
     Raises:
         InputError: the source itself cannot be read or holds no record.
     """
-    if _kind(Path(source)) is None:
-        yield _row_of_smiles(str(source), Path(source), settings)
+    if kind_of(source) is None:
+        _refuse_lost_file(str(source))
+        yield LigandRow(0, "ligand", ligand_from_smiles(str(source), settings=settings))
         return
     for record in ligand_records(source):
         yield record.read(settings)
 
 
-def ligand_records(source: str | os.PathLike[str]) -> Iterator[LigandRecord]:
-    """Read the records of a source as text, without parsing their molecules.
+def ligand_records(source: LigandSource, check: bool = True) -> Iterator[LigandRecord]:
+    """Read the records of a source as text, without parsing the molecules of files.
 
     Args:
-        source: file or SMILES, as for ``read_ligands``.
+        source: file or SMILES, as for ``read_ligands``; a folder, whose ligand files are read in
+            the order of their names; or several of these, one after another.
+        check: whether a SMILES that cannot be docked is an error, and no record.
 
     Yields:
         One per record, in order.
@@ -139,19 +165,25 @@ def ligand_records(source: str | os.PathLike[str]) -> Iterator[LigandRecord]:
     Raises:
         InputError: the source itself cannot be read or holds no record.
     """
-    path = Path(source)
-    kind = _kind(path)
-    if kind is None:
-        _row_of_smiles(str(source), path, LIMITS)  # alone, a bad one is an error and no row
-        yield LigandRecord(0, "ligand", "", str(source), "smi")
-        return
     names = Names()
-    index = -1
-    for index, (name, text) in enumerate(_records(path, kind)):
-        unique = names.unique(name, f"{_stem(path)}_{index + 1}")
-        yield LigandRecord(index, unique, name.strip(), text, kind)
-    if index < 0:
-        raise InputError(f"{path}: holds no molecule; give a file with at least one record")
+    index = 0
+    for path in files_of(source):
+        kind = kind_of(path)
+        if kind is None:
+            _refuse_lost_file(str(path))
+            if check:
+                ligand_from_smiles(str(path))
+            yield LigandRecord(index, names.unique("ligand", ""), "", str(path), "smi")
+            index += 1
+            continue
+        before = index
+        for number, found in enumerate(record_texts(Path(path), kind), 1):
+            unique = names.unique(found.name, f"{bare_stem(Path(path))}_{number}")
+            title = found.name.strip()
+            yield LigandRecord(index, unique, title, found.text, kind, *found[2:])
+            index += 1
+        if index == before:
+            raise InputError(f"{path}: holds no molecule; give a file with at least one record")
 
 
 def read_ligand(source: str | os.PathLike[str], settings: LigandSettings = LIMITS) -> Ligand:
@@ -189,124 +221,11 @@ def read_place(source: str | os.PathLike[str]) -> NDArray[np.float64]:
     return coords[heavy]
 
 
-def sdf_tags(record: str) -> dict[str, str]:
-    """Data fields of one SDF record; lines of a value are joined by newlines.
-
-    Args:
-        record: its text, with or without the closing ``$$$$``.
-    """
-    tags: dict[str, str] = {}
-    name, lines = "", []
-    for line in [*record.partition("M  END")[2].splitlines(), ">"]:
-        if line.startswith((">", "$$$$")):
-            if name:
-                tags[name] = "\n".join(lines).strip()
-            match = _TAG.match(line)
-            name, lines = ("" if match is None else match[1]), []
-        else:
-            lines.append(line)
-    return tags
-
-
-def _row_of_smiles(text: str, path: Path, settings: LigandSettings) -> LigandRow:
-    looks_like_file = path.suffix.lower() in (*LIGAND_SUFFIXES, ".gz", ".pdb", ".pdbqt")
-    if looks_like_file or not text.strip():
+def _refuse_lost_file(text: str) -> None:
+    """Refuse what is no SMILES but the name of a file that does not exist."""
+    suffixes = (*LIGAND_SUFFIXES, ".gz", ".pdb", ".pdbqt")
+    if not text.strip() or text.lower().endswith(suffixes):
         raise InputError(f"{text}: no such ligand file; check the path")
-    return LigandRow(0, "ligand", ligand_from_smiles(text, settings=settings))
-
-
-def _kind(path: Path) -> str | None:
-    """Format by suffix; None when there is no such file."""
-    try:
-        if not path.exists():
-            return None
-    except OSError:  # a long SMILES is no legal file name
-        return None
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give a ligand file")
-    suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
-    kinds = {".sd": "sdf", ".mol": "sdf", ".smiles": "smi", ".txt": "smi", ".tsv": "csv"}
-    kind = kinds.get(suffix.lower(), suffix.lower().lstrip("."))
-    if kind not in ("sdf", "mol2", "smi", "csv"):
-        raise InputError(
-            f"{path}: {suffix or 'no suffix'} is not a ligand format; give "
-            f"{', '.join(LIGAND_SUFFIXES)}"
-        )
-    return kind
-
-
-def _stem(path: Path) -> str:
-    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
-
-
-def _lines(path: Path) -> Iterator[str]:
-    return read_lines(path, "a ligand file")
-
-
-def _records(path: Path, kind: str) -> Iterator[tuple[str, str]]:
-    """Name and text of each record."""
-    if kind == "sdf":
-        yield from _sdf_records(path)
-    elif kind == "mol2":
-        yield from _mol2_records(path)
-    elif kind == "csv":
-        yield from _csv_records(path)
-    else:
-        yield from _smi_records(path)
-
-
-def _sdf_records(path: Path) -> Iterator[tuple[str, str]]:
-    block: list[str] = []
-    for line in _lines(path):
-        if line.startswith("$$$$"):
-            yield (block[0] if block else ""), "".join(block)
-            block = []
-        else:
-            block.append(line)
-    if any(line.strip() for line in block):
-        yield block[0], "".join(block)
-
-
-def _mol2_records(path: Path) -> Iterator[tuple[str, str]]:
-    block: list[str] = []
-    for line in _lines(path):
-        if line.startswith("@<TRIPOS>MOLECULE") and block:
-            yield _second(block), "".join(block)
-            block = []
-        if block or line.startswith("@<TRIPOS>MOLECULE"):
-            block.append(line)
-    if block:
-        yield _second(block), "".join(block)
-
-
-def _second(block: list[str]) -> str:
-    return block[1] if len(block) > 1 else ""
-
-
-def _smi_records(path: Path) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(_lines(path)):
-        words = line.split(maxsplit=1)
-        header = number == 0 and words and words[0].lower() in _SMILES_COLUMNS
-        if words and not line.startswith("#") and not header:
-            yield (words[1] if len(words) > 1 else ""), words[0]
-
-
-def _csv_records(path: Path) -> Iterator[tuple[str, str]]:
-    lines = _lines(path)
-    first = next(lines, "")
-    comma = max(",;\t", key=first.count)
-    header = [cell.strip().lower() for cell in next(split_rows([first], delimiter=comma), [])]
-    smiles = next((header.index(c) for c in _SMILES_COLUMNS if c in header), None)
-    if smiles is None:
-        raise InputError(
-            f"{path}: no column named smiles among {', '.join(header) or 'none'}; name the column "
-            "of structures smiles"
-        )
-    names = next((header.index(c) for c in _NAME_COLUMNS if c in header), None)
-    for cells in split_rows(lines, delimiter=comma):
-        if cells:
-            name = cells[names] if names is not None and names < len(cells) else ""
-            yield name, cells[smiles] if smiles < len(cells) else ""
 
 
 def _molecule(record: str, kind: str, name: str) -> "Mol":
@@ -319,8 +238,8 @@ def _molecule(record: str, kind: str, name: str) -> "Mol":
             "one molecule?"
         )
     if kind in ("smi", "csv"):
-        mol = quietly(Chem.MolFromSmiles, record.strip(), sanitize=False)
-    elif kind == "sdf":
+        return mol_from_smiles(record.strip(), name)
+    if kind == "sdf":
         mol = quietly(Chem.MolFromMolBlock, record, sanitize=False, removeHs=False)
         if mol is not None and mol.GetNumConformers() and not mol.GetConformer().Is3D():
             # Wedges of a flat drawing carry its stereochemistry.

@@ -212,18 +212,30 @@ def ligand_from_smiles(smiles: str, name: str = "", settings: LigandSettings = L
     Raises:
         InputError: RDKit cannot read it, or the molecule is refused.
     """
-    Chem = _chem()
     label = name or brief(ValueError(smiles))
+    return ligand_from_mol(mol_from_smiles(smiles, label), label, settings)
+
+
+def mol_from_smiles(smiles: str, name: str) -> "Mol":
+    """Parse a SMILES string, without sanitising its molecule.
+
+    Args:
+        smiles: the string.
+        name: name for messages.
+
+    Raises:
+        InputError: RDKit cannot read it.
+    """
     if len(smiles) > _LONGEST_SMILES:  # RDKit would take minutes and gigabytes to say so
         raise InputError(
-            f"{label}: has {len(smiles):,} characters of SMILES, above {_LONGEST_SMILES:,}; dock "
+            f"{name}: has {len(smiles):,} characters of SMILES, above {_LONGEST_SMILES:,}; dock "
             "a smaller piece"
         )
-    mol = quietly(Chem.MolFromSmiles, smiles, sanitize=False)
+    mol = quietly(_chem().MolFromSmiles, smiles, sanitize=False)
     if mol is None or not smiles.strip():
         shown = brief(ValueError(repr(smiles)))
-        raise InputError(f"{label}: {shown} is not a valid SMILES; check rings and brackets")
-    return ligand_from_mol(mol, label, settings)
+        raise InputError(f"{name}: {shown} is not a valid SMILES; check rings and brackets")
+    return mol
 
 
 def quietly(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

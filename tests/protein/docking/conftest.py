@@ -67,3 +67,28 @@ def _mould(coords: np.ndarray, seed: int = 0) -> Receptor:
     names = tuple("X" for _ in range(m))
     elements = tuple(TYPES[t][0] for t in types)
     return Receptor(np.stack(kept), types, elements, names, names, tuple("A:1" for _ in names))
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory, drug, conformer, imprint) -> Path:
+    """Receptor, reference and a library with good and bad records, as files."""
+    from rdkit.Chem import MolToMolBlock
+
+    root = tmp_path_factory.mktemp("files")
+    _write_receptor(root / "receptor.pdb", imprint)
+    (root / "ref.sdf").write_text(MolToMolBlock(drug.with_coords(conformer)) + "$$$$\n")
+    rows = ["Oc1ccccc1 phenol", "not_a_smiles bad", "CCO.CCN salt", "CC(=O)Nc1ccccc1 phenol"]
+    (root / "lib.smi").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def _write_receptor(path: Path, receptor: Receptor) -> None:
+    """Every atom of the mould as the CA of an unknown residue, which a reader takes as protein."""
+    lines = []
+    for i, (x, y, z) in enumerate(receptor.coords):
+        for atom, shift in (("N", -1.2), ("CA", 0.0), ("C", 1.2)):
+            lines.append(
+                f"ATOM  {3 * i + 1:5d}  {atom:<3s} UNK A{i + 1:4d}    {x:8.3f}{y + shift:8.3f}"
+                f"{z:8.3f}  1.00  0.00           {atom[0]}"
+            )
+    path.write_text("\n".join([*lines, "END"]) + "\n")

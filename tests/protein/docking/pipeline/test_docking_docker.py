@@ -2,7 +2,6 @@
 
 import csv
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +27,7 @@ from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import EFFORTS, DockSettings
 from protein.docking.poses.pose import LigandBatch, coordinates
 from protein.docking.receptors.box import box_around
-from protein.docking.receptors.receptor import Receptor, read_receptor
+from protein.docking.receptors.receptor import read_receptor
 from protein.docking.search.monte_carlo import SearchSettings
 from sciddiff.cli.main import main
 from sciddiff.denoiser import Denoiser
@@ -124,31 +123,6 @@ def test_proposals_alone_are_minimised(denoiser, drug, place):
     energy = result.docked.energy
     assert (np.diff(energy) >= 0).all() and energy[0] < 0.0
     assert (result.strain > -0.5).all()
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory, drug, conformer, imprint) -> Path:
-    """Receptor, reference and a library with good and bad records, as files."""
-    from rdkit.Chem import MolToMolBlock
-
-    root = tmp_path_factory.mktemp("files")
-    _write_receptor(root / "receptor.pdb", imprint)
-    (root / "ref.sdf").write_text(MolToMolBlock(drug.with_coords(conformer)) + "$$$$\n")
-    rows = ["Oc1ccccc1 phenol", "not_a_smiles bad", "CCO.CCN salt", "CC(=O)Nc1ccccc1 phenol"]
-    (root / "lib.smi").write_text("\n".join(rows) + "\n")
-    return root
-
-
-def _write_receptor(path: Path, receptor: Receptor) -> None:
-    """Every atom of the mould as the CA of an unknown residue, which a reader takes as protein."""
-    lines = []
-    for i, (x, y, z) in enumerate(receptor.coords):
-        for atom, shift in (("N", -1.2), ("CA", 0.0), ("C", 1.2)):
-            lines.append(
-                f"ATOM  {3 * i + 1:5d}  {atom:<3s} UNK A{i + 1:4d}    {x:8.3f}{y + shift:8.3f}"
-                f"{z:8.3f}  1.00  0.00           {atom[0]}"
-            )
-    path.write_text("\n".join([*lines, "END"]) + "\n")
 
 
 def test_command_line(tmp_path, files, capsys):

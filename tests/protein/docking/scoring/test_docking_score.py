@@ -15,8 +15,8 @@ from protein.docking.confidence.pose_set import pose_set
 from protein.docking.confidence.ranker import Ranker
 from protein.docking.energy.vina import VinaEnergy
 from protein.docking.molecules.conformers import fresh_conformers
-from protein.docking.molecules.files import sdf_tags
 from protein.docking.molecules.ligand import ligand_from_smiles
+from protein.docking.molecules.sources import sdf_tags
 from protein.docking.poses.files import read_poses, runs, sdf_record
 from protein.docking.receptors.receptor import Receptor
 from protein.docking.scoring.score import ScoreSettings, score_poses
