@@ -20,8 +20,9 @@ from pathlib import Path
 
 import torch
 
-from protein.sequence.design.designer import Designer, DrawSettings
+from protein.sequence.design.designer import Designer
 from protein.sequence.design.plan import Plan, Template, plan_of
+from protein.sequence.design.settings import DrawSettings
 from protein.sequence.design.wishes import Wishes
 from protein.sequence.domain import InverseFoldingDomain
 from protein.sequence.network import GraphNetwork

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sciddiff.guidance import DenoiserLike
     from sciddiff.objectives import Objective
     from sciddiff.paths import ProductPath
+    from sciddiff.rewards import RewardTerms
     from sciddiff.state import Batch, State
 
 __all__ = [
@@ -184,9 +185,6 @@ class Domain(ABC):
             n: Number of samples.
             seed: Seed of the samples.
             request: The other fields of the request.
-
-        Raises:
-            InputError: As `like`.
         """
         return self.like({**request, "n": n})
 
@@ -245,6 +243,12 @@ class Domain(ABC):
     def null_labels(self) -> dict[str, Any]:
         """Return the value of each condition that means "no label", for guidance without one."""
         return {}
+
+    def rewards(self) -> RewardTerms:
+        """Return which rewards have names, and what functions of rewards are shown of samples."""
+        from sciddiff.rewards import RewardTerms
+
+        return RewardTerms()
 
     def provenance(self) -> dict[str, Any]:
         """Return what data was learned from: names, sizes, splits, checksums; plain values."""
@@ -308,10 +312,9 @@ def get_domain(name: str) -> type[Domain]:
             check_needs(f"{entry.module}.{entry.attr}")
             error = _try(entry)
             if error is not None:
-                package = _package(entry)
                 raise InputError(
-                    f"domain {name}: package {package} cannot be loaded ({error}); "
-                    f"reinstall or remove {package}"
+                    f"domain {name}: package {_package(entry)} cannot be loaded ({error}); "
+                    f"reinstall or remove {_package(entry)}"
                 )
             return entry.load()
     names = domain_names()
@@ -326,12 +329,8 @@ def domain_options() -> dict[str, tuple[Option, ...]]:
 
     No domain is imported, only the ``__init__`` of the package that holds it.
     """
-    found = {entry.name: _declared(entry.module, "OPTIONS", tuple) for entry in _entries()}
-    return {
-        name: tuple(option for option in options if isinstance(option, Option))
-        for name, options in found.items()
-        if options
-    }
+    told = {entry.name: _declared(entry.module, "OPTIONS", tuple) for entry in _entries()}
+    return {k: tuple(o for o in own if isinstance(o, Option)) for k, own in told.items() if own}
 
 
 def _entries() -> list[EntryPoint]:

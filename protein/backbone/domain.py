@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -34,6 +34,9 @@ from sciddiff.paths import GaussianPath, GeodesicPath, ProductPath
 from sciddiff.schedules import ExponentialKappa, Linear
 from sciddiff.state import Batch, State
 from sciddiff.times import BetaMixture
+
+if TYPE_CHECKING:
+    from sciddiff.rewards import RewardTerms
 
 LOSS_WEIGHTS = {
     TRANSLATIONS: 2.0,
@@ -173,6 +176,12 @@ class BackboneDomain(Domain):
             label_dropout={"fold": LabelDropout(FOLDS.index("none"), 0.25)},
             extra_losses=(weighted_geometry_losses,),
         )
+
+    def rewards(self) -> RewardTerms:
+        """See `protein.backbone.rewards`."""
+        from protein.backbone.rewards import TERMS
+
+        return TERMS
 
     def provenance(self) -> dict[str, Any]:
         """The archive trained on: its file name, and what was taken of it."""

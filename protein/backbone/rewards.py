@@ -1,9 +1,8 @@
 """What designs can be steered towards: rewards of backbones, named on the command line.
 
-A wish is a list of names with weights, ``strand=20,contacts=2``; each name is one of `REWARDS` or
-a function of the user's, ``package.module:function``. The reward of a design is the weighted sum,
-in nats: a weight of 20 makes a design whose share of strand is larger by 0.1 more likely, by a
-factor of e², than it is without steering.
+A wish is a list of names with weights, ``strand=20,contacts=2`` (see `sciddiff.rewards`). The
+reward of a design is the weighted sum, in nats: a weight of 20 makes a design whose share of
+strand is larger by 0.1 more likely, by a factor of e², than it is without steering.
 
 Rewards judge predictions on the way as well as finished designs, so that they look at CA atoms
 alone: strands and helices by the distances of Labesse et al. (*P-SEA*, 1997).
@@ -11,12 +10,9 @@ alone: strands and helices by the distances of Labesse et al. (*P-SEA*, 1997).
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -24,17 +20,15 @@ from torch import Tensor
 from protein.backbone.contact import CLASH
 from protein.backbone.data import NM
 from protein.backbone.network import TRANSLATIONS
-from sciddiff.errors import InputError
+from sciddiff.rewards import RewardTerms
 from sciddiff.state import Batch, State
 from sciddiff.steering import Reward
-from sciddiff.trust import Trust
 
-__all__ = ["REWARDS", "backbone_reward", "reward_files", "reward_of"]
+__all__ = ["REWARDS", "TERMS", "reward_of"]
 
 _STRAND = ((2, 6.7, 0.6), (3, 9.9, 0.9), (4, 12.4, 1.1))  # P-SEA: separation, Å, tolerance
 _HELIX = ((2, 5.5, 0.5), (3, 5.3, 0.5), (4, 6.4, 0.6))
 _CONTACT, _FAR = 8.0, 12  # Å between CA atoms; residues along the chain
-_LARGEST = 1000.0  # weight
 
 
 def strand(ca: Tensor, real: Tensor) -> Tensor:
@@ -74,105 +68,29 @@ REWARDS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """Rewards by name: from CA atoms `[B, N, 3]` in Å and real residues `[B, N]` to `[B]`."""
 
 
-def backbone_reward(text: str) -> Reward:
-    """The reward that a wish describes.
+def _shown(state: State, batch: Batch) -> tuple[Tensor, Tensor]:
+    """CA atoms `[B, N, 3]` in Å and the mask of real residues `[B, N]`."""
+    ca = state[TRANSLATIONS] / NM
+    mask = batch.layouts[TRANSLATIONS].mask
+    real = torch.ones(ca.shape[:2], dtype=torch.bool) if mask is None else mask
+    return ca, real.to(ca.device)
 
-    Args:
-        text: names with weights, ``strand=20,contacts=2``; without a weight it is 10. A user's
-            function ``package.module:function`` is called with CA atoms `[B, N, 3]` in Å and the
-            mask of real residues `[B, N]`, and returns `[B]`; its package has to be trusted.
 
-    Raises:
-        InputError: a name that is unknown or given twice, a weight that is no number, or a
-            function that is not trusted, absent, or no function.
-
-    >>> backbone_reward("strand=20,compact").finished_only
-    False
-    """
-    parts: dict[str, tuple[float, Callable[[Tensor, Tensor], Tensor]]] = {}
-    for item in filter(None, (piece.strip() for piece in text.split(","))):
-        name, _, weight = item.partition("=")
-        if name in parts:
-            raise InputError(f"--steer: {name} is given twice; give each once")
-        parts[name] = (_weight(name, weight), _function(name))
-    if not parts:
-        raise InputError(f"--steer: {text!r} names nothing; try strand=20")
-
-    def of(state: State, batch: Batch) -> Tensor:
-        ca = state[TRANSLATIONS] / NM
-        mask = batch.layouts[TRANSLATIONS].mask
-        real = torch.ones(ca.shape[:2], dtype=torch.bool) if mask is None else mask
-        total = ca.new_zeros(batch.size)
-        for weight, function in parts.values():
-            total = total + weight * function(ca, real.to(ca.device))
-        return total
-
-    return Reward(of)
+TERMS = RewardTerms(_shown, REWARDS, weight=10.0)
+"""What a wish may name, such as `strand=20,contacts=2`; without a weight it is 10."""
 
 
 def reward_of(reward: Reward, file: Path) -> float:
     """The reward of a finished design, of its first chain.
 
     Args:
-        reward: see `backbone_reward`.
+        reward: see `TERMS`.
         file: the design, mmCIF or PDB.
     """
     from protein.structures.read import read_structure
 
     ca = torch.from_numpy(read_structure(file).chains[0].ca)[None]
     return float(reward({TRANSLATIONS: NM * ca}, Batch({TRANSLATIONS: NM * ca})))
-
-
-def reward_files(text: str) -> list[Path]:
-    """Files of the user's functions in a wish: their content decides the designs too."""
-    names = [item.strip().partition("=")[0] for item in text.split(",")]
-    modules = [_module(name) for name in names if ":" in name]
-    return [Path(str(module.__file__)) for module in modules]
-
-
-def _weight(name: str, text: str) -> float:
-    if not text:
-        return 10.0
-    try:
-        weight = float(text)
-    except ValueError:
-        weight = math.nan
-    if not abs(weight) <= _LARGEST:
-        raise InputError(
-            f"--steer: the weight {text!r} of {name} is not a number from -{_LARGEST:g} to "
-            f"{_LARGEST:g}; try {name}=20"
-        )
-    return weight
-
-
-def _function(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    if ":" not in name:
-        if name not in REWARDS:
-            raise InputError(
-                f"--steer: {name!r} is unknown; choose {', '.join(REWARDS)}, or write "
-                "package.module:function"
-            )
-        return REWARDS[name]
-    found = getattr(_module(name), name.partition(":")[2], None)
-    if not callable(found):
-        raise InputError(f"--steer: {name} is not there, or is no function")
-    return cast(Callable[[Tensor, Tensor], Tensor], found)
-
-
-def _module(name: str) -> ModuleType:
-    module = name.partition(":")[0]
-    package = module.partition(".")[0]
-    if not Trust.of().covers(module):
-        raise InputError(
-            f"--steer: {name} is code of the package {package}, which is not trusted; if you "
-            f"trust it, add --trust {package}"
-        )
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(
-            f"--steer: {module} cannot be imported ({error}); put its folder on PYTHONPATH"
-        ) from error
 
 
 def _pairs(ca: Tensor, real: Tensor, least: int) -> Tensor:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protein.backbone import NEEDS
+from protein.commands import steering
 from protein.commands.backbone_sequences import add_sequence_options, check_later, design_sequences
-from protein.commands.backbone_steering import add_steering, rewarded, steering, steering_files
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import (
     add_device,
@@ -77,7 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_sampling(parser, 20).add_argument(
         "--model", default="lite", help="shipped weights or a model's folder (default lite)"
     )
-    add_steering(parser)
+    steering.add_backbone_steering(parser)
     add_making(parser)
 
 
@@ -213,7 +213,7 @@ def run(args: argparse.Namespace) -> int:
         temperature=args.temperature,
         fold_weight=args.fold_weight,
         seed=args.seed,
-        **steering(args),
+        **steering.backbone_steering(args),
     )
     return deliver(args, mode_of(args), settings)
 
@@ -250,7 +250,7 @@ def deliver(
     outcome = Outcome.of(args.out, args.number)
     notes = [f"{source}: {note}" for source, note in mode.notes]
     named = {name: mode.facts(index) for index, name in _named(outcome)}
-    named = rewarded(named, settings.reward, args.out)
+    named = steering.rewarded(named, settings.reward, args.out)
     if args.sequences:
         found = design_sequences(args, named, mode.request)
         named = {name: {**facts, **found[name]} for name, facts in named.items()}
@@ -346,7 +346,7 @@ def _inputs(args: argparse.Namespace, meta: Mapping[str, Any]) -> Inputs:
     for name, option in _FILES.items():
         if (path := getattr(args, name, None)) is not None:
             inputs.add(option, path)
-    for file in steering_files(args):
+    for file in steering.backbone_steering_files(args):
         inputs.add("--steer", file)
     return inputs
 

@@ -43,8 +43,8 @@ def check_later(args: argparse.Namespace) -> None:
         InputError: no archive of references, or one for nothing; no model of sequences of that
             name, or one of another domain.
     """
-    from protein.sequence.design.designer import DrawSettings
     from protein.sequence.design.engine import engine_of
+    from protein.sequence.design.settings import DrawSettings
     from protein.structures.archive import ChainArchive
 
     if args.reference is not None:
@@ -73,9 +73,9 @@ def design_sequences(
         InputError: the model is not there, or the folder holds sequences of another.
     """
     from protein.sequence.design.campaign import SequenceParts
-    from protein.sequence.design.designer import DrawSettings
     from protein.sequence.design.engine import engine_of
     from protein.sequence.design.report import write_report
+    from protein.sequence.design.settings import DrawSettings
     from protein.sequence.design.tables import collect, write_tables
     from sciddiff.cli.campaign import Campaign, machine_facts
     from sciddiff.cli.fingerprint import Inputs

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protein.commands.design_options import configure
+from protein.commands.steering import steering, steering_files
 from protein.sequence import NEEDS
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import pick_device
@@ -39,12 +39,15 @@ def run(args: argparse.Namespace) -> int:
         InputError: an option or a file that cannot be used.
     """
     from protein.commands.design_templates import find_templates
-    from protein.sequence.design.designer import DrawSettings
     from protein.sequence.design.engine import check_options, engine_of
+    from protein.sequence.design.settings import DrawSettings
+    from protein.sequence.rewards import TERMS
 
     check_options(args)
     if args.score_only != (args.fasta is not None):
         raise InputError("--score-only: needs sequences; give --fasta FILE with it, and only then")
+    if args.steer is not None and (args.score_only or args.scan or args.profile):
+        raise InputError("--steer: is for sequences that are drawn; leave it out")
     # Files are named after temperatures.
     if len({f"{one:g}" for one in args.temperature}) < len(args.temperature):
         raise InputError("--temperature: two are equal to six digits; give different ones")
@@ -60,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
         import torch
 
         torch.set_num_threads(args.threads)
-    settings = DrawSettings(args.order or "colour", args.calls, args.orders, args.seed)
+    settings = DrawSettings(
+        args.order or "colour", args.calls, args.orders, args.seed, **steering(args, TERMS)
+    )
     engine = engine_of(args.model, settings, pick_device(args.device))
     if args.score_only or args.scan or args.profile:
         _measure(args, plans, engine)
@@ -118,6 +123,7 @@ def _open(
     **more: Any,
 ) -> Campaign:
     """The record of the folder."""
+    from protein.sequence.rewards import TERMS
     from sciddiff.cli.campaign import Campaign
     from sciddiff.cli.fingerprint import Inputs
 
@@ -129,6 +135,8 @@ def _open(
             inputs.add(f"--{name.replace('_', '-')}", path)
     if args.proteinmpnn:
         inputs.add_all("--proteinmpnn", args.proteinmpnn)
+    for file in steering_files(args, TERMS):
+        inputs.add("--steer", file)
     names = ("chains", "fix", "omit_aa", "bias_aa", "omit_at", "only_at", "tie", "tie_weight",
              "symmetric")  # fmt: skip
     wished = {name: getattr(args, name) for name in names if getattr(args, name)}
@@ -136,7 +144,7 @@ def _open(
         "mode": "sequences",
         **wished,
         "noise": args.backbone_noise,
-        **asdict(engine.settings),
+        **engine.settings.record(),
     }
     request["balance"] = args.balance
     return Campaign.open(args.out, {**request, **more}, args.command_line, inputs, begun)
@@ -226,8 +234,10 @@ def _summary(tables: Sequence[Tables]) -> dict[str, Any]:
 
 
 def _table(tables: Sequence[Tables], most: int = 20) -> str:
-    header = ("structure", "designed", "sequences", "distinct", "score", "native", "recovery",
-              "entropy")  # fmt: skip
+    header = ["structure", "designed", "sequences", "distinct", "score", "native", "recovery",
+              "entropy"]  # fmt: skip
+    steered = any("reward" in one.figures() for one in tables)
+    header += ["reward"] * steered
     rows = []
     for one in tables[:most]:
         said = one.figures()
@@ -236,7 +246,7 @@ def _table(tables: Sequence[Tables], most: int = 20) -> str:
                 one.plan.name, said["designed"], said["sequences"], said["distinct"],
                 f"{said['score']:.3f}", f"{said['native_score']:.3f}",
                 "-" if said["recovery"] is None else f"{said['recovery']:.3f}",
-                f"{said['entropy']:.2f}",
+                f"{said['entropy']:.2f}", *([f"{said['reward']:.2f}"] if steered else []),
             )
         )  # fmt: skip
     more = f"\nand {len(tables) - most} more, see designs.csv" if len(tables) > most else ""

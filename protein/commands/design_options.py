@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from protein.commands.steering import add_steering
 from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, number
 
 __all__ = ["configure"]
@@ -45,6 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="low ones give likely sequences, high ones varied sequences; 0 the likeliest residue "
         "at every step; several are drawn one after the other (default 0.1)")  # fmt: skip
     _add_wishes(parser)
+    names = (
+        "charge=0.5,motif(N-{P}-[ST])=-5: charge, hydropathy, entropy, each close to a value as "
+        "charge(-5) or for entropy at least one as entropy(2.6), motif(PATTERN), count(LETTERS)"
+    )
+    add_steering(parser, "sequences", names)
     _add_modes(parser)
     group = parser.add_argument_group("how sequences are drawn")
     add = group.add_argument

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from sciddiff.objectives import Denoising, LabelDropout
 from sciddiff.paths import MaskPath, ProductPath
 from sciddiff.samplers import ConfidenceUnmask
 from sciddiff.state import Batch, State
+
+if TYPE_CHECKING:
+    from sciddiff.rewards import RewardTerms
 
 GAPS = "_-?X"
 """Signs for a residue that is to be drawn."""
@@ -69,6 +72,12 @@ class SequenceDomain(Domain):
     def null_labels(self) -> dict[str, Any]:
         """The class that says none."""
         return {"label": FOLDS.index("none")}
+
+    def rewards(self) -> RewardTerms:
+        """See `protein.sequence.rewards`."""
+        from protein.sequence.rewards import TERMS
+
+        return TERMS
 
     def drawing(self) -> Drawing:
         """Rows in random order, in 64 calls."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,6 +22,9 @@ from sciddiff.errors import InputError
 from sciddiff.objectives import Denoising
 from sciddiff.paths import MaskPath, ProductPath
 from sciddiff.state import Batch, State
+
+if TYPE_CHECKING:
+    from sciddiff.rewards import RewardTerms
 
 RESIDUES_A_BATCH = 4096
 """Residues drawn together."""
@@ -54,6 +57,12 @@ class InverseFoldingDomain(Domain):
     def objective(self) -> Denoising:
         """Cross-entropy of hidden residues, at every share of hidden ones alike."""
         return Denoising()
+
+    def rewards(self) -> RewardTerms:
+        """See `protein.sequence.rewards`."""
+        from protein.sequence.rewards import TERMS
+
+        return TERMS
 
     def like(self, request: Mapping[str, Any]) -> Iterable[Batch]:
         """Templates for `structures` (files), `n` sequences of each, and `noise` (Å).

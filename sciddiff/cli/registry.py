@@ -31,6 +31,7 @@ _CORE = {
     "report": "show poses, designs or a forecast as one HTML page",
     "prepare": "turn raw files into a training set",
     "distill": "make a student of a model that needs fewer network calls",
+    "tune": "tune a model towards a reward, and tell what it costs",
     "export": "turn a training run into a model: a folder of weights to use",
     "inspect": "show what a model or a training run holds",
     "models": "list the weights that ship with the installed packages",

@@ -7,5 +7,9 @@ where its data are not at hand.
 
 from sciddiff.distillation.own import OwnSamples, draw_own
 from sciddiff.distillation.plan import KINDS, Plan, Reconsidered, learning_of, student_of
+from sciddiff.distillation.stand_in import StandIn, shuffled
 
-__all__ = ["KINDS", "OwnSamples", "Plan", "Reconsidered", "draw_own", "learning_of", "student_of"]
+__all__ = [
+    "KINDS", "OwnSamples", "Plan", "Reconsidered", "StandIn", "draw_own", "learning_of",
+    "shuffled", "student_of",
+]  # fmt: skip

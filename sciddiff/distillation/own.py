@@ -12,16 +12,15 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import torch
 
 from sciddiff.checkpoint import Model
+from sciddiff.distillation.stand_in import StandIn, shuffled
 from sciddiff.domains import Domain
 from sciddiff.drawing import Drawing, draw, noise_of
 from sciddiff.errors import InputError, reading
-from sciddiff.objectives import Objective
-from sciddiff.paths import ProductPath
 from sciddiff.state import Batch, State
 from sciddiff.weights import write_tensors
 
@@ -92,7 +91,7 @@ def _draw_part(
 
 
 @final
-class OwnSamples(Domain):
+class OwnSamples(StandIn):
     """What a model has drawn, in the place of the training data of its domain.
 
     Args:
@@ -105,7 +104,7 @@ class OwnSamples(Domain):
     """
 
     def __init__(self, domain: Domain, templates: Sequence[Batch], folder: Path) -> None:
-        self.domain, self.name = domain, domain.name
+        super().__init__(domain)
         self._batches = [
             batch for number, template in enumerate(templates)
             if (batch := _batch(template, _read(_part(folder, number)))) is not None
@@ -116,42 +115,10 @@ class OwnSamples(Domain):
                 "others with --request"
             )
 
-    def path(self) -> ProductPath:
-        """The path of the domain."""
-        return self.domain.path()
-
-    def training_path(self) -> ProductPath:
-        """The path that the domain trains on."""
-        return self.domain.training_path()
-
-    def objective(self) -> Objective:
-        """The objective of the domain."""
-        return self.domain.objective()
-
     def train_batches(self, epoch: int, seed: int, rank: int, world: int) -> Iterable[Batch]:
         """One batch for each template, in an order of the epoch's own."""
-        generator = torch.Generator().manual_seed(_mixed(seed, epoch))
-        order = torch.randperm(len(self._batches), generator=generator).tolist()
-        # Every rank gets as many; the last ones begin from the front again.
-        short = -len(order) % world
-        listed = [*order, *(order * world)[:short]]
-        return (self._batches[number] for number in listed[rank::world])
-
-    def val_batches(self) -> Iterable[Batch]:
-        """None: what a student should be measured on is what it draws."""
-        return ()
-
-    def like(self, request: Mapping[str, Any]) -> Iterable[Batch]:
-        """As the domain."""
-        return self.domain.like(request)
-
-    def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
-        """As the domain."""
-        return self.domain.write(batch, x, directory)
-
-    def evaluate(self, directory: Path, reference: Path | None) -> dict[str, Any]:
-        """As the domain."""
-        return self.domain.evaluate(directory, reference)
+        order = shuffled(len(self._batches), epoch, seed, rank, world)
+        return (self._batches[number] for number in order)
 
     @property
     def size(self) -> int:
@@ -186,10 +153,3 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
 
     with reading(file, "samples of a model", "remove it to draw them again"):
         return load_file(file)
-
-
-def _mixed(seed: int, epoch: int) -> int:
-    """A seed for each epoch of a run."""
-    import numpy as np
-
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)

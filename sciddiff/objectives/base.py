@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import final
+from typing import Any, final
 
 from torch import Tensor
 
@@ -39,6 +40,13 @@ class Objective(ABC):
     """
 
     needs_teacher = False
+
+    def memory(self) -> dict[str, Any]:
+        """What an exact continuation of a run needs to know of its past; tensors, plain values."""
+        return {}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:  # noqa: B027 - most have no memory
+        """Take over what `memory` returned when the run was saved."""
 
     @abstractmethod
     def __call__(

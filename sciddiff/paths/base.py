@@ -23,6 +23,7 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from sciddiff.leaf_times import LeafTime
 from sciddiff.manifolds.base import Manifold
+from sciddiff.paths.laws import Lawful
 from sciddiff.paths.move import FreshNoise, LeafStage, Move, natural_share
 from sciddiff.paths.path_sample import PathSample
 from sciddiff.prediction import Prediction
@@ -32,7 +33,7 @@ from sciddiff.streams import Generator
 __all__ = ["Path", "PathSample"]
 
 
-class Path(ABC):
+class Path(Lawful, ABC):
     """The probability path of one leaf.
 
     Attributes:

@@ -28,6 +28,7 @@ from sciddiff.manifolds.base import Manifold
 from sciddiff.manifolds.euclidean import Euclidean, ZeroCenterOfMass
 from sciddiff.noise import NoiseLaw, White
 from sciddiff.paths.base import Path, PathSample
+from sciddiff.paths.laws import Normal
 from sciddiff.paths.move import NOISE_FREE, Move
 from sciddiff.prediction import GaussianPrediction, Parametrization, Prediction
 from sciddiff.schedules import Linear, Schedule
@@ -283,6 +284,10 @@ class GaussianPath(Path):
         if move.added > 0.0:
             result = torch.add(result, self.prior(move.x, generator, layout), alpha=move.added)
         return result
+
+    def step_law(self, move: Move, layout: Layout | None = None) -> Normal | None:
+        scaled = lambda z, rows: self.noise.whiten(z, rows) / self.prior_scale  # noqa: E731
+        return Normal(move, scaled, layout) if move.added > 0.0 else None
 
     def jump(
         self, prediction: Prediction, s: LeafTime, layout: Layout | None = None

@@ -30,6 +30,7 @@ from sciddiff import streams
 from sciddiff.errors import InputError
 from sciddiff.leaf_times import LeafTime
 from sciddiff.paths.base import Path, PathSample
+from sciddiff.paths.laws import Drawn, Kept
 from sciddiff.paths.move import Move
 from sciddiff.prediction import CategoricalPrediction, Prediction
 from sciddiff.schedules import CosineKappa, Kappa, LinearKappa
@@ -233,6 +234,10 @@ class MaskPath(TokenPath):
         lost = self.hide(move.x, chance < again) if again > 0.0 else move.x
         return torch.where(hidden, torch.where(chance < reveal, drawn, move.x), lost)
 
+    def step_law(self, move: Move, layout: Layout | None = None) -> Drawn:
+        """See `Path.step_law`: of rows that are revealed, whatever decides which these are."""
+        return Drawn(move.prediction, _counted(self.hidden(move.x), layout), self.hidden, layout)
+
 
 @final
 @dataclass(frozen=True)
@@ -336,6 +341,13 @@ class UniformDiscretePath(TokenPath):
         then = self.schedule.at(move.s)[0]
         fresh = torch.where(chance < then, drawn, self._even(even))
         return torch.where(renewed < move.eta * progress, fresh, x)
+
+    def step_law(self, move: Move, layout: Layout | None = None) -> Kept:
+        """See `Path.step_law`."""
+        if move.eta > 0.0:
+            raise InputError("UniformDiscretePath: the law of a step with eta above 0 is unknown")
+        counted = _counted(torch.ones_like(move.x, dtype=torch.bool), layout)
+        return Kept(move, self._progress(move), counted, layout)
 
 
 def uniform_rows(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import final
 
 from sciddiff.errors import InputError
+from sciddiff.paths.move import Move
 from sciddiff.samplers.base import Sampler, Walk
 from sciddiff.samplers.leaves import Stage
 from sciddiff.state import State
@@ -40,3 +41,7 @@ class Ancestral(Sampler):
         """See `Sampler.step`."""
         stage = walk.predict(x, walk.times[k])
         return walk.transition(stage, walk.times[k + 1], self.eta), stage
+
+    def moves(self, walk: Walk, k: int, stage: Stage) -> dict[str, Move]:
+        """See `Sampler.moves`."""
+        return walk.plan(stage, walk.times[k + 1], self.eta)

@@ -20,7 +20,7 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from sciddiff.guidance.base import DenoiserLike
 from sciddiff.leaf_times import Time
-from sciddiff.paths.move import FreshNoise
+from sciddiff.paths.move import FreshNoise, Move
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction
 from sciddiff.samplers.leaves import Leaf, NoiseRule, Stage, WeightRule, first_order
@@ -168,12 +168,13 @@ class Walk:
             s: Where it ends.
             eta: Stochasticity in [0, 1].
         """
-        if eta <= 0.0:
-            return self.move(stage, s=s)
-        return self.move(
-            stage, s=s,
-            noise=lambda leaf: FreshNoise.replacing(eta * leaf.natural_share(stage.t, s), eta),
-        )  # fmt: skip
+        return self.move(stage, s=s, noise=_replacing(stage, s, eta))
+
+    def plan(self, stage: Stage, s: float, eta: float) -> dict[str, Move]:
+        """How every leaf that does not rest moves in such a step; see `transition`."""
+        noise, weights = _replacing(stage, s, eta), first_order(1)
+        found = {n: leaf.plan((stage,), s, weights, noise) for n, leaf in self.leaves.items()}
+        return {name: move for name, move in found.items() if move is not None}
 
     def select(self, x: State, stage: Stage, indices: Tensor) -> tuple[State, Stage]:
         """Go on from other samples of the batch than before, each from one of the same template.
@@ -210,6 +211,13 @@ class Walk:
         return fallback if found is None else found
 
 
+def _replacing(stage: Stage, s: float, eta: float) -> NoiseRule | None:
+    """Fresh noise in place of a share ``eta`` of what a step from a stage to ``s`` can forget."""
+    if eta <= 0.0:
+        return None
+    return lambda leaf: FreshNoise.replacing(eta * leaf.natural_share(stage.t, s), eta)
+
+
 class Sampler(ABC):
     """A way to go from one time to the next, for every leaf of a state."""
 
@@ -226,6 +234,22 @@ class Sampler(ABC):
         Returns:
             The state at the end of the step and the stage it began with.
         """
+
+    def moves(self, walk: Walk, k: int, stage: Stage) -> dict[str, Move]:
+        """The moves of a step, one call of the network each, whose laws paths may know.
+
+        Args:
+            walk: The run.
+            k: Number of the step, from 0.
+            stage: What the network says where the step starts.
+
+        Raises:
+            InputError: Its steps are not such moves.
+        """
+        raise InputError(
+            f"{type(self).__name__}: the law of its steps is not known; use Ancestral with eta "
+            "above 0, or FirstHitting or ConfidenceUnmask of tokens"
+        )
 
     def times(self, grid: Grid, like: Batch) -> Grid:
         """The times that a run takes: those of the grid, unless the sampler knows better.

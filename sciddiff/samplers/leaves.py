@@ -136,19 +136,27 @@ class Leaf:
             weights: From a leaf to one weight per stage, of sum 1.
             noise: From a leaf to its fresh noise; None for none.
         """
-        start = stages[0]
-        if self._grid is not None and self.time(start.t) == self.time(s):
-            return start.x[self.name]  # the leaf rests
+        move = self.plan(stages, s, weights, noise)
+        if move is None:  # it rests, or the first half of the step brought it there already
+            return max(stages, key=lambda stage: stage.t).x[self.name]
+        return self.path.step(move, self.generator, self.layout)
+
+    def plan(
+        self,
+        stages: tuple[Stage, ...],
+        s: float,
+        weights: WeightRule,
+        noise: NoiseRule | None,
+    ) -> Move | None:
+        """How the leaf moves to time ``s``; None if it is there already. See `move`."""
+        if self._grid is not None and self.time(stages[0].t) == self.time(s):
+            return None
         fresh = None if noise is None else noise(self)
         if self.levelled:
             known = tuple(self._known(stage) for stage in stages)
-            move = Move(known, self.time(s), weights(self), fresh, self.levels(s))
-        else:
-            latest = max(stages, key=lambda stage: stage.t)
-            if latest.t >= s:  # the first half of the step brought the leaf there already
-                return latest.x[self.name]
-            move = Move((self._known(latest),), self.time(s), (1.0,), fresh)
-        return self.path.step(move, self.generator, self.layout)
+            return Move(known, self.time(s), weights(self), fresh, self.levels(s))
+        latest = max(stages, key=lambda stage: stage.t)
+        return None if latest.t >= s else Move((self._known(latest),), self.time(s), (1.0,), fresh)
 
     def _known(self, stage: Stage) -> LeafStage:
         name = self.name

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from sciddiff import streams
 from sciddiff.errors import InputError
+from sciddiff.paths.move import Move
 from sciddiff.paths.tokens import uniform_rows
 from sciddiff.prediction import Prediction
 from sciddiff.samplers.base import Grid, Sampler, Walk, first_order
@@ -32,6 +33,9 @@ from sciddiff.state import Batch, Layout, State
 __all__ = ["ConfidenceUnmask", "FirstHitting", "Order", "Part", "reveal_order"]
 
 Order = Literal["random", "sequence", "colour", "confidence", "entropy", "margin"]
+
+BLIND: tuple[Order, ...] = ("random", "sequence", "colour")
+"""Orders that do not depend on what is drawn."""
 
 
 @final
@@ -117,6 +121,25 @@ class ConfidenceUnmask(Sampler):
             else:
                 moved[name] = self._reveal(walk, leaf, x, hidden, said, part)
         return moved
+
+    def moves(self, walk: Walk, k: int, stage: Stage) -> dict[str, Move]:
+        """See `Sampler.moves`.
+
+        Raises:
+            InputError: Which rows are revealed depends on what the network says, or the likeliest
+                symbols are taken.
+        """
+        if self.order not in BLIND or self.give_up > 0.0 or self.temperature == 0.0:
+            raise InputError(
+                "ConfidenceUnmask: the law of its steps is not known where certainty decides; "
+                f"use the order {', '.join(BLIND)}, no give_up and a temperature above 0"
+            )
+        said = stage.predictions
+        for name, leaf in walk.leaves.items():
+            if self.temperature != 1.0 and leaf.path.hidden(stage.x[name]) is not None:
+                tempered = said[name].symbol_log_probs() / self.temperature
+                said = {**said, name: said[name].with_coordinates(tempered)}
+        return walk.plan(Stage(stage.x, said, stage.t), walk.times[k + 1], 0.0)
 
     def _reveal(
         self, walk: Walk, leaf: Leaf, x: Tensor, hidden: Tensor, said: Prediction, part: Part
@@ -210,6 +233,10 @@ class FirstHitting(Sampler):
         """See `Sampler.step`."""
         return ConfidenceUnmask("random", self.temperature).step(walk, k, x, previous)
 
+    def moves(self, walk: Walk, k: int, stage: Stage) -> dict[str, Move]:
+        """See `Sampler.moves`."""
+        return ConfidenceUnmask("random", self.temperature).moves(walk, k, stage)
+
 
 def reveal_order(
     like: Batch,
@@ -237,7 +264,7 @@ def reveal_order(
     Raises:
         InputError: The order depends on what is drawn, or colours are missing.
     """
-    if order not in ("random", "sequence", "colour"):
+    if order not in BLIND:
         raise InputError(f"order: {order!r} depends on what is drawn; choose random or colour")
     x, layout = like.x[leaf], like.layouts[leaf]
     source = streams.streams_of(seed, like.size, indices, like.device)

@@ -329,6 +329,7 @@ class DenoisingModule(pl.LightningModule):
             "ema": self.ema.state_dict(),
             "plain": None if plain is None else json.dumps(plain),
             "origin": None if self.origin is None else dict(self.origin),
+            "objective": self.objective.memory(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -338,6 +339,7 @@ class DenoisingModule(pl.LightningModule):
         self.batches, self.samples = state["batches"], state["samples"]
         self.skipped, self.origin = state["skipped"], state.get("origin")
         self.ema.load_state_dict(state["ema"])
+        self.objective.recall(state.get("objective", {}))
 
 
 def as_denoising(module: pl.LightningModule) -> DenoisingModule:

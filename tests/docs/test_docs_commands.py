@@ -50,6 +50,7 @@ SMALL = {
     "prepare ranker": "--chains 8 --rounds 2 -j 1",
     "sample": "-n 2 --steps 2",
     "distill": "--steps 1 --threads 1",
+    "tune": "--steps 1 --templates 1 --group 2 --calls 2 --measure 2 --threads 1",
     "distill .*--reflow": "--own 4",
     "likelihood": "-n 2 --steps 2",
     "forecast": "--members 2 --days 2",

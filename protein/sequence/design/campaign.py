@@ -15,11 +15,11 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from protein.sequence.design.designer import DrawSettings
 from protein.sequence.design.engine import SequenceDesigner
 from protein.sequence.design.plan import Plan
 from protein.sequence.design.records import Record, records_of
 from protein.sequence.design.redraw import draw_native_like
+from protein.sequence.design.settings import DrawSettings
 from protein.structures.write import write_mmcif
 from sciddiff.cli.options import MOST
 from sciddiff.cli.parts import Parts
@@ -162,6 +162,7 @@ class SequenceParts(Parts):
             return
         missing = self._missing(item)
         found, redrawn = draw_native_like(designer, missing, item.temperature)
+        rewards = designer.rewards(found)
         records = records_of(
             item.plan,
             found,
@@ -169,6 +170,7 @@ class SequenceParts(Parts):
             item.temperature,
             [index + 1 for index in missing],
             redrawn.tolist(),
+            None if rewards is None else rewards.tolist(),
         )
         for index, record, sequence in zip(missing, records, found, strict=True):
             stem = design_stem(item.plan, item.temperature, index)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
@@ -23,58 +23,30 @@ from protein.sequence.alphabet import LETTERS, MASK
 from protein.sequence.design.balance import MOST, composition_bias
 from protein.sequence.design.colouring import colour_classes, contact_pairs
 from protein.sequence.design.plan import Plan
+from protein.sequence.design.settings import DrawSettings
 from protein.sequence.network import ASKED, ENCODED
 from protein.sequence.samples import SEQUENCE, collate, sample_of
 from sciddiff import streams
-from sciddiff.errors import InputError
 from sciddiff.grids import uniform
-from sciddiff.guidance.base import ask
+from sciddiff.guidance.base import DenoiserLike, ask
 from sciddiff.guidance.bias import FORBIDDEN, Bias
 from sciddiff.likelihood.order import order_log_prob
-from sciddiff.samplers import ConfidenceUnmask, FirstHitting, reveal_order
+from sciddiff.samplers import ConfidenceUnmask, FirstHitting, Sampler, reveal_order
 from sciddiff.sampling import sample
 from sciddiff.state import Batch, Layout
+from sciddiff.steering import steer
 from sciddiff.ties import Ties
 
 if TYPE_CHECKING:
     from sciddiff.denoiser import Denoiser
 
-__all__ = ["DrawSettings", "Designer", "Scores"]
+__all__ = ["Designer", "Scores"]
 
 ROWS = 800
 """Residues that the network sees at once: more no longer fit into the caches of a processor."""
 
-
 LESS = 0.9
 """What the largest share of an amino acid is multiplied by each time a sequence is drawn again."""
-
-
-@final
-@dataclass(frozen=True)
-class DrawSettings:
-    """How sequences are drawn and scored.
-
-    Attributes:
-        order: `colour` reveals residues that do not touch at once; `random` one residue a call,
-            which follows the model exactly.
-        calls: calls of the network in colour order, at least one for each class; 0: as many as
-            there are classes.
-        orders: orders over which a score is averaged: 1, or pairs of a random order and its
-            opposite.
-        seed: seed of the draws.
-    """
-
-    order: Literal["colour", "random"] = "colour"
-    calls: int = 0
-    orders: int = 4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.orders < 1 or (self.orders > 1 and self.orders % 2):
-            raise InputError(
-                f"--orders {self.orders}: orders come in pairs of opposites; give 1, or an even "
-                "number"
-            )
 
 
 @final
@@ -214,12 +186,30 @@ class Designer:
             sampler = ConfidenceUnmask("colour", temperature)
         found, template = [], self._drawn
         template = template.with_cond(bias=self._bias(temperature, MOST * LESS**again))
-        for some in self._blocks(len(indices)):
+        for some in self._blocks(len(indices), self.settings.together):
             like = template.select(torch.zeros(len(some), dtype=torch.int64))
             numbers = torch.tensor([indices[k] for k in some])
-            out = sample(guided, like, sampler, uniform(self.calls), seed, indices=numbers)
-            found.append(out.x[SEQUENCE].cpu().numpy())
+            x = self._draw(guided, like, sampler, seed, numbers)
+            found.append(x.cpu().numpy())
         return np.concatenate(found)
+
+    def _draw(
+        self, guided: DenoiserLike, like: Batch, sampler: Sampler, seed: int, numbers: Tensor
+    ) -> Tensor:
+        """Sequences of a batch of templates, steered where a reward is wanted, tokens `[n, L]`."""
+        times = uniform(self.calls)
+        steered = self.settings.steered(sampler, self.calls)
+        if steered is None:
+            return sample(guided, like, sampler, times, seed, indices=numbers).x[SEQUENCE]
+        return steer(guided, like, steered, times, seed, indices=numbers).x[SEQUENCE]
+
+    def rewards(self, sequences: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """What sequences `[n, L]` were steered towards `[n]`; None where they were not."""
+        reward = self.settings.reward
+        if reward is None:
+            return None
+        batch = self._given(sequences, np.ones(sequences.shape, dtype=bool))
+        return reward(batch.x, batch).numpy()
 
     def score(
         self, sequences: NDArray[np.int64], known: NDArray[np.bool_] | None = None
@@ -381,9 +371,9 @@ class Designer:
             layouts={SEQUENCE: Layout(len(sequences), mask=layout.mask, fixed=fixed)},
         )
 
-    def _blocks(self, n: int) -> Iterator[list[int]]:
-        """Numbers below n, as many at a time as the network sees together."""
-        size = max(1, ROWS // max(len(self.plan), 1))
+    def _blocks(self, n: int, each: int = 1) -> Iterator[list[int]]:
+        """Numbers below n, as many at a time as the network sees together, several of each."""
+        size = max(1, ROWS // max(len(self.plan) * each, 1))
         return (list(range(first, min(first + size, n))) for first in range(0, n, size))
 
 

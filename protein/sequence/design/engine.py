@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
-from protein.sequence.design.designer import Designer, DrawSettings, Scores
+from protein.sequence.design.designer import Designer, Scores
 from protein.sequence.design.plan import Plan
+from protein.sequence.design.settings import DrawSettings
 from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ class SequenceDesigner(Protocol):
         self, sequences: NDArray[np.int64], known: NDArray[np.bool_] | None = None
     ) -> Scores:
         """Scores of sequences `[n, L]`."""
+        ...
+
+    def rewards(self, sequences: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """What sequences `[n, L]` were steered towards `[n]`; None where they were not."""
         ...
 
     def alone(self) -> NDArray[np.float64]:
@@ -119,6 +124,7 @@ def check_options(args: argparse.Namespace) -> None:
         "--balance on": args.balance == "on",
         f"--backbone-noise {args.backbone_noise:g}": args.backbone_noise > 0.0,
         "--temperature 0": 0.0 in args.temperature,
+        "--steer": bool(args.steer),
         f"--device {args.device}": args.device not in ("auto", "cpu"),
     }
     for option, asked in lacks.items():

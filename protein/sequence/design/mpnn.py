@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from protein.sequence.design.designer import DrawSettings, Scores
+from protein.sequence.design.designer import Scores
 from protein.sequence.design.plan import Plan
+from protein.sequence.design.settings import DrawSettings
 from protein.sequence.samples import sample_of
 from protein.structures.frames import oxygen_positions
 from sciddiff import streams
@@ -193,6 +194,9 @@ class MpnnDesigner:
             laws += np.exp(_twenty(said)) / self.settings.orders
         laws = np.where(self.plan.designed[:, None], np.log(laws), 0.0)
         return Scores(np.stack(rows), laws, counted, (fixed, int(held.sum())))
+
+    def rewards(self, sequences: NDArray[np.int64]) -> None:
+        """None: its sequences are not steered."""
 
     def alone(self) -> NDArray[np.float64]:
         """Log-probabilities of all amino acids given the structure and the fixed residues alone

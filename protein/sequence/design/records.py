@@ -48,6 +48,7 @@ class Record:
         probability: of each residue given the others, 1 where fixed `[L]`.
         row_entropy: entropy of the law of each residue given the others, nats `[L]`.
         redrawn: how often it was drawn again to look more like natives.
+        reward: what it was steered towards; None where it was not.
     """
 
     sequence: str
@@ -61,6 +62,7 @@ class Record:
     probability: tuple[float, ...]
     row_entropy: tuple[float, ...]
     redrawn: int = 0
+    reward: float | None = None
 
     def write(self, file: Path) -> None:
         """Write it as JSON; the file appears whole."""
@@ -103,6 +105,7 @@ def records_of(
     temperature: float,
     samples: Sequence[int],
     redrawn: Sequence[int] | None = None,
+    rewards: Sequence[float] | None = None,
 ) -> list[Record]:
     """Records of n sequences of L residues.
 
@@ -113,6 +116,7 @@ def records_of(
         temperature: at which they were drawn.
         samples: their numbers, from 1.
         redrawn: how often each was drawn again; None: never.
+        rewards: what each was steered towards; None: nothing.
     """
     laws = scores.laws
     picked = np.take_along_axis(laws, sequences[..., None], -1)[..., 0]
@@ -136,6 +140,7 @@ def records_of(
                 tuple(_short(value) for value in probability[k]),
                 tuple(_short(value) for value in spread[k]),
                 0 if redrawn is None else int(redrawn[k]),
+                None if rewards is None else _short(rewards[k]),
             )
         )
     return found

@@ -51,6 +51,7 @@ COLUMNS: dict[str, str] = {
     "designed": "number of designed residues",
     "native_like": "1 if runs, commonest share and entropy are what 97.5 % of natives have",
     "redrawn": "times it was drawn again to be so; only where the composition is balanced",
+    "reward": "what it was steered towards; empty where it was not",
     "warnings": "what is remarkable",
     "sequence": "all chains",
 }
@@ -97,6 +98,8 @@ class Tables:
         """Means over the designs, as plain values."""
         records = [one.record for one in self.designs]
 
+        rewards = [r.reward for r in records if r.reward is not None]
+
         def mean(values: Iterable[float]) -> float:
             return round(float(np.mean(list(values))), 4)
 
@@ -109,6 +112,7 @@ class Tables:
             "recovery": None if self.plan.no_recovery else mean(r.seq_recovery for r in records),
             **({"no_recovery": self.plan.no_recovery} if self.plan.no_recovery else {}),
             "entropy": mean(r.entropy for r in records),
+            **({"reward": mean(rewards)} if rewards else {}),
             "native_like": sum(one.quality.native_like for one in self.designs),
             "redrawn": sum(bool(r.redrawn) for r in records),
             "remarkable": sum(bool(one.quality.warnings) for one in self.designs),
@@ -246,6 +250,7 @@ def _row(one: Tables, design: Designed, separator: str) -> dict[str, Any]:
         "designed": int(one.plan.designed.sum()),
         "native_like": int(quality.native_like),
         "redrawn": record.redrawn,
+        "reward": "" if record.reward is None else f"{record.reward:.4f}",
         "warnings": "; ".join(quality.warnings),
         "sequence": separator.join(_pieces(one.plan, record, True)),
     }

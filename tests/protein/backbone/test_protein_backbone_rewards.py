@@ -11,7 +11,7 @@ from protein.backbone.data import NM
 from protein.backbone.generate import GenerateSettings, generate
 from protein.backbone.network import TRANSLATIONS
 from protein.backbone.request import GenerationRequest, templates
-from protein.backbone.rewards import apart, backbone_reward, compact, contacts, helix, strand
+from protein.backbone.rewards import TERMS, apart, compact, contacts, helix, strand
 from protein.pretrained import find_model
 from protein.structures.torsions import backbone_from_torsions
 from sciddiff.errors import InputError
@@ -64,7 +64,7 @@ def test_a_wish_is_the_weighted_sum():
     real = torch.ones(1, 44, dtype=torch.bool)
     state = {TRANSLATIONS: NM * ca}
     batch = Batch(state)
-    found = float(backbone_reward("strand=20, compact=-3,helix")(state, batch))
+    found = float(TERMS.reward("strand=20, compact=-3,helix")(state, batch))
     wanted = 20 * strand(ca, real) - 3 * compact(ca, real) + 10 * helix(ca, real)
     assert found == pytest.approx(float(wanted), abs=1e-4)
 
@@ -74,7 +74,7 @@ def test_steered_designs_have_more_of_what_is_wanted():
     request = GenerationRequest((44, 44), 10, "none", 0)
 
     def shares(wish: str) -> list[float]:
-        reward = backbone_reward(wish) if wish else None
+        reward = TERMS.reward(wish) if wish else None
         settings = GenerateSettings(steps=8, steer=wish, particles=6, reward=reward)
         found = []
         for batch in templates(request, range(10)):
@@ -104,7 +104,7 @@ def test_steered_designs_have_more_of_what_is_wanted():
 )
 def test_wishes_that_mean_nothing_are_refused(text, said):
     with pytest.raises(InputError, match=said) as caught:
-        backbone_reward(text)
+        TERMS.reward(text)
     assert "\n" not in str(caught.value)
 
 
@@ -114,8 +114,8 @@ def test_a_function_of_the_user_is_called_if_its_package_is_trusted(tmp_path: Pa
     ca = chain(HELIX)
     batch = Batch({TRANSLATIONS: NM * ca})
     with trusting(["my_rewards"]):
-        reward = backbone_reward("my_rewards:first=2")
+        reward = TERMS.reward("my_rewards:first=2")
         assert float(reward(batch.x, batch)) == pytest.approx(2 * float(ca[0, 0, 0]), abs=1e-5)
         with pytest.raises(InputError, match="cannot be imported"):
-            backbone_reward("my_rewards.absent:first")
+            TERMS.reward("my_rewards.absent:first")
     sys.modules.pop("my_rewards", None)

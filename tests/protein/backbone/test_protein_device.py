@@ -31,7 +31,7 @@ from protein.backbone.generate import GenerateSettings, generate
 from protein.backbone.modes import mode_of
 from protein.backbone.network import BackboneNetwork
 from protein.backbone.polish import PolishSettings
-from protein.backbone.rewards import backbone_reward
+from protein.backbone.rewards import TERMS
 from sciddiff.denoiser import Denoiser
 
 torch.set_num_threads(1)
@@ -51,7 +51,7 @@ MODES = {
     "steered binder": {"target": FILE, "hotspots": "A12", "length": "24"},
 }
 plain = GenerateSettings(steps=3, polish=PolishSettings(steps=3))
-reward = backbone_reward("compact=5,strand=2,contacts,apart")
+reward = TERMS.reward("compact=5,strand=2,contacts,apart")
 steered = replace(plain, steer="compact=5", particles=2, reward=reward)
 
 def designs(device, options, settings):

@@ -9,11 +9,13 @@ import torch
 
 from protein.sequence.alphabet import LETTERS
 from protein.sequence.design.balance import composition_bias, limited
-from protein.sequence.design.designer import Designer, DrawSettings
+from protein.sequence.design.designer import Designer
 from protein.sequence.design.plan import Plan, Template, plan_of
 from protein.sequence.design.quality import composition_entropy, quality_of
 from protein.sequence.design.redraw import TRIES, draw_native_like
+from protein.sequence.design.settings import DrawSettings
 from protein.sequence.design.wishes import Wishes
+from protein.sequence.rewards import TERMS
 from protein.sequence.samples import SEQUENCE, collate, sample_of
 from protein.structures.read import read_structure
 from sciddiff.checkpoint import load
@@ -276,3 +278,29 @@ def test_the_order_of_the_chains_does_not_matter(denoiser, plan):
     one = _designer(denoiser, made).alone()
     two = _designer(denoiser, other).alone()
     np.testing.assert_allclose(one, two[swap], atol=1e-4)
+
+
+def test_steered_sequences_have_more_of_what_is_wanted(denoiser, plan):
+    """Also where residues are fixed; without a reward the sequences are as they were."""
+    made = plan(fix="A11-14")
+
+    def drawn(wish: str, number: int = 8) -> np.ndarray:
+        reward = TERMS.reward(wish) if wish else None
+        settings = DrawSettings(seed=3, steer=wish, particles=6, reward=reward)
+        designer = Designer(denoiser, made, settings)
+        found = designer.draw(range(number), 1.0)
+        rewards = designer.rewards(found)
+        assert (rewards is None) == (not wish)
+        return found
+
+    def charge(found: np.ndarray) -> float:
+        count = {letter: (found == LETTERS.index(letter)).sum(1) for letter in "KRDE"}
+        return float((count["K"] + count["R"] - count["D"] - count["E"]).mean())
+
+    plain, more, less = drawn(""), drawn("charge=2"), drawn("charge=-2")
+    assert charge(less) + 1.0 < charge(plain) < charge(more) - 3.0
+    assert (more[:, :4] == made.native[:4]).all()
+    np.testing.assert_array_equal(more[:2], drawn("charge=2", 2))
+    np.testing.assert_array_equal(plain, _designer(denoiser, made, seed=3).draw(range(8), 1.0))
+    assert set(DrawSettings().record()) == {"order", "calls", "orders", "seed"}
+    assert DrawSettings(steer="charge", reward=TERMS.reward("charge")).record()["particles"] == 8

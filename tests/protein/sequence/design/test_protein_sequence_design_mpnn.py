@@ -11,10 +11,10 @@ import torch
 from Bio import SeqIO
 
 from protein.sequence.alphabet import LETTERS
-from protein.sequence.design.designer import DrawSettings
 from protein.sequence.design.engine import engine_of
 from protein.sequence.design.mpnn import load_mpnn
 from protein.sequence.design.plan import Template, plan_of
+from protein.sequence.design.settings import DrawSettings
 from protein.sequence.design.wishes import Wishes
 from protein.structures.read import read_structure
 from sciddiff.cli.main import main
