@@ -26,7 +26,7 @@ FLOORS = (
     ("denoiser", "path_record"),
     ("guidance", "objectives"),
     ("samplers",),
-    ("sampling", "likelihood", "rare_events", "analytic"),
+    ("sampling", "likelihood", "rare_events", "analytic", "twisting"),
     ("steering",),
     ("drawing", "rewards"),
     ("testing", "domains"),
