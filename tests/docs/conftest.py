@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESIDUES = "ALA ARG ASN ASP GLN GLU GLY HIS ILE LEU LYS MET PHE SER THR TRP TYR VAL".split()
 ENTRY_POINTS = (
     "[sciddiff.domains]\nmixture = mixture_domain:MixtureDomain\n"
-    "policy = policy_domain:PolicyDomain\n"
+    "policy = policy_domain:PolicyDomain\nworld = world_domain:WorldDomain\n"
 )
 
 
@@ -377,7 +377,7 @@ def scratch(tmp_path, monkeypatch) -> Path:
     information.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: mixture\nVersion: 1.0\n")
     (information / "entry_points.txt").write_text(ENTRY_POINTS)
-    examples = [str(ROOT / "examples" / name) for name in ("new_domain", "policy")]
+    examples = [str(ROOT / "examples" / name) for name in ("new_domain", "policy", "world")]
     paths = [str(plugins), *examples, str(ROOT)]
     for path in reversed(paths):
         monkeypatch.syspath_prepend(path)
@@ -385,5 +385,5 @@ def scratch(tmp_path, monkeypatch) -> Path:
     importlib.invalidate_caches()
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    for name in ("mixture_domain", "policy_domain"):
+    for name in ("mixture_domain", "policy_domain", "world_domain"):
         sys.modules.pop(name, None)

@@ -6,6 +6,7 @@ A command that is too long even so, or that needs the network or a GPU, is liste
 command's own parser then reads it. Nothing is left out silently.
 """
 
+import doctest
 import re
 import shlex
 import subprocess
@@ -127,9 +128,19 @@ def test_document_works_from_top_to_bottom(document, scratch, stand_ins):
         if block.language == "python":
             if document not in PARSED:
                 exec(compile(block.text, document, "exec"), names)
+        elif block.language == "pycon":
+            check_session(block.text, document, names)
         elif is_shell(block):
             for command in block.commands:
                 follow(command, block, document)
+
+
+def check_session(text: str, document: str, names: dict[str, object]) -> None:
+    """Run a session of Python, in which every answer must be the one that is shown."""
+    session = doctest.DocTestParser().get_doctest(text, names, document, document, 0)
+    found = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(session, clear_globs=False)
+    assert found.attempted and not found.failed
+    names.update(session.globs)
 
 
 def follow(command: str, block: Block, document: str) -> None:
