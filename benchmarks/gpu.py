@@ -4,8 +4,10 @@
     python benchmarks/gpu.py --device cpu --quick # what it does, without a device
 
 Prints one row a case: the largest difference from the processor, and milliseconds a step on both.
-For the shipped models also bfloat16 (autocast) and `torch.compile`. Times are medians of repeated
-runs after one that is not counted; the device is waited for at the end of each.
+For the shipped models also bfloat16 (autocast) and `torch.compile`, and for the weather the
+simulated days per second of an ensemble (`weather_speed.py`), of which a thousand are the aim.
+Times are medians of repeated runs after one that is not counted; the device is waited for at the
+end of each.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from dataclasses import replace
 
 import torch
 from device_cases import Case, density_cases, learning_cases, sampling_cases
+from weather_speed import AIM, rows
 
 import sciddiff
 from sciddiff.drawing import draw
@@ -96,6 +99,8 @@ def main() -> None:
     if not args.quick:
         for found in model_rows(device, steps, repeats):
             print(json.dumps(found), flush=True)
+        for found in rows("planet_crps", device, [64, 256, 1024], 20, repeats):
+            print(json.dumps({**found, "aim": AIM}), flush=True)
 
 
 if __name__ == "__main__":
