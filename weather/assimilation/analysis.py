@@ -143,7 +143,8 @@ def write_analyses(
     """
     import xarray
 
-    from weather.forecast.ensemble import DIMS, Plan, coordinates, variables
+    from weather.forecast.ensemble import Plan, coordinates
+    from weather.forecast.naming import DIMS, Layout
 
     count = members.shape[1]
     plan = Plan(tuple(valid), count, 1, count)
@@ -154,7 +155,7 @@ def write_analyses(
     coords["prediction_timedelta"] = (lead[0], np.zeros_like(lead[1]), lead[2])
     fields = {
         name: (DIMS, members[:, :, None, c], about)
-        for c, (name, about) in enumerate(variables(spec).items())
+        for c, (name, about) in enumerate(Layout(spec.channels).arrays.items())
     }
     made = xarray.Dataset(fields, coords, {"Conventions": "CF-1.10", **attrs})
     partial = out.with_name(f".{out.name}.partial")

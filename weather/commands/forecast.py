@@ -96,6 +96,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="parent forecast or analyses that prescribe the edges of a limited area",
     )
+    add(
+        "--names",
+        choices=("own", "weatherbench2", "weatherbenchx"),
+        default="own",
+        help="names of dimensions and variables in the output (default own)",
+    )
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model", metavar="NAME", help="weights that ship, or the folder of a model"
@@ -281,12 +287,14 @@ def _open(
     """Begin or resume the store: one process makes it, the others then find it."""
     from weather.forecast.ensemble import EnsembleStore
     from weather.forecast.making import staging
+    from weather.forecast.naming import NAMES
 
-    path, attrs = staging(args.out), _attributes(args, forecaster)
+    what = staging(args.out), plan, forecaster.spec, request, _attributes(args, forecaster)
+    names = NAMES[args.names]
     if team.rank == 0:
-        EnsembleStore.open(path, plan, forecaster.spec, request, attrs, args.command_line)
+        EnsembleStore.open(*what, args.command_line, names)
     team.wait()
-    return EnsembleStore.open(path, plan, forecaster.spec, request, attrs, args.command_line)
+    return EnsembleStore.open(*what, args.command_line, names)
 
 
 def _make(
@@ -327,6 +335,8 @@ def _request(
         "starts": [label(start) for start in plan.starts],
         "initial": states.hexdigest(),
     }
+    if args.names != "own":
+        request["names"] = args.names
     if args.boundary is not None:
         request["boundary"] = Inputs().add("", args.boundary).entries[""]["sha256"]
     if forecaster.head == "diffusion":

@@ -19,7 +19,10 @@ from weather.data.units import conversion, normal_units
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["in_hpa", "named_after_pressure", "pressure_levels"]
+__all__ = ["LEVELS_HELD", "held_levels", "in_hpa", "named_after_pressure", "pressure_levels"]
+
+LEVELS_HELD: Final = "levels_held"
+"""Attribute of a variable that lacks some levels of its file: those that it holds, in hPa."""
 
 # ERA5, CMIP (plev19, plev39), NCEP, JRA, WeatherBench 2 and MERRA-2 together.
 _PUBLISHED: Final = frozenset(
@@ -34,6 +37,12 @@ _OTHER_AXES: Final = {
     "depth": r"\bdepth\b|\bsoil\b",
 }
 _HIGHEST: Final = 1100.0
+
+
+def held_levels(field: xr.DataArray, levels: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the pressure levels of its file a variable holds, `[L]`."""
+    held = np.atleast_1d(field.attrs.get(LEVELS_HELD, levels)).astype(np.float64)
+    return np.isclose(levels[:, None], held[None, :]).any(1)
 
 
 def pressure_levels(level: xr.DataArray, said: str = "") -> NDArray[np.float64] | str:

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from sciddiff.errors import MissingExtra
 from weather.forecast.boundaries import open_boundaries
-from weather.forecast.ensemble import DIMS, Block, Plan, coordinates, variables
+from weather.forecast.ensemble import Block, Plan, coordinates
 from weather.forecast.forecaster import Forecaster, SamplingSettings
 from weather.forecast.initial import InitialState, read_initial
 from weather.forecast.making import block_size, make_ensemble
+from weather.forecast.naming import DIMS, Layout
 from weather.forecast.spec import ForecastSpec, Head
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ def _dataset(memory: _Memory, forecaster: Forecaster, seed: int) -> xr.Dataset:
     valid = [[spec.after(t, n + 1) for n in range(plan.leads)] for t in plan.starts]
     flat = _dates([date for row in valid for date in row])
     coords["valid_time"] = (("time", "prediction_timedelta"), flat.reshape(len(valid), -1))
-    fields = {name: (DIMS, memory.fields[name], about) for name, about in variables(spec).items()}
+    arrays = Layout(spec.channels).arrays
+    fields = {name: (DIMS, memory.fields[name], about) for name, about in arrays.items()}
     attrs = {"title": "Ensemble forecast", "head": forecaster.head, "seed": seed}
     return xr.Dataset(fields, coords, {"Conventions": "CF-1.10", **attrs})
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -25,12 +25,10 @@ from numpy.typing import NDArray
 from sciddiff.cli.campaign import RECORD, Campaign
 from sciddiff.errors import InputError, reading
 from weather.data.times import TimeAxis, as_times
+from weather.forecast.naming import OWN, Layout, Names
 from weather.forecast.spec import ForecastSpec
 
-__all__ = ["DIMS", "Block", "EnsembleStore", "Plan", "coordinates", "variables"]
-
-DIMS = ("time", "number", "prediction_timedelta", "latitude", "longitude")
-"""Dimensions of a forecast."""
+__all__ = ["Block", "EnsembleStore", "Plan", "coordinates"]
 
 _DONE = ".done"
 _CHUNK_BYTES = 2**20
@@ -87,10 +85,22 @@ class EnsembleStore:
         plan: Its sizes; `block` of a store that exists is kept.
         spec: Channels, grid and step.
         campaign: Its record.
+        names: What it calls dimensions and variables.
+
+    Attributes:
+        layout: Its variables.
     """
 
-    def __init__(self, path: Path, plan: Plan, spec: ForecastSpec, campaign: Campaign) -> None:
+    def __init__(
+        self,
+        path: Path,
+        plan: Plan,
+        spec: ForecastSpec,
+        campaign: Campaign,
+        names: Names = OWN,
+    ) -> None:
         self.path, self.plan, self.spec, self.campaign = path, plan, spec, campaign
+        self.layout = Layout(spec.channels, names, spec.step_hours)
 
     @classmethod
     def open(
@@ -101,6 +111,7 @@ class EnsembleStore:
         request: Mapping[str, Any],
         attrs: Mapping[str, Any],
         command: str = "",
+        names: Names = OWN,
     ) -> EnsembleStore:
         """Begin a forecast, or go on with one.
 
@@ -111,6 +122,7 @@ class EnsembleStore:
             request: Plain values that decide every member (all but their number).
             attrs: Global attributes of the store.
             command: The command line, for the record.
+            names: What the store calls dimensions and variables.
 
         Raises:
             InputError: The path holds something else, or a forecast of another request.
@@ -120,7 +132,7 @@ class EnsembleStore:
                 raise InputError(
                     f"{path}: exists and is no forecast begun by this command; choose another -o"
                 )
-            _create(path, plan, spec, request, attrs, command)
+            _create(path, plan, spec, request, attrs, command, names)
         try:
             campaign = Campaign.open(path, request, command)
         except InputError:
@@ -129,16 +141,17 @@ class EnsembleStore:
             if any((path / _DONE).glob("*")) or not (path / ".zgroup").is_file():
                 raise
             shutil.rmtree(path)
-            _create(path, plan, spec, request, attrs, command)
+            _create(path, plan, spec, request, attrs, command, names)
             campaign = Campaign.open(path, request, command)
-        store = cls(path, plan, spec, campaign)
+        store = cls(path, plan, spec, campaign, names)
         with reading(path, "a forecast", "remove it, or choose another -o"):
             group = store._group("r")
             # All of them: damage is told now, and not when members have been made.
-            for name in (*DIMS, *spec.names):
+            arrays = tuple(store.layout.arrays)
+            for name in (*store.layout.dims, *arrays):
                 group[name].attrs.asdict()
-            block = int(group[spec.names[0]].chunks[1])
-            room = min(group[name].shape[1] for name in spec.names)
+            block = int(group[arrays[0]].chunks[1])
+            room = min(group[name].shape[1] for name in arrays)
             room = min(room, group["number"].shape[0])
         if block != plan.block:
             store.plan = Plan(plan.starts, plan.members, plan.leads, block)
@@ -181,8 +194,13 @@ class EnsembleStore:
         group = self._group("r+")
         members = slice(block.members.start, block.members.stop)
         leads = slice(lead, lead + len(values))
-        for c, name in enumerate(self.spec.names):
-            group[name][block.start, members, leads] = values[:, :, c].swapaxes(0, 1)
+        for c, place in enumerate(self.layout.places):
+            fields = values[:, :, c].swapaxes(0, 1)
+            if place.scale != 1.0:
+                fields = fields * np.float32(place.scale)
+            where = (block.start, members, leads)
+            where = where if place.level is None else (*where, place.level)
+            group[place.variable][where] = fields
 
     def close(self) -> None:
         """Put the metadata of all variables in one place, which makes opening fast."""
@@ -195,10 +213,10 @@ class EnsembleStore:
             warnings.filterwarnings("ignore", message=".*not recognized as a component.*")
             zarr.consolidate_metadata(str(self.path), zarr_format=2)
 
-    def read(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, Block, Any]]:
-        """Yield every variable block by block: (name, block, `[members, leads, H, W]`)."""
+    def read(self) -> Iterator[tuple[str, Block, Any]]:
+        """Yield every variable block by block: (name, block, `[members, leads, ..., H, W]`)."""
         group = self._group("r")
-        for name in names or self.spec.names:
+        for name in self.layout.arrays:
             for block in self.plan.blocks():
                 members = slice(block.members.start, block.members.stop)
                 with reading(f"{self.path}: {name}", remedy="remove it, and make it again"):
@@ -217,7 +235,7 @@ class EnsembleStore:
     def _enlarge(self, members: int) -> None:
         """Make room for more members."""
         group = self._group("r+")
-        for name in self.spec.names:
+        for name in self.layout.arrays:
             shape = group[name].shape
             group[name].resize((shape[0], max(members, shape[1]), *shape[2:]))
         members = max(members, group["number"].shape[0])
@@ -232,6 +250,7 @@ def _create(
     request: Mapping[str, Any],
     attrs: Mapping[str, Any],
     command: str,
+    names: Names,
 ) -> None:
     """Lay the store out, beside its place, and move it there whole."""
     import zarr
@@ -241,7 +260,8 @@ def _create(
     partial.parent.mkdir(parents=True, exist_ok=True)
     group = zarr.open_group(str(partial), mode="w", zarr_format=2)
     group.attrs.update({"Conventions": "CF-1.10", **attrs})
-    for name, (values, about) in coordinates(plan, spec).items():
+    layout = Layout(spec.channels, names, spec.step_hours)
+    for name, (values, about) in layout.coordinates(coordinates(plan, spec)).items():
         array = group.create_array(
             name,
             shape=values.shape,
@@ -252,14 +272,19 @@ def _create(
         )
         array[:] = values
         array.attrs.update({"_ARRAY_DIMENSIONS": [name], **about})
-    height, width = spec.shape
-    shape = (len(plan.starts), plan.members, plan.leads, height, width)
-    chunks = (1, plan.block, _span(plan, spec), height, width)
-    for name, about in variables(spec).items():
+    first = (len(plan.starts), plan.members, plan.leads)
+    chunks = (1, plan.block, _span(plan, spec))
+    for name, about in layout.arrays.items():
+        dims = layout.dimensions(name)
+        levels = len(dims) - 5  # one more dimension for them
         array = group.create_array(
-            name, shape=shape, chunks=chunks, dtype="float32", fill_value=float("nan")
+            name,
+            shape=(*first, *(len(layout.levels),) * levels, *spec.shape),
+            chunks=(*chunks, *(1,) * levels, *spec.shape),
+            dtype="float32",
+            fill_value=float("nan"),
         )
-        array.attrs.update({"_ARRAY_DIMENSIONS": list(DIMS), **about})
+        array.attrs.update({"_ARRAY_DIMENSIONS": list(dims), **about})
     Campaign.open(partial, request, command)
     if path.exists():
         path.rmdir()
@@ -311,16 +336,3 @@ def coordinates(plan: Plan, spec: ForecastSpec) -> dict[str, tuple[NDArray[Any],
             {"standard_name": "longitude", "long_name": "longitude", "units": "degrees_east"},
         ),
     }
-
-
-def variables(spec: ForecastSpec) -> dict[str, dict[str, Any]]:
-    """Return the CF attributes of every variable."""
-    found = {}
-    for channel in spec.channels:
-        about: dict[str, Any] = {"units": channel.units, "long_name": channel.long_name}
-        if channel.standard_name:
-            about["standard_name"] = channel.standard_name
-        if channel.level_hPa is not None:
-            about["pressure_level_hPa"] = channel.level_hPa
-        found[channel.name] = about
-    return found

@@ -12,7 +12,7 @@ from sciddiff.cli.campaign import RECORD, made_before
 from sciddiff.cli.fingerprint import Inputs
 from sciddiff.errors import InputError, MissingExtra, reading
 from sciddiff.files import replacing
-from weather.forecast.ensemble import DIMS, EnsembleStore, coordinates, variables
+from weather.forecast.ensemble import EnsembleStore, coordinates
 
 __all__ = ["finish", "finished", "members_of", "record_of", "write_netcdf"]
 
@@ -29,19 +29,23 @@ def write_netcdf(store: EnsembleStore, out: Path, attrs: Mapping[str, Any]) -> N
         MissingExtra: netCDF4 is not installed.
     """
     netCDF4 = _library()
-    plan, (height, width) = store.plan, store.spec.shape
+    plan, layout = store.plan, store.layout
     partial = out.with_name(f".{out.name}.partial")
     with netCDF4.Dataset(partial, "w") as file:
         file.setncatts({"Conventions": "CF-1.10", **attrs})
-        for name, (values, about) in coordinates(plan, store.spec).items():
+        for name, (values, about) in layout.coordinates(
+            coordinates(plan, store.spec)
+        ).items():
             file.createDimension(name, len(values))
             variable = file.createVariable(name, values.dtype, (name,))
             variable.setncatts(about)
             variable[:] = values
-        chunks = (1, min(plan.block, plan.members), store.span, height, width)
-        for name, about in variables(store.spec).items():
+        chunks = (1, min(plan.block, plan.members), store.span)
+        for name, about in layout.arrays.items():
+            dims = layout.dimensions(name)
+            sizes = (*chunks, *(1,) * (len(dims) - 5), *store.spec.shape)
             variable = file.createVariable(
-                name, "f4", DIMS, zlib=True, complevel=1, shuffle=True, chunksizes=chunks,
+                name, "f4", dims, zlib=True, complevel=1, shuffle=True, chunksizes=sizes,
                 fill_value=float("nan"),
             )  # fmt: skip
             variable.setncatts(about)

@@ -29,7 +29,7 @@ from weather.data.channels import (
     find_by_standard_name,
 )
 from weather.data.integrity import quietly
-from weather.data.levels import pressure_levels
+from weather.data.levels import held_levels, pressure_levels
 from weather.data.units import Conversion, conversion
 from weather.report.units import Display, display_of, find_name
 
@@ -330,13 +330,17 @@ def _names(
         if not (numeric and {"lat", "lon"} <= dims and dims <= {*_ORDER, "level"}):
             continue
         levels: list[Any] = [None]
-        other = False
+        held, other = np.ones(data.sizes.get("level", 1), dtype=bool), False
         if "level" in dims or ("level" in data.variables and data["level"].ndim == 0):
             pressures = pressure_levels(data["level"])
             other = isinstance(pressures, str)
             values = np.atleast_1d(data["level"].values) if other else pressures
             levels = [_number(value) for value in values]
+            if not other:
+                held = held_levels(array, np.asarray(values, dtype=np.float64))
         for i, level in enumerate(levels):
+            if not held[i]:
+                continue
             found = _channel(str(variable), dict(array.attrs), level, other)
             channels[found.name] = found
             names[found.name] = (str(variable), i if "level" in dims else None)

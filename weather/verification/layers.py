@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
+
 from sciddiff.errors import InputError
-from weather.data.levels import pressure_levels
+from weather.data.levels import held_levels, pressure_levels
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,6 +28,7 @@ DIMENSIONS = {
 }
 """Names under which files hold the dimensions of a forecast, the own ones first."""
 
+_OF_TWO_UNITS = ("geopotential", "phi", "total_precipitation")
 _LEVELS = ("level", "isobaricInhPa", "pressure_level", "plev")
 
 
@@ -88,10 +91,11 @@ def find_layers(data: xr.Dataset, dims: dict[str, str], path: Path) -> dict[str,
             found = pressure_levels(data[other[0]])
             if isinstance(found, str):
                 raise InputError(f"{path}: {variable}: {found}")
-            for index, hpa in enumerate(found):
+            for index in np.flatnonzero(held_levels(field, found)):
+                hpa = found[index]
                 name, channel = _canonical(variable, float(hpa))
                 change = _conversion(field, channel, path)
-                layers[name] = Layer(variable, other[0], index, change)
+                layers[name] = Layer(variable, other[0], int(index), change)
     return layers
 
 
@@ -112,6 +116,11 @@ def _conversion(field: Any, channel: Channel | None, path: Path) -> Conversion |
     from weather.data.units import Conversion, conversion
 
     units = str(field.attrs.get("units", "") or "")
+    if channel is not None and not units and str(field.name).lower() in _OF_TWO_UNITS:
+        raise InputError(
+            f"{path}: {field.name} has no units, and files hold it in several; write the "
+            "attribute units, such as m2 s-2"
+        )
     if channel is None or not units:
         return None
     change = conversion(units, channel.units)
