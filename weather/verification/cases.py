@@ -22,6 +22,7 @@ from weather.verification.kernels import (
     leave_one_out,
     score_field,
 )
+from weather.verification.seeps import RainClimate, seeps
 from weather.verification.thresholds import Quantiles
 from weather.verification.truths import Truth
 
@@ -50,6 +51,7 @@ class Frame:
         calendar: Of all times.
         climate: Of the training states, from which anomalies are counted; None without them.
         coverage: The points at which each channel is scored.
+        rain: Climate of precipitation; None without training states.
     """
 
     channels: tuple[str, ...]
@@ -61,6 +63,7 @@ class Frame:
     calendar: str
     climate: Climate | None = None
     coverage: Coverage | None = None
+    rain: RainClimate | None = None
 
 
 def score_case(
@@ -93,6 +96,7 @@ def score_case(
     for position, index in enumerate(covered):
         thresholds = _thresholds(frame, time + leads[position])
         season = _season(frame, time + leads[position])
+        rain = frame.rain.at(time + leads[position]) if frame.rain is not None else {}
         squares: list[Floats | float] = [0.0] * len(tallies)
         for v, channel in enumerate(frame.channels):
             truths = _flat(actual(position, channel))
@@ -111,6 +115,8 @@ def score_case(
                 squares[n] = squares[n] + energy_products(
                     members, truths, frame.weights, frame.scales[v]
                 ) / len(frame.channels)
+                if channel in rain:
+                    found["seeps"] = seeps(members, truths, frame.weights, rain[channel])
                 if power is not None:
                     own_power = spectrum(members, frame.grid) if len(members) else power
                     if own_power is not None:

@@ -13,7 +13,9 @@ r"""From averages over initial times to the figures of the tables.
 * anomaly correlation of the ensemble mean, of every initial time, averaged over them;
 * area under the relative operating characteristic of an event: the chance that the ensemble gives
   a higher probability where the event happened than where it did not, 1 if it always does and 0.5
-  without skill (Mason & Graham 2002).
+  without skill (Mason & Graham 2002);
+* parts of the CRPS (`weather.verification.decomposition`) and SEEPS of precipitation
+  (`weather.verification.seeps`).
 
 References:
     Fortin et al., *Why should ensemble spread match the RMSE of the ensemble mean?*,
@@ -32,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weather.verification.bootstrap import draw_weights, interval, jackknife
+from weather.verification.decomposition import crps_potential, crps_reliability
 from weather.verification.instants import DAY, Instants
 from weather.verification.tally import Tally
 
@@ -255,6 +258,19 @@ def _roc_area(v: Verification, forecast: str, w: Floats) -> Floats:
     return (event * fewer).sum(-1) / (event.sum(-1) * other.sum(-1))
 
 
+def _of_bins(part: Callable[[Floats], Floats]) -> Callable[[Verification, str, Floats], Floats]:
+    return lambda v, forecast, w: part(v.mean("bins", forecast, w))
+
+
+def _uncertainty(v: Verification, forecast: str, w: Floats) -> Floats:
+    bins = v.mean("bins", CLIMATOLOGY, w)
+    return crps_reliability(bins) + crps_potential(bins)
+
+
+def _resolution(v: Verification, forecast: str, w: Floats) -> Floats:
+    return _uncertainty(v, forecast, w) - crps_potential(v.mean("bins", forecast, w))
+
+
 _ENERGY = ("lead", "region")
 _FIELD = ("lead", "channel", "region")
 
@@ -293,6 +309,22 @@ FIGURES: dict[str, Figure] = {
     "roc_area": Figure(
         _roc_area, ("reliability",), "area under the ROC of the event, 0.5 without skill",
         axes=(*_FIELD, "event"),
+    ),
+    "crps_reliability": Figure(
+        _of_bins(crps_reliability), ("bins",), "part of the CRPS that calibration would remove"
+    ),
+    "crps_potential": Figure(
+        _of_bins(crps_potential), ("bins",), "CRPS of the ensemble if it were calibrated"
+    ),
+    "crps_uncertainty": Figure(
+        _uncertainty, ("bins",), "CRPS of the climate", (CLIMATOLOGY,), (CLIMATOLOGY,)
+    ),
+    "crps_resolution": Figure(
+        _resolution, ("bins",), "CRPS of the climate minus the potential one", (CLIMATOLOGY,),
+        (CLIMATOLOGY,),
+    ),
+    "seeps": Figure(
+        _plain("seeps"), ("seeps",), "error of dry, light and heavy, 1 for a climate, 0 if perfect"
     ),
     "acc": Figure(_plain("acc"), ("acc",), "anomaly correlation of the ensemble mean"),
     "rank_chi2": Figure(_flatness, ("ranks",), "chi-square distance of the ranks from flat"),

@@ -23,6 +23,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from weather.verification.decomposition import crps_bins
+
 __all__ = [
     "average_of_truths", "energy_products", "energy_score", "leave_one_out", "score_field",
 ]  # fmt: skip
@@ -49,7 +51,8 @@ def score_field(
 
     Returns:
         ``crps``, ``mse`` (of the ensemble mean), ``bias``, ``variance`` (unbiased, NaN for one
-        member), each `[R]`; ``ranks`` `[R, M + 1]`, weights summing to 1; with thresholds
+        member), each `[R]`; ``bins`` `[R, M + 1, 3]` of more than one member, the parts of the
+        CRPS; ``ranks`` `[R, M + 1]`, weights summing to 1; with thresholds
         ``brier`` `[R, Q]` and ``reliability`` `[R, Q, M + 1, 2]`: by the number of members that
         have the event, the weight of the points, and of those where it happened; with a climate
         ``acc`` `[R]`, the correlation of the anomalies of mean and truth about their area means.
@@ -61,8 +64,9 @@ def score_field(
     size = len(members)
     mean = members.mean(0, dtype=np.float64)
     error = mean - truths
+    ordered, gaps = _ordered(members, truths)
     found = {
-        "crps": weights @ _crps(members, truths).mean(0),
+        "crps": weights @ _crps(ordered, gaps).mean(0),
         "mse": weights @ np.square(error).mean(0),
         "bias": weights @ error.mean(0),
         "variance": np.full(len(weights), np.nan),
@@ -70,6 +74,7 @@ def score_field(
     }
     if size > 1:
         found["variance"] = weights @ members.var(0, ddof=1, dtype=np.float64)
+        found["bins"] = crps_bins(ordered, gaps, weights)
     if thresholds is not None:
         hits = (members[:, None] >= thresholds).sum(0)
         happened = truths[:, None] >= thresholds
@@ -134,21 +139,26 @@ def _valid(
     return members[:, known], truths[:, known], weights
 
 
-def _crps(members: Fields, truths: Fields) -> Floats:
-    """Fair CRPS at every point, `[K, P]`."""
-    if len(members) == 1:
-        return np.abs(members - truths).astype(np.float64)
-    # Relative to one truth nothing is lost in float32, and the sort serves all truths.
-    origin, size = truths[:1], len(members)
-    ordered = np.sort((members - origin).T, axis=-1)
+def _ordered(members: Fields, truths: Fields) -> tuple[Fields, Fields]:
+    """Members in ascending order `[P, M]`, and truths `[K, P]`, from the first truth on.
+
+    Relative to one truth nothing is lost in float32, and the sort serves all truths.
+    """
+    return np.sort((members - truths[:1]).T, axis=-1), truths - truths[:1]
+
+
+def _crps(ordered: Fields, truths: Fields) -> Floats:
+    """Fair CRPS at every point, `[K, P]`, of sorted members `[P, M]`."""
+    size = ordered.shape[-1]
+    distances = np.stack(
+        [np.abs(ordered - y[:, None]).mean(-1, dtype=np.float64) for y in truths]
+    )
+    if size == 1:
+        return distances
     # Half the mean distance of pairs is a weighted sum of the sorted members: the i-th is above
     # i - 1 others and below M - i. Twice as fast as the libraries, and equal to rounding.
     coefficients = (2.0 * np.arange(1, size + 1) - size - 1.0) / (size * (size - 1.0))
-    spread = ordered @ coefficients
-    distances = [
-        np.abs(ordered - y[:, None]).mean(-1, dtype=np.float64) for y in truths - origin
-    ]
-    return np.stack(distances) - spread
+    return distances - ordered @ coefficients
 
 
 def _ranks(members: Fields, truths: Fields, weights: Floats) -> Floats:

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 GROUPS = 32
 """Groups of initial times at most."""
 
-SUMMED = ("ranks", "reliability", "spectrum", "spectrum_truth")
+SUMMED = ("ranks", "reliability", "bins", "spectrum", "spectrum_truth")
 """Scores kept as sums over groups."""
 
 

@@ -20,6 +20,7 @@ from weather.verification.ensembles import Ensemble
 from weather.verification.figures import PERFECT, Verification
 from weather.verification.instants import Instants
 from weather.verification.regions import STANDARD_REGIONS, Region, area_weights
+from weather.verification.seeps import RainClimate
 from weather.verification.tally import Tally
 from weather.verification.thresholds import Quantiles
 from weather.verification.truths import Truth
@@ -216,6 +217,7 @@ def verify(
         plan.times.calendar,
         climate,
         coverage,
+        _rain(climate, plan.channels, weights.shape[-1]),
     )
     perfect = truth.members > 2
     names = [forecast.name for forecast in forecasts] + ([PERFECT] if perfect else [])
@@ -242,6 +244,15 @@ def verify(
         settings.block_days, settings.draws, settings.level, settings.seed,
         coverage.notes(),
     )  # fmt: skip
+
+
+def _rain(
+    climate: Climate | None, channels: tuple[str, ...], points: int
+) -> RainClimate | None:
+    """Climate of precipitation, where a channel is verified and the climate is on its grid."""
+    if climate is None or len(climate.history.lat) * len(climate.history.lon) != points:
+        return None
+    return RainClimate(climate.history) if {"tp", "pr"} & set(channels) else None
 
 
 def _union(
