@@ -102,9 +102,12 @@ def run(args: argparse.Namespace) -> int:
     from weather.assimilation.analysis import write_analyses
     from weather.assimilation.observations import read_observations
     from weather.data.times import label
+    from weather.forecast.ensemble import GRIB
     from weather.forecast.initial import read_initial
     from weather.forecast.perturb import perturbation_of
 
+    if args.out.suffix in GRIB:
+        raise InputError(f"-o {args.out}: analyses are written as Zarr or NetCDF; choose one")
     forecaster = _forecaster(args)
     request, inputs = _asked(args, forecaster)
     before = _made_before(args, request, inputs)

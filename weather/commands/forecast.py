@@ -62,7 +62,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("forecast.zarr"),
         metavar="PATH",
-        help="Zarr store to write, or a NetCDF file if it ends in .nc (default forecast.zarr)",
+        help="Zarr store to write, or one file: NetCDF if it ends in .nc, GRIB if in .grib "
+        "(default forecast.zarr)",
     )
     add(
         "-n",
@@ -185,7 +186,8 @@ def run(args: argparse.Namespace) -> int:
 def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[str, Any]:
     from weather.data.times import label
     from weather.forecast.boundaries import open_boundaries
-    from weather.forecast.ensemble import Plan
+    from weather.forecast.ensemble import GRIB, Plan
+    from weather.forecast.grib import check_grib_output
     from weather.forecast.initial import read_initial
     from weather.forecast.lock import lock_of, sole_writer
     from weather.forecast.making import block_size, staging
@@ -204,6 +206,8 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     )
     starts = tuple(initial.time for initial in initials)
     plan = Plan(starts, args.members, leads, min(block, args.members))
+    if args.out.suffix in GRIB:
+        check_grib_output(spec, starts, args.names)
     edges = None
     if args.boundary is not None:
         edges = open_boundaries(args.boundary, spec, starts, leads)

@@ -17,6 +17,7 @@ _EXAMPLES = """examples:
   sciddiff report fc.zarr --truth analyses.nc -o report/
   sciddiff report fc.zarr --place "Bergen,60.4,5.3" --threshold "tas<0degC" --lead 3 --lead 7
   sciddiff report era5_members.nc --variable z500
+  sciddiff report fc.zarr --init 0 1 2 --tracks --track-below 990
 """
 
 
@@ -36,8 +37,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="days after the start that become maps; repeat for more")  # fmt: skip
     add("--threshold", action="append", default=[], metavar="EVENT",
         help="event of the probability maps: 'tas>30degC'; repeat for more")  # fmt: skip
-    add("--init", type=count(0), default=0, metavar="K",
-        help="which initial time, counted from 0 (default 0)")  # fmt: skip
+    add("--init", type=count(0), nargs="+", default=[0], metavar="K",
+        help="which initial times, counted from 0; several make one page (default 0)")  # fmt: skip
+    add("--tracks", action="store_true",
+        help="follow the lows of mslp: tracks.csv, and a map of strike probabilities")  # fmt: skip
+    add("--track-below", type=number(800.0, 1100.0), metavar="HPA",
+        help="only lows whose pressure is at most this (default: all)")  # fmt: skip
+    add("--track-speed", type=number(1.0), default=60.0, metavar="KM_H",
+        help="how fast a low can move, in km/h (default 60)")  # fmt: skip
+    add("--strike", type=number(1.0), default=120.0, metavar="KM",
+        help="distance within which a low strikes a place, in km (default 120)")  # fmt: skip
     add("--select", action="append", default=[], metavar="DIM=POSITION",
         help="fix a dimension the report does not know")  # fmt: skip
     add("--title", default="", help="heading of the page")
@@ -52,15 +61,20 @@ def run(args: argparse.Namespace) -> int:
     """
     from weather.report.places import Place
     from weather.report.reading import open_ensemble
+    from weather.report.tracks import TrackSettings
     from weather.report.write import ReportSettings, write_report
 
+    tracks = None
+    if args.tracks:
+        tracks = TrackSettings(args.track_speed, args.strike, args.track_below)
     settings = ReportSettings(
         places=tuple(Place.parse(text) for text in args.place),
         variables=tuple(args.variable),
         leads=tuple(args.lead),
         thresholds=tuple(args.threshold),
-        init=args.init,
+        inits=tuple(dict.fromkeys(args.init)),
         title=args.title,
+        tracks=tracks,
     )
     ensemble = open_ensemble(args.source, _positions(args.select))
     truth = None if args.truth is None else open_ensemble(args.truth)
@@ -72,7 +86,10 @@ def run(args: argparse.Namespace) -> int:
             args.out, ensemble, settings, truth, facts, lambda what: bar.advance(1, what)
         )
     figures = sorted(str(one) for one in (args.out / "figures").glob("*.png"))
-    emit(args, {"report": str(path), "figures": figures}, f"open {path}")
+    made: dict[str, object] = {"report": str(path), "figures": figures}
+    if args.tracks:
+        made["tracks"] = str(args.out / "tracks.csv")
+    emit(args, made, f"open {path}")
     return 0
 
 

@@ -24,7 +24,7 @@ from weather.data.times import as_times, label, snap
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["is_zarr", "open_files"]
+__all__ = ["is_grib", "is_zarr", "open_files", "open_grib"]
 
 
 def open_files(
@@ -106,6 +106,38 @@ def _kind(path: Path) -> str:
     if head[:4] == b"GRIB":
         return "grib"
     return "netcdf" if head[:3] == b"CDF" or head[:4] == b"\x89HDF" else ""
+
+
+def is_grib(path: Path) -> bool:
+    """Whether a file is GRIB."""
+    return path.is_file() and _kind(path) == "grib"
+
+
+def open_grib(path: Path) -> xr.Dataset:
+    """A GRIB file as one data set: every quantity at every level is a variable of its own.
+
+    Variables are called by their short name and level, such as ``gh500`` and ``2t``, and keep
+    the dimensions ``time``, ``number`` and ``step`` that any of them has.
+
+    Raises:
+        InputError: It cannot be read.
+        MissingExtra: cfgrib is not installed.
+    """
+    import xarray as xr
+
+    fields: dict[str, Any] = {}
+    for part in _open_grib(str(path)):
+        levels = np.atleast_1d(part["isobaricInhPa"].values) if "isobaricInhPa" in part else [None]
+        for name, field in part.data_vars.items():
+            short = str(field.attrs.get("GRIB_shortName", name))
+            for i, level in enumerate(levels):
+                one = field.isel(isobaricInhPa=i) if "isobaricInhPa" in field.dims else field
+                named = [n for n in ("time", "number", "step") if n in one.coords]
+                one = one.expand_dims([n for n in named if n not in one.dims])
+                kept = (*named, "latitude", "longitude")
+                one = one.drop_vars([n for n in one.coords if n not in kept])
+                fields[short if level is None else f"{short}{level:g}"] = one
+    return xr.Dataset(fields)
 
 
 def _open(name: str) -> list[xr.Dataset]:

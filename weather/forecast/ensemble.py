@@ -28,7 +28,13 @@ from weather.data.times import TimeAxis, as_times
 from weather.forecast.naming import OWN, Layout, Names
 from weather.forecast.spec import ForecastSpec
 
-__all__ = ["Block", "EnsembleStore", "Plan", "coordinates"]
+__all__ = ["GRIB", "ONE_FILE", "Block", "EnsembleStore", "Plan", "coordinates"]
+
+GRIB = (".grib", ".grib2", ".grb", ".grb2")
+"""Suffixes of GRIB files."""
+
+ONE_FILE = (".nc", *GRIB)
+"""Suffixes of forecasts in one file, which are made in a store beside it."""
 
 _DONE = ".done"
 _CHUNK_BYTES = 2**20

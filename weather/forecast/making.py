@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from weather.forecast.boundaries import Boundaries
-from weather.forecast.ensemble import Block, Plan
+from weather.forecast.ensemble import ONE_FILE, Block, Plan
 from weather.forecast.forecaster import Forecaster
 from weather.forecast.initial import InitialState
 from weather.forecast.perturb import Perturbation
@@ -171,5 +171,5 @@ def make_ensemble(
 
 
 def staging(out: Path) -> Path:
-    """Where the Zarr store of an output lies: there, or beside a NetCDF file until it is whole."""
-    return out.with_name(f".{out.name}.zarr") if out.suffix == ".nc" else out
+    """Where the Zarr store of an output lies: there, or beside a single file until it is whole."""
+    return out.with_name(f".{out.name}.zarr") if out.suffix in ONE_FILE else out

@@ -12,7 +12,7 @@ from sciddiff.cli.campaign import RECORD, made_before
 from sciddiff.cli.fingerprint import Inputs
 from sciddiff.errors import InputError, MissingExtra, reading
 from sciddiff.files import replacing
-from weather.forecast.ensemble import EnsembleStore, coordinates
+from weather.forecast.ensemble import GRIB, ONE_FILE, EnsembleStore, coordinates
 
 __all__ = ["finish", "finished", "members_of", "record_of", "write_netcdf"]
 
@@ -56,30 +56,35 @@ def write_netcdf(store: EnsembleStore, out: Path, attrs: Mapping[str, Any]) -> N
 
 
 def record_of(out: Path) -> Path:
-    """The record of a forecast or of analyses: inside a store, beside a NetCDF file."""
-    return out.with_name(f"{out.name}.{RECORD}") if out.suffix == ".nc" else out / RECORD
+    """The record of a forecast or of analyses: inside a store, beside a single file."""
+    return out.with_name(f"{out.name}.{RECORD}") if out.suffix in ONE_FILE else out / RECORD
 
 
 def finish(store: EnsembleStore, out: Path, attrs: Mapping[str, Any]) -> None:
-    """Close a store, and turn it into a NetCDF file if that was asked for.
+    """Close a store, and turn it into a NetCDF or GRIB file if that was asked for.
 
     Args:
         store: A finished forecast.
         out: Where it was to be written.
         attrs: Its global attributes.
     """
-    if out.suffix != ".nc":
+    if out.suffix not in ONE_FILE:
         store.close()
         return
     # The record comes first: it means nothing until the file is there.
     with replacing(record_of(out)) as file:
         file.write((store.path / RECORD).read_bytes())
-    write_netcdf(store, out, attrs)
+    if out.suffix in GRIB:
+        from weather.forecast.grib import write_grib
+
+        write_grib(store, out)
+    else:
+        write_netcdf(store, out, attrs)
     shutil.rmtree(store.path)
 
 
 def finished(out: Path, request: Mapping[str, Any], members: int) -> bool:
-    """Whether a NetCDF file of this very request is there already.
+    """Whether a single file of this very request is there already.
 
     Args:
         out: The file; of a store the answer is no.
@@ -89,20 +94,24 @@ def finished(out: Path, request: Mapping[str, Any], members: int) -> bool:
     Raises:
         InputError: A file of another request is there.
     """
-    if out.suffix != ".nc" or not out.exists():
+    if out.suffix not in ONE_FILE or not out.exists():
         return False
     made_before(out, record_of(out), request, Inputs(), "choose another -o, or remove it")
     there = members_of(out)
     if there != members:
         raise InputError(
-            f"{out}: is there already with {there} members, and a NetCDF file takes no more; "
+            f"{out}: is there already with {there} members, and such a file takes no more; "
             "choose another -o, or remove it"
         )
     return True
 
 
 def members_of(out: Path) -> int:
-    """Number of members of a forecast."""
+    """Number of members of a forecast in one file."""
+    if out.suffix in GRIB:
+        from weather.forecast.grib import members_of_grib
+
+        return members_of_grib(out)
     with reading(out, "a forecast"), _library().Dataset(out) as file:
         return len(file.dimensions["number"])
 

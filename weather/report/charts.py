@@ -14,6 +14,7 @@ from weather.report.maps import MapFrame
 from weather.report.places import Place
 from weather.report.style import BLUE, INK, ORANGE, colour_map, new_figure, png_bytes
 from weather.report.units import Display, Threshold
+from weather.tracks.linking import Tracks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +28,7 @@ __all__ = [
     "probability_and_contours",
     "round_levels",
     "stamps",
+    "tracks_and_strikes",
 ]
 
 _Array = NDArray[np.floating[Any]]
@@ -142,6 +144,32 @@ def stamps(
         colour_bar(
             axis, frame.at(0.25 * _WIDTH, _BELOW, 0.5 * _WIDTH), filled, levels, display.units
         )
+        return png_bytes(figure)
+
+
+def tracks_and_strikes(
+    frame: MapFrame, tracks: Tracks, strikes: _Array, distance_km: float
+) -> bytes:
+    """Tracks of lows of all members, and beside them the strike probability.
+
+    Args:
+        frame: Where fields go on paper.
+        tracks: Of every member.
+        strikes: Probabilities, ``[H, W]``.
+        distance_km: Within which a low strikes.
+    """
+    with _picture(frame, 2) as (figure, axis, (left, right)):
+        left.prepare(axis, "Tracks of lows, every member")
+        # One line for all: a gap where the next position is of another track.
+        ends = np.setdiff1d(np.arange(len(tracks.lat)), tracks.segments())
+        lat, lon = (np.insert(one, ends + 1, np.nan) for one in (tracks.lat, tracks.lon))
+        left.path(axis, lon, lat, color=BLUE, lw=0.6, alpha=0.6, zorder=7)
+        x, y = left.project(left.columns(tracks.lon[ends]), tracks.lat[ends])
+        axis.plot(x, y, "o", ms=1.8, mfc=ORANGE, mec="none", zorder=8)
+        right.prepare(axis, f"Probability of a low within {distance_km:g} km")
+        levels = np.array([-0.001, *_PROBABILITIES, 1.001])
+        filled = right.fill(axis, strikes, levels, _probability_colours(), "neither")
+        colour_bar(axis, right, filled, levels, "probability", "neither")
         return png_bytes(figure)
 
 

@@ -162,13 +162,23 @@ class MapFrame:
         """A named point."""
         from matplotlib.patheffects import withStroke
 
-        start = -180.0 if self.around else self.lon[0]
-        x, y = (float(one) for one in self.project((lon - start) % 360.0 + start, lat))
+        x, y = (float(one) for one in self.project(self.columns(lon), lat))
         axis.plot(x, y, "o", ms=3.2, mfc="white", mec=_INK, mew=0.8, zorder=8)
         axis.text(
             x + 0.05, y + 0.05, name, fontsize=6.5, zorder=8,
             path_effects=[withStroke(linewidth=1.6, foreground="white", alpha=0.8)],
         )  # fmt: skip
+
+    def columns(self, lon: ArrayLike) -> _Array:
+        """Longitudes as the map counts them: from its western edge on."""
+        start = -180.0 if self.around else self.lon[0]
+        return (np.asarray(lon, dtype=np.float64) - start) % 360.0 + start
+
+    def path(self, axis: Axes, lon: _Array, lat: _Array, **style: Any) -> None:
+        """Lines through points in degrees, which NaN and the seam of the map break."""
+        lon = self.columns(lon)
+        jumps = np.flatnonzero(np.abs(np.diff(lon)) > 180.0) + 1
+        self._line(axis, np.insert(lon, jumps, np.nan), np.insert(lat, jumps, np.nan), **style)
 
     def _flat(self, lon: ArrayLike, lat: ArrayLike) -> tuple[_Array, _Array]:
         if self.around:

@@ -10,7 +10,10 @@ from typing import final
 from sciddiff.report.page import asset, heading, inline_png, tile, tiles
 from sciddiff.report.page import document as page_document
 
-__all__ = ["Picture", "VariableMaps", "document", "maps_section", "score_table"]
+__all__ = [
+    "Picture", "Start", "VariableMaps", "document", "maps_section", "score_table",
+    "starts_sections", "tracks_section",
+]  # fmt: skip
 
 _HERE = "weather.report"
 
@@ -46,6 +49,24 @@ class VariableMaps:
     pictures: list[list[Picture]] = field(default_factory=list)
 
 
+@final
+@dataclass
+class Start:
+    """What the page shows of one initial time.
+
+    Attributes:
+        name: The initial time in words.
+        sentence: What is shown of it.
+        mark: What its elements' names begin with; empty if it is the only one.
+        sections: HTML, in order.
+    """
+
+    name: str
+    sentence: str
+    mark: str
+    sections: list[str]
+
+
 def document(title: str, sections: Sequence[str]) -> str:
     """The whole page.
 
@@ -70,49 +91,71 @@ def header(title: str, lead: str, facts: Mapping[str, str]) -> str:
     return f"{heading(title, lead)}<main>{tiles(cards)}"
 
 
-def places_section(places: Sequence[tuple[str, str, str]]) -> str:
+def starts_sections(starts: Sequence[Start]) -> list[str]:
+    """Sections of the only initial time, or a tab for each of several."""
+    if len(starts) == 1:
+        return starts[0].sections
+    tabs = "".join(
+        f'<button role="tab" data-panel="{one.mark}all" aria-selected="{_bool(i == 0)}">'
+        f"{escape(one.name)}</button>"
+        for i, one in enumerate(starts)
+    )
+    panels = [
+        f'<div class="panel" id="{one.mark}all"><p class="note">{escape(one.sentence)}</p>'
+        f"{''.join(one.sections)}</div>"
+        for one in starts
+    ]
+    return [
+        '<div class="tabs" id="starts"><div class="card"><h2>Initial times</h2>'
+        f'<div class="bar" role="tablist">{tabs}</div></div>{"".join(panels)}</div>'
+    ]
+
+
+def places_section(places: Sequence[tuple[str, str, str]], mark: str = "") -> str:
     """Meteograms, one place at a time.
 
     Args:
         places: Name, position in words, and SVG.
+        mark: What the names of elements begin with.
     """
     if not places:
         return ""
     tabs = "".join(
-        f'<button role="tab" data-panel="place-{i}" aria-selected="{_bool(i == 0)}">'
+        f'<button role="tab" data-panel="{mark}place-{i}" aria-selected="{_bool(i == 0)}">'
         f"{escape(name)}</button>"
         for i, (name, _, _) in enumerate(places)
     )
     panels = "".join(
-        f'<div class="panel" id="place-{i}"><p class="note">{escape(name)}, {escape(where)}; '
-        f"the grid box values are interpolated.</p>{svg}</div>"
+        f'<div class="panel" id="{mark}place-{i}"><p class="note">{escape(name)}, '
+        f"{escape(where)}; the grid box values are interpolated.</p>{svg}</div>"
         for i, (name, where, svg) in enumerate(places)
     )
     return (
-        '<section class="card tabs" id="places"><h2>At places</h2>'
+        f'<section class="card tabs" id="{mark}places"><h2>At places</h2>'
         f'<div class="bar" role="tablist">{tabs}</div>{panels}</section>'
     )
 
 
-def maps_section(variables: Sequence[VariableMaps], note: str) -> str:
+def maps_section(variables: Sequence[VariableMaps], note: str, mark: str = "") -> str:
     """Maps: tabs for the variables, a slider for the lead.
 
     Args:
         variables: All with the same leads.
         note: What the pictures are, plain text.
+        mark: What the names of elements begin with.
     """
     leads = variables[0].leads
     tabs = "".join(
-        f'<button role="tab" data-panel="maps-{i}" aria-selected="{_bool(i == 0)}" '
+        f'<button role="tab" data-panel="{mark}maps-{i}" aria-selected="{_bool(i == 0)}" '
         f'title="{escape(one.label, quote=True)}">{escape(one.name)}</button>'
         for i, one in enumerate(variables)
     )
     slider = ""
     if len(leads) > 1:
         slider = (
-            '<label class="slide">Valid <input type="range" id="lead" min="0" '
-            f'max="{len(leads) - 1}" value="0" step="1" aria-describedby="lead-name">'
-            f'<output id="lead-name" for="lead">{escape(leads[0])}</output></label>'
+            f'<label class="slide">Valid <input type="range" id="{mark}lead" min="0" '
+            f'max="{len(leads) - 1}" value="0" step="1" aria-describedby="{mark}lead-name">'
+            f'<output id="{mark}lead-name" for="{mark}lead">{escape(leads[0])}</output></label>'
         )
     panels = []
     for i, one in enumerate(variables):
@@ -122,11 +165,24 @@ def maps_section(variables: Sequence[VariableMaps], note: str) -> str:
             f"{''.join(picture.html() for picture in pictures)}</div>"
             for k, (lead, pictures) in enumerate(zip(one.leads, one.pictures, strict=True))
         )
-        panels.append(f'<div class="panel" id="maps-{i}">{frames}</div>')
+        panels.append(f'<div class="panel" id="{mark}maps-{i}">{frames}</div>')
     return (
-        '<section class="card tabs" id="maps"><h2>Maps</h2><div class="bar sticky">'
+        f'<section class="card tabs" id="{mark}maps"><h2>Maps</h2><div class="bar sticky">'
         f'<div role="tablist" class="bar">{tabs}</div>{slider}</div>'
         f'<p class="note">{escape(note)}</p>{"".join(panels)}</section>'
+    )
+
+
+def tracks_section(picture: Picture, note: str) -> str:
+    """Tracks of lows.
+
+    Args:
+        picture: Tracks and strike probabilities.
+        note: How lows were followed, plain text.
+    """
+    return (
+        f'<section class="card"><h2>Tracks of lows</h2><p class="note">{escape(note)}</p>'
+        f"{picture.html()}</section>"
     )
 
 
@@ -149,11 +205,14 @@ def plots_section(title: str, note: str, plots: Sequence[str], wide: bool = Fals
     )
 
 
-def score_table(rows: Sequence[tuple[str, str, str, Mapping[str, float]]]) -> str:
+def score_table(
+    rows: Sequence[tuple[str, str, str, Mapping[str, float]]], mark: str = ""
+) -> str:
     """Error, spread and CRPS by variable and lead.
 
     Args:
         rows: Variable, units, lead in words, and figures.
+        mark: What the names of elements begin with.
     """
     if not rows:
         return ""
@@ -167,7 +226,7 @@ def score_table(rows: Sequence[tuple[str, str, str, Mapping[str, float]]]) -> st
 <p class="note">Area means over the map. Spread is corrected for the number of members, so that
 spread / error is 1 for a reliable ensemble. For intervals, regions and baselines, use
 <code>sciddiff verify</code>.</p>
-<div class="scroll"><table id="scores"><thead><tr><th>Variable</th><th>Valid</th>
+<div class="scroll"><table id="{mark}scores"><thead><tr><th>Variable</th><th>Valid</th>
 <th>fair CRPS</th><th>RMSE of mean</th><th>Spread</th><th>Spread / error</th></tr></thead>
 <tbody>{lines}</tbody></table></div></section>"""
 

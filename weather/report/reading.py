@@ -30,6 +30,7 @@ from weather.data.channels import (
 )
 from weather.data.integrity import quietly
 from weather.data.levels import held_levels, pressure_levels
+from weather.data.opening import is_grib, open_grib
 from weather.data.units import Conversion, conversion
 from weather.report.units import Display, display_of, find_name
 
@@ -200,8 +201,8 @@ def _open(path: Path) -> xr.Dataset:
             if path.is_dir():
                 return xarray.open_zarr(path, **decode, chunks=None)
             regular(path)
-            if path.suffix in (".grib", ".grb", ".grib2", ".grb2"):
-                return xarray.open_dataset(path, engine="cfgrib", **decode)
+            if is_grib(path):
+                return open_grib(path)
             return xarray.open_dataset(path, engine="netcdf4", **decode)
     except InputError:
         raise

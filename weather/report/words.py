@@ -6,10 +6,21 @@ from collections.abc import Sequence
 
 from weather.report.reading import Ensemble, when
 
-__all__ = ["facts_of", "note", "sentence"]
+__all__ = ["facts_of", "note", "sentence", "sentence_of_all"]
 
 
-def sentence(ensemble: Ensemble, init: int, leads: Sequence[int], finished: int) -> str:
+def sentence_of_all(ensemble: Ensemble, inits: Sequence[int]) -> str:
+    """What a page of several initial times shows."""
+    first, last = (when(ensemble.inits[inits[i]]) for i in (0, -1))
+    shown = f"Forecasts from {len(inits)} initial times, {first} to {last}."
+    if len(inits) < len(ensemble.inits):
+        shown += f" The file holds {len(ensemble.inits)}; others are shown with --init."
+    return shown
+
+
+def sentence(
+    ensemble: Ensemble, init: int, leads: Sequence[int], finished: int, beside: bool = False
+) -> str:
     """What the page shows, and what it does not show of the file.
 
     Args:
@@ -17,6 +28,7 @@ def sentence(ensemble: Ensemble, init: int, leads: Sequence[int], finished: int)
         init: Position of the initial time.
         leads: Positions of the leads shown.
         finished: Members that have values at the last lead; others have still to be made.
+        beside: Other initial times are on the page, too.
     """
     members = "one member" if ensemble.members == 1 else f"{ensemble.members} members"
     if finished < ensemble.members:
@@ -29,7 +41,7 @@ def sentence(ensemble: Ensemble, init: int, leads: Sequence[int], finished: int)
         start = ensemble.inits[init]
         since = "" if start is None else f" from {when(start)}"
         text = f"Forecast{since}: {members}, {len(leads)} leads to {last}."
-        if len(ensemble.inits) > 1:
+        if len(ensemble.inits) > 1 and not beside:
             text += (
                 f" The file holds {len(ensemble.inits)} initial times; this is number {init}, "
                 f"counted from 0. Show another with --init."

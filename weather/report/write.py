@@ -22,8 +22,9 @@ from weather.report.places import Place, places_within
 from weather.report.reading import Ensemble, when
 from weather.report.series import meteogram
 from weather.report.style import colour_map
+from weather.report.tracks import TrackSettings, strikes_of, tracks_of, tracks_table
 from weather.report.units import Display, Threshold, default_threshold, find_name
-from weather.report.words import facts_of, note, sentence
+from weather.report.words import facts_of, note, sentence, sentence_of_all
 
 __all__ = ["ReportSettings", "write_report"]
 
@@ -50,16 +51,18 @@ class ReportSettings:
         variables: Names of variables.
         leads: Days that become maps.
         thresholds: Events such as ``tas>30degC``, at most one per variable.
-        init: Position of the initial time.
+        inits: Positions of the initial times; several make one page of all.
         title: Heading; default the name of the source.
+        tracks: How lows are followed; None leaves them out.
     """
 
     places: tuple[Place, ...] = ()
     variables: tuple[str, ...] = ()
     leads: tuple[float, ...] = ()
     thresholds: tuple[str, ...] = ()
-    init: int = 0
+    inits: tuple[int, ...] = (0,)
     title: str = ""
+    tracks: TrackSettings | None = None
 
 
 @final
@@ -100,21 +103,66 @@ def write_report(
     """
     settings = settings or ReportSettings()
     say = progress or (lambda what: None)
-    if not 0 <= settings.init < len(ensemble.inits):
-        raise InputError(
-            f"--init {settings.init}: {ensemble.source} has {len(ensemble.inits)} initial times, "
-            "counted from 0; choose one"
-        )
+    for init in settings.inits:
+        if not 0 <= init < len(ensemble.inits):
+            raise InputError(
+                f"--init {init}: {ensemble.source} has {len(ensemble.inits)} initial times, "
+                "counted from 0; choose one"
+            )
     names = _variables(ensemble, settings)
-    thresholds = _thresholds(ensemble, settings)
-    leads, map_leads = _leads(ensemble, settings)
+    _leads(ensemble, settings)
     places = places_within(settings.places, ensemble.lat, ensemble.lon, bool(ensemble.planet))
     known = None if truth is None else Truth(truth, ensemble)
+    thresholds = _thresholds(ensemble, settings)
+    several = len(settings.inits) > 1
+    starts: list[page.Start] = []
+    tables = []
+    for init in settings.inits:
+        mark = f"start-{init}-" if several else ""
+        draw = _Drawing(directory / "figures", ensemble, init, places, thresholds, mark)
+        word = when(ensemble.inits[init]) if several else ""
+        begun = (lambda what, word=word: say(f"{word}: {what}")) if several else say
+        starts.append(_start(draw, names, settings, known, begun))
+        if settings.tracks is not None:
+            begun("tracks")
+            found = tracks_of(ensemble, init, settings.tracks)
+            tables.append((init, found))
+            shares = strikes_of(found, ensemble, init, settings.tracks)
+            png = charts.tracks_and_strikes(draw.frame, found, shares, settings.tracks.strike_km)
+            draw.keep("tracks", png)
+            picture = page.Picture(png, "Tracks of lows of every member, and strike probability")
+            starts[-1].sections.insert(2, page.tracks_section(picture, settings.tracks.note))
+    title = settings.title or f"Report on {ensemble.source}"
+    lead = starts[0].sentence if not several else sentence_of_all(ensemble, settings.inits)
+    sections = [
+        page.header(title, lead, facts_of(ensemble)),
+        *page.starts_sections(starts),
+        provenance(
+            {**(facts or {}), "attributes": dict(ensemble.attributes)}, "Where this comes from"
+        ),
+        page.footer(),
+    ]
+    if tables:
+        _replace(directory / "tracks.csv", tracks_table(ensemble, tables).encode("utf-8"))
+    target = directory / "report.html"
+    _replace(target, page.document(title, sections).encode("utf-8"))
+    return target
+
+
+def _start(
+    draw: _Drawing,
+    names: Sequence[str],
+    settings: ReportSettings,
+    known: Truth | None,
+    say: Callable[[str], None],
+) -> page.Start:
+    """Everything about one initial time."""
+    ensemble, init = draw.ensemble, draw.init
+    leads, map_leads = _leads(ensemble, settings)
     parts, finished = _Parts(), ensemble.members
-    draw = _Drawing(directory / "figures", ensemble, settings.init, places, thresholds)
     for name in names:
         say(name)
-        data = collect(ensemble, name, settings.init, leads, map_leads, places, known)
+        data = collect(ensemble, name, init, leads, map_leads, draw.places, known)
         finished = min(finished, data.maps[-1].members.shape[0])
         draw.variable(data, parts)
         parts.panels.append(
@@ -122,14 +170,12 @@ def write_report(
         )
     say("places")
     series = draw.places_series(parts.panels, leads) if len(leads) > 1 else []
-    if truth is not None and not parts.scores and ensemble.members > 1:
-        _LOG.warning("%s: no valid time in common with the forecast", truth.source)
-    title = settings.title or f"Report on {ensemble.source}"
+    if known is not None and not parts.scores and ensemble.members > 1:
+        _LOG.warning("%s: no valid time in common with the forecast", known.source.source)
     sections = [
-        page.header(title, sentence(ensemble, settings.init, leads, finished), facts_of(ensemble)),
-        page.places_section(series),
-        page.maps_section(parts.maps, note(ensemble)),
-        page.score_table(parts.scores),
+        page.places_section(series, draw.mark),
+        page.maps_section(parts.maps, note(ensemble), draw.mark),
+        page.score_table(parts.scores, draw.mark),
         page.plots_section(
             "Power spectra",
             "Members should keep the power of an analysis at every scale and lead; the mean "
@@ -143,14 +189,10 @@ def write_report(
             parts.ranks,
             wide=True,
         ),
-        provenance(
-            {**(facts or {}), "attributes": dict(ensemble.attributes)}, "Where this comes from"
-        ),
-        page.footer(),
     ]
-    target = directory / "report.html"
-    _replace(target, page.document(title, sections).encode("utf-8"))
-    return target
+    name = "" if ensemble.inits[init] is None else when(ensemble.inits[init])
+    told = sentence(ensemble, init, leads, finished, len(settings.inits) > 1)
+    return page.Start(name, told, draw.mark, sections)
 
 
 @final
@@ -164,7 +206,9 @@ class _Drawing:
         init: int,
         places: Sequence[Place],
         thresholds: Mapping[str, Threshold],
+        mark: str = "",
     ) -> None:
+        self.mark = mark
         self.folder, self.ensemble, self.init = folder, ensemble, init
         self.places, self.thresholds = places, thresholds
         self.frame = MapFrame(ensemble.lat, ensemble.lon, coasts=not ensemble.planet)
@@ -200,23 +244,22 @@ class _Drawing:
         words = listed.leads
         lat, lon = self.ensemble.lat, self.ensemble.lon
         identifier = _identifier(display.name)
+        spectra, ranks = (f"{self.mark}{kind}-{identifier}" for kind in ("spectra", "ranks"))
         for kind, made, into in (
             (
                 "spectra",
-                diagnostics.spectra_figure(
-                    display, maps, words, lat, lon, f"spectra-{identifier}"
-                ),
+                diagnostics.spectra_figure(display, maps, words, lat, lon, spectra),
                 parts.spectra,
             ),
             (
                 "ranks",
-                diagnostics.rank_figure(display, maps, words, self.weights, f"ranks-{identifier}"),
+                diagnostics.rank_figure(display, maps, words, self.weights, ranks),
                 parts.ranks,
             ),
         ):
             if made is not None:
                 into.append(made[0])
-                self._keep(f"{kind}_{identifier}", made[1])
+                self.keep(f"{kind}_{identifier}", made[1])
 
     def _maps(
         self,
@@ -240,7 +283,7 @@ class _Drawing:
                 ("stamps", charts.stamps(frame, display, one, levels, word), "every member")
             )
         for kind, png, _ in drawn:
-            self._keep(f"{kind}_{name}", png)
+            self.keep(f"{kind}_{name}", png)
         return [page.Picture(png, f"{display.label}, {word}: {text}") for _, png, text in drawn]
 
     def places_series(
@@ -258,13 +301,14 @@ class _Drawing:
             ]
             if not rows:
                 continue
-            svg, png = meteogram(place, rows, days, dates, f"meteogram-{i}")
-            self._keep(f"meteogram_{_identifier(place.name)}", png)
+            svg, png = meteogram(place, rows, days, dates, f"{self.mark}meteogram-{i}")
+            self.keep(f"meteogram_{_identifier(place.name)}", png)
             found.append((place.name, str(place), svg))
         return found
 
-    def _keep(self, name: str, png: bytes) -> None:
-        _replace(self.folder / f"{name}.png", png)
+    def keep(self, name: str, png: bytes) -> None:
+        """Write a picture into the folder."""
+        _replace(self.folder / f"{self.mark}{name}.png", png)
 
 
 def _variables(ensemble: Ensemble, settings: ReportSettings) -> list[str]:

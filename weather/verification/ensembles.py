@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sciddiff.errors import InputError, reading
 from sciddiff.files import regular
 from weather.data.integrity import quietly
-from weather.data.opening import is_zarr
+from weather.data.opening import is_grib, is_zarr, open_grib
 from weather.verification.instants import Instants, lead_seconds
 from weather.verification.layers import find_dimensions, find_layers
 
@@ -242,15 +242,19 @@ def open_forecast(path: Path) -> FileEnsemble | JoinedEnsemble:
     """
     if not path.is_dir() or is_zarr(path):
         return FileEnsemble(path)
-    inside = [p for p in sorted(path.iterdir()) if is_zarr(p) or p.suffix in (".nc", ".nc4")]
+    inside = [p for p in sorted(path.iterdir()) if is_zarr(p) or _is_file(p)]
     if not inside:
-        raise InputError(f"{path}: holds no Zarr store or NetCDF file; give a forecast")
+        raise InputError(f"{path}: holds no Zarr store, NetCDF or GRIB file; give a forecast")
     parts = [FileEnsemble(one) for one in inside]
     return JoinedEnsemble(parts, path) if len(parts) > 1 else parts[0]
 
 
+def _is_file(path: Path) -> bool:
+    return path.suffix in (".nc", ".nc4") or is_grib(path)
+
+
 def open_dataset(path: Path) -> xr.Dataset:
-    """Open a Zarr or NetCDF file without reading its fields.
+    """Open a Zarr, NetCDF or GRIB file without reading its fields.
 
     Raises:
         InputError: Absent, or neither of the two.
@@ -261,6 +265,9 @@ def open_dataset(path: Path) -> xr.Dataset:
         raise InputError(f"{path}: no such file; check the path")
     coder = xr.coders.CFDatetimeCoder(time_unit="s")
     options: dict[str, Any] = {"decode_times": coder, "decode_timedelta": True, "chunks": None}
+    if is_grib(path):
+        with reading(path, "a forecast"), quietly():
+            return open_grib(path)
     with reading(path, "a Zarr store or a NetCDF file"), quietly():
         if path.is_dir():
             return xr.open_zarr(path, consolidated=None, **options)

@@ -102,5 +102,5 @@ def test_parts_that_do_not_fit_are_refused(folder, part, message):
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no Zarr store or NetCDF file"):
+    with pytest.raises(InputError, match="holds no Zarr store, NetCDF or GRIB file"):
         open_forecast(tmp_path)

@@ -4,7 +4,9 @@
   document.documentElement.classList.add("live");
 
   for (const section of all(document, ".tabs")) {
-    const buttons = all(section, "[role=tab]");
+    // Tabs within a panel belong to the section there.
+    const own = (element) => element.closest(".tabs") === section;
+    const buttons = all(section, "[role=tab]").filter(own);
     const choose = (chosen) => {
       for (const button of buttons) {
         const on = button === chosen;
@@ -24,18 +26,19 @@
       });
     });
     if (buttons.length) choose(buttons[0]);
-  }
 
-  const slider = document.getElementById("lead");
-  const name = document.getElementById("lead-name");
-  const frames = all(document, ".frame");
-  const show = (lead) => {
-    for (const frame of frames) {
-      frame.hidden = frame.dataset.lead !== lead;
-      if (!frame.hidden && name) name.textContent = frame.dataset.name;
-    }
-  };
-  if (slider) slider.addEventListener("input", () => show(slider.value));
-  show("0");
+    const frames = all(section, ".frame").filter(own);
+    if (!frames.length) continue;
+    const slider = all(section, "input[type=range]").filter(own)[0];
+    const name = all(section, "output").filter(own)[0];
+    const show = (lead) => {
+      for (const frame of frames) {
+        frame.hidden = frame.dataset.lead !== lead;
+        if (!frame.hidden && name) name.textContent = frame.dataset.name;
+      }
+    };
+    if (slider) slider.addEventListener("input", () => show(slider.value));
+    show("0");
+  }
   document.documentElement.dataset.ready = "yes";
 })();
