@@ -32,12 +32,13 @@ def quietly() -> Iterator[None]:
     """Silence warnings of xarray and zarr that a user can do nothing about.
 
     They are about metadata that are not consolidated (an unfinished forecast), records of our own
-    beside the arrays, and dates before 1582.
+    beside the arrays, dates before 1582, and what cfgrib asks of xarray.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated")
         warnings.filterwarnings("ignore", ".*not recognized as a component.*")
         warnings.filterwarnings("ignore", "Unable to decode time axis into full numpy")
+        warnings.filterwarnings("ignore", "In a future version of xarray", FutureWarning)
         yield
 
 

@@ -188,8 +188,8 @@ def _open_grib(name: str) -> list[xr.Dataset]:
         raise MissingExtra("cfgrib", "grib") from error
     check_grib(Path(name))
     # No index files beside the user's data.
-    parts = cfgrib.open_datasets(name, backend_kwargs={"indexpath": ""})
-    return parts
+    with quietly():
+        return cfgrib.open_datasets(name, backend_kwargs={"indexpath": ""})
 
 
 def _times(part: xr.Dataset, name: str) -> Any:
