@@ -51,11 +51,10 @@ def test_verify_reads_the_same_fields(made):
     np.testing.assert_allclose(found.lat, spec.area.lat, atol=1e-5)
     np.testing.assert_allclose((found.lon - spec.area.lon) % 360, 0, atol=1e-5)
     for c, name in enumerate(NAMES):
-        for case in (0, 1):
-            read = found.open(case, [0, 1])
-            for lead in (0, 1):
-                wanted = fields[case, :, lead, c]
-                np.testing.assert_allclose(read(lead, name), wanted, atol=3e-7, rtol=3e-7)
+        for case, lead in ((0, 1), (1, 0)):
+            wanted = fields[case, :, lead, c]
+            read = found.open(case, [lead])(lead, name)
+            np.testing.assert_allclose(read, wanted, atol=3e-7, rtol=3e-7)
 
 
 def test_keys_are_those_of_an_ensemble(made):
