@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from protein.commands.dock_options import configure
 from protein.commands.dock_summary import counting, networks, summarise
+from protein.commands.dock_vina import resolve
 from protein.docking import NEEDS
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import pick_device, pick_steps
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from protein.docking.campaign.library import CampaignSettings, LibraryParts
+    from protein.docking.campaign.output import Row
     from protein.docking.molecules.states import StateSettings
     from protein.docking.pipeline.docker import Docker
     from protein.docking.pipeline.settings import DockSettings
@@ -36,12 +38,48 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: an option or a file that cannot be used.
     """
+    resolve(args, configure)
     _check_blind(args)
     if args.dataset is not None:
         return _redock(args)
     if args.receptor is None or args.ligand is None:
         raise InputError("there is nothing to dock; give -r and -l, or --dataset")
     args.library = args.ligand[0] if len(args.ligand) == 1 else args.ligand
+    if len(args.receptor) > 1:
+        return _dock_ensemble(args)
+    args.receptor = args.receptor[0]
+    found = _dock_library(args)
+    return 0 if found is None else summarise(args, *found)
+
+
+def _dock_ensemble(args: argparse.Namespace) -> int:
+    """Dock to several structures, each in its folder, and keep the best of each ligand."""
+    from protein.docking.campaign.ensemble import best_over_structures, write_ensemble
+    from sciddiff.names import Names
+
+    names, rows, made, ended = Names(), {}, False, True
+    for receptor in args.receptor:
+        name = names.unique(receptor.name.split(".")[0], "receptor")
+        one = argparse.Namespace(**vars(args))
+        one.receptor, one.out = receptor, args.out / name
+        found = _dock_library(one)
+        ended &= found is not None
+        if found is not None:
+            rows[name], made = found[0], made or found[1]
+    if not ended:  # the first of several processes reports
+        return 0
+    best = best_over_structures(rows)
+    write_ensemble(args.out, best)
+    return summarise(args, best, made)
+
+
+def _dock_library(args: argparse.Namespace) -> tuple[list[Row], bool] | None:
+    """Dock to one structure.
+
+    Returns:
+        A row for every ligand, and whether this call docked any; None in all processes but the
+        first.
+    """
     from dataclasses import asdict
 
     from protein.docking.campaign.library import CampaignSettings, dock_parts
@@ -55,7 +93,9 @@ def run(args: argparse.Namespace) -> int:
     sites = _sites(args, receptor)
     boxes = [site.box for site in sites] if args.blind else [_box(args, receptor)]
     settings = _settings(args)
-    portions = CampaignSettings(args.batch, args.check, not args.no_complex)
+    portions = CampaignSettings(
+        args.batch, args.check, not args.no_complex, hydrogens=args.hydrogens, pdbqt=args.pdbqt
+    )
     if states is not None:
         args.library = _state_library(args, states)
     make = _Library(args, boxes, settings, portions)
@@ -82,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     with counting(total, show=first and not args.json) as advance:
         rows = dock_parts(make, campaign, args.workers, advance, args.command_line)
     # What came of all of them is reported, and judged, by the first process.
-    return summarise(args, rows, len(campaign.runs) > before) if first else 0
+    return (rows, len(campaign.runs) > before) if first else None
 
 
 class _Library:
@@ -232,8 +272,13 @@ def _box(args: argparse.Namespace, receptor: Receptor) -> Box:
 
 def _settings(args: argparse.Namespace) -> DockSettings:
     from protein.docking.diffusion.settings import ProposeSettings
+    from protein.docking.energy.scoring_file import find_scoring
     from protein.docking.pipeline.settings import DockSettings
 
+    if args.scoring != "vina":
+        if args.ranker not in (None, "none"):
+            raise InputError("--ranker: has learned from Vina's terms; leave it or --scoring out")
+        args.ranker = "none"
     steps = pick_steps(args.steps, args.model, 10)
     return DockSettings(
         poses=args.poses,
@@ -241,6 +286,9 @@ def _settings(args: argparse.Namespace) -> DockSettings:
         propose=ProposeSettings(args.samples, steps, guidance=args.guidance),
         seed=args.seed,
         minimize=args.minimize,
+        weights=find_scoring(args.scoring),
+        energy_range=args.energy_range,
+        min_rmsd=args.min_rmsd,
     )
 
 
@@ -292,10 +340,19 @@ def _request(
 
 
 def _plain_request(args: argparse.Namespace, settings: DockSettings) -> dict[str, Any]:
-    """The options that decide every pose, without molecules and places."""
+    """The options that decide every pose, without molecules and places.
+
+    Options that came later are named where they are given, so that older folders can go on.
+    """
     from dataclasses import asdict
 
-    return {"keep": args.keep, **asdict(settings)}
+    from protein.docking.energy.terms import VINA
+
+    request = {"keep": args.keep, **asdict(settings)}
+    request |= {name: True for name in ("hydrogens", "pdbqt") if getattr(args, name)}
+    later = {"energy_range": None, "min_rmsd": None, "weights": asdict(VINA)}
+    same = [key for key, value in later.items() if request[key] == value]
+    return {key: value for key, value in request.items() if key not in same}
 
 
 command = Command(

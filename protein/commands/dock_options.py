@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from protein.commands.dock_vina import add_spellings
 from sciddiff.cli.options import add_device, add_json, add_output, add_seed, count, number
 
 __all__ = ["configure"]
@@ -26,7 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("-r", "--receptor", type=Path, metavar="FILE", help="protein, PDB or mmCIF")
+    add("-r", "--receptor", type=Path, nargs="+", metavar="FILE",
+        help="protein, PDB or mmCIF; of several structures of it in one frame, the best is taken "
+        "for each ligand")  # fmt: skip
     add(
         "-l",
         "--ligand",
@@ -45,7 +48,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_output(parser)
     box = parser.add_argument_group("where to search (one of)")
     add = box.add_argument
-    add("--autobox-ligand", metavar="FILE", help="put the box around this ligand")
+    add("--autobox-ligand", metavar="FILE",
+        help="put the box around this ligand: .sdf, .mol2, .pdb, .cif or .pdbqt; FILE:NAME is the "
+        "residue NAME of a complex")  # fmt: skip
     add("--center", type=number(-1e5, 1e5), nargs=3, metavar=("X", "Y", "Z"),
         help="centre of the box, Å")  # fmt: skip
     add("--pocket-residues", metavar="LIST", help="put the box around these residues: A:45,A:48")
@@ -74,6 +79,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     add = how.add_argument
     add("--poses", type=count(), default=9, metavar="N", help="poses per ligand (default 9)")
+    add("--energy-range", type=number(0.0, 1000.0), metavar="E",
+        help="report no pose whose energy is more than this above the best, kcal/mol (default: no "
+        "limit)")  # fmt: skip
+    add("--min-rmsd", type=number(0.0, 100.0), metavar="A",
+        help="report no two poses closer than this, Å (default: poses 1.75 Å apart are preferred, "
+        "and closer ones fill up)")  # fmt: skip
+    add("--scoring", default="vina", metavar="NAME",
+        help="scoring function: vina, vinardo, or a file of weights; other than vina, poses are "
+        "ordered by energy (default vina)")  # fmt: skip
     add("--samples", type=count(0), default=32, metavar="N",
         help="poses that the network draws (default 32)")  # fmt: skip
     add("--steps", type=count(), metavar="N",
@@ -107,6 +121,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--check", type=count(0), default=1, metavar="N",
         help="number of poses that PoseBusters checks (default 1)")  # fmt: skip
+    add("--hits", type=count(), metavar="N",
+        help="write hits.csv: one row for each molecule, by its best state, and N diverse ones "
+        "among the best")  # fmt: skip
+    add("--hydrogens", action="store_true", help="write poses with their hydrogens")
+    add("--pdbqt", action="store_true", help="write poses as PDBQT, too (needs meeko)")
     add("--no-complex", action="store_true", help="do not write the best pose with its receptor")
     add_seed(parser)
     add_device(parser)
@@ -120,3 +139,4 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "the poses are the same for any number",
     )
     add_json(parser)
+    add_spellings(parser)

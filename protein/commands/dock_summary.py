@@ -57,6 +57,7 @@ def summarise(args: argparse.Namespace, rows: list[Row], made: bool) -> int:
         rows: of every ligand.
         made: whether this call docked any of them; a page that is there stays otherwise.
     """
+    from protein.docking.campaign.hits import write_hits
     from protein.docking.campaign.output import RESULTS, by_affinity
     from protein.docking.report.write import REPORT, try_report
 
@@ -65,6 +66,7 @@ def summarise(args: argparse.Namespace, rows: list[Row], made: bool) -> int:
         page = try_report(args.out)
 
     good = [row for row in rows if row.status == "ok"]
+    hits = write_hits(args.out, rows, args.hits) if args.hits else None
     summary: dict[str, Any] = {
         "ligands": len(rows),
         "docked": len(good),
@@ -87,6 +89,9 @@ def summarise(args: argparse.Namespace, rows: list[Row], made: bool) -> int:
     lines += [f"failed   {row.reason}" for row in failed[:_TOLD]]
     if len(failed) > _TOLD:
         lines.append(f"failed   {len(failed) - _TOLD} more ligands; the table has their reasons")
+    if hits is not None:
+        summary["hits"] = str(hits)
+        lines.append(f"hits     {hits}")
     if page is not None:
         lines.append(f"open     {page}")
     emit(args, summary, "\n".join(lines))

@@ -42,8 +42,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="poses of any molecules: .sdf, .mol2 (also with .gz), or .pdbqt that Meeko wrote",
+        help="poses of any molecules: .sdf, .mol2 (also with .gz), .pdbqt, .pdb or .cif",
     )
+    add("--template", metavar="SMILES",
+        help="the molecule, as SMILES or a file, for poses without bond orders")  # fmt: skip
+    add("--scoring", default="vina", metavar="NAME",
+        help="scoring function: vina, vinardo, or a file of weights; other than vina, there is no "
+        "confidence (default vina)")  # fmt: skip
+    add("--per-atom", type=Path, metavar="FILE",
+        help="write energy and unweighted terms of each ligand atom to this CSV file")  # fmt: skip
     add("-o", "--out", type=Path, metavar="FILE", help="write the table to this CSV file")
     add(
         "--write",
@@ -82,11 +89,19 @@ def run(args: argparse.Namespace) -> int:
         InputError: an option or a file that cannot be used.
     """
     from protein.docking.confidence.ranker import find_ranker
-    from protein.docking.poses.files import sdf_record
+    from protein.docking.energy.scoring_file import find_scoring
+    from protein.docking.molecules.files import read_ligand
+    from protein.docking.poses.files import ANY_SIZE, sdf_record
     from protein.docking.poses.metrics import pdb_file
     from protein.docking.receptors.receptor import read_receptor
     from protein.docking.scoring.score import ScoreSettings, score_files
-    from protein.docking.scoring.table import score_columns, score_row, score_tags
+    from protein.docking.scoring.table import (
+        ATOM_COLUMNS,
+        atom_rows,
+        score_columns,
+        score_row,
+        score_tags,
+    )
     from sciddiff.files import replacing
 
     _refuse_overwriting(args)
@@ -97,16 +112,25 @@ def run(args: argparse.Namespace) -> int:
     keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
     receptor = read_receptor(args.receptor, keep)
     remark(args.receptor, receptor.notes)
-    settings = ScoreSettings(args.minimize, check=args.check, seed=args.seed)
-    ranker = find_ranker(args.ranker)
+    settings = ScoreSettings(
+        args.minimize, check=args.check, seed=args.seed, weights=find_scoring(args.scoring),
+        per_atom=args.per_atom is not None,
+    )  # fmt: skip
+    if args.scoring != "vina" and args.ranker not in (None, "none"):
+        raise InputError("--ranker: has learned from Vina's terms; leave it or --scoring out")
+    ranker = find_ranker(args.ranker if args.scoring == "vina" else "none")
+    template = None if args.template is None else read_ligand(args.template, ANY_SIZE)
+    atoms: list[dict[str, str]] = []
     rows: list[dict[str, str]] = []
     with ExitStack() as stack:
         judged = stack.enter_context(pdb_file(args.receptor)) if args.check else None
         written = stack.enter_context(replacing(args.write)) if args.write else None
         bar = stack.enter_context(progress("scoring", None, show=not args.json))
-        found = score_files(args.ligand, receptor, settings, ranker, judged)
+        found = score_files(args.ligand, receptor, settings, ranker, judged, template)
         for index, (pose, scores, k) in enumerate(found, 1):
             rows.append(score_row(index, pose, scores, k))
+            if not isinstance(scores, str):
+                atoms += atom_rows(index, pose, scores, k)
             if written is not None and pose.ligand is not None and not isinstance(scores, str):
                 tags = {**pose.tags, **score_tags(scores, k)}
                 record = sdf_record(pose.ligand, scores.coords[k], pose.name, tags)
@@ -116,12 +140,15 @@ def run(args: argparse.Namespace) -> int:
         columns = score_columns(settings, ranker is not None)
         with replacing(args.out) as out:
             out.write(_csv(columns, rows).encode("utf-8"))
+    if args.per_atom is not None:
+        with replacing(args.per_atom) as out:
+            out.write(_csv(list(ATOM_COLUMNS), atoms).encode("utf-8"))
     return _tell(args, rows)
 
 
 def _refuse_overwriting(args: argparse.Namespace) -> None:
     inputs = {path.resolve() for path in (args.receptor, *args.ligand)}
-    for option, path in (("-o", args.out), ("--write", args.write)):
+    for option, path in (("-o", args.out), ("--write", args.write), ("--per-atom", args.per_atom)):
         if path is not None and path.resolve() in inputs:
             raise InputError(f"{option} {path}: is one of the inputs; choose another name")
         if path is not None and path.is_dir():

@@ -19,6 +19,7 @@ from protein.docking.diffusion.leaves import ROTATION, TORSIONS, TRANSLATION
 from protein.docking.diffusion.symmetry import NearestImage
 from sciddiff.domains import Domain
 from sciddiff.drawing import Drawing
+from sciddiff.errors import InputError
 from sciddiff.grids import uniform
 from sciddiff.manifolds import SO3, Torus
 from sciddiff.objectives import Denoising
@@ -107,7 +108,8 @@ class DockingDomain(Domain):
             directory: folder of poses, or a table with columns id, poses, reference, receptor.
             reference: crystal ligand, folder of complexes, or table.
             report: folder to write; ``evaluation`` beside the poses by default.
-            options: ``check`` (poses of each complex that PoseBusters judges, 1), ``jobs`` (1).
+            options: ``check`` (poses of each complex that PoseBusters judges, 1), ``jobs`` (1);
+                or ``actives`` (a file), with which the order of a screen is measured instead.
 
         Raises:
             InputError: there is nothing to measure, or an option is unknown.
@@ -115,7 +117,10 @@ class DockingDomain(Domain):
         from protein.docking.evaluation.write import EvaluateSettings, evaluate_poses
         from sciddiff.cli.progress import progress
 
-        settings = EvaluateSettings.read(options or {})
+        options = dict(options or {})
+        if "actives" in options:
+            return _screened(directory, reference, options)
+        settings = EvaluateSettings.read(options)
         with progress("complexes", None) as bar:
             found = evaluate_poses(
                 directory, reference, report, settings, on_case=lambda done, total: bar.advance()
@@ -144,6 +149,21 @@ class DockingDomain(Domain):
     @cached_property
     def _train(self) -> DockData:
         return DockData(self.data, "train")
+
+
+def _screened(
+    directory: Path, reference: Path | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Figures of a screen with known actives."""
+    from protein.docking.evaluation.enrichment import read_actives, screen_figures
+    from protein.docking.report.collect import read_rows
+
+    others = sorted({*options} - {"actives"})
+    if others or reference is not None:
+        raise InputError(
+            f"--{others[0] if others else 'reference'}: does not go with --actives; leave one out"
+        )
+    return screen_figures(read_rows(directory), read_actives(Path(str(options["actives"]))))
 
 
 def docking_path() -> ProductPath:

@@ -76,6 +76,8 @@ PARSED = {
     "train .*dock_lite.yaml": "uses what prepare dock has made",
     "train-ranker": "needs complexes of several proteins",
     "dock .*--ranker models/": "uses what train-ranker has made",
+    "dock .*(--enumerate|--hits)": "is tried from end to end by tests/protein/docking",
+    "(refine|evaluate .*--actives)": "is tried from end to end by tests/protein/docking",
     r"train .*_base.yaml": "trains a network that is made for a GPU",
 }
 """Documents and commands (by a pattern) that are parsed and not run, with the reason."""

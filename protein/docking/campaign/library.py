@@ -26,6 +26,7 @@ from protein.docking.campaign.output import (
     failed_row,
     write_best,
     write_docked,
+    write_pdbqt,
     write_results,
 )
 from protein.docking.molecules.files import LigandRecord, LigandRow, ligand_records
@@ -56,12 +57,16 @@ class CampaignSettings:
         checked: number of poses of each ligand that PoseBusters checks.
         complexes: whether the first pose is also written with its receptor.
         part: ligands whose rows are recorded together; the same for all runs of a folder.
+        hydrogens: whether poses are written with their hydrogens.
+        pdbqt: whether poses are written as PDBQT, too.
     """
 
     batch: int = 8
     checked: int = 0
     complexes: bool = True
     part: int = 16
+    hydrogens: bool = False
+    pdbqt: bool = False
 
 
 def dock_library(
@@ -276,8 +281,10 @@ class LibraryParts(Parts):
                     verdicts = bust(ligand, result.docked.coords[: s.checked], judged)
             made = write_docked(
                 self.directory, row.index, row.name, ligand, self.docker().receptor, result,
-                verdicts, s.complexes, row.title,
+                verdicts, s.complexes, row.title, s.hydrogens,
             )  # fmt: skip
+            if s.pdbqt and result.docked is not None and made.file:
+                write_pdbqt((self.directory / made.file).with_suffix(".pdbqt"), ligand, result)
             notes = [note for note in (row.note, made.note) if note]
             return replace(made, parent=row.parent, note="; ".join(notes))
         except (InputError, MissingExtra, OSError):

@@ -55,6 +55,7 @@ class Row:
         title: name in the input, with control characters written out.
         note: what a user should know about the poses.
         parent: name of the input that the ligand is a state of; empty without states.
+        receptor: folder of the structure that it was docked to, of several.
     """
 
     index: int
@@ -78,6 +79,7 @@ class Row:
     title: str = ""
     note: str = ""
     parent: str = ""
+    receptor: str = ""
 
     def as_dict(self) -> dict[str, str | int]:
         """Columns to values."""
@@ -152,6 +154,7 @@ def write_docked(
     verdicts: Sequence[Verdict] = (),
     complexes: bool = True,
     title: str = "",
+    hydrogens: bool = False,
 ) -> Row:
     """Write the files of a docked ligand, below ``poses/``.
 
@@ -165,6 +168,7 @@ def write_docked(
         verdicts: verdicts of PoseBusters on the first poses.
         complexes: whether to write the first pose with its receptor as well.
         title: name in the input.
+        hydrogens: whether poses are written with their hydrogens.
 
     Returns:
         The row of the ligand.
@@ -173,7 +177,7 @@ def write_docked(
     if docked is None or len(docked.coords) == 0:
         return failed_row(index, name, result.error or "no pose was found", title)
     file = directory / "poses" / f"{stem_of(name)}.sdf"
-    write_sdf(file, name, ligand, result, verdicts)
+    write_sdf(file, name, ligand, result, verdicts, hydrogens)
     if complexes:
         whole = file.with_name(f"{file.stem}_complex.pdb")
         write_complex(whole, receptor, ligand, docked.coords[0])
@@ -217,6 +221,7 @@ def write_sdf(
     ligand: Ligand,
     result: Result,
     verdicts: Sequence[Verdict] = (),
+    hydrogens: bool = False,
 ) -> None:
     """Write the ranked poses with tags: rank, energies, terms, strain and verdict.
 
@@ -226,12 +231,35 @@ def write_sdf(
         ligand: the molecule.
         result: result with its poses.
         verdicts: verdicts of PoseBusters on the first poses.
+        hydrogens: whether to write the hydrogens.
     """
     poses = () if result.docked is None else result.docked.coords
     with replacing(path) as out:
         for k, (coords, verdict) in enumerate(zip_longest(poses, verdicts)):
             tags = result.tags(ligand, k, verdict)
-            out.write(sdf_record(ligand, coords, name, tags).encode())
+            out.write(sdf_record(ligand, coords, name, tags, hydrogens).encode())
+
+
+def write_pdbqt(path: Path, ligand: Ligand, result: Result) -> None:
+    """Write the ranked poses as models of a PDBQT file, by Meeko.
+
+    Args:
+        path: file to write.
+        ligand: the molecule.
+        result: result with its poses.
+
+    Raises:
+        InputError: Meeko is not installed, or cannot write the molecule.
+    """
+    from protein.docking.poses.pdbqt import pdbqt_text
+
+    texts = []
+    for k, coords in enumerate(() if result.docked is None else result.docked.coords):
+        affinity = result.tags(ligand, k)["affinity"]
+        remark = f"REMARK VINA RESULT: {float(affinity):9.3f}      0.000      0.000\n"
+        texts.append(f"MODEL {k + 1}\n{remark}{pdbqt_text(ligand, coords)}ENDMDL\n")
+    with replacing(path) as out:
+        out.write("".join(texts).encode())
 
 
 def write_complex(

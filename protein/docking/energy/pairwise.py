@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from protein.docking.energy import compiled
-from protein.docking.energy.terms import TYPE_PAIRS, VINA, VinaWeights, pair_terms, soft_cap
+from protein.docking.energy.terms import (
+    TYPE_PAIRS,
+    VINA,
+    VinaWeights,
+    pair_terms,
+    soft_cap,
+    type_pairs,
+)
 
 # Pairs evaluated at once; bounds memory to a few hundred MB.
 _MOST_PAIRS = 4_000_000
@@ -52,7 +59,8 @@ def interaction(
     size, poses, atoms, _ = coords.shape
     if receptor_coords.ndim == 2:
         receptor_coords, receptor_types = receptor_coords[None], receptor_types[None]
-    if not coords.requires_grad and compiled.ready(coords, receptor_coords):
+    fixed = not coords.requires_grad and weights.vina_shapes
+    if fixed and compiled.ready(coords, receptor_coords):
         found = PairSum(coords.new_zeros(size, poses, 5), coords.new_zeros(size, poses, atoms))
         given = (
             coords.detach().contiguous(), types, (types >= 0).sum(-1),
@@ -74,6 +82,31 @@ def interaction(
     )
 
 
+def atom_terms(
+    coords: Tensor,
+    types: Tensor,
+    receptor_coords: Tensor,
+    receptor_types: Tensor,
+    weights: VinaWeights = VINA,
+) -> Tensor:
+    """Unweighted terms of each ligand atom, summed over the receptor `[P, N, 5]`.
+
+    Args:
+        coords: poses of one ligand `[P, N, 3]`, Å.
+        types: its types `[N]`.
+        receptor_coords: `[M, 3]`, Å.
+        receptor_types: `[M]`.
+        weights: the scoring function, whose shapes the terms have.
+    """
+    tables = (table[types[:, None], receptor_types] for table in type_pairs(weights))
+    radii, hydrophobic, hbond = tables
+    parts = [
+        pair_terms(torch.cdist(pose, receptor_coords), radii.to(pose), hydrophobic, hbond, weights)
+        for pose in coords
+    ]
+    return torch.stack([part.sum(1) for part in parts])
+
+
 def _interaction(
     coords: Tensor,
     types: Tensor,
@@ -84,12 +117,12 @@ def _interaction(
 ) -> PairSum:
     device = coords.device
     row, column = types[:, :, None].clamp(min=0), receptor_types[:, None].clamp(min=0)
-    radii, hydrophobic, hbond = (table[row, column] for table in _type_pairs(device))
+    radii, hydrophobic, hbond = (table[row, column] for table in _type_pairs(device, weights))
     delta = coords.unsqueeze(-2) - receptor_coords.to(coords)[:, None, None]
     # Two atoms at one place would make the gradient of the root infinite.
     r = (delta.square().sum(-1) + 1e-12).sqrt()
     terms = pair_terms(
-        r, radii.to(coords).unsqueeze(1), hydrophobic.unsqueeze(1), hbond.unsqueeze(1)
+        r, radii.to(coords).unsqueeze(1), hydrophobic.unsqueeze(1), hbond.unsqueeze(1), weights
     )
     # Padded atoms were given type 0 to look something up; their terms are dropped here.
     real = (types >= 0)[:, :, None] & (receptor_types >= 0)[:, None]
@@ -99,6 +132,6 @@ def _interaction(
     return PairSum(terms.sum(-2), soft_cap(energy, cap))
 
 
-@lru_cache(maxsize=2)
-def _type_pairs(device: torch.device) -> tuple[Tensor, ...]:
-    return tuple(table.to(device) for table in TYPE_PAIRS)
+@lru_cache(maxsize=4)
+def _type_pairs(device: torch.device, weights: VinaWeights) -> tuple[Tensor, ...]:
+    return tuple(table.to(device) for table in type_pairs(weights))

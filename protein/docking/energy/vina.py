@@ -175,12 +175,20 @@ class SearchSpace:
         receptor: the protein.
         box: where to search.
         device: where energies are computed.
+        weights: the scoring function.
 
     Raises:
         InputError: no receptor atom is near the box.
     """
 
-    def __init__(self, receptor: Receptor, box: Box, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        receptor: Receptor,
+        box: Box,
+        device: torch.device | str = "cpu",
+        weights: VinaWeights = VINA,
+    ) -> None:
+        self.weights = weights
         self.box, self.near, self.device = box, receptor.near(box), torch.device(device)
         self._grid: Grid | None = None
 
@@ -193,13 +201,13 @@ class SearchSpace:
         Raises:
             InputError: the grid would be too large.
         """
-        energy = VinaEnergy.build(ligands, [self.near])
+        energy = VinaEnergy.build(ligands, [self.near], weights=self.weights)
         types = {t for t in energy.types.flatten().tolist() if t >= 0}
         known = set() if self._grid is None else set(self._grid.types)
         if self._grid is None or not types <= known:
             # Types met before stay, as others will need them, unless the grid grows too large.
             every = types | known if fits(self.box, len(types | known)) else types
-            self._grid = make_grid(self.near, self.box, sorted(every))
+            self._grid = make_grid(self.near, self.box, sorted(every), weights=self.weights)
         grids = GridSet.pack([self._grid], [0] * len(ligands), energy.types)
         energy = replace(energy, grids=grids)
         return energy if self.device.type == "cpu" else energy.to(self.device)

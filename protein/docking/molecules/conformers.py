@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from protein.docking.molecules.ligand import Ligand, quietly
 from sciddiff.errors import InputError
 
+# Force constant of the walls that hold atoms, kcal/mol/Å², and steps of that minimisation.
+_WALL = 50.0
+_RELAXATION = 500
+
 
 def fresh_conformers(
     ligand: Ligand, n: int = 1, seed: int = 0, attempts: int = 200
@@ -63,6 +67,43 @@ def fresh_conformers(
             "stereocentres"
         )
     return np.stack(kept)
+
+
+def relax_geometry(
+    ligand: Ligand, coords: NDArray[np.float64], reach: float = 0.3
+) -> NDArray[np.float64]:
+    """Coordinates with MMFF94s bonds, angles and rings; UFF where MMFF has no parameters.
+
+    Hydrogens are added as the stereochemistry of the molecule demands, and heavy atoms are held by
+    harmonic walls around their places. The receptor is not seen.
+
+    Args:
+        ligand: the molecule.
+        coords: `[N, 3]`, Å.
+        reach: distance from its place at which the wall of an atom begins, Å.
+
+    Returns:
+        `[N, 3]`, Å; as given where RDKit has no force field for the molecule.
+    """
+    from rdkit import Chem
+    from rdkit.Chem import rdForceFieldHelpers
+
+    full = Chem.AddHs(ligand.with_coords(coords), addCoords=True)
+    properties = quietly(rdForceFieldHelpers.MMFFGetMoleculeProperties, full, "MMFF94s")
+    if properties is not None:
+        field = rdForceFieldHelpers.MMFFGetMoleculeForceField(full, properties)
+        hold = field.MMFFAddPositionConstraint
+    elif quietly(rdForceFieldHelpers.UFFHasAllMoleculeParams, full):
+        field = rdForceFieldHelpers.UFFGetMoleculeForceField(full)
+        hold = field.UFFAddPositionConstraint
+    else:
+        return coords
+    field.Initialize()
+    for i in range(len(ligand)):
+        hold(i, reach, _WALL)
+    quietly(field.Minimize, maxIts=_RELAXATION)
+    found = full.GetConformer().GetPositions()[: len(ligand)]
+    return found if np.isfinite(found).all() else coords
 
 
 def same_stereo(ligand: Ligand, coords: NDArray[np.floating]) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from protein.docking.molecules.coordinates import determined, only_group, pdbqt_models
 from protein.docking.molecules.ligand import (
     LIMITS,
     Ligand,
@@ -33,6 +34,7 @@ from protein.docking.molecules.sources import (
     record_texts,
     sdf_tags,
 )
+from protein.structures.parse import is_structure_file
 from sciddiff.cli.fingerprint import digest
 from sciddiff.errors import InputError
 from sciddiff.names import Names
@@ -177,6 +179,10 @@ def ligand_records(source: LigandSource, check: bool = True) -> Iterator[LigandR
             index += 1
             continue
         before = index
+        if kind == "atoms":
+            yield _record_of_atoms(index, Path(path), names)
+            index += 1
+            continue
         for number, found in enumerate(record_texts(Path(path), kind), 1):
             unique = names.unique(found.name, f"{bare_stem(Path(path))}_{number}")
             title = found.name.strip()
@@ -204,14 +210,21 @@ def read_place(source: str | os.PathLike[str]) -> NDArray[np.float64]:
     The molecule need not be one that can be docked, and may be a macrocycle or contain a metal.
 
     Args:
-        source: ``.sdf``, ``.mol`` or ``.mol2``, also with ``.gz``.
+        source: ``.sdf``, ``.mol`` or ``.mol2``, also with ``.gz``; ``.pdbqt``; or a structure
+            file, with ``FILE:NAME`` for the residue ``NAME`` where it holds several groups.
 
     Raises:
         InputError: it cannot be read, or has no 3-D coordinates.
     """
+    text, residue = str(source), ""
+    if not Path(text).exists() and Path(text.rpartition(":")[0]).is_file():
+        text, _, residue = text.rpartition(":")
+    if is_structure_file(Path(text)) and Path(text).is_file():
+        return only_group(Path(text), residue).heavy
+    if text.lower().endswith(".pdbqt") and Path(text).is_file():
+        return next(pdbqt_models(Path(text)))[0].heavy
     record = next(ligand_records(source))
-    mol = _molecule(record.text, record.kind, str(source))
-    coords = input_coords(mol)
+    coords = input_coords(mol := record.molecule())
     heavy = np.asarray([atom.GetAtomicNum() > 1 for atom in mol.GetAtoms()])
     if coords is None or not heavy.any():
         raise InputError(
@@ -219,6 +232,28 @@ def read_place(source: str | os.PathLike[str]) -> NDArray[np.float64]:
             "ligand in its pocket"
         )
     return coords[heavy]
+
+
+def _record_of_atoms(index: int, path: Path, names: Names) -> LigandRecord:
+    """The molecule of a PDBQT or PDB file, as SMILES; or why its bonds are not known."""
+    from rdkit.Chem import MolToSmiles, RemoveHs
+
+    smiles, error = "", ""
+    try:
+        if path.suffix.lower() == ".pdbqt":
+            group, smiles = next(pdbqt_models(path))
+        else:
+            group = only_group(path)
+        smiles = smiles or MolToSmiles(RemoveHs(determined(group)))
+    except InputError as refused:
+        error = _as_ligand(refused)
+    name = names.unique(bare_stem(path), "ligand")
+    return LigandRecord(index, name, bare_stem(path), smiles, "smi", error=error)
+
+
+def _as_ligand(refused: InputError) -> str:
+    """The reason of a refusal; to dock a molecule, its SMILES is enough."""
+    return str(refused).replace("give the molecule with --template SMILES", "give its SMILES")
 
 
 def _refuse_lost_file(text: str) -> None:

@@ -64,7 +64,7 @@ def _there(source: str | os.PathLike[str]) -> bool:
 
 
 def kind_of(source: str | os.PathLike[str]) -> str | None:
-    """Format of a file by its suffix; None when there is no such file.
+    """Format of a file by its suffix; ``atoms`` without bonds; None when there is no such file.
 
     Args:
         source: file or SMILES.
@@ -80,6 +80,8 @@ def kind_of(source: str | os.PathLike[str]) -> str | None:
     suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
     kinds = {".sd": "sdf", ".mol": "sdf", ".smiles": "smi", ".txt": "smi", ".tsv": "csv"}
     kind = kinds.get(suffix.lower(), suffix.lower().lstrip("."))
+    if kind in ("pdbqt", "pdb", "ent"):
+        return "atoms"
     if kind not in ("sdf", "mol2", "smi", "csv"):
         raise InputError(
             f"{path}: {suffix or 'no suffix'} is not a ligand format; give "

@@ -34,7 +34,7 @@ from protein.docking.receptors.receptor import Receptor
 from protein.docking.search.draws import draw_indices
 from protein.docking.search.minimize import MinimizeSettings, minimize
 from protein.docking.search.monte_carlo import Found, SearchSettings, finish, join, search
-from protein.docking.search.ranking import JUDGED, Docked, diverse, ranked
+from protein.docking.search.ranking import JUDGED, Docked, diverse, ranked, within
 from sciddiff.errors import InputError
 from sciddiff.streams import Streams, seed_of
 
@@ -141,7 +141,9 @@ class Docker:
             self.effort = replace(self.effort, chains=-(-chains // settings.conformers))
         elif self.denoiser is None:
             raise InputError("effort none: it needs a model and samples; choose another effort")
-        self._spaces = [SearchSpace(receptor, box, self.device) for box in self.boxes]
+        self._spaces = [
+            SearchSpace(receptor, box, self.device, settings.weights) for box in self.boxes
+        ]
 
     def dock(self, ligands: Sequence[Ligand], numbers: Sequence[int]) -> list[Result]:
         """Dock some ligands together, or one by one if that fails.
@@ -207,10 +209,11 @@ class Docker:
         for row, i in enumerate(shapes):
             mine = map_tensors(lambda x, row=row: x[row * each : (row + 1) * each], found)
             docked = ranked(ligands[i], mine, max(self.settings.poses, JUDGED), _DISTINCT)
+            docked = within(docked, self.settings.energy_range)
             if self.ranker is not None:
                 poses = pose_set(ligands[i], self.receptor, docked)
                 docked = replace(docked, confidence=self.ranker.probabilities(poses))
-            docked = diverse(ligands[i], docked, self.settings.poses)
+            docked = diverse(ligands[i], docked, self.settings.poses, self.settings.min_rmsd)
             results[i] = self._result(ligands[i], docked, shapes[i], relaxed[row])
         return [results[i] for i in range(len(ligands))]
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from protein.docking.diffusion.settings import ProposeSettings
+from protein.docking.energy.terms import VINA, VinaWeights
 from protein.docking.search.monte_carlo import SearchSettings
 from sciddiff.errors import InputError
 
@@ -27,6 +28,11 @@ class DockSettings:
         propose: how the network draws poses, if there is one.
         seed: seed of all random draws.
         minimize: whether the network's poses are moved to the nearest minimum of the energy.
+        weights: the scoring function.
+        energy_range: energy above the best pose beyond which none is reported, kcal/mol; None for
+            no limit.
+        min_rmsd: RMSD below which two poses are never both reported, Å; None to prefer poses that
+            are `search.ranking.APART` from each other, and to fill up with closer ones.
     """
 
     poses: int = 9
@@ -35,6 +41,9 @@ class DockSettings:
     propose: ProposeSettings = field(default_factory=ProposeSettings)
     seed: int = 0
     minimize: bool = True
+    weights: VinaWeights = VINA
+    energy_range: float | None = None
+    min_rmsd: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.effort, str) and self.effort not in EFFORTS:

@@ -1,4 +1,4 @@
-"""Poses from files of any origin: records of SDF, MOL2 and PDBQT files, with their tags.
+"""Poses from files of any origin: SDF, MOL2, PDBQT, PDB and mmCIF, with the tags of SDF records.
 
 Consecutive records of one molecule with its atoms in the same order share a ``Ligand``, so that
 they can be scored together. A record that cannot be used becomes a pose with a reason.
@@ -6,13 +6,21 @@ they can be scored together. A record that cannot be used becomes a pose with a 
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from protein.docking.molecules.coordinates import (
+    AtomGroup,
+    determined,
+    ligand_groups,
+    pdbqt_models,
+    placed,
+    skeleton,
+)
 from protein.docking.molecules.files import LigandRow, read_ligands
 from protein.docking.molecules.ligand import Ligand, LigandSettings, ligand_from_mol, quietly
 from sciddiff.errors import InputError
@@ -20,7 +28,10 @@ from sciddiff.errors import InputError
 ANY_SIZE = LigandSettings(max_torsions=1000, max_atoms=1000, max_ring=1000)
 """A pose that exists may be of any molecule; the limits apply to what is searched."""
 
-POSE_SUFFIXES: tuple[str, ...] = (".sdf", ".sd", ".mol", ".mol2", ".sdf.gz", ".pdbqt")
+_PLACED_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
+POSE_SUFFIXES: tuple[str, ...] = (
+    ".sdf", ".sd", ".mol", ".mol2", ".sdf.gz", ".pdbqt", *_PLACED_SUFFIXES
+)  # fmt: skip
 """File names that are read as poses."""
 
 
@@ -47,11 +58,16 @@ class GivenPose:
     error: str = ""
 
 
-def read_poses(file: Path) -> Iterator[GivenPose]:
+def read_poses(
+    file: Path, template: Ligand | None = None, residue: str = ""
+) -> Iterator[GivenPose]:
     """Read the poses of one file, in order.
 
     Args:
-        file: SDF, MOL2 (both also gzipped) or PDBQT.
+        file: SDF, MOL2 (both also gzipped), PDBQT, PDB or mmCIF.
+        template: the molecule that all poses are of, with its bond orders, charges and
+            stereochemistry; its atoms give the order. None to take them from the file.
+        residue: residue name of the ligand in a PDB or mmCIF file; empty for any.
 
     Raises:
         InputError: the file does not exist, has an unknown format, or holds no pose.
@@ -60,12 +76,49 @@ def read_poses(file: Path) -> Iterator[GivenPose]:
         raise InputError(f"{file}: no such file of poses; check the path")
     if file.suffix.lower() in (".smi", ".smiles", ".csv"):
         raise InputError(f"{file}: holds no coordinates; give poses as SDF or MOL2")
-    pdbqt = file.suffix.lower() == ".pdbqt"
+    suffix = file.with_suffix("").suffix if file.suffix.lower() == ".gz" else file.suffix
+    rows = read_ligands(file, ANY_SIZE)
+    if suffix.lower() in _PLACED_SUFFIXES:
+        rows = _group_rows(ligand_groups(file, residue), template)
+    elif suffix.lower() == ".pdbqt":
+        models = list(pdbqt_models(file))
+        if template is None and all(smiles for _, smiles in models):
+            rows = _pdbqt_rows(file)
+        else:
+            rows = _group_rows([group for group, _ in models], template)
     last: Ligand | None = None
-    for row in _pdbqt_rows(file) if pdbqt else read_ligands(file, ANY_SIZE):
+    for row in rows:
         pose = _pose(file, row, last)
+        if template is not None and pose.ligand is not None:
+            pose = _on_template(pose, template)
         last = pose.ligand or last
         yield pose
+
+
+def _group_rows(groups: Sequence[AtomGroup], template: Ligand | None) -> Iterator[LigandRow]:
+    """Poses of groups of atoms; without a template their hydrogens must tell the bonds."""
+    for index, group in enumerate(groups):
+        ligand, error = None, ""
+        try:
+            if template is None:
+                ligand = quietly(ligand_from_mol, determined(group), group.name, ANY_SIZE)
+            else:
+                coords = placed(template, skeleton(group), group.name)
+                ligand = replace(template, coords=coords)
+        except InputError as refused:
+            error = str(refused)
+        yield LigandRow(index, group.name, ligand, error, group.name)
+
+
+def _on_template(pose: GivenPose, template: Ligand) -> GivenPose:
+    ligand = pose.ligand
+    if ligand is None or ligand.mol is template.mol:
+        return replace(pose, ligand=template)
+    try:
+        coords = placed(template, ligand.with_coords(pose.coords), pose.name)
+    except InputError as error:
+        return replace(pose, ligand=None, coords=np.zeros((0, 3)), error=str(error))
+    return replace(pose, ligand=template, coords=coords)
 
 
 def runs(poses: Iterator[GivenPose], most: int = 32) -> Iterator[list[GivenPose]]:
@@ -87,7 +140,11 @@ def runs(poses: Iterator[GivenPose], most: int = 32) -> Iterator[list[GivenPose]
 
 
 def sdf_record(
-    ligand: Ligand, coords: NDArray[np.floating], name: str, tags: Mapping[str, str]
+    ligand: Ligand,
+    coords: NDArray[np.floating],
+    name: str,
+    tags: Mapping[str, str],
+    hydrogens: bool = False,
 ) -> str:
     """Text of one SDF record.
 
@@ -96,10 +153,13 @@ def sdf_record(
         coords: `[N, 3]`, Å.
         name: title of the record.
         tags: data fields.
+        hydrogens: whether to write the hydrogens, at their usual places.
     """
-    from rdkit.Chem import MolToMolBlock
+    from rdkit.Chem import AddHs, MolToMolBlock
 
     mol = ligand.with_coords(coords)
+    if hydrogens:
+        mol = AddHs(mol, addCoords=True)
     mol.SetProp("_Name", name)
     lines = [f">  <{key}>\n{value}\n\n" for key, value in tags.items()]
     return MolToMolBlock(mol) + "".join(lines) + "$$$$\n"

@@ -143,18 +143,19 @@ def _reopen_log() -> None:
 
 
 @contextmanager
-def pdb_file(receptor: Path) -> Iterator[Path]:
+def pdb_file(receptor: Path, drop: frozenset[str] = frozenset()) -> Iterator[Path]:
     """A receptor as the plain PDB file that PoseBusters reads; a copy where it is another format.
 
     Chains and residues that PDB has no names for are renamed in the copy.
 
     Args:
         receptor: PDB or mmCIF, also gzipped.
+        drop: names of residues that the copy is without, such as that of the ligand.
 
     Raises:
         InputError: it cannot be read.
     """
-    if receptor.suffix.lower() == ".pdb":
+    if receptor.suffix.lower() == ".pdb" and not drop:
         yield receptor
         return
     from protein.structures.parse import read_atoms
@@ -163,6 +164,9 @@ def pdb_file(receptor: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "receptor.pdb"
         table, _ = read_atoms(receptor)
+        if drop:
+            kept = [i for i, name in enumerate(table.resnames) if name.upper() not in drop]
+            table = table.select(kept)
         copy.write_text("".join(table_lines(table)), encoding="ascii", errors="replace")
         yield copy
 

@@ -164,7 +164,8 @@ def read_receptor(
         whole: whether to refuse a protein with many missing atoms, such as all side chains.
 
     Raises:
-        InputError: the file cannot be read, holds no protein, or much of the protein is absent.
+        InputError: the file cannot be read, holds neither protein nor nucleic acid, or much of the
+            protein is absent.
     """
     file = Path(path)
     parsed = parse_file(file)
@@ -186,9 +187,11 @@ def read_receptor(
             counts["standard"] += int(is_standard(name))
             counts["incomplete"] += _incomplete(name, found)
             rows += [(element, atom, name, label, xyz) for atom, element, xyz in found]
-    if not counts["protein"]:
-        what = "nucleic acid" if counts["nucleic"] else "ligands and solvent"
-        raise InputError(f"{file}: holds no protein ({what} only); give a protein structure")
+    if not counts["protein"] + counts["nucleic"]:
+        raise InputError(
+            f"{file}: holds no protein or nucleic acid (ligands and solvent only); give a "
+            "structure of the receptor"
+        )
     elements, atoms, resnames, residues, coords = zip(*rows, strict=True)
     xyz = np.stack(coords)
     types = receptor_types(list(elements), list(atoms), list(resnames), xyz)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from protein.docking.confidence.pose_set import pose_set
 from protein.docking.confidence.ranker import Ranker
-from protein.docking.energy.terms import CUTOFF
+from protein.docking.energy.pairwise import atom_terms
+from protein.docking.energy.terms import CUTOFF, VINA, VinaWeights
 from protein.docking.energy.vina import SCORE_CAP, Score, VinaEnergy
 from protein.docking.molecules.atom_types import METALS
 from protein.docking.molecules.conformers import fresh_conformers
@@ -56,6 +57,8 @@ class ScoreSettings:
         check: whether PoseBusters checks the poses.
         conformers: number of fresh conformers that strain refers to; 0 for no strain.
         seed: seed of these conformers.
+        weights: the scoring function.
+        per_atom: whether the terms of each ligand atom are kept.
     """
 
     minimize: bool = False
@@ -63,6 +66,8 @@ class ScoreSettings:
     check: bool = False
     conformers: int = 4
     seed: int = 0
+    weights: VinaWeights = VINA
+    per_atom: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +88,8 @@ class PoseScores:
         moved: RMSD from the pose before minimisation `[K]`, Å; None without minimisation.
         verdicts: verdicts of PoseBusters, K of them or none.
         confidence: P(RMSD < 2 Å) `[K]`; None without a ranking model.
+        atoms: unweighted terms of each ligand atom `[K, N, 5]`; None if they were not asked for.
+        weights: the scoring function.
     """
 
     coords: NDArray[np.float64]
@@ -98,6 +105,8 @@ class PoseScores:
     moved: NDArray[np.float64] | None = None
     verdicts: tuple[Verdict, ...] = ()
     confidence: NDArray[np.float64] | None = None
+    atoms: NDArray[np.float64] | None = None
+    weights: VinaWeights = VINA
 
 
 def score_poses(
@@ -124,18 +133,17 @@ def score_poses(
     """
     reach = CUTOFF + (_MARGIN if settings.minimize else 0.0)
     near = receptor.pocket(coords.reshape(-1, 3), reach)
-    gaps = _gaps(coords, near)
-    if gaps.max() > CUTOFF:
+    if gaps(coords, near).max() > CUTOFF:
         raise InputError(
             f"{ligand.name}: no atom of {receptor.name} within {CUTOFF:.0f} Å of the pose; check "
             "that they share a frame"
         )
-    given = _score(ligand, coords, near)
+    given = _score(ligand, coords, near, settings)
     placed, score = coords, given
     if settings.minimize:
         groups = np.array_split(coords, -(-len(coords) // _AT_ONCE))
         placed = np.concatenate([_minimized(ligand, g, near, settings) for g in groups])
-        score = _score(ligand, placed, near)
+        score = _score(ligand, placed, near, settings)
     clashes, contacts, residues = _touching(ligand, placed, near)
     energies = Docked(
         placed,
@@ -161,6 +169,8 @@ def score_poses(
         np.sqrt(np.square(placed - coords).sum(-1).mean(-1)) if settings.minimize else None,
         tuple(bust(ligand, placed, receptor_file)) if settings.check else (),
         confidence,
+        _atoms(ligand, placed, near, settings) if settings.per_atom else None,
+        settings.weights,
     )
 
 
@@ -170,6 +180,7 @@ def score_files(
     settings: ScoreSettings = ScoreSettings(),
     ranker: Ranker | None = None,
     receptor_file: Path | None = None,
+    template: Ligand | None = None,
 ) -> Iterator[tuple[GivenPose, PoseScores | str, int]]:
     """Score every record of some files.
 
@@ -179,6 +190,7 @@ def score_files(
         settings: what to compute.
         ranker: ranker that gives the confidence, if there is one.
         receptor_file: PDB file for PoseBusters.
+        template: the molecule that all poses are of; None to take it from the files.
 
     Yields:
         The record, the scores of the poses scored with it or the reason why it has none, and its
@@ -189,7 +201,7 @@ def score_files(
     """
     for file in files:
         try:
-            for group in runs(read_poses(file)):
+            for group in runs(read_poses(file, template)):
                 yield from _scored(group, receptor, settings, ranker, receptor_file)
         except InputError as error:
             yield GivenPose(file, 0, file.name.split(".")[0], None, error=str(error)), "", 0
@@ -224,8 +236,13 @@ def _scored(
     yield from ((pose, scores, k) for k, pose in enumerate(group))
 
 
-def _gaps(coords: NDArray[np.float64], near: Receptor) -> NDArray[np.float64]:
-    """Distance of each pose from the closest receptor atom `[K]`, Å."""
+def gaps(coords: NDArray[np.float64], near: Receptor) -> NDArray[np.float64]:
+    """Distance of each pose from the closest receptor atom `[K]`, Å; infinite without atoms.
+
+    Args:
+        coords: `[K, N, 3]`, Å.
+        near: atoms near the poses.
+    """
     from scipy.spatial import KDTree
 
     if len(near) == 0:
@@ -233,9 +250,22 @@ def _gaps(coords: NDArray[np.float64], near: Receptor) -> NDArray[np.float64]:
     return np.asarray(KDTree(near.coords).query(coords)[0]).min(-1)
 
 
-def _score(ligand: Ligand, coords: NDArray[np.float64], near: Receptor) -> Score:
-    energy = VinaEnergy.build([ligand], [near])
+def _score(
+    ligand: Ligand, coords: NDArray[np.float64], near: Receptor, settings: ScoreSettings
+) -> Score:
+    energy = VinaEnergy.build([ligand], [near], weights=settings.weights)
     return energy.score(torch.as_tensor(coords, dtype=torch.float32).unsqueeze(0))
+
+
+def _atoms(
+    ligand: Ligand, coords: NDArray[np.float64], near: Receptor, settings: ScoreSettings
+) -> NDArray[np.float64]:
+    """Unweighted terms of each ligand atom `[K, N, 5]`."""
+    types = (torch.as_tensor(x) for x in (ligand.types, near.types))
+    mine, theirs = types
+    where = (torch.as_tensor(x, dtype=torch.float64) for x in (coords, near.coords))
+    poses, atoms = where
+    return atom_terms(poses, mine, atoms, theirs, settings.weights).numpy()
 
 
 def _numbers(values: torch.Tensor) -> NDArray[np.float64]:
@@ -250,7 +280,7 @@ def _minimized(
     batch = LigandBatch.pack([ligand.tree] * count, list(coords))
     centre = torch.as_tensor(coords.mean(1, keepdims=True), dtype=torch.float32)
     start = batch.identity(1)._replace(translation=centre)
-    energy = VinaEnergy.build([ligand] * count, [near])
+    energy = VinaEnergy.build([ligand] * count, [near], weights=settings.weights)
     found = minimize(batch, energy, start, MinimizeSettings(settings.evaluations, SCORE_CAP))
     return found.coords[:, 0].double().numpy()
 
@@ -265,7 +295,7 @@ def _relaxed(ligand: Ligand, settings: ScoreSettings) -> float:
     except InputError as error:
         _log.info("no strain: %s", error)
         return float("nan")
-    pairs = VinaEnergy.build([ligand], [_nothing()]).pairs
+    pairs = VinaEnergy.build([ligand], [_nothing()], weights=settings.weights).pairs
     energy, _ = pairs.evaluate(torch.as_tensor(made, dtype=torch.float32).unsqueeze(0))
     return float(energy.min())
 

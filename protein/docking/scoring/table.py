@@ -73,3 +73,29 @@ def score_tags(scores: PoseScores, k: int) -> dict[str, str]:
         tags["valid"] = "yes" if scores.verdicts[k].valid else "no"
         tags["failed_checks"] = " ".join(scores.verdicts[k].failed)
     return tags
+
+
+ATOM_COLUMNS: tuple[str, ...] = ("index", "name", "atom", "element", "energy", *TERMS)
+"""Columns of the table of atoms."""
+
+
+def atom_rows(index: int, pose: GivenPose, scores: PoseScores, k: int) -> list[dict[str, str]]:
+    """Rows of the table of atoms for one pose; none if its terms were not asked for.
+
+    Args:
+        index: place of the pose in the table of scores, from 1.
+        pose: the record.
+        scores: scores of its group.
+        k: its index in the group.
+    """
+    if scores.atoms is None or pose.ligand is None:
+        return []
+    weight = scores.weights.pair().double().numpy()
+    return [
+        {
+            "index": str(index), "name": pose.name, "atom": str(atom.GetIdx() + 1),
+            "element": atom.GetSymbol(), "energy": f"{terms @ weight:.4f}",
+            **{name: f"{value:.4f}" for name, value in zip(TERMS, terms, strict=True)},
+        }
+        for atom, terms in zip(pose.ligand.mol.GetAtoms(), scores.atoms[k], strict=True)
+    ]  # fmt: skip

@@ -81,13 +81,30 @@ def ranked(ligand: Ligand, found: Found, poses: int, distinct: float) -> Docked:
     return Docked(coords[kept], *(column[kept].double().numpy() for column in columns))
 
 
-def diverse(ligand: Ligand, docked: Docked, poses: int) -> Docked:
+def within(docked: Docked, energy_range: float | None) -> Docked:
+    """The poses whose energy is within a range of the best.
+
+    Args:
+        docked: poses by energy.
+        energy_range: kcal/mol; None for all poses.
+    """
+    if energy_range is None or not len(docked.coords):
+        return docked
+    limit = docked.energy.min() + energy_range
+    return docked.taken(np.flatnonzero(docked.energy <= limit).tolist())
+
+
+def diverse(
+    ligand: Ligand, docked: Docked, poses: int, min_rmsd: float | None = None
+) -> Docked:
     """The poses to report, the best first, that differ from each other where there is a choice.
 
     Args:
         ligand: the molecule.
         docked: poses by energy, more than are wanted.
         poses: number to keep, by confidence if they have one, and by energy otherwise.
+        min_rmsd: RMSD that two of them must have, Å, even if fewer are left; None for ``APART``
+            where there is a choice.
     """
     order = np.arange(len(docked.coords))
     if docked.confidence is not None:
@@ -99,6 +116,7 @@ def diverse(ligand: Ligand, docked: Docked, poses: int) -> Docked:
             break
         others = docked.coords[kept]
         gaps = symmetric_rmsd(others, docked.coords[i], ligand.symmetries)
-        (kept if gaps.min(initial=np.inf) >= APART else near).append(i)
-    some = {*kept, *near[: poses - len(kept)]}
+        apart = APART if min_rmsd is None else min_rmsd
+        (kept if gaps.min(initial=np.inf) >= apart else near).append(i)
+    some = {*kept, *(near[: poses - len(kept)] if min_rmsd is None else [])}
     return docked.taken([i for i in order.tolist() if i in some])

@@ -146,3 +146,26 @@ def test_a_receptor_whose_numbers_start_again_is_whole(pdb):
     receptor = read_receptor(pdb(oxygen, "TER", *moved))
     assert len(receptor) == 12 and sorted(set(receptor.residues)) == ["A:7", "B:7"]
     assert any("start again" in note for note in receptor.notes)
+
+
+def test_a_nucleic_acid_is_a_receptor(tmp_path):
+    """Bases have the donors and acceptors of their pairs."""
+    from rdkit import Chem
+    from rdkit.Chem.rdDistGeom import EmbedMolecule
+
+    mol = Chem.AddHs(Chem.MolFromSequence("AC", flavor=6))
+    assert EmbedMolecule(mol, randomSeed=1, useRandomCoords=True) == 0
+    file = tmp_path / "dna.pdb"
+    file.write_text(Chem.MolToPDBBlock(Chem.RemoveHs(mol)))
+    receptor = read_receptor(file)
+    kinds = {
+        (name, atom): TYPES[kind]
+        for name, atom, kind in zip(receptor.resnames, receptor.atoms, receptor.types, strict=True)
+    }
+    assert receptor.notes == ("2 nucleotides kept",)
+    assert [kinds["DA", atom] for atom in ("N1", "N3", "N6", "N7", "N9")] == [
+        "N_A", "N_A", "N_D", "N_A", "N_P"
+    ]  # fmt: skip
+    assert [kinds["DC", atom] for atom in ("O2", "N3", "N4", "OP1", "P")] == [
+        "O_A", "N_A", "N_D", "O_A", "P_P"
+    ]  # fmt: skip

@@ -1,0 +1,119 @@
+"""Screens against several structures, other programs' options, and what is written of poses."""
+
+import csv
+import json
+import shutil
+from argparse import ArgumentParser
+
+import pytest
+
+pytest.importorskip("Bio")
+from rdkit import Chem
+
+from protein.commands.dock_options import configure
+from protein.commands.dock_vina import resolve
+from protein.docking.campaign.ensemble import best_over_structures
+from protein.docking.campaign.output import Row
+from protein.docking.pipeline.settings import EFFORTS
+from protein.docking.search.monte_carlo import SearchSettings
+from sciddiff.cli.main import main
+from sciddiff.errors import InputError
+
+
+def test_the_best_structure_of_each_ligand():
+    def row(index, affinity, status="ok"):
+        return Row(index, f"l{index}", status, affinity=affinity, file=f"poses/l{index}.sdf")
+
+    rows = {
+        "a": [row(1, "-5.0"), row(2, "-6.0"), row(3, "", "failed"), row(4, "", "failed")],
+        "b": [row(1, "-7.0"), row(2, "-6.0"), row(3, "-1.0"), row(4, "", "failed")],
+    }
+    found = best_over_structures(rows)
+    assert [(r.index, r.receptor, r.status) for r in found] == [
+        (1, "b", "ok"), (2, "a", "ok"), (3, "b", "ok"), (4, "a", "failed")
+    ]  # fmt: skip
+    assert found[0].file == "b/poses/l1.sdf"
+
+
+def _parsed(*words):
+    parser = ArgumentParser(allow_abbrev=False)
+    configure(parser)
+    args = parser.parse_args(["-o", "out", *words])
+    resolve(args, configure)
+    return args
+
+
+def test_spellings_of_vina():
+    args = _parsed(
+        "--num_modes", "3", "--cpu", "2", "--energy_range", "4", "--min_rmsd", "1.5",
+        "--center_x", "1", "--center_y", "-2", "--center_z", "3", "--exhaustiveness", "32",
+        "--size_x", "20", "--size_y", "21", "--size_z", "22", "--autobox_add", "8", "--no_gpu",
+    )  # fmt: skip
+    assert (args.poses, args.threads, args.energy_range, args.min_rmsd) == (3, 2, 4.0, 1.5)
+    assert args.center == [1.0, -2.0, 3.0] and args.size == [20.0, 21.0, 22.0]
+    assert (args.effort, args.autobox_add, args.device) == ("thorough", 8.0, "cpu")
+    assert [_parsed("--exhaustiveness", n).effort for n in ("4", "8", "16")] == [
+        "fast", "normal", "thorough"
+    ]  # fmt: skip
+    for words, reason in (
+        (["--center_x", "1"], "give all three"),
+        (["--exhaustiveness", "8", "--effort", "fast"], "leave one out"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            _parsed(*words)
+
+
+def test_a_file_of_options(tmp_path):
+    file = tmp_path / "conf.txt"
+    file.write_text(
+        "receptor = r.pdb  # the protein\nligand = l.sdf\ncenter_x = 1\ncenter_y = 2\n"
+        "center_z = -3\nnum_modes = 5\nseed = 7\nlog = x.log\nno_gpu = true\n\n"
+    )
+    args = _parsed("--config", str(file), "--seed", "9")
+    assert [str(path) for path in args.receptor] == ["r.pdb"] and args.ligand == ["l.sdf"]
+    assert (args.center, args.poses, args.seed) == ([1.0, 2.0, -3.0], 5, 9)
+    assert args.device == "cpu"
+    for text, reason in (
+        ("num_mode = 5", r"line 1: 'num_mode = 5' sets no option of dock; did you mean num_modes"),
+        ("seed", "sets no option"), ("seed = x", "conf.txt: argument --seed: 'x' is not"),
+    ):  # fmt: skip
+        file.write_text(text)
+        with pytest.raises(InputError, match=reason):
+            _parsed("--config", str(file))
+
+
+def test_two_structures_with_hits_and_other_formats(tmp_path, files, monkeypatch, capsys):
+    pytest.importorskip("meeko")
+    monkeypatch.setitem(EFFORTS, "fast", SearchSettings(chains=16, rounds=2, final=20))
+    shutil.copy(files / "receptor.pdb", tmp_path / "other.pdb")
+    out = tmp_path / "out"
+    words = [
+        "dock", "-r", str(files / "receptor.pdb"), str(tmp_path / "other.pdb"), "-l",
+        "CC(O)c1ccccc1", "CCO.CCN", "--enumerate", "stereo", "--autobox-ligand",
+        str(files / "ref.sdf"), "-o", str(out), "--effort", "fast", "--num_modes", "4", "--check",
+        "0", "--scoring", "vinardo", "--hydrogens", "--pdbqt", "--hits", "2", "--min_rmsd", "1",
+        "--energy_range", "2", "--json",
+    ]  # fmt: skip
+    assert main(words) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ligands"], told["docked"]) == (3, 2)
+    rows = list(csv.DictReader((out / "results.csv").open()))
+    # Both structures are one: of equals the first is kept.
+    assert [row["receptor"] for row in rows] == ["receptor"] * 3
+    assert rows[0]["confidence"] == "" and (out / rows[0]["file"]).is_file()
+    assert (out / "other" / "results.csv").is_file()
+    (hit,) = csv.DictReader((out / "hits.csv").open())
+    assert (hit["name"], hit["states"], hit["chosen"]) == ("ligand", "2", "1")
+    poses = list(Chem.SDMolSupplier(str(out / rows[0]["file"]), removeHs=False))
+    assert all(mol.GetNumAtoms() == 19 for mol in poses)
+    energies = [float(mol.GetProp("energy")) for mol in poses]
+    assert max(energies) - min(energies) <= 2.0
+    models = (out / rows[0]["file"]).with_suffix(".pdbqt").read_text()
+    assert models.count("MODEL ") == len(poses) and "REMARK SMILES" in models
+    assert (out / "best.sdf").read_text().count("$$$$") == 2
+    (tmp_path / "actives.txt").write_text("ligand\n")
+    actives = ["--actives", str(tmp_path / "actives.txt")]
+    assert main(["evaluate", str(out), "--domain", "dock", *actives, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["auroc"]["value"] == 1.0
+    assert main([*words, "--ranker", "dock_ranker"]) == 2
+    assert "--ranker" in capsys.readouterr().err

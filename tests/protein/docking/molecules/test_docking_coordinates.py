@@ -1,0 +1,137 @@
+"""Molecules of files without bond orders: groups of structures, PDBQT, templates, refusals."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rdkit")
+from rdkit import Chem
+
+from protein.docking.molecules.conformers import fresh_conformers, relax_geometry, same_stereo
+from protein.docking.molecules.coordinates import (
+    AtomGroup,
+    determined,
+    ligand_groups,
+    only_group,
+    pdbqt_models,
+    placed,
+    skeleton,
+)
+from protein.docking.molecules.ligand import ligand_from_smiles
+from protein.docking.poses.files import read_poses
+from sciddiff.errors import InputError
+
+ALANINE = "C[C@H](N)C(=O)O"
+
+
+def _full(smiles: str) -> Chem.Mol:
+    from rdkit.Chem.rdDistGeom import EmbedMolecule
+
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    assert EmbedMolecule(mol, randomSeed=7) == 0
+    return mol
+
+
+def _group(mol: Chem.Mol) -> AtomGroup:
+    elements = tuple(atom.GetSymbol().upper() for atom in mol.GetAtoms())
+    return AtomGroup("LIG A1", elements, mol.GetConformer().GetPositions())
+
+
+@pytest.mark.parametrize("smiles", ["CC(=O)Nc1ccc(O)cc1", "CC(=O)[O-]", "C[NH3+]", "C#CCl"])
+def test_hydrogens_tell_bond_orders_and_charges(smiles):
+    found = Chem.RemoveHs(determined(_group(_full(smiles))))
+    assert Chem.MolToSmiles(found) == Chem.CanonSmiles(smiles)
+
+
+def test_what_is_ambiguous_is_refused():
+    with pytest.raises(InputError, match="has no hydrogens on carbon.*--template"):
+        determined(_group(Chem.RemoveHs(_full("CC(=O)O"))))
+    polar = _full("Oc1ccccc1")
+    keep = [a.GetIdx() for a in polar.GetAtoms()
+            if a.GetSymbol() != "H" or a.GetNeighbors()[0].GetSymbol() == "O"]  # fmt: skip
+    whole = _group(polar)
+    some = AtomGroup("x", tuple(whole.elements[i] for i in keep), whole.coords[keep])
+    with pytest.raises(InputError, match="has no hydrogens on carbon"):
+        determined(some)
+    half = _full("CC(=O)Nc1ccc(O)cc1")
+    less = AtomGroup("x", _group(half).elements[:-3], _group(half).coords[:-3])
+    with pytest.raises(InputError, match="--template"):
+        determined(less)
+    with pytest.raises(InputError, match="Zn, a metal"):
+        skeleton(AtomGroup("x", ("ZN", "C"), np.asarray([[0.0, 0, 0], [2, 0, 0]])))
+
+
+def test_a_template_gives_order_bonds_and_handedness():
+    template = ligand_from_smiles(ALANINE, "alanine")
+    coords = fresh_conformers(template, 1)[0]
+    turn = np.random.default_rng(0).permutation(len(template))
+    elements = tuple(template.mol.GetAtomWithIdx(int(i)).GetSymbol().upper() for i in turn)
+    mol = skeleton(AtomGroup("x", elements, coords[turn]))
+    found = placed(template, mol, "x")
+    assert same_stereo(template, found)
+    # Both oxygens look alike without bond orders; all other atoms are where they were.
+    np.testing.assert_allclose(found[:4], coords[:4])
+    mirror = skeleton(AtomGroup("x", elements, coords[turn] * [-1, 1, 1]))
+    assert not same_stereo(template, placed(template, mirror, "x"))
+    with pytest.raises(InputError, match="are not those of the template"):
+        placed(ligand_from_smiles("CCO"), mol, "x")
+
+
+def test_groups_of_a_structure_file(tmp_path):
+    mol = Chem.RemoveHs(_full("CC(=O)Nc1ccc(O)cc1"))
+    lines = [line for line in Chem.MolToPDBBlock(mol).splitlines() if line.startswith("HETATM")]
+    (tmp_path / "lig.pdb").write_text("\n".join(lines) + "\nEND\n")
+    assert only_group(tmp_path / "lig.pdb").name == "UNL A1"
+    protein = [
+        f"ATOM  {i:5d}  {atom:<3s} GLY B{i:4d}    {30.0 + i:8.3f}{0.0:8.3f}{0.0:8.3f}  1.00  0.00"
+        for i, atom in enumerate(("N", "CA", "C"), 1)
+    ]
+    other = [line.replace("UNL", "XYZ") for line in lines]
+    water = ["HETATM   90  O   HOH D   1      50.000   0.000   0.000  1.00  0.00           O"]
+    (tmp_path / "both.pdb").write_text("\n".join([*protein, *lines, *other, *water, "END"]) + "\n")
+    with pytest.raises(InputError, match="holds 2 groups that may be the ligand"):
+        only_group(tmp_path / "both.pdb")
+    assert only_group(tmp_path / "both.pdb", "xyz").name == "XYZ A1"
+    with pytest.raises(InputError, match="no group QQQ; its other groups are UNL, XYZ|holds no"):
+        ligand_groups(tmp_path / "both.pdb", "QQQ")
+    (pose,) = read_poses(tmp_path / "lig.pdb")
+    assert pose.ligand is None and "has no hydrogens" in pose.error
+    template = ligand_from_smiles("CC(=O)Nc1ccc(O)cc1")
+    (pose,) = read_poses(tmp_path / "lig.pdb", template)
+    assert pose.ligand is template
+    # Atoms that look alike may change places.
+    given = mol.GetConformer().GetPositions()
+    np.testing.assert_allclose(*(np.sort(x, axis=0) for x in (pose.coords, given)), atol=1e-3)
+
+
+def test_pdbqt_models(tmp_path):
+    atom = "ATOM  {:5d}  {:<3s} LIG A   1    {:8.3f}{:8.3f}{:8.3f}  1.00  0.00     0.000 {}\n"
+    body = "".join(
+        atom.format(i, name, x, 0.0, 0.0, kind)
+        for i, (name, x, kind) in enumerate([("C", 0, "C"), ("C", 1.5, "A"), ("O", 2.9, "OA"),
+                                             ("H", 3.5, "HD"), ("N", 9.0, "NA"), ("G", 9.5, "G0"),
+                                             ("CL", 9.9, "Cl")], 1)  # fmt: skip
+    )
+    file = tmp_path / "x.pdbqt"
+    file.write_text("REMARK SMILES CCO\nREMARK SMILES IDX 1 1\n" + body)
+    ((group, smiles),) = pdbqt_models(file)
+    assert group.elements == ("C", "C", "O", "H", "N", "CL") and smiles == "CCO"
+    file.write_text(f"MODEL 1\n{body}ENDMDL\nMODEL 2\n{body}ENDMDL\n")
+    assert [smiles for _, smiles in pdbqt_models(file)] == ["", ""]
+    file.write_text("REMARK nothing\n")
+    with pytest.raises(InputError, match="holds no atoms"):
+        list(pdbqt_models(file))
+
+
+def test_relaxing_mends_lengths_and_keeps_places():
+    ligand = ligand_from_smiles("C[C@H](N)c1ccccc1")
+    good = fresh_conformers(ligand, 1)[0]
+    bad = good + 0.15 * np.random.default_rng(1).normal(size=good.shape)
+    found = relax_geometry(ligand, bad)
+    bonds = np.asarray([(b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in ligand.mol.GetBonds()])
+
+    def lengths(x):
+        return np.linalg.norm(x[bonds[:, 0]] - x[bonds[:, 1]], axis=-1)
+
+    before, after = (np.abs(lengths(x) - lengths(good)).max() for x in (bad, found))
+    assert before > 0.1 and after < 0.04
+    assert np.linalg.norm(found - bad, axis=-1).max() < 0.6 and same_stereo(ligand, found)
