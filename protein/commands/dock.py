@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from protein.commands.dock_flexible import check_flexible, flexible_side_chains
 from protein.commands.dock_options import configure
 from protein.commands.dock_summary import counting, networks, summarise
 from protein.commands.dock_vina import resolve
@@ -17,7 +18,9 @@ from sciddiff.cli.output import remark
 from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from protein.docking.campaign.library import CampaignSettings, LibraryParts
     from protein.docking.campaign.output import Row
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from protein.docking.receptors.box import Box
     from protein.docking.receptors.pockets import BindingSite
     from protein.docking.receptors.receptor import Receptor
+    from protein.docking.receptors.side_chains import SideChains
 
 _ONE_OF = "give one of --autobox-ligand, --center, --pocket-residues and --blind"
 _SITES = 5
@@ -40,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """
     resolve(args, configure)
     _check_blind(args)
+    check_flexible(args)
     if args.dataset is not None:
         return _redock(args)
     if args.receptor is None or args.ligand is None:
@@ -92,6 +97,7 @@ def _dock_library(args: argparse.Namespace) -> tuple[list[Row], bool] | None:
     remark(args.receptor, receptor.notes)
     sites = _sites(args, receptor)
     boxes = [site.box for site in sites] if args.blind else [_box(args, receptor)]
+    sides = flexible_side_chains(args, receptor)
     settings = _settings(args)
     portions = CampaignSettings(
         args.batch, args.check, not args.no_complex, hydrogens=args.hydrogens, pdbqt=args.pdbqt
@@ -102,10 +108,11 @@ def _dock_library(args: argparse.Namespace) -> tuple[list[Row], bool] | None:
     parts = make()
     total, docked = parts.check()
     if docked < total:
-        make.docker = _docker_maker(args, settings)(receptor, boxes)
+        make.docker = _docker_maker(args, settings)(receptor, boxes, sides)
     campaign = Campaign.open(
         args.out,
-        _request(args, boxes, settings) | ({} if states is None else {"states": asdict(states)}),
+        _request(args, boxes, settings, sides)
+        | ({} if states is None else {"states": asdict(states)}),
         args.command_line,
         networks(args).add("--receptor", args.receptor),
         parts.begun,
@@ -153,7 +160,8 @@ class _Library:
             from protein.docking.receptors.receptor import read_receptor
 
             receptor = read_receptor(self.args.receptor, _kept(self.args))
-            self.docker = _docker_maker(self.args, self.settings)(receptor, self.boxes)
+            sides = flexible_side_chains(self.args, receptor)
+            self.docker = _docker_maker(self.args, self.settings)(receptor, self.boxes, sides)
         return self.docker
 
 
@@ -192,7 +200,9 @@ def _redock(args: argparse.Namespace) -> int:
 
     if _states(args) is not None:
         raise InputError("--enumerate, --strip-salts: apply to a library (-l); leave them out")
-    names = ("receptor", "ligand", "autobox_ligand", "center", "pocket_residues", "size")
+    names = (
+        "receptor", "ligand", "autobox_ligand", "center", "pocket_residues", "size", "flex",
+    )  # fmt: skip
     given = next((name for name in names if getattr(args, name) is not None), None)
     if given is not None:
         option = given.replace("_", "-")
@@ -206,12 +216,15 @@ def _redock(args: argparse.Namespace) -> int:
     dataset = Dataset.find(args.dataset)
     make_plain = _docker_maker(args, settings)
 
-    def make(receptor: Receptor, box: Box) -> Docker:
+    def make(receptor: Receptor, box: Box, crystal: NDArray[np.float64]) -> Docker:
         """Around the crystal ligand, or blind."""
         sites = _sites(args, receptor)
-        return make_plain(receptor, [site.box for site in sites] or box)
+        sides = flexible_side_chains(args, receptor, crystal)
+        return make_plain(receptor, [site.box for site in sites] or box, sides)
 
     request = {**_plain_request(args, settings), "margin": args.autobox_add}
+    if args.flex_auto is not None:
+        request["flex_auto"] = args.flex_auto
     if args.blind:
         request["blind"] = args.sites or _SITES
     what = DatasetSettings(args.autobox_add, keep, args.check, not args.no_complex)
@@ -294,7 +307,7 @@ def _settings(args: argparse.Namespace) -> DockSettings:
 
 def _docker_maker(
     args: argparse.Namespace, settings: DockSettings
-) -> Callable[[Receptor, Box | Sequence[Box]], Docker]:
+) -> Callable[[Receptor, Box | Sequence[Box], SideChains | None], Docker]:
     """Makes receptors ready; the network is read once."""
     import torch
 
@@ -312,7 +325,9 @@ def _docker_maker(
         from protein.docking.diffusion.propose import find_proposer
 
         denoiser = find_proposer(args.model, device)
-    return lambda receptor, box: Docker(receptor, box, settings, denoiser, ranker, device)
+    return lambda receptor, box, sides: Docker(
+        receptor, box, settings, denoiser, ranker, device, sides
+    )
 
 
 def _device(args: argparse.Namespace) -> torch.device:
@@ -328,7 +343,10 @@ def _device(args: argparse.Namespace) -> torch.device:
 
 
 def _request(
-    args: argparse.Namespace, boxes: Sequence[Box], settings: DockSettings
+    args: argparse.Namespace,
+    boxes: Sequence[Box],
+    settings: DockSettings,
+    sides: SideChains | None,
 ) -> dict[str, Any]:
     """What decides every pose, beside the content of files and networks."""
     from dataclasses import asdict
@@ -336,6 +354,7 @@ def _request(
     return {
         "box": [asdict(box) for box in boxes] if args.blind else asdict(boxes[0]),
         **_plain_request(args, settings),
+        **({} if sides is None else {"flex": list(sides.residues)}),
     }
 
 

@@ -14,6 +14,7 @@ _EXAMPLES = """examples:
   sciddiff dock -r receptor.pdb -l ligands.sdf --autobox-ligand crystal.sdf -o poses/
   sciddiff dock -r receptor.cif -l "CC(=O)Nc1ccc(O)cc1" --center 10 2 -5 --size 22 22 22 -o poses/
   sciddiff dock -r receptor.pdb -l ligands.sdf --blind -o poses/
+  sciddiff dock -r receptor.pdb -l ligands.sdf --autobox-ligand crystal.sdf --flex A:45 -o poses/
   sciddiff dock --dataset complexes/ --autobox-add 8 -o redocked/
   sciddiff dock -r receptor.pdb -l library.smi --pocket-residues A:45,A:48 --effort fast -o poses/
   sciddiff dock -r receptor.pdb -l library.smi --enumerate stereo,protomers --blind -o poses/
@@ -59,6 +60,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="search the pockets of the receptor (see sciddiff pockets), and rank their poses",
     )
+    add("--flex", metavar="LIST",
+        help="let the side chains of these residues turn with the ligand: A:45,A:48")  # fmt: skip
+    add("--flex-auto", type=number(1.0, 8.0), metavar="A",
+        help="let side chains with an atom within this distance of the ligand of --autobox-ligand "
+        "(or of a complex of --dataset) turn, Å; at most the ten nearest")  # fmt: skip
     add("--sites", type=count(), metavar="N",
         help="number of pockets that --blind searches (default 5)")  # fmt: skip
     add("--size", type=number(1.0, 500.0), nargs=3, metavar=("X", "Y", "Z"),

@@ -9,7 +9,7 @@ complex depend only on the seed and on its name, not on the other complexes in t
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -24,6 +24,7 @@ from protein.docking.campaign.output import (
     write_docked,
     write_results,
 )
+from protein.docking.campaign.verdicts import verdicts
 from protein.docking.complexes.sources import (
     Source,
     find_sources,
@@ -31,7 +32,6 @@ from protein.docking.complexes.sources import (
     unique_names,
 )
 from protein.docking.pipeline.docker import Docker
-from protein.docking.poses.metrics import Verdict, bust, pdb_file
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.receptor import Receptor, read_receptor
 from protein.docking.search.draws import number_of
@@ -44,8 +44,8 @@ from sciddiff.names import stem_of
 
 _log = logging.getLogger(__name__)
 
-MakeDocker: TypeAlias = Callable[[Receptor, Box], Docker]
-"""Prepares a receptor for its ligand."""
+MakeDocker: TypeAlias = Callable[[Receptor, Box, NDArray[np.float64]], Docker]
+"""Prepares a receptor for its ligand, whose crystal coordinates `[N, 3]` come last."""
 
 _ROWS = "rows"
 # A residue of the receptor most of whose atoms are this close to the ligand's is the ligand, Å.
@@ -260,13 +260,9 @@ class _Writer:
         ligand = first_readable(source.ligands)
         crystal = ligand.require_coords()
         receptor = without_ligand(read_receptor(source.receptor, self.settings.keep), crystal)
-        docker = self.make(receptor, box_around(crystal, self.settings.margin))
+        docker = self.make(receptor, box_around(crystal, self.settings.margin), crystal)
         (result,) = docker.dock([ligand], [number_of(name)])
-        verdicts: Sequence[Verdict] = ()
-        if self.settings.checked and result.docked is not None and len(result.docked.coords):
-            with pdb_file(source.receptor) as judged:
-                verdicts = bust(ligand, result.docked.coords[: self.settings.checked], judged)
+        judged = verdicts(ligand, result, receptor, source.receptor, self.settings.checked)
         return write_docked(
-            self.directory, part, name, ligand, receptor, result, verdicts,
-            self.settings.complexes,
-        )  # fmt: skip
+            self.directory, part, name, ligand, receptor, result, judged, self.settings.complexes
+        )

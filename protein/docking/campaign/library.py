@@ -29,11 +29,11 @@ from protein.docking.campaign.output import (
     write_pdbqt,
     write_results,
 )
+from protein.docking.campaign.verdicts import verdicts
 from protein.docking.molecules.files import LigandRecord, LigandRow, ligand_records
 from protein.docking.molecules.ligand import Ligand, LigandSettings
 from protein.docking.molecules.sources import LigandSource, sources_of
 from protein.docking.pipeline.docker import Docker, Result
-from protein.docking.poses.metrics import bust, pdb_file
 from sciddiff.cli.campaign import Campaign
 from sciddiff.cli.parts import Parts, do_all, world
 from sciddiff.errors import InputError, MissingExtra
@@ -273,15 +273,14 @@ class LibraryParts(Parts):
 
     def _written(self, row: LigandRow, ligand: Ligand, result: Result) -> Row:
         """Write the files of a ligand and return its row; an error becomes its row."""
-        s, verdicts = self.settings, []
+        s, judged = self.settings, []
         try:
-            if s.checked and result.docked is not None and len(result.docked.coords):
-                # Where PoseBusters is not installed there are no verdicts.
-                with suppress(MissingExtra), pdb_file(self.receptor_file) as judged:
-                    verdicts = bust(ligand, result.docked.coords[: s.checked], judged)
+            receptor = self.docker().receptor
+            with suppress(MissingExtra):  # where PoseBusters is not installed there are none
+                judged = verdicts(ligand, result, receptor, self.receptor_file, s.checked)
             made = write_docked(
-                self.directory, row.index, row.name, ligand, self.docker().receptor, result,
-                verdicts, s.complexes, row.title, s.hydrogens,
+                self.directory, row.index, row.name, ligand, receptor, result,
+                judged, s.complexes, row.title, s.hydrogens,
             )  # fmt: skip
             if s.pdbqt and result.docked is not None and made.file:
                 write_pdbqt((self.directory / made.file).with_suffix(".pdbqt"), ligand, result)

@@ -46,6 +46,8 @@ class Row:
         affinity: Vina score of the first pose, by which ligands are ordered, kcal/mol.
         energy: interaction plus intramolecular of the first pose, kcal/mol.
         strain: intramolecular energy above the best fresh conformer, kcal/mol.
+        side_chains: energy of flexible side chains with each other and with the rest of the
+            receptor, of the first pose, kcal/mol; empty for a rigid receptor.
         valid: verdict of PoseBusters on the first pose: yes, no, or empty if it was not run.
         failed_checks: names of the checks that the pose fails.
         stereo_kept: whether the first pose has the input's stereochemistry.
@@ -70,6 +72,7 @@ class Row:
     affinity: str = ""
     energy: str = ""
     strain: str = ""
+    side_chains: str = ""
     valid: str = ""
     failed_checks: str = ""
     stereo_kept: str = ""
@@ -133,6 +136,7 @@ def docked_row(
         affinity=f"{docked.affinity[0]:.3f}",
         energy=f"{docked.energy[0]:.3f}",
         strain=f"{result.strain[0]:.3f}",
+        side_chains="" if docked.side_energy is None else f"{docked.side_energy[0]:.3f}",
         valid="" if verdict is None else "yes" if verdict.valid else "no",
         failed_checks="" if verdict is None else " ".join(verdict.failed),
         stereo_kept="yes" if same_stereo(ligand, docked.coords[0]) else "no",
@@ -180,7 +184,9 @@ def write_docked(
     write_sdf(file, name, ligand, result, verdicts, hydrogens)
     if complexes:
         whole = file.with_name(f"{file.stem}_complex.pdb")
-        write_complex(whole, receptor, ligand, docked.coords[0])
+        write_complex(whole, result.receptor(receptor, 0), ligand, docked.coords[0])
+    if result.sides is not None:
+        write_side_chains(file.with_name(f"{file.stem}_flex.pdb"), receptor, result)
     where = file.relative_to(directory).as_posix()
     first = verdicts[0] if verdicts else None
     return docked_row(index, name, ligand, result, where, first, title)
@@ -273,21 +279,52 @@ def write_complex(
         ligand: the molecule.
         coords: `[N, 3]`, Å.
     """
-    residues = [_residue(label) for label in receptor.residues]
-    written = fit_residues(residues, reserved="z")
-    lines = []
-    rows = zip(
-        receptor.elements, receptor.atoms, receptor.resnames, residues,
-        receptor.coords.tolist(), strict=True,
-    )  # fmt: skip
-    for serial, (element, atom, resname, residue, xyz) in enumerate(rows, 1):
-        lines.append(atom_record("ATOM", serial, atom, element, resname, written[residue], xyz))
+    lines = receptor_lines(receptor)
     for k, (atom, xyz) in enumerate(zip(ligand.mol.GetAtoms(), coords.tolist(), strict=True), 1):
         symbol, place = atom.GetSymbol(), ("z", 1, "")
         name = f"{symbol}{k}"[:4]
         lines.append(atom_record("HETATM", len(lines) + 1, name, symbol, "LIG", place, xyz))
     with replacing(path) as out:
         out.write(("\n".join([*lines, "END"]) + "\n").encode())
+
+
+def write_side_chains(path: Path, receptor: Receptor, result: Result) -> None:
+    """Write the flexible residues of a receptor as PDB, one model for each pose.
+
+    Args:
+        path: file to write.
+        receptor: the receptor that was docked to.
+        result: result with its poses.
+    """
+    sides, docked = result.sides, result.docked
+    if sides is None or docked is None:
+        return
+    shown = np.isin(receptor.residues, sides.residues)
+    lines = []
+    for k in range(len(docked.coords)):
+        atoms = receptor_lines(result.receptor(receptor, k))
+        own = [line for line, mine in zip(atoms, shown, strict=True) if mine]
+        lines += [f"MODEL     {k + 1:4d}", *own, "ENDMDL"]
+    with replacing(path) as out:
+        out.write(("\n".join([*lines, "END"]) + "\n").encode())
+
+
+def receptor_lines(receptor: Receptor) -> list[str]:
+    """PDB lines of the atoms of a receptor, in order; no residue is in chain ``z``.
+
+    Args:
+        receptor: M atoms.
+    """
+    residues = [_residue(label) for label in receptor.residues]
+    written = fit_residues(residues, reserved="z")
+    rows = zip(
+        receptor.elements, receptor.atoms, receptor.resnames, residues,
+        receptor.coords.tolist(), strict=True,
+    )  # fmt: skip
+    return [
+        atom_record("ATOM", serial, atom, element, resname, written[residue], xyz)
+        for serial, (element, atom, resname, residue, xyz) in enumerate(rows, 1)
+    ]
 
 
 def write_results(path: Path, rows: Sequence[Mapping[str, str | int]]) -> None:

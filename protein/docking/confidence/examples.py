@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ from sciddiff.streams import Streams
 
 OnExample = Callable[[int, int], None]
 """Called with how many complexes are done, and how many there are."""
+
+_STORED = tuple(f.name for f in fields(PoseSet) if f.default is MISSING)
+"""Examples are of rigid receptors."""
 
 REFUSED = ".refused"
 
@@ -163,7 +166,7 @@ def write_example(path: Path, example: Example, facts: dict[str, Any]) -> None:
         example: example to write.
         facts: plain values stored with it.
     """
-    arrays = {f.name: getattr(example.poses, f.name).numpy() for f in fields(PoseSet)}
+    arrays = {name: getattr(example.poses, name).numpy() for name in _STORED}
     text = io.BytesIO()
     np.savez_compressed(
         text,
@@ -202,7 +205,7 @@ def _read(folder: Path) -> Iterator[tuple[Example, dict[str, Any]]]:
         try:
             with np.load(path) as data:
                 arrays = {name: data[name] for name in data.files}
-            poses = PoseSet(**{f.name: torch.from_numpy(arrays[f.name]) for f in fields(PoseSet)})
+            poses = PoseSet(**{name: torch.from_numpy(arrays[name]) for name in _STORED})
             rmsd, helped = torch.from_numpy(arrays["rmsd"]), torch.from_numpy(arrays["helped"])
             facts = json.loads(str(arrays["facts"]))
         except (OSError, ValueError, KeyError) as error:

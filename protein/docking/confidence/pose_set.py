@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.docking.complexes.features import (
@@ -58,6 +59,8 @@ class PoseSet:
         energy: `[K]`, kcal/mol.
         strain: intramolecular energy `[K]`, kcal/mol.
         apart: RMSD between poses, as atoms are numbered `[K, K]`, Å.
+        there: which pocket atoms are there for each pose `[K, M]`, bool; None for all. Poses with
+            flexible side chains have pockets of their own, one after another.
     """
 
     atoms: Tensor
@@ -71,6 +74,7 @@ class PoseSet:
     energy: Tensor
     strain: Tensor
     apart: Tensor
+    there: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of poses K."""
@@ -101,22 +105,29 @@ class PoseSet:
         )
 
 
-def pose_set(ligand: Ligand, receptor: Receptor, docked: Docked) -> PoseSet:
+def pose_set(
+    ligand: Ligand, receptor: Receptor | Sequence[Receptor], docked: Docked
+) -> PoseSet:
     """Compute what the ranker sees of some poses.
 
     Args:
         ligand: the molecule.
-        receptor: the protein, or its part near the poses.
+        receptor: the protein, or its part near the poses; or one for each pose, which differ in
+            flexible side chains.
         docked: K poses with their energies.
     """
     poses = torch.as_tensor(docked.coords, dtype=torch.float32)
-    near = receptor.pocket(docked.coords.reshape(-1, 3), REACH)
-    pocket = torch.as_tensor(near.coords, dtype=torch.float32).reshape(-1, 3)
+    receptors = list(receptor) if isinstance(receptor, Sequence) else [receptor]
+    parts = [_pocket(one, docked.coords if len(receptors) == 1 else docked.coords[k])
+             for k, one in enumerate(receptors)]  # fmt: skip
+    pocket_atoms, pocket, axes = (torch.cat(x) for x in zip(*parts, strict=True))
+    there = None
+    if len(receptors) > 1:
+        owner = torch.repeat_interleave(torch.tensor([len(part[0]) for part in parts]))
+        there = torch.arange(len(poses))[:, None] == owner
     bonds, orders = ligand_bonds(ligand.mol)
     hops = pair_features(bonds, orders, ligand.tree)[..., 1].astype(np.int64)
     atoms = ligand_features(ligand.mol).astype(np.int64)
-    pocket_atoms = pocket_features(near).astype(np.int64)
-    pocket_bonds = torch.from_numpy(covalent_bonds(list(near.elements), near.coords))
     energies = [
         torch.as_tensor(x, dtype=torch.float32)
         for x in (docked.energy, docked.affinity, docked.intramolecular, docked.terms)
@@ -127,22 +138,35 @@ def pose_set(ligand: Ligand, receptor: Receptor, docked: Docked) -> PoseSet:
         torch.from_numpy(hops),
         poses,
         _axes(poses, torch.from_numpy(bonds)),
-        torch.from_numpy(pocket_atoms),
+        pocket_atoms,
         pocket,
-        _axes(pocket, pocket_bonds),
-        _own(poses, pocket, energies, len(ligand.tree)),
+        axes,
+        _own(poses, pocket, there, energies, len(ligand.tree)),
         energies[0],
         energies[2],
         shift.square().sum(-1).mean(-1).sqrt(),
+        there,
     )
 
 
-def _own(poses: Tensor, pocket: Tensor, energies: Sequence[Tensor], torsions: int) -> Tensor:
+def _pocket(receptor: Receptor, coords: NDArray[np.floating]) -> tuple[Tensor, Tensor, Tensor]:
+    """Features, places and axes of the receptor's atoms near some poses."""
+    near = receptor.pocket(coords.reshape(-1, 3), REACH)
+    places = torch.as_tensor(near.coords, dtype=torch.float32).reshape(-1, 3)
+    bonds = torch.from_numpy(covalent_bonds(list(near.elements), near.coords))
+    features = torch.from_numpy(pocket_features(near).astype(np.int64))
+    return features, places, _axes(places, bonds)
+
+
+def _own(
+    poses: Tensor, pocket: Tensor, there: Tensor | None, energies: Sequence[Tensor], torsions: int
+) -> Tensor:
     """Energies per atom and how deep each pose is buried `[K, OWN]`."""
     count, atoms, _ = poses.shape
     if len(pocket):
         distance = torch.cdist(poses, pocket.expand(count, -1, -1))
-        contacts = (distance < _CONTACT).sum(-1).float()
+        close = distance < _CONTACT
+        contacts = (close if there is None else close & there[:, None]).sum(-1).float()
     else:
         contacts = poses.new_zeros(count, atoms)
     energy, affinity, inside, terms = (x.clamp(-100.0, 100.0) for x in energies)
@@ -241,7 +265,8 @@ def _flat(s: PoseSet, which: Tensor) -> PoseBatch:
     coords, axes = s.coords[which], s.axes[which]
     count, size, _ = coords.shape
     number = torch.arange(count * size).reshape(count, size)
-    k, i, j = (torch.cdist(coords, s.pocket_coords.expand(count, -1, -1)) < REACH).nonzero().T
+    near = torch.cdist(coords, s.pocket_coords.expand(count, -1, -1)) < REACH
+    k, i, j = (near if s.there is None else near & s.there[which][:, None]).nonzero().T
     way = s.pocket_coords[j] - coords[k, i]
     length = way.norm(dim=-1, keepdim=True).clamp(min=1e-3)
     way = way / length

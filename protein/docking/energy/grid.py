@@ -12,6 +12,7 @@ all pairs by some tenths of a kcal/mol, so that final poses are scored over all 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -234,6 +235,15 @@ class GridSet(Movable):
         gradient = gradient * (beyond == 0) * soft_cap_slope(energy, cap).unsqueeze(-1)
         gradient = (gradient + 2 * WALL * beyond) * real.unsqueeze(-1)
         return (soft_cap(energy, cap) + WALL * beyond.square().sum(-1)) * real, gradient
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """A tuple ``grid`` of `protein.docking.energy.kernels`."""
+        tensors = (
+            self.values, self.base, self.shape, self.origin.double(), self.spacing.double(),
+            self.channel, (self.real > 0).sum(-1),
+        )  # fmt: skip
+        return tuple(tensor.numpy() for tensor in tensors)
 
     @cached_property
     def _steps(self) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.docking.energy.terms import (
@@ -24,7 +25,6 @@ from protein.docking.energy.terms import (
     type_table,
 )
 from protein.docking.molecules.atom_types import TYPES
-from protein.docking.molecules.ligand import Ligand
 from protein.docking.poses.pose import Movable
 
 BINS = 32
@@ -54,26 +54,27 @@ class IntraPairs(Movable):
     @classmethod
     def pack(
         cls,
-        ligands: Sequence[Ligand],
+        found: Sequence[NDArray[np.int64]],
+        types: Sequence[NDArray[np.int64]],
         weights: VinaWeights = VINA,
     ) -> "IntraPairs":
         """Collect the pairs of some ligands.
 
         Args:
-            ligands: the molecules.
+            found: pairs of each ligand `[k, 2]`.
+            types: types of all atoms beside each other, of each ligand `[n]`.
             weights: weights of the terms.
         """
-        found = [ligand.interacting_pairs for ligand in ligands]
         most = max(len(pairs) for pairs in found)
-        incidence = np.zeros((len(ligands), most, max(map(len, ligands))), dtype=np.float32)
-        ends = np.zeros((2, len(ligands), most), dtype=np.int64)
-        kind = np.full((len(ligands), most), len(TYPES) ** 2, dtype=np.int64)
-        for i, (ligand, pairs) in enumerate(zip(ligands, found, strict=True)):
+        incidence = np.zeros((len(found), most, max(map(len, types))), dtype=np.float32)
+        ends = np.zeros((2, len(found), most), dtype=np.int64)
+        kind = np.full((len(found), most), len(TYPES) ** 2, dtype=np.int64)
+        for i, (own, pairs) in enumerate(zip(types, found, strict=True)):
             rows = np.arange(len(pairs))
             incidence[i, rows, pairs[:, 0]] = 1.0
             incidence[i, rows, pairs[:, 1]] = -1.0
             ends[:, i, : len(pairs)] = pairs.T
-            first, second = ligand.types[pairs].T
+            first, second = own[pairs].T
             kind[i, : len(pairs)] = first * len(TYPES) + second
         count = torch.tensor([len(pairs) for pairs in found])
         starts, stops = torch.from_numpy(ends)

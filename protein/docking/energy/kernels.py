@@ -2,23 +2,24 @@
 
 `minimize` does what `protein.docking.search.minimize` does, and `field` what the grids and the
 pairs give together, with the same formulas and limits. The tensor forms are the reference that
-these loops are tested against, and they serve other devices and autograd. An evaluation costs
-microseconds here, padding costs nothing, and no pose depends on those beside it. Arithmetic is in
-double precision; poses are stored in single precision.
+these loops are tested against, and they serve other devices and autograd. Padding costs nothing,
+and no pose depends on those beside it. Arithmetic is in double precision, poses in single.
 
 The loops get arrays of all ligands as tuples, and the number m of a ligand:
 
 - ``ligand``: reference conformers `[L, N, 3]`, first atom and direction of each rotatable bond
   `[L, T, 3]`, bonds `[L, T, 2]`, fragment of each atom `[L, N]`, parent of each fragment
-  `[L, T + 1]`, numbers of atoms and of torsions `[L]`, metric `[L, 6 + T]`;
+  `[L, T + 1]`, numbers of its atoms and of all torsions `[L]`, metric `[L, 6 + T]`, numbers of all
+  atoms and of its torsions `[L]`: atoms and torsions of flexible side chains follow the ligand's;
 - ``grid``: values of all grids, first value, shape, origin and spacing of each ligand's grid,
   channel of each atom `[L, N]`, numbers of atoms `[L]`;
+- ``side``: the same for the atoms of flexible side chains that move, which follow the ligand's;
 - ``pairs``: both atoms and the row of the table of each pair `[L, K]`, numbers of pairs `[L]`, and
   the table.
 
 Import only where Numba is installed; `protein.docking.energy.compiled` decides. Loops that call
-others share their file, because Numba looks at the file of a function alone to tell whether its
-kept code is stale. Those that call no other are in `protein.docking.energy.leaf_kernels`.
+others share their file: Numba looks at the file of a function alone to tell whether its kept code
+is stale. Those that call no other are in `protein.docking.energy.leaf_kernels`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def place(
     ligand: Any, m: int, at: Any, turn: Any, twist: Any, motion: Any, shift: Any, x: Any
 ) -> None:
     """Coordinates `x [N, 3]` of one pose; `motion [T + 1, 3, 3]` and `shift` are room to work."""
-    reference, start, axis, _, fragment, parent, atoms, torsions, _ = ligand
+    reference, start, axis, _, fragment, parent, atoms, torsions, _, whole, _ = ligand
     n = atoms[m]
     # Parents come before children in the tree, so that one pass composes every motion
     # y -> M y + h with that of its parent, which is final by then.
@@ -73,7 +74,8 @@ def place(
             shift[f, i] = u * h0 + v * h1 + w * h2 + shift[p, i]
     # Every atom moves with its fragment; then x = R (y - mean y) + t, as in `poses.pose`.
     c0 = c1 = c2 = 0.0
-    for k in range(n):
+    # Side chains hang on the backbone: neither the mean nor R and t know of them.
+    for k in range(whole[m]):
         f = fragment[m, k]
         y0, y1, y2 = reference[m, k, 0], reference[m, k, 1], reference[m, k, 2]
         if f > 0:
@@ -82,7 +84,8 @@ def place(
             z2 = motion[f, 2, 0] * y0 + motion[f, 2, 1] * y1 + motion[f, 2, 2] * y2 + shift[f, 2]
             y0, y1, y2 = z0, z1, z2
         x[k, 0], x[k, 1], x[k, 2] = y0, y1, y2
-        c0, c1, c2 = c0 + y0, c1 + y1, c2 + y2
+        if k < n:
+            c0, c1, c2 = c0 + y0, c1 + y1, c2 + y2
     c0, c1, c2 = c0 / n, c1 / n, c2 / n
     for k in range(n):
         y0, y1, y2 = x[k, 0] - c0, x[k, 1] - c1, x[k, 2] - c2
@@ -91,20 +94,17 @@ def place(
 
 
 @compile_loop
-def field(grid: Any, pairs: Any, m: int, cap: float, x: Any, g: Any) -> float:
-    """Energy of coordinates `x [N, 3]` from a grid and the pairs; its gradient to `g [N, 3]`.
+def on_grid(grid: Any, m: int, first: int, cap: float, x: Any, g: Any) -> float:
+    """Energy of the atoms of `x [N, 3]` from the first on; their gradient to `g [N, 3]`.
 
-    The five terms of Trott and Olson (2010) are in the tables already. A positive energy e is bent
-    to e cap / (cap + e), whose slope is (cap / (cap + e))^2: the soft core.
+    A positive energy e is bent to e cap / (cap + e), of slope (cap / (cap + e))^2: the soft core.
     """
     values, base, shape, origin, space, channel, atoms = grid
-    first, second, row, count, table = pairs
     total, spacing = 0.0, space[m]
     nx, ny, nz, channels = shape[m, 0], shape[m, 1], shape[m, 2], shape[m, 3]
     sy, sx = nz * channels, ny * nz * channels
-    # Atoms before pairs: the gradient of every atom is set here before any pair adds to it. The
-    # eight values that an atom reads lie in four places of memory, neighbours along z together.
-    for k in range(atoms[m]):
+    # The eight values of an atom lie in four places of memory, neighbours along z together.
+    for k in range(first, first + atoms[m]):
         # u: place in units of the grid; i: the nearest place inside; l, f: its cell, and where.
         u0 = (x[k, 0] - origin[m, 0]) / spacing
         u1 = (x[k, 1] - origin[m, 1]) / spacing
@@ -114,7 +114,7 @@ def field(grid: Any, pairs: Any, m: int, cap: float, x: Any, g: Any) -> float:
         i2 = min(max(u2, 0.0), nz - 1.0)
         l0, l1, l2 = min(int(i0), nx - 2), min(int(i1), ny - 2), min(int(i2), nz - 2)
         f0, f1, f2 = i0 - l0, i1 - l1, i2 - l2
-        at = base[m] + l0 * sx + l1 * sy + l2 * channels + channel[m, k]
+        at = base[m] + l0 * sx + l1 * sy + l2 * channels + channel[m, k - first]
         v000, v001 = float(values[at]), float(values[at + channels])
         v010, v011 = float(values[at + sy]), float(values[at + sy + channels])
         at += sx
@@ -133,20 +133,26 @@ def field(grid: Any, pairs: Any, m: int, cap: float, x: Any, g: Any) -> float:
         d2 = (low + f0 * (high - low)) / spacing
         if e > 0.0 and cap < np.inf:
             bend = cap / (cap + e)
-            e *= bend
-            bend *= bend
+            e, bend = e * bend, bend * bend
             d0, d1, d2 = d0 * bend, d1 * bend, d2 * bend
         # Outside the box the energy is that of the nearest face, plus a harmonic wall.
         o0, o1, o2 = (u0 - i0) * spacing, (u1 - i1) * spacing, (u2 - i2) * spacing
-        if o0 != 0.0:
-            d0 = 2.0 * WALL * o0
-        if o1 != 0.0:
-            d1 = 2.0 * WALL * o1
-        if o2 != 0.0:
-            d2 = 2.0 * WALL * o2
+        d0 = 2.0 * WALL * o0 if o0 != 0.0 else d0
+        d1 = 2.0 * WALL * o1 if o1 != 0.0 else d1
+        d2 = 2.0 * WALL * o2 if o2 != 0.0 else d2
         total += e + WALL * (o0 * o0 + o1 * o1 + o2 * o2)
         g[k, 0], g[k, 1], g[k, 2] = d0, d1, d2
-    # The table is linear in r^2 between its points, so that neither a root nor an exponential is
+    return total
+
+
+@compile_loop
+def field(grid: Any, side: Any, pairs: Any, m: int, cap: float, x: Any, g: Any) -> float:
+    """Energy of coordinates `x [N, 3]` from the grids and the pairs; gradient to `g [N, 3]`."""
+    first, second, row, count, table = pairs
+    # Atoms before pairs: their gradients are set here. Those of the atoms of side chains that
+    # rest, which come last and which nothing reads, are only added to.
+    total = on_grid(grid, m, 0, cap, x, g) + on_grid(side, m, grid[6][m], cap, x, g)
+    # The table of the five terms is linear in r^2 between its points: no root or exponential is
     # taken, and dE/dx_a = 2 (dE/dr^2) (x_a - x_b) is exactly the gradient of the energy above.
     for k in range(count[m]):
         a, b = first[m, k], second[m, k]
@@ -163,8 +169,7 @@ def field(grid: Any, pairs: Any, m: int, cap: float, x: Any, g: Any) -> float:
         force = 2.0 * _BINS * rise
         if e > 0.0 and cap < np.inf:
             bend = cap / (cap + e)
-            e *= bend
-            force *= bend * bend
+            e, force = e * bend, force * (bend * bend)
         total += e
         for i in range(3):  # opposite forces: pairs move neither the centre nor the whole
             pull = force * (x[a, i] - x[b, i])
@@ -180,27 +185,27 @@ def project(ligand: Any, m: int, x: Any, g: Any, at: Any, turn: Any, sums: Any, 
     A rigid motion of a set of atoms feels their total torque r x g and force g alone. One pass
     over atoms sums both for each fragment, with the places r and the number of its atoms.
     """
-    _, _, _, bonds, fragment, parent, atoms, torsions, _ = ligand
+    _, _, _, bonds, fragment, parent, atoms, torsions, _, whole, own = ligand
     n, turns = atoms[m], torsions[m]
     sums[: turns + 1] = 0.0
-    for k in range(n):
+    for k in range(whole[m]):
         f = fragment[m, k]
+        if k >= n and f == 0:  # an atom of the backbone
+            continue
         r0, r1, r2 = x[k, 0] - at[0], x[k, 1] - at[1], x[k, 2] - at[2]
         g0, g1, g2 = g[k, 0], g[k, 1], g[k, 2]
         sums[f, 0] += r1 * g2 - r2 * g1
         sums[f, 1] += r2 * g0 - r0 * g2
         sums[f, 2] += r0 * g1 - r1 * g0
-        sums[f, 3] += g0
-        sums[f, 4] += g1
-        sums[f, 5] += g2
-        sums[f, 6] += r0
-        sums[f, 7] += r1
-        sums[f, 8] += r2
+        for i in range(3):
+            sums[f, 3 + i] += g[k, i]
+            sums[f, 6 + i] += x[k, i] - at[i]
         sums[f, 9] += 1.0
     # Parents come before children: from the last on, every branch is complete when it is added.
     for f in range(turns, 0, -1):
-        for i in range(10):
-            sums[parent[m, f], i] += sums[f, i]
+        if parent[m, f] > 0 or f <= own[m]:  # side chains are no part of the ligand
+            for i in range(10):
+                sums[parent[m, f], i] += sums[f, i]
     # Row 0 now holds the sums of the whole: its force, and its torque in the body's own frame.
     t0, t1, t2 = sums[0, 3], sums[0, 4], sums[0, 5]
     out[0], out[1], out[2] = t0, t1, t2
@@ -215,9 +220,9 @@ def project(ligand: Any, m: int, x: Any, g: Any, at: Any, turn: Any, sums: Any, 
         size = sums[f, 9]
         # ... less that of the shift back: the centre of all atoms is held, so that the whole
         # ligand moves by minus the mean displacement o of its atoms.
-        o0 = (sums[f, 6] - size * s0) / n
-        o1 = (sums[f, 7] - size * s1) / n
-        o2 = (sums[f, 8] - size * s2) / n
+        o0 = (sums[f, 6] - size * s0) / n if f <= own[m] else 0.0
+        o1 = (sums[f, 7] - size * s1) / n if f <= own[m] else 0.0
+        o2 = (sums[f, 8] - size * s2) / n if f <= own[m] else 0.0
         w0 = sums[f, 0] - (s1 * sums[f, 5] - s2 * sums[f, 4]) - (o1 * t2 - o2 * t1)
         w1 = sums[f, 1] - (s2 * sums[f, 3] - s0 * sums[f, 5]) - (o2 * t0 - o0 * t2)
         w2 = sums[f, 2] - (s0 * sums[f, 4] - s1 * sums[f, 3]) - (o0 * t1 - o1 * t0)
@@ -257,8 +262,7 @@ def restart(metric: Any, gradient: Any, size: int, inverse: Any) -> None:
         square += gradient[i] * gradient[i] / metric[i]
     scale = min(FIRST / sqrt(max(square, 1e-12)), 0.1)
     for i in range(size):
-        for j in range(size):
-            inverse[i, j] = 0.0
+        inverse[i, :size] = 0.0
         inverse[i, i] = scale / metric[i]
 
 
@@ -299,8 +303,7 @@ def update(
             scale += change[i] * change[i] / metric[i]
         scale = curvature / max(scale, 1e-12)
         for i in range(size):
-            for j in range(size):
-                inverse[i, j] = 0.0
+            inverse[i, :size] = 0.0
             inverse[i, i] = scale / metric[i]
     # H + (1 + y.Hy / s.y) s s^T / s.y - (s (Hy)^T + Hy s^T) / s.y, with y the change of g.
     product = 0.0
@@ -312,26 +315,24 @@ def update(
         product += change[i] * total
     factor = (1.0 + product / curvature) / curvature
     for i in range(size):
+        s, h = step[i], hy[i]
         for j in range(size):
-            inverse[i, j] += (
-                factor * step[i] * step[j] - (step[i] * hy[j] + hy[i] * step[j]) / curvature
-            )
+            inverse[i, j] += factor * s * step[j] - (s * hy[j] + h * step[j]) / curvature
 
 
 @compile_loop
 def minimize(
-    begin: int, end: int, evaluations: int, cap: float, ligand: Any, grid: Any, pairs: Any,
-    translation: Any, rotation: Any, torsions: Any, coords: Any, energy: Any,
+    begin: int, end: int, evaluations: int, cap: float, ligand: Any, grid: Any, side: Any,
+    pairs: Any, translation: Any, rotation: Any, torsions: Any, coords: Any, energy: Any,
 ) -> None:  # fmt: skip
     """Minimise the poses `begin` to `end` of all ligands together, numbered ligand by ligand.
 
     Poses are read from and written to `translation [L, P, 3]`, `rotation [L, P, 3, 3]` and
-    `torsions [L, P, T]`; coordinates and energy are written. One pose is finished before the next
-    begins, so that its arrays stay in the nearest cache and all poses share one room to work.
+    `torsions [L, P, T]`; coordinates and energy are written. Each is finished before the next.
     """
-    metric, turns_of, atoms = ligand[8], ligand[7], ligand[6]
+    metric, turns_of, atoms = ligand[8], ligand[7], ligand[9]
     poses, most, dofs = coords.shape[1], coords.shape[2], torsions.shape[2] + 6
-    x, g = np.empty((most, 3)), np.empty((most, 3))
+    x, g = np.empty((most, 3)), np.zeros((most, 3))
     motion, shift = np.empty((dofs - 5, 3, 3)), np.empty((dofs - 5, 3))
     sums, inverse = np.empty((dofs - 5, 10)), np.empty((dofs, dofs))
     at, turn, twist = np.empty(3), np.empty((3, 3)), np.empty(dofs)
@@ -340,11 +341,10 @@ def minimize(
     direction, step, change, hy = np.empty(dofs), np.empty(dofs), np.empty(dofs), np.empty(dofs)
     for index in range(begin, end):
         m, p = index // poses, index % poses
-        n, turns = atoms[m], turns_of[m]
-        size = turns + 6
+        n, turns, size = atoms[m], turns_of[m], turns_of[m] + 6
         at[:], turn[:], twist[:turns] = translation[m, p], rotation[m, p], torsions[m, p, :turns]
         place(ligand, m, at, turn, twist, motion, shift, x)
-        now = field(grid, pairs, m, cap, x, g)
+        now = field(grid, side, pairs, m, cap, x, g)
         project(ligand, m, x, g, at, turn, sums, slope_now)
         coords[m, p, :n] = x[:n]
         restart(metric[m], slope_now, size, inverse)
@@ -358,7 +358,7 @@ def minimize(
                 slope += slope_now[i] * step[i]
             move(at, turn, twist, step, turns, new_at, new_turn, new_twist)
             place(ligand, m, new_at, new_turn, new_twist, motion, shift, x)
-            trial = field(grid, pairs, m, cap, x, g)
+            trial = field(grid, side, pairs, m, cap, x, g)
             lost = False
             if trial <= now + ARMIJO * slope:  # sufficient decrease (eq. 3.4): take the step
                 project(ligand, m, x, g, new_at, new_turn, sums, slope_new)
@@ -387,14 +387,14 @@ def minimize(
 
 @compile_loop
 def evaluate(
-    begin: int, end: int, cap: float, grid: Any, pairs: Any, coords: Any, energy: Any,
+    begin: int, end: int, cap: float, grid: Any, side: Any, pairs: Any, coords: Any, energy: Any,
     gradient: Any,
 ) -> None:  # fmt: skip
     """Energy `[L, P]` and gradient of coordinates `[L, P, N, 3]`, for some poses."""
-    atoms, poses, most = grid[6], coords.shape[1], coords.shape[2]
+    poses, most = coords.shape[1], coords.shape[2]
     x, g = np.empty((most, 3)), np.empty((most, 3))
     for index in range(begin, end):
         m, p = index // poses, index % poses
-        x[: atoms[m]] = coords[m, p, : atoms[m]]
-        energy[m, p] = field(grid, pairs, m, cap, x, g)
-        gradient[m, p, : atoms[m]] = g[: atoms[m]]
+        x[:], g[:] = coords[m, p], 0.0
+        energy[m, p] = field(grid, side, pairs, m, cap, x, g)
+        gradient[m, p] = g

@@ -19,7 +19,8 @@ from protein.docking.energy import compiled
 from protein.docking.energy.grid import Grid, GridSet, fits, make_grid
 from protein.docking.energy.intramolecular import IntraPairs
 from protein.docking.energy.pairwise import PairSum, interaction
-from protein.docking.energy.terms import VINA, VinaWeights
+from protein.docking.energy.side_chains import SideEnergy, SideField
+from protein.docking.energy.terms import VINA, VinaWeights, soft_cap
 from protein.docking.molecules.ligand import Ligand
 from protein.docking.poses.pose import Movable
 from protein.docking.receptors.box import Box
@@ -37,12 +38,20 @@ class Score(NamedTuple):
         interaction: between ligand and receptor `[L, P]`.
         intramolecular: within the ligand `[L, P]`.
         terms: unweighted terms of the interaction `[L, P, 5]`.
+        side_chains: of the flexible side chains with each other and with the rest of the receptor
+            `[L, P]`; 0 for a rigid receptor.
     """
 
     affinity: Tensor
     interaction: Tensor
     intramolecular: Tensor
     terms: Tensor
+    side_chains: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The energy that ranks poses: the sum of its three parts `[L, P]`."""
+        return self.interaction + self.intramolecular + self.side_chains
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +66,8 @@ class VinaEnergy(Movable):
         receptor_types: `[L, M]` or `[1, M]`, -1 where padded.
         grids: grids of the receptors; None to evaluate all pairs.
         weights: weights of the terms.
+        sides: flexible side chains; their atoms follow the ligand's, and have type -1 in ``types``
+            and no place among the receptor's atoms. None for a rigid receptor.
     """
 
     types: Tensor
@@ -66,6 +77,7 @@ class VinaEnergy(Movable):
     receptor_types: Tensor
     grids: GridSet | None = None
     weights: VinaWeights = VINA
+    sides: SideEnergy | None = None
 
     @classmethod
     def build(
@@ -75,6 +87,7 @@ class VinaEnergy(Movable):
         which: Sequence[int] | None = None,
         grids: Sequence[Grid] | None = None,
         weights: VinaWeights = VINA,
+        sides: SideField | None = None,
     ) -> "VinaEnergy":
         """Prepare the energy of some ligands.
 
@@ -84,9 +97,11 @@ class VinaEnergy(Movable):
             which: receptor (and grid) of each ligand; None: the first.
             grids: one per receptor, holding every type of its ligands.
             weights: weights of the terms.
+            sides: flexible side chains, which the receptors then lack.
         """
         which = [0] * len(ligands) if which is None else list(which)
-        types = _pad([ligand.types for ligand in ligands])
+        most = max(map(len, ligands)) + (0 if sides is None else len(sides.chains))
+        types = _pad([ligand.types for ligand in ligands], most)
         shared = len(receptors) == 1
         used = receptors if shared else [receptors[w] for w in which]
         receptor_types = _pad([receptor.types for receptor in used])
@@ -96,25 +111,32 @@ class VinaEnergy(Movable):
         return cls(
             types,
             torch.tensor([ligand.tree.rotors for ligand in ligands]),
-            IntraPairs.pack(ligands, weights),
+            IntraPairs.pack([x.interacting_pairs for x in ligands], types.numpy(), weights),
             coords,
             receptor_types,
             None if grids is None else GridSet.pack(grids, which, types),
             weights,
+            None if sides is None else sides.beside(ligands, weights),
         )
 
     @cached_property
-    def arrays(self) -> tuple[tuple[NDArray[Any], ...], tuple[NDArray[Any], ...]]:
-        """The tuples ``grid`` and ``pairs`` of `protein.docking.energy.kernels`, made once."""
-        grids, pairs = self.grids, self.pairs
+    def arrays(self) -> tuple[tuple[NDArray[Any], ...], ...]:
+        """The tuples ``grid``, ``side`` and ``pairs`` of `protein.docking.energy.kernels`."""
+        grids = self.grids
         assert grids is not None  # noqa: S101 - there are no loops without grids
-        grid = (
-            grids.values, grids.base, grids.shape, grids.origin.double(), grids.spacing.double(),
-            grids.channel, (self.types >= 0).sum(-1),
-        )  # fmt: skip
+        # Without flexible side chains the second grid is that of no atoms.
+        side = replace(grids, channel=grids.channel[:, :0], real=grids.real[:, :0])
+        if self.sides is not None:
+            side = self.sides.grids
+        pairs = self._inner
         rows = pairs.kind * pairs.table.shape[1]
         inside = (pairs.first, pairs.second, rows, pairs.count, pairs.table.flatten())
-        return tuple(x.numpy() for x in grid), tuple(x.numpy() for x in inside)
+        return grids.arrays, side.arrays, tuple(x.numpy() for x in inside)
+
+    @property
+    def _inner(self) -> IntraPairs:
+        """Pairs within what moves: the ligand, and the flexible side chains."""
+        return self.pairs if self.sides is None else self.sides.pairs
 
     def evaluate(self, coords: Tensor, cap: float = float("inf")) -> tuple[Tensor, Tensor]:
         """Interaction plus intramolecular energy, and its gradient.
@@ -134,7 +156,10 @@ class VinaEnergy(Movable):
                          *(x.numpy() for x in (where, energy, slope)))  # fmt: skip
             return energy, slope
         with torch.no_grad():
-            inside, gradient = self.pairs.evaluate(coords, cap)
+            inside, gradient = self._inner.evaluate(coords, cap)
+            if self.sides is not None:
+                held, pull = self.sides.evaluate(coords, cap)
+                inside, gradient = inside + held, gradient + pull
             if self.grids is not None:
                 atoms, slope = self.grids.evaluate(coords, cap)
                 return atoms.sum(-1) + inside, slope + gradient
@@ -156,11 +181,19 @@ class VinaEnergy(Movable):
             coords: `[L, P, N, 3]`, Å.
         """
         with torch.no_grad():
-            found = self._interaction(coords, SCORE_CAP)
             inside, _ = self.pairs.evaluate(coords, SCORE_CAP)
+            if self.sides is None:
+                found, held = self._interaction(coords, SCORE_CAP), torch.zeros_like(inside)
+            else:
+                # The soft core bends the energy of an atom with all atoms of the receptor.
+                rigid = self._interaction(coords, float("inf"))
+                turned = self.sides.interaction(coords, self.types, self.weights)
+                atoms = soft_cap(rigid.atoms + turned.atoms, SCORE_CAP)
+                found = PairSum(rigid.terms + turned.terms, atoms)
+                held = self.sides.energy(coords, SCORE_CAP, self.weights)
             total = found.atoms.sum(-1)
             divisor = 1.0 + self.weights.rotors * self.rotors[:, None]
-            return Score(total / divisor, total, inside, found.terms)
+            return Score(total / divisor, total, inside, found.terms, held)
 
     def _interaction(self, coords: Tensor, cap: float) -> PairSum:
         return interaction(
@@ -176,6 +209,7 @@ class SearchSpace:
         box: where to search.
         device: where energies are computed.
         weights: the scoring function.
+        sides: flexible side chains of the receptor; None for a rigid one.
 
     Raises:
         InputError: no receptor atom is near the box.
@@ -187,9 +221,11 @@ class SearchSpace:
         box: Box,
         device: torch.device | str = "cpu",
         weights: VinaWeights = VINA,
+        sides: SideField | None = None,
     ) -> None:
-        self.weights = weights
-        self.box, self.near, self.device = box, receptor.near(box), torch.device(device)
+        rigid = receptor if sides is None else sides.chains.rest(receptor)
+        self.weights, self.sides = weights, sides
+        self.box, self.near, self.device = box, rigid.near(box), torch.device(device)
         self._grid: Grid | None = None
 
     def energy(self, ligands: Sequence[Ligand]) -> VinaEnergy:
@@ -201,7 +237,9 @@ class SearchSpace:
         Raises:
             InputError: the grid would be too large.
         """
-        energy = VinaEnergy.build(ligands, [self.near], weights=self.weights)
+        energy = VinaEnergy.build(
+            ligands, [self.near], weights=self.weights, sides=self.sides
+        )
         types = {t for t in energy.types.flatten().tolist() if t >= 0}
         known = set() if self._grid is None else set(self._grid.types)
         if self._grid is None or not types <= known:
@@ -228,9 +266,10 @@ class _Evaluated(torch.autograd.Function):
         return gradient * grads[0][..., None, None], None, None
 
 
-def _pad(arrays: Sequence[np.ndarray]) -> Tensor:
-    """Integer arrays `[L, longest]`, -1 where padded."""
-    out = torch.full((len(arrays), max(len(a) for a in arrays)), -1, dtype=torch.int64)
+def _pad(arrays: Sequence[np.ndarray], most: int = 0) -> Tensor:
+    """Integer arrays `[L, longest]`, or more, -1 where padded."""
+    longest = max(most, *(len(a) for a in arrays))
+    out = torch.full((len(arrays), longest), -1, dtype=torch.int64)
     for i, array in enumerate(arrays):
         out[i, : len(array)] = torch.from_numpy(np.asarray(array, dtype=np.int64))
     return out

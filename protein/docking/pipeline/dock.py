@@ -16,6 +16,8 @@ from protein.docking.pipeline.docker import Docker, Result
 from protein.docking.pipeline.settings import DockSettings
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.receptor import Receptor, read_receptor
+from protein.docking.receptors.residues import named_residues
+from protein.docking.receptors.side_chains import side_chains
 from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def dock(
     model: str | None = None,
     ranker: str | None = None,
     device: torch.device | str = "cpu",
+    flexible: str = "",
 ) -> list[list[Mol]]:
     """Dock molecules, with the poses and numbers of ``sciddiff dock``.
 
@@ -44,6 +47,7 @@ def dock(
         ranker: name or folder of a ranker; ``none`` to order poses by energy. By default the
             ranker that ships.
         device: device to compute on.
+        flexible: residues whose side chains turn with the ligand, such as ``A:45,A:48``.
 
     Returns:
         Poses of each ligand, the best first. Each is an RDKit molecule of heavy atoms with one
@@ -62,7 +66,11 @@ def dock(
         from protein.docking.diffusion.propose import find_proposer
 
         network = find_proposer(model, torch.device(device))
-    docker = Docker(protein, box, settings, network, find_ranker(ranker, device), device)
+    sides = None
+    if flexible:
+        named = named_residues(protein, flexible, "flexible side chains")
+        sides = side_chains(protein, named)
+    docker = Docker(protein, box, settings, network, find_ranker(ranker, device), device, sides)
     poses = []
     for number, ligand in enumerate(_read(ligands)):
         (result,) = docker.dock([ligand], [number])

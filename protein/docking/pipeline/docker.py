@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from protein.docking.confidence.pose_set import pose_set
 from protein.docking.confidence.ranker import Ranker
+from protein.docking.energy.side_chains import SideField
 from protein.docking.energy.terms import TERMS
 from protein.docking.energy.vina import SearchSpace, VinaEnergy
 from protein.docking.molecules.conformers import fresh_conformers, stereoisomer
@@ -31,6 +32,7 @@ from protein.docking.poses.metrics import Verdict
 from protein.docking.poses.pose import LigandBatch, map_tensors
 from protein.docking.receptors.box import Box
 from protein.docking.receptors.receptor import Receptor
+from protein.docking.receptors.side_chains import SideChains
 from protein.docking.search.draws import draw_indices
 from protein.docking.search.minimize import MinimizeSettings, minimize
 from protein.docking.search.monte_carlo import Found, SearchSettings, finish, join, search
@@ -60,6 +62,7 @@ class Result:
         isomers: SMILES of the stereoisomer of each pose; empty if the input leaves no centre
             open.
         notes: what a user should know about the poses, one sentence each.
+        sides: flexible side chains of the receptor; None for a rigid one.
     """
 
     docked: Docked | None
@@ -69,6 +72,18 @@ class Result:
     sites: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     isomers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    sides: SideChains | None = None
+
+    def receptor(self, receptor: Receptor, k: int) -> Receptor:
+        """The receptor of a pose, with its side chains where the pose has them.
+
+        Args:
+            receptor: the receptor that was docked to.
+            k: index of the pose.
+        """
+        if self.sides is None or self.docked is None or self.docked.side_coords is None:
+            return receptor
+        return self.sides.placed(receptor, self.docked.side_coords[k])
 
     def tags(self, ligand: Ligand, k: int, verdict: Verdict | None = None) -> dict[str, str]:
         """Data fields of a pose in an SDF file.
@@ -90,6 +105,8 @@ class Result:
         for name in ("affinity", "energy", "intramolecular"):
             tags[name] = f"{getattr(docked, name)[k]:.3f}"
         tags["strain"] = f"{self.strain[k]:.3f}"
+        if docked.side_energy is not None:
+            tags["side_chains"] = f"{docked.side_energy[k]:.3f}"
         tags |= {f"term_{name}": f"{docked.terms[k, i]:.4f}" for i, name in enumerate(TERMS)}
         if len(self.sites):
             tags["site"] = str(self.sites[k])
@@ -110,9 +127,11 @@ class Docker:
         denoiser: denoiser with a trained network; None for the search alone.
         ranker: orders poses by confidence; None to order them by energy.
         device: where energies are computed; the denoiser and the ranker keep theirs.
+        sides: flexible side chains of the receptor; None for a rigid one.
 
     Raises:
-        InputError: no receptor atom is in a box, or there is neither network nor search.
+        InputError: no receptor atom is in a box, there is neither network nor search, or flexible
+            side chains are out of reach or to be docked to by a network.
     """
 
     def __init__(
@@ -123,8 +142,9 @@ class Docker:
         denoiser: Denoiser | None = None,
         ranker: Ranker | None = None,
         device: torch.device | str = "cpu",
+        sides: SideChains | None = None,
     ) -> None:
-        self.receptor, self.ranker = receptor, ranker
+        self.receptor, self.ranker, self.sides = receptor, ranker, sides
         self.settings = settings = settings or DockSettings()
         self.device = torch.device(device)
         self.boxes = (box,) if isinstance(box, Box) else tuple(box)
@@ -141,8 +161,17 @@ class Docker:
             self.effort = replace(self.effort, chains=-(-chains // settings.conformers))
         elif self.denoiser is None:
             raise InputError("effort none: it needs a model and samples; choose another effort")
+        field = None
+        if sides is not None:
+            if self.denoiser is not None:
+                raise InputError(
+                    "flexible side chains: a network takes the receptor as rigid; leave the "
+                    "model out"
+                )
+            sides.check(self.boxes)
+            field = SideField.make(receptor, sides, settings.weights)
         self._spaces = [
-            SearchSpace(receptor, box, self.device, settings.weights) for box in self.boxes
+            SearchSpace(receptor, box, self.device, settings.weights, field) for box in self.boxes
         ]
 
     def dock(self, ligands: Sequence[Ligand], numbers: Sequence[int]) -> list[Result]:
@@ -191,7 +220,7 @@ class Docker:
         entries = [ligands[i] for i in shapes for _ in range(each)]
         trees = [ligand.tree for ligand in entries]
         conformers = [x for made in shapes.values() for x in made]
-        batch = LigandBatch.pack(trees, conformers).to(self.device)
+        batch = LigandBatch.pack(trees, conformers, sides=self.sides).to(self.device)
         parts: list[Found] = []
         for space in self._spaces:
             energy = space.energy(entries)
@@ -208,14 +237,23 @@ class Docker:
         relaxed = relaxed.view(-1, each).double().cpu().numpy()
         for row, i in enumerate(shapes):
             mine = map_tensors(lambda x, row=row: x[row * each : (row + 1) * each], found)
-            docked = ranked(ligands[i], mine, max(self.settings.poses, JUDGED), _DISTINCT)
+            most = max(self.settings.poses, JUDGED)
+            moving = None if self.sides is None else self.sides.moving
+            docked = ranked(ligands[i], mine, most, _DISTINCT, moving)
             docked = within(docked, self.settings.energy_range)
             if self.ranker is not None:
-                poses = pose_set(ligands[i], self.receptor, docked)
+                poses = pose_set(ligands[i], self._receptors(docked), docked)
                 docked = replace(docked, confidence=self.ranker.probabilities(poses))
             docked = diverse(ligands[i], docked, self.settings.poses, self.settings.min_rmsd)
             results[i] = self._result(ligands[i], docked, shapes[i], relaxed[row])
         return [results[i] for i in range(len(ligands))]
+
+    def _receptors(self, docked: Docked) -> list[Receptor]:
+        """The receptor of all poses, or one for each if side chains are flexible."""
+        if self.sides is None or docked.side_coords is None:
+            return [self.receptor]
+        placed = [self.sides.placed(self.receptor, coords) for coords in docked.side_coords]
+        return placed or [self.receptor]
 
     def _drawn(
         self,
@@ -271,7 +309,8 @@ class Docker:
             middles = np.asarray([box.center for box in self.boxes])
             away = docked.coords.mean(axis=1)[:, None] - middles
             sites = np.linalg.norm(away, axis=-1).argmin(axis=1) + 1
-        return Result(docked, "", docked.intramolecular - least, 0.0, sites, isomers, tuple(notes))
+        strain = docked.intramolecular - least
+        return Result(docked, "", strain, 0.0, sites, isomers, tuple(notes), self.sides)
 
 
 def _too_large(conformers: NDArray[np.float64], boxes: Sequence[Box]) -> Iterator[str]:

@@ -10,6 +10,10 @@ reference conformer's. All torsions of all poses of all ligands are applied toge
 has a rigid motion relative to its parent, and pointer doubling composes them along the tree in
 :math:`\lceil\log_2 \mathrm{depth}\rceil` rounds.
 
+Flexible side chains of the receptor are further fragments of the same forest: their atoms follow
+those of the ligand, and their torsions its torsions. They hang on the backbone, which rests, so
+that for them :math:`x_n = y_n(\tau)`.
+
 Ligands are padded to the largest; shapes are `[L, P, ...]` for L ligands and P poses of each.
 A ``LigandBatch`` of L = B entries and P = 1 serves B independent samples.
 """
@@ -26,6 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from protein.docking.molecules.torsion_tree import TorsionTree
+from protein.docking.receptors.side_chains import SideChains
 from protein.structures.superposition import kabsch
 from sciddiff.manifolds import so3
 from sciddiff.manifolds.torus import wrap
@@ -90,6 +95,8 @@ class LigandBatch(Movable):
         parent: parent of each fragment `[L, T + 1]`, int64; the root is its own.
         quads: atoms of the dihedral angles `[L, T, 4]`, int64.
         depth: largest number of torsions between a root and an atom.
+        anchored: atoms of flexible side chains `[L, N]`, bool, which are none of ``atom_mask`` and
+            which no translation or rotation of the ligand moves; None for a rigid receptor.
     """
 
     reference: Tensor
@@ -101,6 +108,7 @@ class LigandBatch(Movable):
     parent: Tensor
     quads: Tensor
     depth: int
+    anchored: Tensor | None = None
 
     @classmethod
     def pack(
@@ -108,6 +116,7 @@ class LigandBatch(Movable):
         trees: Sequence[TorsionTree],
         conformers: Sequence[NDArray[np.floating]],
         dtype: torch.dtype = torch.float32,
+        sides: SideChains | None = None,
     ) -> "LigandBatch":
         """Pad ligands into one batch.
 
@@ -115,10 +124,12 @@ class LigandBatch(Movable):
             trees: torsion tree of each ligand.
             conformers: its reference conformer `[n, 3]`, Å.
             dtype: type of the coordinates.
+            sides: flexible side chains of the receptor, the same beside every ligand.
         """
         count = len(trees)
-        atoms = max(len(c) for c in conformers)
-        turns = max(len(t) for t in trees)
+        more, swings = (0, 0) if sides is None else (len(sides), len(sides.tree))
+        atoms = max(len(c) for c in conformers) + more
+        turns = max(len(t) for t in trees) + swings
         reference = np.zeros((count, atoms, 3))
         atom_mask = np.zeros((count, atoms), bool)
         torsion_mask = np.zeros((count, turns), bool)
@@ -127,6 +138,7 @@ class LigandBatch(Movable):
         fragment = np.zeros((count, atoms), np.int64)
         parent = np.zeros((count, turns + 1), np.int64)
         quads = np.zeros((count, turns, 4), np.int64)
+        anchored = np.zeros((count, atoms), bool)
         for i, (tree, coords) in enumerate(zip(trees, conformers, strict=True)):
             n, t = len(coords), len(tree)
             reference[i, :n] = coords - coords.mean(axis=0)
@@ -135,6 +147,15 @@ class LigandBatch(Movable):
             bonds[i, :t], moved[i, :t, :n] = tree.bonds, tree.masks
             fragment[i, :n], quads[i, :t] = tree.fragments, tree.quads
             parent[i, 1 : t + 1] = tree.parents + 1
+            if sides is None:
+                continue
+            rows, places = slice(n, n + more), slice(t, t + swings)
+            reference[i, rows], anchored[i, rows] = sides.coords, True
+            torsion_mask[i, places], bonds[i, places] = True, sides.tree.bonds + n
+            moved[i, places, rows], quads[i, places] = sides.tree.masks, sides.tree.quads + n
+            own, above = sides.tree.fragments, sides.tree.parents
+            fragment[i, rows] = np.where(own > 0, own + t, 0)
+            parent[i, t + 1 : t + swings + 1] = np.where(above >= 0, above + t + 1, 0)
         depth, above = min(turns, 1), parent
         while above.any():  # one step up the trees, until all are at their roots
             depth, above = depth + 1, np.take_along_axis(parent, above, axis=1)
@@ -148,6 +169,7 @@ class LigandBatch(Movable):
             torch.as_tensor(parent),
             torch.as_tensor(quads),
             depth,
+            None if sides is None else torch.as_tensor(anchored),
         )
 
     def __len__(self) -> int:
@@ -159,15 +181,30 @@ class LigandBatch(Movable):
         """Coordinates of a tangent vector, 6 + T."""
         return 6 + self.torsion_mask.shape[1]
 
+    @property
+    def free(self) -> Tensor:
+        """Reference conformers without flexible side chains, 0 in their places `[L, N, 3]`."""
+        if self.anchored is None:
+            return self.reference
+        return self.reference * self.atom_mask.unsqueeze(-1)
+
+    @cached_property
+    def swings(self) -> Tensor:
+        """Torsions of flexible side chains `[L, T]`, bool."""
+        if self.anchored is None:
+            return torch.zeros_like(self.torsion_mask)
+        return (self.moved @ self.anchored.to(self.moved).unsqueeze(-1)).squeeze(-1) > 0
+
     @cached_property
     def metric(self) -> Tensor:
         """Mean squared displacement of atoms by a unit of each coordinate `[L, 6 + T]`, Å².
 
-        In double precision; of the reference conformers.
+        In double precision; of the reference conformers. The mean is over the ligand's atoms, also
+        of what a side chain moves, so that all coordinates have one unit.
         """
         x = self.reference.double()
         count = self.atom_mask.sum(-1, keepdim=True).double()
-        gyration = x.square().sum((-1, -2)).unsqueeze(-1) / count
+        gyration = self.free.double().square().sum((-1, -2)).unsqueeze(-1) / count
         rotation = (2 / 3 * gyration).clamp(min=0.5).expand(-1, 3)
         start, axis = self.axes
         arm = x.unsqueeze(1) - start.unsqueeze(2)
@@ -183,6 +220,9 @@ class LigandBatch(Movable):
         tensors = (
             self.reference.double(), *self.axes, self.bonds, self.fragment, self.parent,
             self.atom_mask.sum(-1), self.torsion_mask.sum(-1), self.metric,
+            self.atom_mask.sum(-1) if self.anchored is None
+            else (self.atom_mask | self.anchored).sum(-1),
+            (self.torsion_mask & ~self.swings).sum(-1),
         )  # fmt: skip
         return tuple(tensor.numpy() for tensor in tensors)
 
@@ -220,8 +260,11 @@ def coordinates(batch: LigandBatch, pose: Pose) -> Tensor:
     weight = batch.atom_mask.to(y.dtype)
     count = weight.sum(-1)[:, None, None]
     centre = torch.einsum("lpni,ln->lpi", y, weight) / count
-    y = (y - centre.unsqueeze(-2)) * weight[:, None, :, None]
-    return y @ pose.rotation.transpose(-1, -2) + pose.translation.unsqueeze(-2)
+    free = (y - centre.unsqueeze(-2)) * weight[:, None, :, None]
+    x = free @ pose.rotation.transpose(-1, -2) + pose.translation.unsqueeze(-2)
+    if batch.anchored is None:
+        return x
+    return torch.where(batch.anchored[:, None, :, None], y, x)
 
 
 def tangent_gradient(batch: LigandBatch, pose: Pose, coords: Tensor, gradient: Tensor) -> Tensor:
@@ -236,10 +279,14 @@ def tangent_gradient(batch: LigandBatch, pose: Pose, coords: Tensor, gradient: T
     Returns:
         `[L, P, 6 + T]`: by translation, by body-frame rotation vector (R Exp(v)), by torsions.
     """
-    total = gradient.sum(-2)
     arm = coords - pose.translation.unsqueeze(-2)
     twist = torch.linalg.cross(arm, gradient)
-    rotation = (twist.sum(-2, keepdim=True) @ pose.rotation).squeeze(-2)
+    # Only the ligand's own atoms feel its translation and rotation.
+    own = batch.atom_mask[:, None, :, None]
+    total, torque = (
+        (x if batch.anchored is None else x * own).sum(-2) for x in (gradient, twist)
+    )
+    rotation = (torque.unsqueeze(-2) @ pose.rotation).squeeze(-2)
     if batch.torsion_mask.shape[1] == 0:
         return torch.cat([total, rotation], dim=-1)
     ends = _rows(arm, batch.bonds.flatten(1))
@@ -249,8 +296,9 @@ def tangent_gradient(batch: LigandBatch, pose: Pose, coords: Tensor, gradient: T
     twists, forces, arms = sums.split(3, dim=-1)
     size = batch.moved.sum(-1)[:, None, :, None]
     count = batch.atom_mask.sum(-1)[:, None, None, None]
-    # Turning a branch shifts the centre, which is held: the whole ligand moves back.
+    # Turning a branch of the ligand shifts the centre, which is held: the whole moves back.
     back = torch.linalg.cross(arms - size * start, total.unsqueeze(-2).expand_as(arms)) / count
+    back = back.masked_fill(batch.swings[:, None, :, None], 0.0)
     turn = twists - torch.linalg.cross(start, forces) - back
     torsions = (axis * turn).sum(-1) * batch.torsion_mask.unsqueeze(1)
     return torch.cat([total, rotation, torsions], dim=-1)

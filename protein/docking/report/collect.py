@@ -118,7 +118,8 @@ class Receptors:
     """The receptor of each row: one for all, or one for each complex.
 
     If there is one receptor, it is in any of the written complexes, and otherwise in the file that
-    was docked to. If each ligand was docked to its own, it is in the complex of that ligand.
+    was docked to. If each ligand was docked to its own, or side chains were flexible, it is in the
+    complex of that ligand, with the side chains of its first pose.
 
     Args:
         directory: the folder.
@@ -130,7 +131,9 @@ class Receptors:
         self, directory: Path, record: Mapping[str, Any], receptor: Receptor | None = None
     ) -> None:
         self.directory, self.request = directory, dict(record.get("request") or {})
-        self.shared = receptor is not None or bool(self.request.get("receptor"))
+        self.flexible = "flex" in self.request
+        one = bool(self.request.get("receptor")) and not self.flexible
+        self.shared = receptor is not None or one
         self._one, self._looked = receptor, receptor is not None
 
     def of(self, row: Mapping[str, str]) -> Receptor | None:
@@ -182,11 +185,49 @@ def all_poses(
         receptor = receptors.of(row)
         if receptor is not None:
             try:
-                found = find_contacts(poses.coords, ContactSites.of(poses.mol), receptor)
+                sites = ContactSites.of(poses.mol)
+                moved = _moved(receptor, directory / row["file"])
+                found = _contacts(poses.coords, sites, moved or [receptor])
                 poses = replace(poses, contacts=found)
             except InputError as error:
                 _log.info("%s: contacts: %s", row["name"], error)
         yield row, poses, receptor
+
+
+def _contacts(
+    coords: NDArray[np.float64], sites: ContactSites, receptors: Sequence[Receptor]
+) -> Contacts:
+    """Contacts of all poses, with one receptor or each with its own."""
+    if len(receptors) != len(coords):
+        return find_contacts(coords, sites, receptors[0])
+    parts = [
+        find_contacts(coords[k : k + 1], sites, one) for k, one in enumerate(receptors)
+    ]
+    pose = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    columns = ("kind", "ligand", "receptor", "distance")
+    joined = (np.concatenate([getattr(part, name) for part in parts]) for name in columns)
+    return Contacts(pose, *joined)
+
+
+def _moved(receptor: Receptor, file: Path) -> list[Receptor]:
+    """The receptor with the side chains of each pose, as `write_side_chains` wrote them."""
+    models = file.with_name(f"{file.stem}_flex.pdb")
+    if not models.is_file():
+        return []
+    rows = {key: i for i, key in enumerate(zip(receptor.residues, receptor.atoms, strict=True))}
+    made: list[Receptor] = []
+    coords = receptor.coords
+    for line in models.read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("MODEL"):
+            coords = receptor.coords.copy()
+        elif line.startswith("ATOM"):
+            label = f"{line[21].strip()}:{line[22:27].strip()}"
+            row = rows.get((label, line[12:16].strip()))
+            if row is not None:
+                coords[row] = [float(line[a : a + 8]) for a in (30, 38, 46)]
+        elif line.startswith("ENDMDL"):
+            made.append(replace(receptor, coords=coords))
+    return made
 
 
 def _without_ligand(receptor: Receptor) -> Receptor:

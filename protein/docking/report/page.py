@@ -263,6 +263,7 @@ def settings_facts(record: Mapping[str, Any]) -> dict[str, str]:
     named = (("effort", "effort"), ("poses", "poses per ligand"), ("seed", "seed"),
              ("keep", "groups kept"))  # fmt: skip
     facts |= {word: str(request[key]) for key, word in named if request.get(key) not in (None, "")}
+    facts["flexible side chains"] = ", ".join(request.get("flex") or [])
     facts["sciddiff"] = str(record.get("sciddiff") or "")
     return {key: value for key, value in facts.items() if value}
 

@@ -70,8 +70,8 @@ class Found(NamedTuple):
     Attributes:
         pose: `[L, K, ...]`.
         coords: `[L, K, N, 3]`, Å.
-        energy: interaction plus intramolecular, by which they are ranked `[L, K]`, kcal/mol;
-            infinite if fewer were found.
+        energy: ``Score.total``, by which they are ranked `[L, K]`, kcal/mol; infinite if fewer
+            were found.
         score: scores of the poses.
     """
 
@@ -100,6 +100,9 @@ def search(
     # Most random poses overlap the receptor. One evaluation tells the best of them, so that no
     # chain spends its first rounds on getting out.
     pose = random_poses(batch, boxes, settings.chains * settings.screened, generator)
+    if batch.anchored is not None:
+        # Half of the chains begin with the side chains of the file, which often need not move.
+        pose.torsions[:, ::2].masked_fill_(batch.swings.unsqueeze(1), 0.0)
     screened = minimize(batch, energy, pose, MinimizeSettings(1, settings.soft))
     best = screened.energy.topk(settings.chains, largest=False).indices
     run = MinimizeSettings(2 * settings.evaluations, settings.soft)
@@ -168,7 +171,7 @@ def mutate(batch: LigandBatch, pose: Pose, generator: Generator) -> Pose:
     shift = 2.0 * _in_ball(pose.translation, generator)
     # Turned by 2 Å / the radius of gyration, an atom at the rim moves by about 2 Å.
     atoms = batch.atom_mask.sum(-1).to(shift.dtype)
-    gyration = (batch.reference.square().sum((-1, -2)) / atoms).sqrt().clamp(min=1.0)
+    gyration = (batch.free.square().sum((-1, -2)) / atoms).sqrt().clamp(min=1.0)
     turn = 2.0 * _in_ball(pose.translation, generator) / gyration[:, None, None]
     angles = _torsions(batch, poses, generator)
     places = torch.arange(angles.shape[-1], device=angles.device)
@@ -197,7 +200,7 @@ def finish(
     """
     last = minimize(batch, energy, pose, MinimizeSettings(settings.final, SCORE_CAP))
     score = energy.score(last.coords)
-    last = last._replace(energy=score.interaction + score.intramolecular)
+    last = last._replace(energy=score.total)
     kept = distinct(batch, last, min(settings.archive, last.energy.shape[1]), settings.distinct)
     return Found(kept.pose, kept.coords, kept.energy, energy.score(kept.coords))
 

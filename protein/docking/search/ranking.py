@@ -27,11 +27,15 @@ class Docked:
 
     Attributes:
         coords: `[K, N, 3]`, Å, best first.
-        energy: interaction plus intramolecular `[K]`, kcal/mol; the ranking without a ranker.
+        energy: interaction plus intramolecular `[K]`, kcal/mol, and that of flexible side chains;
+            the ranking without a ranker.
         affinity: Vina's score `[K]`, kcal/mol.
         intramolecular: `[K]`, kcal/mol.
         terms: unweighted terms of the interaction `[K, 5]`.
         confidence: P(RMSD < 2 Å) `[K]`, then the ranking; None without a ranker.
+        side_energy: energy of the flexible side chains with each other and with the rest of the
+            receptor `[K]`, kcal/mol; None for a rigid receptor.
+        side_coords: their atoms that move `[K, F, 3]`, Å; None for a rigid receptor.
     """
 
     coords: NDArray[np.float64]
@@ -40,6 +44,8 @@ class Docked:
     intramolecular: NDArray[np.float64]
     terms: NDArray[np.float64]
     confidence: NDArray[np.float64] | None = None
+    side_energy: NDArray[np.float64] | None = None
+    side_coords: NDArray[np.float64] | None = None
 
     def taken(self, places: Sequence[int]) -> "Docked":
         """Some of the poses, in the order given."""
@@ -49,7 +55,7 @@ class Docked:
 
     @classmethod
     def joined(cls, parts: "Sequence[Docked]") -> "Docked":
-        """Several lists of poses as one, without confidence.
+        """Several lists of poses in a rigid receptor as one, without confidence.
 
         Args:
             parts: lists of poses of one ligand.
@@ -58,7 +64,9 @@ class Docked:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def ranked(ligand: Ligand, found: Found, poses: int, distinct: float) -> Docked:
+def ranked(
+    ligand: Ligand, found: Found, poses: int, distinct: float, moving: int | None = None
+) -> Docked:
     """The best distinct poses over all conformers, symmetric copies counted once.
 
     Args:
@@ -66,6 +74,8 @@ def ranked(ligand: Ligand, found: Found, poses: int, distinct: float) -> Docked:
         found: poses `[L, K, ...]` of its L conformers.
         poses: largest number of poses to keep.
         distinct: least RMSD between two of them, Å.
+        moving: atoms of flexible side chains that move, which follow those of the ligand; None for
+            a rigid receptor.
     """
     found = map_tensors(lambda x: x.flatten(0, 1).cpu(), found)
     coords = found.coords[:, : len(ligand)].double().numpy()
@@ -78,7 +88,12 @@ def ranked(ligand: Ligand, found: Found, poses: int, distinct: float) -> Docked:
             kept.append(i)
     score = found.score
     columns = (found.energy, score.affinity, score.intramolecular, score.terms)
-    return Docked(coords[kept], *(column[kept].double().numpy() for column in columns))
+    docked = Docked(coords[kept], *(column[kept].double().numpy() for column in columns))
+    if moving is None:
+        return docked
+    held = score.side_chains[kept].double().numpy()
+    sides = found.coords[kept, len(ligand) : len(ligand) + moving].double().numpy()
+    return replace(docked, side_energy=held, side_coords=sides)
 
 
 def within(docked: Docked, energy_range: float | None) -> Docked:

@@ -2,17 +2,19 @@
 
 import os
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("rdkit")
 
 from protein.docking.molecules.atom_types import INDEX, TYPES
 from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.ligand import ligand_from_smiles
-from protein.docking.receptors.receptor import Receptor
+from protein.docking.receptors.receptor import Receptor, receptor_types
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +53,62 @@ def imprint(conformer) -> Receptor:
 def mould():
     """Maker of such receptors: coordinates and a seed to a receptor."""
     return _mould
+
+
+@pytest.fixture(scope="session")
+def peptide() -> Receptor:
+    """A helix of ideal geometry, AAKAALAAFAA, whose side chains touch nothing."""
+    return _helix("AAKAALAAFAA")
+
+
+@pytest.fixture(scope="session")
+def odd_peptide() -> Receptor:
+    """The helix GPKAALAAFAS and residues whose side chains cannot turn: selenomethionine, a
+    leucine with CB alone, and a cysteine with a disulfide bond to chain B."""
+    helix = _helix("GPKAALAAFASMLC")
+    keep = [r != "A:13" or a in ("N", "CA", "C", "O", "CB") for r, a in
+            zip(helix.residues, helix.atoms, strict=True)]  # fmt: skip
+    helix = helix.select(np.asarray(keep))
+    names = tuple("MSE" if r == "A:12" else n for r, n in
+                  zip(helix.residues, helix.resnames, strict=True))  # fmt: skip
+    atoms = tuple("SE" if a == "SD" else a for a in helix.atoms)
+    sulfur = [a == "SG" for a in atoms].index(True)
+    return replace(
+        helix,
+        coords=np.concatenate([helix.coords, helix.coords[sulfur : sulfur + 1] + [0, 0, 2.05]]),
+        types=np.append(helix.types, helix.types[sulfur]),
+        elements=(*helix.elements, "S"),
+        atoms=(*atoms, "SG"),
+        resnames=(*names, "CYS"),
+        residues=(*helix.residues, "B:1"),
+    )
+
+
+def _helix(sequence: str) -> Receptor:
+    """An ideal helix; the torsions of its side chains are 180 degrees, which points outwards."""
+    from protein.sequence.alphabet import LETTERS
+    from protein.sidechains.geometry import build
+    from protein.sidechains.internal import side_atoms
+    from protein.structures.geometry_constants import ATOM_NAMES
+    from protein.structures.residues import ONE_TO_THREE
+    from protein.structures.torsions import backbone_from_torsions
+
+    backbone = backbone_from_torsions(np.radians([[-63.0, -43.0, 180.0]] * len(sequence)))
+    tokens = torch.tensor([LETTERS.index(letter) for letter in sequence])
+    chi = torch.full((len(sequence), 4), np.pi, dtype=torch.float64)
+    sides = build(torch.from_numpy(backbone), tokens, chi).numpy()
+    rows = [
+        (name, ONE_TO_THREE[letter], f"A:{k + 1}", xyz)
+        for k, letter in enumerate(sequence)
+        for name, xyz in zip(
+            (*ATOM_NAMES, *side_atoms()[letter]), (*backbone[k], *sides[k]), strict=False
+        )
+    ]
+    atoms, names, labels, coords = zip(*rows, strict=True)
+    elements = [atom[0] for atom in atoms]
+    xyz = np.stack(coords)
+    types = receptor_types(elements, list(atoms), list(names), xyz)
+    return Receptor(xyz, types, tuple(elements), atoms, names, labels, "helix")
 
 
 def _mould(coords: np.ndarray, seed: int = 0) -> Receptor:

@@ -1,0 +1,45 @@
+"""Verdicts of PoseBusters on what was docked, beside the receptor that a pose belongs to."""
+
+import tempfile
+from pathlib import Path
+
+from protein.docking.campaign.output import receptor_lines
+from protein.docking.molecules.ligand import Ligand
+from protein.docking.pipeline.docker import Result
+from protein.docking.poses.metrics import Verdict, bust, pdb_file
+from protein.docking.receptors.receptor import Receptor
+
+
+def verdicts(
+    ligand: Ligand, result: Result, receptor: Receptor, file: Path, most: int
+) -> list[Verdict]:
+    """Judge the first poses of a ligand; none if it was not docked.
+
+    A pose with flexible side chains is judged beside the heavy atoms that were docked to, with its
+    own side chains; any other beside the file.
+
+    Args:
+        ligand: the molecule.
+        result: result of docking it.
+        receptor: the receptor that was docked to.
+        file: its structure file.
+        most: number of poses to judge.
+
+    Raises:
+        InputError: the file cannot be read.
+        MissingExtra: PoseBusters is not installed.
+    """
+    coords = () if result.docked is None else result.docked.coords[:most]
+    if len(coords) == 0:
+        return []
+    if result.sides is None:
+        with pdb_file(file) as plain:
+            return bust(ligand, coords, plain)
+    found: list[Verdict] = []
+    with tempfile.TemporaryDirectory() as folder:
+        moved = Path(folder) / "moved.pdb"
+        for k in range(len(coords)):
+            lines = receptor_lines(result.receptor(receptor, k))
+            moved.write_text("\n".join([*lines, "END", ""]), encoding="ascii", errors="replace")
+            found += bust(ligand, coords[k : k + 1], moved)
+    return found
