@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="of them, the first one taken")
     parser.add_argument("--residues", type=int, default=3, help="side chains that are altered")
     parser.add_argument("--effort", default="fast", choices=[e for e in EFFORTS if e != "none"])
+    parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--out", type=Path)
     args = parser.parse_args()
@@ -108,15 +109,17 @@ def row_of(args: argparse.Namespace, name: str, ranker: Ranker | None) -> dict[s
         box = box_around(coords)
         own = side_chains(crystal, nearest(crystal, coords, args.residues))
         altered, apart = other_rotamers(ligand, crystal, own, box)
-        sides = side_chains(altered, own.residues)
+        # As in the crystal: an altered side chain may overlap another one, which is no bond.
+        sides = replace(own, coords=altered.coords[own.rows])
         row: dict[str, object] = {
             "status": "ok", "residues": " ".join(own.residues), "moved": own.moving,
             "apart": f"{apart:.2f}",
         }  # fmt: skip
-        for arm, receptor, flexible in (
-            ("crystal", crystal, None), ("rigid", altered, None), ("flexible", altered, sides),
-        ):  # fmt: skip
-            found = measured(args, name, ligand, receptor, box, flexible, ranker)
+        places = {
+            "crystal": (crystal, None), "rigid": (altered, None), "flexible": (altered, sides),
+        }  # fmt: skip
+        for arm in args.arms:
+            found = measured(args, name, ligand, *places[arm], box, ranker)
             row |= {f"{arm}_{what}": value for what, value in found.items()}
         return row
     except (InputError, ValueError, RuntimeError) as error:
@@ -172,8 +175,8 @@ def measured(
     name: str,
     ligand: Ligand,
     receptor: Receptor,
-    box: Box,
     sides: SideChains | None,
+    box: Box,
     ranker: Ranker | None,
 ) -> dict[str, str]:
     """RMSD of the first pose in both orders, and of the best of nine by the ranker, Å."""
@@ -206,7 +209,7 @@ def print_table(path: Path) -> None:
     apart = [float(row["apart"]) for row in good]
     print(f"{path}: {len(rows)} complexes, {len(good)} docked; altered side chains moved by "
           f"{np.mean(apart):.1f} Å (root mean square, mean of complexes)")  # fmt: skip
-    for arm in ARMS:
+    for arm in (arm for arm in ARMS if all(row[f"{arm}_cpu"] for row in good)):
         shares = [
             f"{what} {_rate([float(row[f'{arm}_{what}']) < 2 for row in good], len(rows))}"
             for what in ("energy", "ranker", "best9")
