@@ -42,7 +42,7 @@ _HIGHEST: Final = 1100.0
 def held_levels(field: xr.DataArray, levels: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which of the pressure levels of its file a variable holds, `[L]`."""
     held = np.atleast_1d(field.attrs.get(LEVELS_HELD, levels)).astype(np.float64)
-    return np.isclose(levels[:, None], held[None, :]).any(1)
+    return np.any(np.isclose(levels[:, None], held[None, :]), axis=1)
 
 
 def pressure_levels(level: xr.DataArray, said: str = "") -> NDArray[np.float64] | str:
