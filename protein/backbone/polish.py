@@ -13,7 +13,8 @@ not tear at its neighbours, and the hydrogen bonds those of Kabsch & Sander (198
 that already lie near each other: a sheet or a helix that is almost formed closes, as it does in
 any force field. phi and psi are held where the network put them: hydrogen bonds and overlaps would
 bend residues out of the favoured Ramachandran region, in which 98 % of the residues lie before
-relaxation, 82 % after one without this term and 98 % after one with it. No term knows which
+relaxation, 82 % after one without this term and 98 % after one with it. The firmer they are held,
+the more may hydrogen bonds weigh, which close strands that lie side by side. No term knows which
 torsions or which secondary structure are better, so what fold the design has, and its handedness,
 is the network's own. `protein.backbone.polish_energy` has the terms and their gradients.
 """
@@ -49,12 +50,12 @@ class PolishSettings:
             is relaxed again, held then to where it has come.
     """
 
-    steps: int = 160
+    steps: int = 240
     rate: float = 0.06
     restraint: float = 0.02
-    overlap: float = 40.0
-    hydrogen_bond: float = 3.0
-    torsion: float = 5.0
+    overlap: float = 120.0
+    hydrogen_bond: float = 10.0
+    torsion: float = 15.0
     rounds: int = 4
 
 

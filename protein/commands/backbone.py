@@ -104,10 +104,10 @@ def add_sampling(parser: argparse.ArgumentParser, steps: int) -> argparse._Argum
     add(
         "--temperature",
         type=number(0.0, 2.0),
-        default=0.2,
+        default=0.8,
         metavar="T",
-        help="scale of the noise that is added while sampling; less noise gives more regular and "
-        "less varied designs (default 0.2)",
+        help="scale of the noise that is added while sampling; less noise gives designs that are "
+        "denser and less varied than natives (default 0.8)",
     )
     add(
         "--retries",

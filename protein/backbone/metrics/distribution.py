@@ -25,6 +25,13 @@ COARSE_BINS = 12
 RG_RATIO_EDGES = np.linspace(0.7, 2.0, 27)
 """Bins of Rg / (2.2 L^0.38); values outside fall in the end bins."""
 
+SPREAD_EDGES = {
+    "core": np.linspace(0.0, 0.3, 16),
+    "long_range_contacts": np.linspace(0.0, 4.0, 17),
+    "contact_order": np.linspace(0.0, 0.5, 21),
+}
+"""Bins of the figures of packing whose spread over chains is compared; see `RG_RATIO_EDGES`."""
+
 FRACTION_EDGES = np.linspace(0.0, 1.0, 11)
 """Bins of helix and strand fractions."""
 

@@ -283,6 +283,10 @@ def _histograms(measured: Sequence[Measured], rows: Sequence[Mapping[str, Any]])
         "ss_jsd": np.stack(
             [dist.joint_ss_histogram([h], [e]).ravel() for h, e in zip(helix, strand, strict=True)]
         ),
+        **{
+            f"{key}_jsd": np.stack([dist.binned([row[key]], edges) for row in rows])
+            for key, edges in dist.SPREAD_EDGES.items()
+        },
     }
 
 
@@ -301,6 +305,10 @@ def divergences(
         "rama_jsd_all": dist.coarsen(reference.torsions, POOLED_BINS),
         "rg_jsd": reference.rg_ratio,
         "ss_jsd": reference.structure,
+        **{
+            f"{key}_jsd": dist.binned(reference.points[key], edges)
+            for key, edges in dist.SPREAD_EDGES.items()
+        },
     }
     n = len(rows)
     weights = rng.multinomial(n, np.full(n, 1.0 / n), size=draws)

@@ -21,12 +21,15 @@ from protein.backbone.metrics.geometry import Array
 from protein.backbone.metrics.measure import Measured
 from sciddiff.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
 FAVOURED, ALLOWED = 0.98, 0.998
 """Share of natives' residues inside the favoured and the allowed Ramachandran region."""
 
-POINTS = ("length", "rg", "rg_ratio", "helix", "strand", "contact_order")
-"""Figures kept for every single native, for the bands and clouds of the report."""
+POINTS = (
+    "length", "rg", "rg_ratio", "helix", "strand", "contact_order", "long_range_contacts", "core",
+)  # fmt: skip
+"""Figures kept for every single native, for the bands and clouds of the report, and for the
+divergences of designs from them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -243,6 +243,13 @@ COLUMNS: dict[str, Column] = {
         3,
         True,
     ),
+    "core_jsd": Column("Core JSD", "the same of the share of core residues", "bit", "low", 3, True),
+    "long_range_contacts_jsd": Column(
+        "Long-range JSD", "the same of long-range contacts", "bit", "low", 3, True
+    ),
+    "contact_order_jsd": Column(
+        "Contact order JSD", "the same of the contact order", "bit", "low", 3, True
+    ),
 }
 """Every figure, in the order of `designs.csv`, then the figures of a whole set."""
 
