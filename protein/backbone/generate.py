@@ -39,8 +39,9 @@ class GenerateSettings:
         steps: network calls per design.
         sampler: "sde" adds noise on the way, "ode" does not, "map" jumps, for weights that are a
             flow map.
-        temperature: scale of the noise that "sde" adds on the way; with less noise designs are
-            denser and less diverse; at 0.8 they are packed as natives are. With "ode" and "map" it scales the starting noise.
+        temperature: scale of the noise that "sde" adds on the way; less noise makes designs
+            denser and less diverse; at 0.8 they are packed as natives are. With "ode" and "map"
+            it scales the starting noise.
         fold_weight: strength of the fold class, 1 for plain conditioning.
         fold_interval: times between which the class is strengthened; every step between them
             costs a second network call.

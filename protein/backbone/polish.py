@@ -21,7 +21,7 @@ is the network's own. `protein.backbone.polish_energy` has the terms and their g
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -47,7 +47,8 @@ class PolishSettings:
         hydrogen_bond: weight on the energy of backbone hydrogen bonds, per kcal/mol.
         torsion: weight that holds phi and psi where the network put them, per radian^2.
         rounds: times a backbone is relaxed at most; only one whose chain is still open somewhere
-            is relaxed again, held then to where it has come.
+            is relaxed again, held then to where it has come, and with a third of the weights on
+            overlaps, hydrogen bonds and torsions, so that they do not keep the chain open.
     """
 
     steps: int = 240
@@ -57,6 +58,15 @@ class PolishSettings:
     hydrogen_bond: float = 10.0
     torsion: float = 15.0
     rounds: int = 4
+
+    def mending(self) -> PolishSettings:
+        """The settings for a backbone whose chain was left open: bonds and angles come first."""
+        return replace(
+            self,
+            overlap=self.overlap / 3.0,
+            hydrogen_bond=self.hydrogen_bond / 3.0,
+            torsion=self.torsion / 3.0,
+        )
 
 
 DEFAULT = PolishSettings()
@@ -90,6 +100,7 @@ def polish(
     bonded[:, -1] = False
     movable = mask if fixed is None else mask & ~fixed
     positions, rotations = _round(positions, rotations, mask, bonded, movable, settings)
+    mending = settings.mending()
     for _ in range(settings.rounds - 1):
         again = _open(positions, rotations, bonded, movable)
         if not again.any():
@@ -97,7 +108,7 @@ def polish(
         positions, rotations = positions.clone(), rotations.clone()
         positions[again], rotations[again] = _round(
             positions[again], rotations[again], mask[again], bonded[again], movable[again],
-            settings,
+            mending,
         )  # fmt: skip
     return positions, rotations
 

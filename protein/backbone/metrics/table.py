@@ -243,7 +243,9 @@ COLUMNS: dict[str, Column] = {
         3,
         True,
     ),
-    "core_jsd": Column("Core JSD", "the same of the share of core residues", "bit", "low", 3, True),
+    "core_jsd": Column(
+        "Core JSD", "the same of the share of core residues", "bit", "low", 3, True
+    ),
     "long_range_contacts_jsd": Column(
         "Long-range JSD", "the same of long-range contacts", "bit", "low", 3, True
     ),
