@@ -199,8 +199,10 @@ class LigandBatch(Movable):
     def metric(self) -> Tensor:
         """Mean squared displacement of atoms by a unit of each coordinate `[L, 6 + T]`, Å².
 
-        In double precision; of the reference conformers. The mean is over the ligand's atoms, also
-        of what a side chain moves, so that all coordinates have one unit.
+        Of the reference conformers. The mean is over the ligand's atoms, also of what a side chain
+        moves, so that all coordinates have one unit. Sums over padded atoms differ in their last
+        bit with the padding, which a search would amplify to other poses: they are taken in double
+        precision and rounded to single.
         """
         x = self.reference.double()
         count = self.atom_mask.sum(-1, keepdim=True).double()
@@ -212,7 +214,8 @@ class LigandBatch(Movable):
         square = arm.square().sum(-1) - along.square()
         torsion = (square * self.moved).sum(-1) / count
         torsion = torch.where(self.torsion_mask, torsion.clamp(min=0.1), 1.0)
-        return torch.cat([torch.ones_like(rotation), rotation, torsion], dim=-1)
+        metric = torch.cat([torch.ones_like(rotation), rotation, torsion], dim=-1)
+        return metric.float().double()
 
     @cached_property
     def arrays(self) -> tuple[NDArray[Any], ...]:

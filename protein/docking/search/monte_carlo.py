@@ -171,7 +171,9 @@ def mutate(batch: LigandBatch, pose: Pose, generator: Generator) -> Pose:
     shift = 2.0 * _in_ball(pose.translation, generator)
     # Turned by 2 Å / the radius of gyration, an atom at the rim moves by about 2 Å.
     atoms = batch.atom_mask.sum(-1).to(shift.dtype)
-    gyration = (batch.free.square().sum((-1, -2)) / atoms).sqrt().clamp(min=1.0)
+    # In double precision, so that no bit depends on the padding.
+    square = batch.free.double().square().sum((-1, -2)).to(shift.dtype)
+    gyration = (square / atoms).sqrt().clamp(min=1.0)
     turn = 2.0 * _in_ball(pose.translation, generator) / gyration[:, None, None]
     angles = _torsions(batch, poses, generator)
     places = torch.arange(angles.shape[-1], device=angles.device)

@@ -105,6 +105,33 @@ def test_one_bad_ligand_takes_nobody_along(drug, place, monkeypatch):
     assert bad.docked is None and "boom" in bad.error
 
 
+def test_a_pose_is_the_same_whatever_it_is_docked_with(drug, place):
+    texts = ("CCOC(=O)c1ccc(N)cc1", "OCC(O)COc1ccccc1", "CCCCCCNC(=O)CCc1ccccc1")
+    first, second, larger = (ligand_from_smiles(text, f"n{k}") for k, text in enumerate(texts))
+    docker = Docker(*place, DockSettings(conformers=2, effort="fast", seed=3))
+    for ligand, number in ((drug, 4), (first, 7), (second, 8)):
+        # The other one has more atoms and torsions, so that more is padded.
+        alone = docker.dock_together([ligand], [number])[0].docked
+        beside = docker.dock_together([larger, ligand], [9, number])[1].docked
+        assert alone is not None and beside is not None
+        np.testing.assert_allclose(alone.energy, beside.energy, atol=1e-5)
+        np.testing.assert_allclose(alone.coords, beside.coords, atol=1e-4)
+
+
+def test_no_bit_of_a_search_depends_on_padding():
+    # A search is chaotic: a difference in the last bit of its metric leads to other poses.
+    texts = ["CCOC(=O)c1ccc(N)cc1", "OCC(O)COc1ccccc1", "CCCCCCNC(=O)CCc1ccccc1", "CC(C)Cc1ccccc1",
+             "NCCCCC(=O)NCc1ccncc1", "COc1ccc(CCN)cc1OC", "O=C(O)CCC(=O)NCCO"]  # fmt: skip
+    ligands = [ligand_from_smiles(text, f"n{k}") for k, text in enumerate(texts)]
+    larger = ligand_from_smiles("CCCCCCCCCCOC(=O)CCCCCCc1ccc(OCCCCCCCC)cc1", "larger")
+    shapes = [fresh_conformers(ligand, 1, 0) for ligand in [*ligands, larger]]
+    wide = LigandBatch.pack([x.tree for x in [*ligands, larger]], [x[0] for x in shapes])
+    for k, ligand in enumerate(ligands):
+        alone = LigandBatch.pack([ligand.tree], [shapes[k][0]])
+        size = alone.metric.shape[1]
+        assert torch.equal(alone.metric[0], wide.metric[k, :size])
+
+
 def test_settings_are_checked(place, denoiser):
     with pytest.raises(InputError, match="effort"):
         DockSettings(effort="huge")
