@@ -35,7 +35,7 @@ from protein.docking.confidence.ranker import find_ranker
 from protein.docking.diffusion.propose import find_proposer
 from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.files import read_ligand
-from protein.docking.molecules.ligand import Ligand, LigandSettings
+from protein.docking.molecules.ligand import Ligand
 from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.metrics import bust, success_interval, symmetric_rmsd
@@ -50,7 +50,6 @@ from sciddiff.errors import InputError
 
 FIELDS = ("id", "status", "atoms", "torsions", "energy", "top1", "best9", "valid",
           "failed", "cpu", "reason", "rmsds", "confidences")  # fmt: skip
-CRYSTAL_RINGS = LigandSettings(max_ring=1000)
 
 
 def main() -> None:
@@ -73,7 +72,6 @@ def main() -> None:
     parser.add_argument("--effort", default="normal", help="of the blind search")
     parser.add_argument("--ranker", help="order by confidence: a model folder, or shipped weights")
     parser.add_argument("--model", help="network that draws poses")
-    parser.add_argument("--macrocycles", action="store_true", help="dock them with rigid rings")
     parser.add_argument("-o", "--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -100,8 +98,7 @@ def main() -> None:
 def _row(args: argparse.Namespace, name: str) -> dict[str, object]:
     folder = args.data / args.split / name
     try:
-        settings = CRYSTAL_RINGS if args.macrocycles or args.method == "vina" else LigandSettings()
-        ligand = read_ligand(folder / "ligand.sdf", settings)
+        ligand = read_ligand(folder / "ligand.sdf")
         receptor = read_receptor(folder / "protein.pdb")
         box = box_around(ligand.require_coords())
         sure = None

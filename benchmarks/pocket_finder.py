@@ -32,7 +32,7 @@ from protein.docking.receptors.receptor import Receptor, read_receptor
 from sciddiff.errors import InputError
 
 FIRST = (1, 3, 5)
-ANY = LigandSettings(max_ring=1000, max_torsions=1000)
+ANY = LigandSettings(max_torsions=1000)
 NEAR, PENALTY, SPHERES = 2.5, 1e-3, 2000
 
 

@@ -18,6 +18,7 @@ from protein.docking.molecules.atom_types import ligand_types
 from protein.docking.molecules.torsion_tree import (
     TorsionTree,
     interacting_pairs,
+    macrocycles,
     torsion_tree,
 )
 from sciddiff.errors import InputError, MissingExtra, brief
@@ -43,13 +44,10 @@ class LigandSettings:
     Attributes:
         max_torsions: rotatable bonds above which a molecule is refused (peptides).
         max_atoms: heavy atoms above which a molecule is refused.
-        max_ring: ring members above which a ring is a macrocycle and refused; ring bonds do not
-            turn, so a large ring would keep the one shape of its conformer.
     """
 
     max_torsions: int = 32
     max_atoms: int = 120
-    max_ring: int = 11
 
 
 _LONGEST_SMILES = 10_000
@@ -91,6 +89,11 @@ class Ligand:
         from rdkit.Chem import MolToSmiles
 
         return self.labelled or MolToSmiles(self.mol)
+
+    @cached_property
+    def macrocycle(self) -> bool:
+        """Whether it has a ring of twelve members or more, which takes many shapes."""
+        return bool(macrocycles(self.mol))
 
     @cached_property
     def open_stereo(self) -> int:
@@ -306,12 +309,6 @@ def _check(mol: "Mol", name: str, settings: LigandSettings) -> None:
         raise InputError(
             f"{name}: atom {radicals[0]} is a radical (a wrong charge or a missing hydrogen); "
             "correct its formal charge"
-        )
-    ring = max((len(r) for r in Chem.GetSymmSSSR(mol)), default=0)
-    if ring > settings.max_ring:
-        raise InputError(
-            f"{name}: is a macrocycle (a ring of {ring}), whose ring would be kept rigid; allow "
-            "rings of that size to dock one ring conformer, or use a macrocycle method"
         )
 
 

@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
+MACROCYCLE = 12
+"""Members from which on a ring is a macrocycle."""
+
 _AMIDE = "[NX3]-[CX3]=[O,N,S]"
 _TERTIARY = "[NX3]([!#1])([!#1])-[CX3]=[O,N,S]"
 _ALKYNE = "[*]-[*]#[*]-[*]"
@@ -72,7 +75,8 @@ class TorsionTree:
 def interacting_pairs(mol: "Mol", tree: TorsionTree) -> NDArray[np.int64]:
     """Pairs i < j of atoms that have an energy with each other `[K, 2]`.
 
-    More than three bonds lie between them, and a torsion changes their distance.
+    More than three bonds lie between them, and a torsion changes their distance, or the shape of a
+    macrocycle that both are members of does: conformers of its ring compete in the search.
 
     Args:
         mol: heavy-atom molecule of N atoms.
@@ -81,7 +85,21 @@ def interacting_pairs(mol: "Mol", tree: TorsionTree) -> NDArray[np.int64]:
     from rdkit.Chem import GetDistanceMatrix
 
     far = np.asarray(GetDistanceMatrix(mol)) > 3.5
-    return np.argwhere(np.triu(far & ~tree.rigid_pairs(), k=1)).astype(np.int64)
+    rigid = tree.rigid_pairs()
+    for ring in macrocycles(mol):
+        rigid[np.ix_(ring, ring)] = False
+    return np.argwhere(np.triu(far & ~rigid, k=1)).astype(np.int64)
+
+
+def macrocycles(mol: "Mol") -> list[list[int]]:
+    """Atoms of each ring of twelve members or more.
+
+    Args:
+        mol: sanitised molecule.
+    """
+    from rdkit.Chem import GetSymmSSSR
+
+    return [list(ring) for ring in GetSymmSSSR(mol) if len(ring) >= MACROCYCLE]
 
 
 def torsion_tree(mol: "Mol") -> TorsionTree:

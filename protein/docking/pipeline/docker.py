@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# Bonds of rings do not turn: a macrocycle has so many times the conformers, each with the chains
+# that a conformer of another ligand has.
+_RING_SHAPES = 3
+
 _DISTINCT = SearchSettings().distinct
 
 
@@ -181,6 +185,13 @@ class Docker:
             ligands: the molecules.
             numbers: their numbers in the library, which decide their random draws.
         """
+        kinds = {ligand.macrocycle for ligand in ligands}
+        if len(kinds) > 1:  # all ligands of a batch have as many conformers
+            rows = [[i for i, x in enumerate(ligands) if x.macrocycle == kind] for kind in kinds]
+            parts = [self.dock([ligands[i] for i in r], [numbers[i] for i in r]) for r in rows]
+            order = [i for group in rows for i in group]
+            joined = dict(zip(order, [x for part in parts for x in part], strict=True))
+            return [joined[i] for i in range(len(ligands))]
         started = time.perf_counter()
         try:
             results = self.dock_together(ligands, numbers)
@@ -200,13 +211,15 @@ class Docker:
         """Dock some ligands as one batch.
 
         Args:
-            ligands: the molecules.
+            ligands: the molecules, all of them macrocycles or none.
             numbers: their numbers in the library.
 
         Returns:
             One result per ligand; if a ligand has no conformer, its result says why.
         """
         each, seed = self.settings.conformers, self.settings.seed
+        if ligands[0].macrocycle:
+            each *= _RING_SHAPES
         results: dict[int, Result] = {}
         shapes: dict[int, NDArray[np.float64]] = {}
         for i, (ligand, number) in enumerate(zip(ligands, numbers, strict=True)):

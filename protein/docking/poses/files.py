@@ -25,7 +25,7 @@ from protein.docking.molecules.files import LigandRow, read_ligands
 from protein.docking.molecules.ligand import Ligand, LigandSettings, ligand_from_mol, quietly
 from sciddiff.errors import InputError
 
-ANY_SIZE = LigandSettings(max_torsions=1000, max_atoms=1000, max_ring=1000)
+ANY_SIZE = LigandSettings(max_torsions=1000, max_atoms=1000)
 """A pose that exists may be of any molecule; the limits apply to what is searched."""
 
 _PLACED_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")

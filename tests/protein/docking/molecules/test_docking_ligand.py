@@ -58,7 +58,6 @@ def test_the_tree_is_a_tree(drug):
         ("CC(=O)[O-].[Na+]", "Na, a metal"),
         ("CCO.CCN", "mixture of 2 parts"),
         ("C[Pt](C)(N)N", "Pt, a metal"),
-        ("C1CCCCCCCCCCCCC1", "macrocycle (a ring of 14)"),
         ("NCC(=O)" + "NC(CCCCN)C(=O)" * 9 + "O", "rotatable bonds, above 32"),
         ("CN(C)(C)C", "wrong valence or charge"),
         ("C[CH]C", "radical"),
@@ -76,7 +75,6 @@ def test_a_refused_molecule_says_why_in_one_sentence(smiles, reason):
 
 
 def test_limits_are_settings():
-    assert len(ligand_from_smiles("C1CCCCCCCCCCCCC1", settings=LigandSettings(max_ring=14))) == 14
     with pytest.raises(InputError, match="above 1"):
         ligand_from_smiles("CCCCCC", settings=LigandSettings(max_torsions=1))
 
@@ -214,3 +212,12 @@ def test_conformers_of_seed_zero_differ():
     ligand = ligand_from_smiles("CCCCCC(=O)NCCc1ccccc1")
     first, second = fresh_conformers(ligand, 2, seed=0)
     assert np.linalg.norm(first - second, axis=-1).max() > 0.5
+
+
+def test_atoms_of_a_macrocycle_have_an_energy_with_each_other():
+    # Each of 14 members is more than three bonds away from seven others; no bond turns.
+    ring = ligand_from_smiles("C1CCCCCCCCCCCCC1")
+    assert ring.macrocycle and len(ring.tree.bonds) == 0
+    assert len(ring.interacting_pairs) == 14 * 7 // 2
+    small = ligand_from_smiles("C1CCCCCCCCCC1")
+    assert not small.macrocycle and len(small.interacting_pairs) == 0

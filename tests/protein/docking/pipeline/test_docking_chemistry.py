@@ -103,7 +103,7 @@ def test_a_large_box_takes_ligands_in_any_order(conformer, imprint, monkeypatch)
 
 
 def test_only_the_place_of_a_reference_is_needed(tmp_path):
-    """A macrocycle or a metal complex shows where the box goes, though neither can be docked."""
+    """A metal complex shows where the box goes, though it cannot be docked."""
     from rdkit import Chem
     from rdkit.Chem import rdDistGeom
 

@@ -132,6 +132,21 @@ def test_no_bit_of_a_search_depends_on_padding():
         assert torch.equal(alone.metric[0], wide.metric[k, :size])
 
 
+def test_a_macrocycle_is_docked_by_ring_shapes_that_compete(place):
+    ring = ligand_from_smiles("O=C1CCCCCCCCCCCCN1", "ring")
+    small = ligand_from_smiles("CCO", "small")
+    assert ring.macrocycle and not small.macrocycle
+    docker = Docker(*place, DockSettings(conformers=2, effort="fast", ranker="none"))
+    (alone,) = docker.dock([ring], [5])
+    first, beside = docker.dock([small, ring], [4, 5])
+    assert first.docked is not None and beside.docked is not None and alone.docked is not None
+    assert first.docked.coords.shape[1] == 3 and beside.docked.coords.shape[1] == 15
+    np.testing.assert_allclose(alone.docked.energy, beside.docked.energy, atol=1e-5)
+    # The poses differ in the distances within the ring, which no bond of a pose turns.
+    shapes = [np.linalg.norm(x[:, None] - x[None], axis=-1) for x in alone.docked.coords]
+    assert max(np.abs(shape - shapes[0]).max() for shape in shapes) > 0.3
+
+
 def test_settings_are_checked(place, denoiser):
     with pytest.raises(InputError, match="effort"):
         DockSettings(effort="huge")
