@@ -14,7 +14,7 @@ from typing import Any
 
 from protein.docking.campaign.output import RESULTS
 from protein.docking.complexes.sources import find_sources, unique_names
-from protein.docking.poses.files import POSE_SUFFIXES
+from protein.docking.poses.files import MOLECULE_SUFFIXES
 from sciddiff.cli import campaign
 from sciddiff.errors import InputError
 from sciddiff.names import text_of
@@ -159,7 +159,8 @@ def pose_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         return []
-    files = [f for f in folder.iterdir() if f.is_file() and f.name.lower().endswith(POSE_SUFFIXES)]
+    named = [f for f in folder.iterdir() if f.name.lower().endswith(MOLECULE_SUFFIXES)]
+    files = [f for f in named if f.is_file()]
     told = {name.partition("_confidence")[0] for f in files if "_confidence" in (name := f.name)}
     return sorted((f for f in files if _stem(f) not in told), key=_natural)
 

@@ -29,9 +29,11 @@ ANY_SIZE = LigandSettings(max_torsions=1000, max_atoms=1000)
 """A pose that exists may be of any molecule; the limits apply to what is searched."""
 
 _PLACED_SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
-POSE_SUFFIXES: tuple[str, ...] = (
-    ".sdf", ".sd", ".mol", ".mol2", ".sdf.gz", ".pdbqt", *_PLACED_SUFFIXES
-)  # fmt: skip
+MOLECULE_SUFFIXES = (".sdf", ".sd", ".mol", ".mol2", ".sdf.gz", ".pdbqt")
+"""Names of files of molecules alone: in a folder, those that end otherwise are receptors or
+complexes."""
+
+POSE_SUFFIXES: tuple[str, ...] = (*MOLECULE_SUFFIXES, *_PLACED_SUFFIXES)
 """File names that are read as poses."""
 
 

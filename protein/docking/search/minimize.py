@@ -95,7 +95,8 @@ def minimize(
             )  # fmt: skip
         else:
             found = _minimize(batch, field, pose, settings)
-        rotation = so3.orthonormalize(found.pose.rotation)
+        # In double precision, so that no bit depends on how many are made orthonormal together.
+        rotation = so3.orthonormalize(found.pose.rotation.double()).to(found.coords.dtype)
         return found._replace(pose=found.pose._replace(rotation=rotation))
 
 

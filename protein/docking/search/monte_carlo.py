@@ -171,7 +171,6 @@ def mutate(batch: LigandBatch, pose: Pose, generator: Generator) -> Pose:
     shift = 2.0 * _in_ball(pose.translation, generator)
     # Turned by 2 Å / the radius of gyration, an atom at the rim moves by about 2 Å.
     atoms = batch.atom_mask.sum(-1).to(shift.dtype)
-    # In double precision, so that no bit depends on the padding.
     square = batch.free.double().square().sum((-1, -2)).to(shift.dtype)
     gyration = (square / atoms).sqrt().clamp(min=1.0)
     turn = 2.0 * _in_ball(pose.translation, generator) / gyration[:, None, None]
@@ -186,7 +185,10 @@ def mutate(batch: LigandBatch, pose: Pose, generator: Generator) -> Pose:
         ],
         dim=-1,
     )
-    return retract(pose, step)
+    # In double precision, rounded to single: the last bit of single precision depends on the size
+    # of the batch, and a search amplifies it.
+    moved = retract(map_tensors(Tensor.double, pose), step.double())
+    return map_tensors(lambda x: x.to(step.dtype), moved)
 
 
 def finish(
@@ -263,8 +265,9 @@ def _torsions(batch: LigandBatch, poses: int, generator: Generator) -> Tensor:
 
 def _in_ball(like: Tensor, generator: Generator) -> Tensor:
     """Uniform points of the unit ball in the shape of ``like`` `[L, P, 3]`."""
-    direction = torch.nn.functional.normalize(streams.normal(like, generator), dim=-1)
-    return direction * streams.uniform(like[..., :1], generator) ** (1 / 3)
+    drawn = streams.normal(like, generator).double()
+    length = streams.uniform(like[..., :1], generator).double() ** (1 / 3)
+    return (torch.nn.functional.normalize(drawn, dim=-1) * length).to(like.dtype)
 
 
 def _pick(poses: T, index: Tensor) -> T:

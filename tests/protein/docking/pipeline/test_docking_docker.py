@@ -136,7 +136,7 @@ def test_a_macrocycle_is_docked_by_ring_shapes_that_compete(place):
     ring = ligand_from_smiles("O=C1CCCCCCCCCCCCN1", "ring")
     small = ligand_from_smiles("CCO", "small")
     assert ring.macrocycle and not small.macrocycle
-    docker = Docker(*place, DockSettings(conformers=2, effort="fast", ranker="none"))
+    docker = Docker(*place, DockSettings(conformers=2, effort="fast"))
     (alone,) = docker.dock([ring], [5])
     first, beside = docker.dock([small, ring], [4, 5])
     assert first.docked is not None and beside.docked is not None and alone.docked is not None
