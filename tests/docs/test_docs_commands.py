@@ -52,7 +52,7 @@ SMALL = {
     "sample": "-n 2 --steps 2",
     "distill": "--steps 1 --threads 1",
     "tune": "--steps 1 --templates 1 --group 2 --calls 2 --measure 2 --threads 1",
-    "tune lite": "--calls 20 --group 8",  # so that some samples are sound
+    "tune lite": "--calls 20 --templates 2 --group 8",  # so that some samples are sound
     "distill .*--reflow": "--own 4",
     "likelihood": "-n 2 --steps 2",
     "forecast": "--members 2 --days 2",
