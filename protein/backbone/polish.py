@@ -40,7 +40,8 @@ class PolishSettings:
     """How hard the junctions are relaxed.
 
     Attributes:
-        steps: gradient steps; 0 leaves the frames alone.
+        steps: gradient steps, and a fourth as many for a second stage (`settling`); 0 leaves the
+            frames alone.
         rate: largest move of a frame per step, in Å (and in units of 1/2 Å per radian).
         restraint: weight that holds frames where the network put them, per Å^2.
         overlap: weight on backbone atoms that come too close, per Å^2.
@@ -58,6 +59,19 @@ class PolishSettings:
     hydrogen_bond: float = 10.0
     torsion: float = 15.0
     rounds: int = 4
+
+    def settling(self) -> PolishSettings:
+        """The settings of a second, shorter relaxation: hydrogen bonds that have closed pull no
+        more than a little, and bond angles that they bent come to rest.
+        """
+        return replace(
+            self,
+            steps=self.steps // 4,
+            rate=self.rate / 2.0,
+            overlap=self.overlap / 3.0,
+            hydrogen_bond=self.hydrogen_bond / 20.0,
+            torsion=self.torsion * 4.0 / 3.0,
+        )
 
     def mending(self) -> PolishSettings:
         """The settings for a backbone whose chain was left open: bonds and angles come first."""
@@ -99,7 +113,8 @@ def polish(
     bonded = bonded & mask & torch.roll(mask, -1, 1)
     bonded[:, -1] = False
     movable = mask if fixed is None else mask & ~fixed
-    positions, rotations = _round(positions, rotations, mask, bonded, movable, settings)
+    for stage in (settings, settings.settling()):
+        positions, rotations = _round(positions, rotations, mask, bonded, movable, stage)
     mending = settings.mending()
     for _ in range(settings.rounds - 1):
         again = _open(positions, rotations, bonded, movable)
