@@ -156,7 +156,9 @@ def test_memory_does_not_grow_with_the_archive():
     peak(1)
     few, many = peak(2), peak(12)
     fields = 20 * 8 * 16 * 4  # of one lead and channel
-    assert many - few < 10 * fields
+    # Ten more starts have 60 such fields in the forecast alone. What is kept of a start are sums,
+    # with a bin for each member, which do not grow with the grid.
+    assert many - few < 20 * fields
 
 
 def test_a_gap_in_the_forecast_fails_loudly():
