@@ -111,7 +111,7 @@ class VinaEnergy(Movable):
         return cls(
             types,
             torch.tensor([ligand.tree.rotors for ligand in ligands]),
-            IntraPairs.pack([x.interacting_pairs for x in ligands], types.numpy(), weights),
+            IntraPairs.pack([x.interacting_pairs for x in ligands], list(types.numpy()), weights),
             coords,
             receptor_types,
             None if grids is None else GridSet.pack(grids, which, types),
