@@ -4,7 +4,7 @@ Molecules are ordered by affinity, that of their best state. With N molecules, o
 active with ranks :math:`r_i`,
 
 .. math:: \mathrm{EF}_x = \frac{\text{actives among the first } \lceil xN \rceil}{\lceil xN \rceil}
-          \Big/ \frac nN, \qquad
+          \cdot \frac Nn, \qquad
           \mathrm{RIE} = \frac{\frac1n \sum_i e^{-\alpha r_i/N}}
           {\frac1N \frac{1 - e^{-\alpha}}{e^{\alpha/N} - 1}},
 
