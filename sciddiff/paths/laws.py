@@ -7,7 +7,7 @@ the other. Both are sums over steps and rows, since the rows of a step are drawn
 - Hidden rows that a step reveals are drawn from the predicted law; which rows these are does not
   depend on the prediction. With a share :math:`\dot\alpha/(1-\alpha)\,dt` of them revealed in
   every step the divergences add up to
-  :math:`\int \dot\alpha/(1-\alpha)\; \mathbb E \sum_{\rm hidden} {\rm KL}(p \| q)\, dt`.
+  :math:`\int \dot\alpha/(1-\alpha)\; \mathbb E \sum_{\text{hidden}} \mathrm{KL}(p \| q)\, dt`.
 - Rows of flat leaves gain normal noise about a mean that is linear in the predicted data (Black et
   al., *Training diffusion models with reinforcement learning*, 2024, for DDIM with eta above 0).
 """

@@ -1,12 +1,12 @@
 r"""Trajectories of a denoiser under a sampler, and the exact probabilities of their steps.
 
 A sampler whose steps are moves of known law (`Sampler.moves`, `Path.step_law`) draws a Markov
-chain :math:`\tau = (x_0, \dots, x_K)`. What one denoiser draws, another can be asked about: the
+chain :math:`\tau = (x_0, \ldots, x_K)`. What one denoiser draws, another can be asked about: the
 ratio of their probabilities of a step, and the divergence of its laws, whose sum over steps is the
 divergence of the trajectories,
 
-.. math:: {\rm KL}(p\,\|\,q) = \mathbb E_p \sum_k {\rm KL}\bigl(p(x_{k+1} | x_k)\,\|\,
-    q(x_{k+1} | x_k)\bigr) \;\ge\; {\rm KL}\text{ of the samples}.
+.. math:: \mathrm{KL}(p\,\|\,q) = \mathbb E_p \sum_k \mathrm{KL}\bigl(p(x_{k+1} | x_k)\,\|\,
+    q(x_{k+1} | x_k)\bigr) \;\ge\; \mathrm{KL}\text{ of the samples}.
 
 A step in which nothing is drawn, such as the last one of a Gaussian leaf, does not count.
 """
