@@ -7,9 +7,9 @@ model and q of a reference has its optimum at :math:`q\,e^{R/\beta}` over its me
     - \beta\,\nabla \mathrm{KL}_k\bigr], \qquad A_k = R - \beta\sum_{j>k} \mathrm{KL}_j - b_k
 
 with the divergences :math:`\mathrm{KL}_k` of the steps in closed form, and as baseline b the mean
-of the same number over the other samples of the template, which leaves the gradient unbiased (Kool et
-al., *Buy 4 REINFORCE samples, get a baseline for free!*, 2019). Advantages are not divided by
-their deviation, which would favour templates that are easy or hopeless.
+of the same number over the other samples of the template, which leaves the gradient unbiased
+(Kool et al., *Buy 4 REINFORCE samples, get a baseline for free!*, 2019). Advantages are not
+divided by their deviation, which would favour templates that are easy or hopeless.
 
 Trajectories may serve several updates. The model has moved away from the one that drew them then,
 and the ratio of their probabilities of each step, exact for a masked path too, takes the place of
