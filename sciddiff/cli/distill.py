@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.campaign import Campaign, machine_facts
 from sciddiff.cli.command import Command
-from sciddiff.cli.fingerprint import Inputs
+from sciddiff.cli.from_model import inputs_of, put_in_place, trainer_settings
 from sciddiff.cli.options import (
     add_device,
     add_json,
@@ -129,7 +127,7 @@ def _run(args: Namespace) -> None:
         plan.network(teacher),
         plan.objective(teacher, args.trust),
         args.out / _RUN,
-        _trainer(args, device.type),
+        trainer_settings(args, device.type),
         args.seed,
         args.rest,
         args.trust,
@@ -140,7 +138,7 @@ def _run(args: Namespace) -> None:
         {"kind": plan.kind, "weight": plan.weight, "own": own, "request": request,
          "settings": args.rest, "seed": args.seed},
         args.command_line,
-        _inputs(args, teacher, request),
+        inputs_of(args, teacher.meta, request),
         begun=(args.out / _RUN).exists() or (args.out / _OWN).exists(),
     )  # fmt: skip
     if args.threads:
@@ -160,17 +158,6 @@ def _run(args: Namespace) -> None:
     _say(args, result, made)
 
 
-def _trainer(args: Namespace, kind: str) -> dict[str, Any]:
-    """Settings of the trainer, before the user's own."""
-    accelerator = "gpu" if kind == "cuda" else kind
-    return {
-        "max_steps": args.steps,
-        "threads": args.threads or 0,
-        "accelerator": accelerator,
-        "progress": not args.json,
-    }
-
-
 def _own_number(args: Namespace, plan: Plan, domain: Domain) -> int:
     """How many samples of the teacher are needed; 0 where the data of the domain are used."""
     if args.own is not None or plan.pairs:
@@ -187,16 +174,6 @@ def _own_number(args: Namespace, plan: Plan, domain: Domain) -> int:
         remark(args.model, [f"trains on 512 samples of the teacher, as {said}"])
         return 512
     return 0
-
-
-def _inputs(args: Namespace, teacher: Model, request: dict[str, Any]) -> Inputs:
-    """Content of the teacher, and of what the request names as a file."""
-    known = Campaign.known(args.out)
-    inputs = Inputs().add_model("MODEL", teacher.meta, args.model)
-    for key, value in request.items():
-        if isinstance(value, str) and os.path.exists(value):
-            inputs.add(f"--request {key}", Path(value), known.get(f"--request {key}"))
-    return inputs
 
 
 def _on_own(
@@ -245,10 +222,7 @@ def _export(args: Namespace, plan: Plan, teacher: Model, own: int, result: Train
         args.out / _RUN, args.out / ".student", _WIDTH, command=args.command_line,
         trust=args.trust, extra={"distilled": told, "drawing": plan.recommended(teacher)},
     )  # fmt: skip
-    (args.out / META).unlink(missing_ok=True)
-    for file in sorted(made.iterdir(), key=lambda file: file.name == META):
-        os.replace(file, args.out / file.name)
-    made.rmdir()
+    put_in_place(made, args.out)
     (args.out / _CARD).write_text(_card(args, plan, told, result), encoding="utf-8")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sciddiff.cli.campaign import Campaign, machine_facts
 from sciddiff.cli.command import Command
 from sciddiff.cli.fingerprint import Inputs
+from sciddiff.cli.from_model import inputs_of, put_in_place, trainer_settings
 from sciddiff.cli.options import (
     add_device,
     add_json,
@@ -143,7 +143,7 @@ def _run(args: Namespace) -> None:
     objective = plan.objective(model, tuned, args.trust)
     experiment = student_of(
         model, args.model, model.config["net"], objective, args.out / _RUN,
-        _trainer(args, device.type), args.seed, args.rest, args.trust,
+        trainer_settings(args, device.type), args.seed, args.rest, args.trust,
     )  # fmt: skip
     campaign = Campaign.open(
         args.out,
@@ -181,29 +181,10 @@ def _request(args: Namespace, request: dict[str, Any]) -> dict[str, Any]:
 
 def _inputs(args: Namespace, model: Model, request: dict[str, Any]) -> Inputs:
     """Content of the model, of the user's rewards, and of what the request names as a file."""
-    known = Campaign.known(args.out)
-    inputs = Inputs().add_model("MODEL", model.meta, args.model)
+    inputs = inputs_of(args, model.meta, request)
     for file in model.domain.rewards().files(args.reward, "--reward"):
         inputs.add("--reward", file)
-    for key, value in request.items():
-        files = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-        files = [Path(file) for file in files if isinstance(file, str) and os.path.exists(file)]
-        name = f"--request {key}"
-        if len(files) == 1:
-            inputs.add(name, files[0], known.get(name))
-        elif files:
-            inputs.add_all(name, files)
     return inputs
-
-
-def _trainer(args: Namespace, kind: str) -> dict[str, Any]:
-    """Settings of the trainer, before the user's own."""
-    return {
-        "max_steps": args.steps,
-        "threads": args.threads or 0,
-        "accelerator": "gpu" if kind == "cuda" else kind,
-        "progress": not args.json,
-    }
 
 
 def _with_data(
@@ -268,10 +249,7 @@ def _finish(
     made = export(
         args.out / _RUN, staged, _WIDTH, extra={"tuned": told, "drawing": drawing}, **common
     )
-    (args.out / META).unlink(missing_ok=True)
-    for file in sorted(made.iterdir(), key=lambda file: file.name == META):
-        os.replace(file, args.out / file.name)
-    made.rmdir()
+    put_in_place(made, args.out)
     (args.out / _CARD).write_text(_card(args, told, rows, result), encoding="utf-8")
 
 
