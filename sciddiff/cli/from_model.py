@@ -1,4 +1,4 @@
-"""What the verbs share that train a model from a model: `distill` and `tune`."""
+"""What the verbs share that train a model from a model: ``distill`` and ``tune``."""
 
 from __future__ import annotations
 
