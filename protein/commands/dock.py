@@ -12,6 +12,7 @@ from protein.commands.dock_options import configure
 from protein.commands.dock_summary import counting, networks, summarise
 from protein.commands.dock_vina import resolve
 from protein.docking import NEEDS
+from protein.docking.energy import ahead
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import pick_device, pick_steps
 from sciddiff.cli.output import remark
@@ -45,10 +46,12 @@ def run(args: argparse.Namespace) -> int:
     resolve(args, configure)
     _check_blind(args)
     check_flexible(args)
+    if args.dataset is None and (args.receptor is None or args.ligand is None):
+        raise InputError("there is nothing to dock; give -r and -l, or --dataset")
+    if not args.device.startswith("cuda"):
+        ahead.begin()
     if args.dataset is not None:
         return _redock(args)
-    if args.receptor is None or args.ligand is None:
-        raise InputError("there is nothing to dock; give -r and -l, or --dataset")
     args.library = args.ligand[0] if len(args.ligand) == 1 else args.ligand
     if len(args.receptor) > 1:
         return _dock_ensemble(args)
@@ -78,12 +81,12 @@ def _dock_ensemble(args: argparse.Namespace) -> int:
     return summarise(args, best, made)
 
 
-def _dock_library(args: argparse.Namespace) -> tuple[list[Row], bool] | None:
+def _dock_library(args: argparse.Namespace) -> tuple[list[Row], bool, Receptor | None] | None:
     """Dock to one structure.
 
     Returns:
-        A row for every ligand, and whether this call docked any; None in all processes but the
-        first.
+        A row for every ligand, whether this call docked any, and the receptor of all poses, which
+        is None where side chains are flexible; None in all processes but the first.
     """
     from dataclasses import asdict
 
@@ -126,10 +129,13 @@ def _dock_library(args: argparse.Namespace) -> tuple[list[Row], bool] | None:
     if sites:
         campaign.facts["sites"] = [site.as_dict() for site in sites]
     first, before = world().rank == 0, len(campaign.runs)
+    if args.workers > 1:  # so that not each of them compiles
+        ahead.wait()
     with counting(total, show=first and not args.json) as advance:
         rows = dock_parts(make, campaign, args.workers, advance, args.command_line)
     # What came of all of them is reported, and judged, by the first process.
-    return (rows, len(campaign.runs) > before) if first else None
+    made = len(campaign.runs) > before
+    return (rows, made, receptor if sides is None else None) if first else None
 
 
 class _Library:

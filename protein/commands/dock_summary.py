@@ -12,6 +12,7 @@ from sciddiff.cli.progress import progress
 
 if TYPE_CHECKING:
     from protein.docking.campaign.output import Row
+    from protein.docking.receptors.receptor import Receptor
     from sciddiff.cli.fingerprint import Inputs
 
 _TOLD = 5  # ligands whose notes or reasons are printed
@@ -49,13 +50,16 @@ def networks(args: argparse.Namespace) -> Inputs:
     return inputs
 
 
-def summarise(args: argparse.Namespace, rows: list[Row], made: bool) -> int:
+def summarise(
+    args: argparse.Namespace, rows: list[Row], made: bool, receptor: Receptor | None = None
+) -> int:
     """Write the page and print what came of it; the exit status.
 
     Args:
         args: the command line.
         rows: of every ligand.
         made: whether this call docked any of them; a page that is there stays otherwise.
+        receptor: the receptor of all poses; None to look for it, or for each pose's own.
     """
     from protein.docking.campaign.hits import write_hits
     from protein.docking.campaign.output import RESULTS, by_affinity
@@ -63,7 +67,7 @@ def summarise(args: argparse.Namespace, rows: list[Row], made: bool) -> int:
 
     page = args.out / REPORT
     if made or not page.exists():
-        page = try_report(args.out)
+        page = try_report(args.out, receptor)
 
     good = [row for row in rows if row.status == "ok"]
     hits = write_hits(args.out, rows, args.hits) if args.hits else None

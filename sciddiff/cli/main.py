@@ -7,6 +7,7 @@ its error in the overview and disturbs no other verb. Exit status is 0, or 2 on 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from sciddiff.errors import InputError
 __all__ = ["main"]
 
 _ALIASES: Final = {"--version": "version", "-V": "version"}
+_OBJECTS: Final = 50_000
 _INTRODUCTION = """\
 usage: sciddiff VERB [options]        sciddiff VERB --help        sciddiff --version
 
@@ -38,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0, or 2 with one line on stderr.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:  # a process of its own: to import and read makes many objects, few in cycles
+        gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
     with console():
         return _main(words)
 

@@ -4,11 +4,12 @@ Loops do what the functions that run them do with tensors, to rounding, and seve
 `search.minimize`, `energy.vina` and `energy.pairwise` ask `ready` whether a loop applies and hand
 arrays to `run`. Arrays are views of the tensors, without a copy; those of ligands, grids and pairs
 are made once and serve every later call. Poses are shared out among as many threads as torch uses,
-and do not depend on how. The first use on a machine compiles for some seconds; the code is kept
-for later processes.
+and do not depend on how. The first use on a machine compiles for some seconds, beside a command
+that begins it early (`protein.docking.energy.ahead`); the code is kept for later processes.
 """
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.util import find_spec
@@ -18,22 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SWITCH = "SCIDDIFF_COMPILED"
-"""Environment variable: 0 turns compiled loops off."""
-
-# The minimiser's constants, shared by its loop and its tensors; single precision where tensors
-# hold them, so that both work with the same numbers.
-ARMIJO = 1e-4
-"""Part of the expected decrease that a step must bring (Nocedal and Wright 2006, eq. 3.4)."""
-
-SHIFT, TURN, TWIST = (float(np.float32(x)) for x in (1.0, 0.6, 0.8))
-"""Largest change in one step: Å of the centre, radians of the whole, radians of a torsion."""
-
-FIRST = 0.1
-"""Root-mean-square displacement of the first step, Å."""
-
-SMALLEST = 1e-3
-"""Part of a step below which its direction is given up."""
+from protein.docking.energy import ahead
+from protein.docking.energy.ahead import SWITCH
 
 
 def ready(*tensors: Tensor) -> bool:
@@ -46,25 +33,49 @@ def ready(*tensors: Tensor) -> bool:
     return plain and _installed() and os.environ.get(SWITCH, "1") != "0"
 
 
-def run(loop: str, count: int, *arguments: Any) -> None:
+def minimize(count: int, *arguments: Any) -> None:
+    """Run the loop `minimize`.
+
+    Args:
+        count: number of poses.
+        arguments: those after its room.
+    """
+    atoms, dofs = arguments[-2].shape[2], arguments[-3].shape[2] + 6
+    fragments = dofs - 5
+    room = [
+        (atoms, 3), (atoms, 3), (fragments, 3, 3), (fragments, 3), (fragments, 10), (dofs, dofs),
+        (3, 3), (3, 3), (3,), (3,), *[(dofs,)] * 8,
+    ]  # fmt: skip
+    run("minimize", count, *arguments, room=room)
+
+
+def run(loop: str, count: int, *arguments: Any, room: Sequence[tuple[int, ...]] = ()) -> None:
     """Run a compiled loop over poses, in threads, since compiled loops do not block each other.
 
     Args:
         loop: ``minimize``, ``evaluate`` or ``interaction``.
         count: number of poses; the loop is called as ``loop(begin, end, *arguments)``.
         arguments: arrays and numbers.
+        room: shapes of arrays of zeros, in double precision, that the loop works in. Each call has
+            its own, as a tuple before the other arguments.
     """
+    ahead.wait()
     from protein.docking.energy import kernels, leaf_kernels
 
     work = getattr(leaf_kernels if loop == "interaction" else kernels, loop)
+
+    def portion(begin: int, end: int) -> None:
+        own = (tuple(np.zeros(shape) for shape in room),) if room else ()
+        work(begin, end, *own, *arguments)
+
     threads = min(torch.get_num_threads(), count)
     if threads <= 1:
-        work(0, count, *arguments)
+        portion(0, count)
         return
     # Several portions a thread, as some poses take longer.
     edges = np.linspace(0, count, 4 * threads + 1).astype(int).tolist()
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda begin, end: work(begin, end, *arguments), edges, edges[1:]))
+        list(pool.map(portion, edges, edges[1:]))
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from protein.docking.energy.constants import WALL
 from protein.docking.energy.terms import (
     CUTOFF,
     VINA,
@@ -31,9 +32,6 @@ from protein.docking.poses.pose import Movable
 from protein.docking.receptors.box import Box
 from protein.docking.receptors.receptor import Receptor
 from sciddiff.errors import InputError
-
-WALL = 10.0
-"""Force constant outside the box, kcal/mol/Å²."""
 
 _BINS = 64
 # Points of one block along each axis; a block looks at the atoms within reach of its sphere.

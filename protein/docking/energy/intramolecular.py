@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from protein.docking.energy.constants import BINS
 from protein.docking.energy.terms import (
     CUTOFF,
     VINA,
@@ -26,9 +27,6 @@ from protein.docking.energy.terms import (
 )
 from protein.docking.molecules.atom_types import TYPES
 from protein.docking.poses.pose import Movable
-
-BINS = 32
-"""Points of the table per Å²."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,25 +1,23 @@
 """Loops over poses, compiled for the processor by Numba: what the tensors do, one pose at a time.
 
 `minimize` does what `protein.docking.search.minimize` does, and `field` what the grids and the
-pairs give together, with the same formulas and limits. The tensor forms are the reference that
-these loops are tested against, and they serve other devices and autograd. Padding costs nothing,
-and no pose depends on those beside it. Arithmetic is in double precision, poses in single.
-
-The loops get arrays of all ligands as tuples, and the number m of a ligand:
+pairs give together, with the same formulas; these loops are tested against the tensors. No pose
+depends on those beside it. Arithmetic is in double precision, poses in single. The loops get
+arrays of all ligands as tuples, and the number m of a ligand:
 
 - ``ligand``: reference conformers `[L, N, 3]`, first atom and direction of each rotatable bond
   `[L, T, 3]`, bonds `[L, T, 2]`, fragment of each atom `[L, N]`, parent of each fragment
   `[L, T + 1]`, numbers of its atoms and of all torsions `[L]`, metric `[L, 6 + T]`, numbers of all
-  atoms and of its torsions `[L]`: atoms and torsions of flexible side chains follow the ligand's;
+  atoms and of its torsions `[L]`; those of flexible side chains follow the ligand's;
 - ``grid``: values of all grids, first value, shape, origin and spacing of each ligand's grid,
   channel of each atom `[L, N]`, numbers of atoms `[L]`;
 - ``side``: the same for the atoms of flexible side chains that move, which follow the ligand's;
 - ``pairs``: both atoms and the row of the table of each pair `[L, K]`, numbers of pairs `[L]`, and
-  the table.
+  the table. A further tuple ``room`` has arrays to work in.
 
-Import only where Numba is installed; `protein.docking.energy.compiled` decides. Loops that call
-others share their file: Numba looks at the file of a function alone to tell whether its kept code
-is stale. Those that call no other are in `protein.docking.energy.leaf_kernels`.
+A first run mostly compiles: for an allocation, or an assignment to a slice, far more than for a
+loop. Import only where Numba is installed. Loops that call others share their file, but for copies
+in `leaf_kernels`: Numba looks at the file of a function alone to tell if its kept code is stale.
 """
 
 from __future__ import annotations
@@ -29,15 +27,14 @@ from typing import Any
 
 import numpy as np
 
-from protein.docking.energy.compiled import ARMIJO, FIRST, SHIFT, SMALLEST, TURN, TWIST
-from protein.docking.energy.grid import WALL
-from protein.docking.energy.intramolecular import BINS
-from protein.docking.energy.leaf_kernels import CUTOFF2, compile_loop
+from protein.docking.energy import constants
+from protein.docking.energy.leaf_kernels import compile_inner, compile_loop, copy, take
 
-_BINS = float(BINS)
+_BINS, _CUTOFF2, _WALL = float(constants.BINS), constants.CUTOFF2, constants.WALL
+_STEP = constants.SHIFT, constants.TURN, constants.TWIST
 
 
-@compile_loop
+@compile_inner
 def place(
     ligand: Any, m: int, at: Any, turn: Any, twist: Any, motion: Any, shift: Any, x: Any
 ) -> None:
@@ -93,7 +90,7 @@ def place(
             x[k, i] = turn[i, 0] * y0 + turn[i, 1] * y1 + turn[i, 2] * y2 + at[i]
 
 
-@compile_loop
+@compile_inner
 def on_grid(grid: Any, m: int, first: int, cap: float, x: Any, g: Any) -> float:
     """Energy of the atoms of `x [N, 3]` from the first on; their gradient to `g [N, 3]`.
 
@@ -137,28 +134,28 @@ def on_grid(grid: Any, m: int, first: int, cap: float, x: Any, g: Any) -> float:
             d0, d1, d2 = d0 * bend, d1 * bend, d2 * bend
         # Outside the box the energy is that of the nearest face, plus a harmonic wall.
         o0, o1, o2 = (u0 - i0) * spacing, (u1 - i1) * spacing, (u2 - i2) * spacing
-        d0 = 2.0 * WALL * o0 if o0 != 0.0 else d0
-        d1 = 2.0 * WALL * o1 if o1 != 0.0 else d1
-        d2 = 2.0 * WALL * o2 if o2 != 0.0 else d2
-        total += e + WALL * (o0 * o0 + o1 * o1 + o2 * o2)
+        d0 = 2.0 * _WALL * o0 if o0 != 0.0 else d0
+        d1 = 2.0 * _WALL * o1 if o1 != 0.0 else d1
+        d2 = 2.0 * _WALL * o2 if o2 != 0.0 else d2
+        total += e + _WALL * (o0 * o0 + o1 * o1 + o2 * o2)
         g[k, 0], g[k, 1], g[k, 2] = d0, d1, d2
     return total
 
 
-@compile_loop
+@compile_inner
 def field(grid: Any, side: Any, pairs: Any, m: int, cap: float, x: Any, g: Any) -> float:
     """Energy of coordinates `x [N, 3]` from the grids and the pairs; gradient to `g [N, 3]`."""
     first, second, row, count, table = pairs
     # Atoms before pairs: their gradients are set here. Those of the atoms of side chains that
     # rest, which come last and which nothing reads, are only added to.
-    total = on_grid(grid, m, 0, cap, x, g) + on_grid(side, m, grid[6][m], cap, x, g)
+    total = on_grid(grid, m, np.int64(0), cap, x, g) + on_grid(side, m, grid[6][m], cap, x, g)
     # The table of the five terms is linear in r^2 between its points: no root or exponential is
     # taken, and dE/dx_a = 2 (dE/dr^2) (x_a - x_b) is exactly the gradient of the energy above.
     for k in range(count[m]):
         a, b = first[m, k], second[m, k]
         d0, d1, d2 = x[a, 0] - x[b, 0], x[a, 1] - x[b, 1], x[a, 2] - x[b, 2]
         square = d0 * d0 + d1 * d1 + d2 * d2
-        if square >= CUTOFF2:
+        if square >= _CUTOFF2:
             continue
         scaled = square * _BINS
         low_bin = int(scaled)
@@ -178,7 +175,7 @@ def field(grid: Any, side: Any, pairs: Any, m: int, cap: float, x: Any, g: Any) 
     return total
 
 
-@compile_loop
+@compile_inner
 def project(ligand: Any, m: int, x: Any, g: Any, at: Any, turn: Any, sums: Any, out: Any) -> None:
     """Gradient by coordinates to the tangent space, `out [6 + T]`; `sums [T + 1, 10]`: room.
 
@@ -187,7 +184,9 @@ def project(ligand: Any, m: int, x: Any, g: Any, at: Any, turn: Any, sums: Any, 
     """
     _, _, _, bonds, fragment, parent, atoms, torsions, _, whole, own = ligand
     n, turns = atoms[m], torsions[m]
-    sums[: turns + 1] = 0.0
+    for f in range(turns + 1):
+        for i in range(10):
+            sums[f, i] = 0.0
     for k in range(whole[m]):
         f = fragment[m, k]
         if k >= n and f == 0:  # an atom of the backbone
@@ -229,7 +228,7 @@ def project(ligand: Any, m: int, x: Any, g: Any, at: Any, turn: Any, sums: Any, 
         out[5 + f] = (a0 * w0 + a1 * w1 + a2 * w2) / max(length, 1e-6)
 
 
-@compile_loop
+@compile_inner
 def move(
     at: Any, turn: Any, twist: Any, step: Any, turns: int, new_at: Any, new_turn: Any,
     new_twist: Any,
@@ -254,19 +253,19 @@ def move(
         new_twist[t] = twist[t] + step[6 + t]
 
 
-@compile_loop
+@compile_inner
 def restart(metric: Any, gradient: Any, size: int, inverse: Any) -> None:
     """First inverse Hessian: a step of `FIRST` Å (rms) down the gradient of the metric."""
     square = 0.0
     for i in range(size):
         square += gradient[i] * gradient[i] / metric[i]
-    scale = min(FIRST / sqrt(max(square, 1e-12)), 0.1)
+    scale = min(constants.FIRST / sqrt(max(square, 1e-12)), 0.1)
     for i in range(size):
-        inverse[i, :size] = 0.0
-        inverse[i, i] = scale / metric[i]
+        for j in range(size):
+            inverse[i, j] = scale / metric[i] if i == j else 0.0
 
 
-@compile_loop
+@compile_inner
 def downhill(inverse: Any, gradient: Any, size: int, out: Any) -> float:
     """The next direction, `-H g` shortened to the limits; returns its product with `g` before."""
     product, excess = 0.0, 1.0
@@ -276,13 +275,13 @@ def downhill(inverse: Any, gradient: Any, size: int, out: Any) -> float:
             total -= inverse[i, j] * gradient[j]
         out[i] = total
         product += total * gradient[i]
-        excess = max(excess, abs(total) / (SHIFT if i < 3 else TURN if i < 6 else TWIST))
+        excess = max(excess, abs(total) / _STEP[min(i // 3, 2)])
     for i in range(size):  # shortened as a whole, so that it stays a direction of descent
         out[i] /= excess
     return product
 
 
-@compile_loop
+@compile_inner
 def update(
     inverse: Any, metric: Any, step: Any, change: Any, size: int, fresh: bool, hy: Any
 ) -> None:
@@ -303,8 +302,8 @@ def update(
             scale += change[i] * change[i] / metric[i]
         scale = curvature / max(scale, 1e-12)
         for i in range(size):
-            inverse[i, :size] = 0.0
-            inverse[i, i] = scale / metric[i]
+            for j in range(size):
+                inverse[i, j] = scale / metric[i] if i == j else 0.0
     # H + (1 + y.Hy / s.y) s s^T / s.y - (s (Hy)^T + Hy s^T) / s.y, with y the change of g.
     product = 0.0
     for i in range(size):
@@ -322,8 +321,9 @@ def update(
 
 @compile_loop
 def minimize(
-    begin: int, end: int, evaluations: int, cap: float, ligand: Any, grid: Any, side: Any,
-    pairs: Any, translation: Any, rotation: Any, torsions: Any, coords: Any, energy: Any,
+    begin: int, end: int, room: Any, evaluations: int, cap: float, ligand: Any, grid: Any,
+    side: Any, pairs: Any, translation: Any, rotation: Any, torsions: Any, coords: Any,
+    energy: Any,
 ) -> None:  # fmt: skip
     """Minimise the poses `begin` to `end` of all ligands together, numbered ligand by ligand.
 
@@ -331,22 +331,18 @@ def minimize(
     `torsions [L, P, T]`; coordinates and energy are written. Each is finished before the next.
     """
     metric, turns_of, atoms = ligand[8], ligand[7], ligand[9]
-    poses, most, dofs = coords.shape[1], coords.shape[2], torsions.shape[2] + 6
-    x, g = np.empty((most, 3)), np.zeros((most, 3))
-    motion, shift = np.empty((dofs - 5, 3, 3)), np.empty((dofs - 5, 3))
-    sums, inverse = np.empty((dofs - 5, 10)), np.empty((dofs, dofs))
-    at, turn, twist = np.empty(3), np.empty((3, 3)), np.empty(dofs)
-    new_at, new_turn, new_twist = np.empty(3), np.empty((3, 3)), np.empty(dofs)
-    slope_now, slope_new = np.empty(dofs), np.empty(dofs)
-    direction, step, change, hy = np.empty(dofs), np.empty(dofs), np.empty(dofs), np.empty(dofs)
+    poses, most = coords.shape[1], coords.shape[2]
+    (x, g, motion, shift, sums, inverse, turn, new_turn, at, new_at, twist, new_twist,
+     slope_now, slope_new, direction, step, change, hy) = room  # fmt: skip
     for index in range(begin, end):
         m, p = index // poses, index % poses
         n, turns, size = atoms[m], turns_of[m], turns_of[m] + 6
-        at[:], turn[:], twist[:turns] = translation[m, p], rotation[m, p], torsions[m, p, :turns]
+        pose = translation[m, p], rotation[m, p], torsions[m, p]
+        take(*pose, turns, at, turn, twist)
         place(ligand, m, at, turn, twist, motion, shift, x)
         now = field(grid, side, pairs, m, cap, x, g)
         project(ligand, m, x, g, at, turn, sums, slope_now)
-        coords[m, p, :n] = x[:n]
+        copy(x, n, coords[m, p])
         restart(metric[m], slope_now, size, inverse)
         downhill(inverse, slope_now, size, direction)
         # From here on at, turn, twist, coords, now and slope_now belong to the best pose so far.
@@ -360,41 +356,45 @@ def minimize(
             place(ligand, m, new_at, new_turn, new_twist, motion, shift, x)
             trial = field(grid, side, pairs, m, cap, x, g)
             lost = False
-            if trial <= now + ARMIJO * slope:  # sufficient decrease (eq. 3.4): take the step
+            if (
+                trial <= now + constants.ARMIJO * slope
+            ):  # sufficient decrease (eq. 3.4): take the step
                 project(ligand, m, x, g, new_at, new_turn, sums, slope_new)
                 for i in range(size):
                     change[i] = slope_new[i] - slope_now[i]
                     slope_now[i] = slope_new[i]
                 update(inverse, metric[m], step, change, size, fresh, hy)
                 now, alpha, fresh, stuck = trial, 1.0, False, False
-                at[:], turn[:], twist[:turns] = new_at, new_turn, new_twist[:turns]
-                coords[m, p, :n] = x[:n]
+                take(new_at, new_turn, new_twist, turns, at, turn, twist)
+                copy(x, n, coords[m, p])
                 lost = downhill(inverse, slope_now, size, direction) >= 0.0
             else:  # the minimum of the parabola through both energies and the slope (eq. 3.58)
                 curve = max(trial - now - slope, 1e-12)
                 alpha *= min(max(-0.5 * slope / curve, 0.1), 0.5)
-                lost = alpha < SMALLEST
+                lost = alpha < constants.SMALLEST
             if lost:
                 if stuck:
                     break  # neither direction from here goes down: all that follows would repeat
                 restart(metric[m], slope_now, size, inverse)
                 downhill(inverse, slope_now, size, direction)
                 alpha, fresh, stuck = 1.0, True, True
-        translation[m, p], rotation[m, p], torsions[m, p, :turns] = at, turn, twist[:turns]
-        coords[m, p, n:] = at
+        take(at, turn, twist, turns, *pose)
+        for k in range(n, most):
+            coords[m, p, k, 0], coords[m, p, k, 1], coords[m, p, k, 2] = at[0], at[1], at[2]
         energy[m, p] = now
 
 
 @compile_loop
 def evaluate(
-    begin: int, end: int, cap: float, grid: Any, side: Any, pairs: Any, coords: Any, energy: Any,
-    gradient: Any,
+    begin: int, end: int, room: Any, cap: float, grid: Any, side: Any, pairs: Any, coords: Any,
+    energy: Any, gradient: Any,
 ) -> None:  # fmt: skip
     """Energy `[L, P]` and gradient of coordinates `[L, P, N, 3]`, for some poses."""
-    poses, most = coords.shape[1], coords.shape[2]
-    x, g = np.empty((most, 3)), np.empty((most, 3))
+    (x, g), poses, most = room, coords.shape[1], coords.shape[2]
     for index in range(begin, end):
         m, p = index // poses, index % poses
-        x[:], g[:] = coords[m, p], 0.0
+        copy(coords[m, p], most, x)
+        for k in range(most):
+            g[k, 0] = g[k, 1] = g[k, 2] = 0.0
         energy[m, p] = field(grid, side, pairs, m, cap, x, g)
-        gradient[m, p] = g
+        copy(g, most, gradient[m, p])

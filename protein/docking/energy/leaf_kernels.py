@@ -12,8 +12,14 @@ from typing import Any
 import numba
 import numpy as np
 
-# Squared distance beyond which a pair has no energy, Å².
-CUTOFF2 = 64.0
+from protein.docking.energy.constants import CUTOFF2
+
+
+def compile_inner(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - Numba's own kind of function
+    """Compile a loop that only other loops call, as a part of their code."""
+    return numba.njit(
+        nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )(function)
 
 
 def compile_loop(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - Numba's own kind of function
@@ -24,6 +30,26 @@ def compile_loop(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - Numba's
         return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # no folder to keep compiled code in: compile in every process
         return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+@compile_inner
+def take(
+    at: Any, turn: Any, twist: Any, turns: int, to_at: Any, to_turn: Any, to_twist: Any
+) -> None:
+    """Copy a pose, with so many torsions."""
+    for i in range(3):
+        to_at[i] = at[i]
+        for j in range(3):
+            to_turn[i, j] = turn[i, j]
+    for t in range(turns):
+        to_twist[t] = twist[t]
+
+
+@compile_inner
+def copy(x: Any, n: int, to: Any) -> None:
+    """Copy n points."""
+    for k in range(n):
+        to[k, 0], to[k, 1], to[k, 2] = x[k, 0], x[k, 1], x[k, 2]
 
 
 @compile_loop

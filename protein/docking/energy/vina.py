@@ -152,8 +152,10 @@ class VinaEnergy(Movable):
         if self.grids is not None and compiled.ready(coords, self.grids.values):
             energy, slope = coords.new_zeros(coords.shape[:2]), torch.zeros_like(coords)
             where = coords.detach().contiguous()
-            compiled.run("evaluate", energy.numel(), float(cap), *self.arrays,
-                         *(x.numpy() for x in (where, energy, slope)))  # fmt: skip
+            compiled.run(
+                "evaluate", energy.numel(), float(cap), *self.arrays,
+                *(x.numpy() for x in (where, energy, slope)), room=[where.shape[2:]] * 2,
+            )  # fmt: skip
             return energy, slope
         with torch.no_grad():
             inside, gradient = self._inner.evaluate(coords, cap)
@@ -237,9 +239,7 @@ class SearchSpace:
         Raises:
             InputError: the grid would be too large.
         """
-        energy = VinaEnergy.build(
-            ligands, [self.near], weights=self.weights, sides=self.sides
-        )
+        energy = VinaEnergy.build(ligands, [self.near], weights=self.weights, sides=self.sides)
         types = {t for t in energy.types.flatten().tolist() if t >= 0}
         known = set() if self._grid is None else set(self._grid.types)
         if self._grid is None or not types <= known:

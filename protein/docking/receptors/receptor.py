@@ -15,9 +15,11 @@ groups are typed from geometry: a terminal O longer than 1.30 Å from its carbon
 two-bonded N with both bonds below 1.38 Å is an aromatic acceptor.
 """
 
+import contextlib
 import os
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,6 +170,28 @@ def read_receptor(
             protein is absent.
     """
     file = Path(path)
+    with contextlib.suppress(OSError):
+        facts = file.stat()
+        stamp = facts.st_mtime_ns, facts.st_size
+        return _read_once(str(file.resolve()), file, stamp, keep, drop, whole)
+    return _read(file, keep, drop, whole)
+
+
+@lru_cache(maxsize=4)
+def _read_once(
+    place: str,
+    file: Path,
+    stamp: tuple[int, int],
+    keep: frozenset[str],
+    drop: frozenset[str],
+    whole: bool,
+) -> Receptor:
+    """What was read of a file is not read again by the same process while it stays as it is."""
+    del place, stamp
+    return _read(file, keep, drop, whole)
+
+
+def _read(file: Path, keep: frozenset[str], drop: frozenset[str], whole: bool) -> Receptor:
     parsed = parse_file(file)
     models = list(parsed.structure)
     counts: Counter[str] = Counter()
@@ -236,8 +260,8 @@ def receptor_types(
     """
     bonds = covalent_bonds(elements, coords)
     neighbours: defaultdict[int, list[tuple[int, float]]] = defaultdict(list)
-    for i, j in bonds.tolist():
-        length = float(np.linalg.norm(coords[i] - coords[j]))
+    lengths = np.linalg.norm(coords[bonds[:, 0]] - coords[bonds[:, 1]], axis=-1)
+    for (i, j), length in zip(bonds.tolist(), lengths.tolist(), strict=True):
         neighbours[i].append((j, length))
         neighbours[j].append((i, length))
     types = np.full(len(elements), -1, dtype=np.int64)

@@ -50,17 +50,18 @@ def is_docked(directory: Path) -> bool:
     return (directory / RESULTS).is_file() and (directory / collect.RECORD).is_file()
 
 
-def try_report(directory: Path) -> Path | None:
+def try_report(directory: Path, receptor: Receptor | None = None) -> Path | None:
     """Write the page at the end of a run; if that fails, the run does not fail.
 
     Args:
         directory: what ``sciddiff dock`` wrote.
+        receptor: the receptor that was docked to; if None, it is looked for.
 
     Returns:
         The page; None if it cannot be made, which is logged.
     """
     try:
-        return write_report(directory)
+        return write_report(directory, receptor)
     except Exception as error:  # poses are worth more than their page
         _log.warning("%s: no report: %s", directory, error, exc_info=True)
         return None

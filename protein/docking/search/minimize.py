@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from protein.docking.energy import compiled
-from protein.docking.energy.compiled import ARMIJO, FIRST, SHIFT, SMALLEST, TURN, TWIST
+from protein.docking.energy.constants import ARMIJO, FIRST, SHIFT, SMALLEST, TURN, TWIST
 from protein.docking.energy.vina import VinaEnergy
 from protein.docking.poses.pose import (
     LigandBatch,
@@ -89,8 +89,8 @@ def minimize(
             size, poses, _ = pose.translation.shape
             x = pose.translation.new_zeros(size, poses, batch.reference.shape[1], 3)
             found = Minimum(pose, x, x.new_zeros(size, poses))
-            compiled.run(
-                "minimize", size * poses, settings.evaluations, float(settings.cap), batch.arrays,
+            compiled.minimize(
+                size * poses, settings.evaluations, float(settings.cap), batch.arrays,
                 *field.arrays, *(t.numpy() for t in (*pose, found.coords, found.energy)),
             )  # fmt: skip
         else:

@@ -46,6 +46,15 @@ def types(receptor):
             zip(receptor.resnames, receptor.atoms, receptor.types, strict=True)}  # fmt: skip
 
 
+def test_a_file_is_read_once_until_it_changes(pdb):
+    path = pdb(line("HETATM", 13, "O", " ", "HOH", "A", 201, (5.0, 5.0, 5.0), "O"))
+    first = read_receptor(path)
+    assert read_receptor(path) is first
+    assert len(read_receptor(path, frozenset({"HOH"}))) == len(first) + 1
+    path = pdb(line("HETATM", 14, "ZN", " ", " ZN", "A", 301, (5.0, 5.0, 5.0), "ZN"))
+    assert len(read_receptor(path)) == len(first) + 1
+
+
 def test_rules_of_what_is_kept(pdb):
     far = (20.0, 0.0, 0.0)
     path = pdb(
