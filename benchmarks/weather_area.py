@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--train", default="2001:2008")
     parser.add_argument("--verify", default="2010:2010")
     parser.add_argument("--members", type=int, default=50)
+    parser.add_argument("--calibration", help="as of sciddiff forecast; none for raw members")
     parser.add_argument("--patterns", type=int, default=40)
     parser.add_argument("--every", type=int, default=1, help="days between initial times")
     parser.add_argument("--batch", type=int)
@@ -85,7 +86,7 @@ def main() -> None:
     write_scores(result, args.out)
     tables = {name: _figures(result, name) for name in result.forecasts}
     record = {
-        "model": args.model, "members": args.members, "initial_times": len(result.times),
+        "model": args.model, "calibration": args.calibration, "members": args.members, "initial_times": len(result.times),
         "train": args.train, "verify": args.verify, "seed": args.seed,
         "seconds": round(time.perf_counter() - began, 1), "forecasts": tables,
         "crps_difference_percent": _differences(result),
@@ -216,6 +217,7 @@ def _forecast(args: argparse.Namespace, times: Instants) -> Path:
         "--start", *(times.text(i)[:10] for i in range(len(times))),
     ]  # fmt: skip
     words += ["--batch", str(args.batch)] if args.batch else []
+    words += ["--calibration", args.calibration] if args.calibration else []
     if status := sciddiff(words):
         raise SystemExit(status)
     return out

@@ -11,152 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import (
-    add_device,
-    add_json,
-    add_seed,
-    count,
-    number,
-    pick_device,
-    pick_sampler,
-    pick_steps,
-)
+from sciddiff.cli.options import pick_device, pick_sampler, pick_steps
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
+from weather.commands.forecast_options import configure
 from weather.forecast import NEEDS
 
 if TYPE_CHECKING:
+    from weather.calibration.members import Calibration
     from weather.forecast.boundaries import Boundaries
     from weather.forecast.ensemble import EnsembleStore, Plan
     from weather.forecast.forecaster import Forecaster
     from weather.forecast.initial import InitialState
     from weather.forecast.making import Team
-
-_EXAMPLES = """examples:
-  sciddiff forecast init.nc --members 50 --days 10 -o fc.zarr
-  sciddiff forecast init.nc --head diffusion --steps 20 --members 20 -o fc.nc
-  sciddiff forecast control.nc --start 0001-10-08 0001-11-20 --members 50 -o fc.zarr
-  sciddiff forecast init.nc --perturb lagged-difference --archive data.zarr -o fc.zarr
-  torchrun --nproc-per-node 2 --no-python sciddiff forecast init.nc --members 50 -o fc.zarr
-
-The same command continues where it was stopped; with more --members it adds to what is there.
-"""
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the verb."""
-    parser.epilog = _EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add = parser.add_argument
-    add(
-        "initial",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="file with the last two states: NetCDF, Zarr, GRIB or a prepared store",
-    )
-    add(
-        "-o",
-        "--out",
-        type=Path,
-        default=Path("forecast.zarr"),
-        metavar="PATH",
-        help="Zarr store to write, or one file: NetCDF if it ends in .nc, GRIB if in .grib "
-        "(default forecast.zarr)",
-    )
-    add(
-        "-n",
-        "--members",
-        type=count(),
-        default=20,
-        metavar="N",
-        help="number of members (default 20)",
-    )
-    add(
-        "--days",
-        type=number(0.0),
-        default=10.0,
-        metavar="D",
-        help="length of the forecast (default 10)",
-    )
-    add(
-        "--start",
-        nargs="+",
-        metavar="DATE",
-        help="initial times to take from the files, or all (default: the last one)",
-    )
-    add(
-        "--regrid",
-        choices=("conservative", "bilinear"),
-        help="method to regrid the files to the model's grid",
-    )
-    add(
-        "--boundary",
-        type=Path,
-        metavar="FILE",
-        help="parent forecast or analyses that prescribe the edges of a limited area",
-    )
-    add(
-        "--names",
-        choices=("own", "weatherbench2", "weatherbenchx"),
-        default="own",
-        help="names of dimensions and variables in the output (default own)",
-    )
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model", metavar="NAME", help="weights that ship, or the folder of a model"
-    )
-    model.add_argument(
-        "--head",
-        choices=("crps", "diffusion"),
-        help="crps takes one network call a step, diffusion many (default: as the model was "
-        "trained)",
-    )
-    model.add_argument(
-        "--steps",
-        type=count(),
-        metavar="K",
-        help="network calls a step of the diffusion head (default 10, or what the model says it "
-        "is best drawn with)",
-    )
-    model.add_argument(
-        "--sampler",
-        choices=("dpm", "heun", "sde", "map"),
-        help="sampler of the diffusion head (default dpm, DPM-Solver++ 2M, or map, jumps, where "
-        "the model is a flow map)",
-    )
-    perturb = parser.add_argument_group("initial perturbations")
-    perturb.add_argument(
-        "--perturb",
-        choices=("none", "lagged-difference", "random-field"),
-        default="none",
-        help="how the initial states of the members differ (default none)",
-    )
-    perturb.add_argument(
-        "--amplitude",
-        type=number(0.0),
-        metavar="A",
-        help="strength of the perturbation (default 0.05 for lagged-difference, 0.1 for "
-        "random-field)",
-    )
-    perturb.add_argument(
-        "--archive",
-        type=Path,
-        metavar="STORE",
-        help="prepared store from which lagged differences are taken",
-    )
-    machine = parser.add_argument_group("machine")
-    machine.add_argument(
-        "--batch", type=count(), metavar="B", help="number of members that are made together"
-    )
-    machine.add_argument(
-        "--memory", metavar="SIZE", help="memory that a batch may take, such as 2GB"
-    )
-    machine.add_argument("--threads", type=count(), metavar="T", help="number of CPU threads")
-    add_seed(parser)
-    add_device(parser)
-    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -184,8 +52,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[str, Any]:
+    from weather.calibration.members import META_ENTRY, calibration_of
+    from weather.calibration.origin import made_by
     from weather.data.times import label
     from weather.forecast.boundaries import open_boundaries
+    from weather.forecast.calibrated import told
     from weather.forecast.ensemble import GRIB, Plan
     from weather.forecast.grib import check_grib_output
     from weather.forecast.initial import read_initial
@@ -215,15 +86,23 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
         **_request(args, forecaster, plan, initials),
         **(perturbation.plain if perturbation is not None else {"perturb": "none"}),
     }
+    calibration, why = calibration_of(
+        forecaster.model.meta, args.calibration, made_by(forecaster.model.meta, request)
+    )
+    if calibration is not None:
+        request[META_ENTRY] = calibration.identity
     summary = {
         "forecast": str(args.out),
         "members": args.members,
         "days": args.days,
         "starts": [label(start) for start in starts],
         "head": forecaster.head,
+        META_ENTRY: "none" if calibration is None else told(calibration),
+        **({"note": why} if why else {}),
     }
-    if finished(args.out, request, args.members):
-        left = staging(args.out), lock_of(args.out)
+    calibrated = calibration is not None
+    if finished(args.out, request, args.members, calibrated):
+        left = staging(args.out, calibrated), lock_of(args.out)
         if team.rank == 0 and any(path.exists() for path in left):
             with sole_writer(args.out):  # of a run that was killed when it was all but done
                 shutil.rmtree(left[0], ignore_errors=True)
@@ -231,7 +110,8 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     # The processes of one team write to one store together; the first stands for all.
     with sole_writer(args.out) if team.rank == 0 else nullcontext():
         drawn = perturbation, edges
-        return summary | _written(args, team, plan, forecaster, request, initials, drawn)
+        how = request, calibration
+        return summary | _written(args, team, plan, forecaster, how, initials, drawn)
 
 
 def _written(
@@ -239,15 +119,17 @@ def _written(
     team: Team,
     plan: Plan,
     forecaster: Forecaster,
-    request: dict[str, Any],
+    how: tuple[dict[str, Any], Calibration | None],
     initials: list[InitialState],
     drawn: tuple[Any, Boundaries | None],
 ) -> dict[str, Any]:
     """Make the members that are missing; how long that took and how many steps it was."""
     from sciddiff.cli.campaign import machine_facts
+    from weather.calibration.members import META_ENTRY
     from weather.forecast.netcdf import finish
 
-    store = _open(args, team, plan, forecaster, request)
+    store = _open(args, team, plan, forecaster, how)
+    calibration = how[1]
     began = time.perf_counter()
     missing = store.missing()
     made = _make(args, team, forecaster, initials, store, drawn)
@@ -256,9 +138,11 @@ def _written(
     if team.rank == 0 and missing:
         members = sum(len(block.members) for block in missing)
         facts = {"model_card": dict(forecaster.model.meta), **machine_facts()}
+        if calibration is not None:
+            facts[META_ENTRY] = calibration.to_plain()
         store.campaign.ran(members, seconds, args.command_line, **facts)
     if team.rank == 0:
-        finish(store, args.out, _attributes(args, forecaster))
+        finish(store, args.out, _attributes(args, forecaster, calibration), calibration)
     return {"seconds": round(seconds, 2), "made": made}
 
 
@@ -286,14 +170,17 @@ def _open(
     team: Team,
     plan: Plan,
     forecaster: Forecaster,
-    request: dict[str, Any],
+    how: tuple[dict[str, Any], Calibration | None],
 ) -> EnsembleStore:
     """Begin or resume the store: one process makes it, the others then find it."""
     from weather.forecast.ensemble import EnsembleStore
     from weather.forecast.making import staging
     from weather.forecast.naming import NAMES
 
-    what = staging(args.out), plan, forecaster.spec, request, _attributes(args, forecaster)
+    request, calibration = how
+    about = _attributes(args, forecaster, calibration)
+    place = staging(args.out, calibration is not None)
+    what = place, plan, forecaster.spec, request, about
     names = NAMES[args.names]
     if team.rank == 0:
         EnsembleStore.open(*what, args.command_line, names)
@@ -348,9 +235,13 @@ def _request(
     return request
 
 
-def _attributes(args: argparse.Namespace, forecaster: Forecaster) -> dict[str, Any]:
+def _attributes(
+    args: argparse.Namespace, forecaster: Forecaster, calibration: Calibration | None
+) -> dict[str, Any]:
     """Global attributes of the forecast."""
     from sciddiff import __version__
+    from weather.calibration.members import META_ENTRY
+    from weather.forecast.calibrated import told
 
     return {
         "title": "Ensemble forecast",
@@ -362,6 +253,7 @@ def _attributes(args: argparse.Namespace, forecaster: Forecaster) -> dict[str, A
         "seed": args.seed,
         "perturb": args.perturb,
         "training_data": forecaster.spec.fingerprint,
+        META_ENTRY: told(calibration) if calibration is not None else "none",
         **({"planet": forecaster.spec.planet} if forecaster.spec.planet else {}),
     }
 
@@ -372,8 +264,12 @@ def _say(args: argparse.Namespace, summary: dict[str, Any]) -> None:
     what = f"{args.members} members, {args.days:g} days from {when}"
     if summary["made"]:
         what += f" ({1000 * summary['seconds'] / summary['made']:.0f} ms a member-step)"
+    how = summary["calibration"]
+    line = f"calibrated {how}\n" if how != "none" else ""
+    if "note" in summary:
+        line = f"{summary['note']}\n"
     text = (
-        f"{what} in {args.out}\n"
+        f"{what} in {args.out}\n{line}"
         f"next: sciddiff report {args.out}   or   sciddiff verify {args.out} TRUTH -o scores/"
     )
     emit(args, summary, text)

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sciddiff.errors import MissingExtra
+from weather.calibration.members import Calibration, calibration_of
+from weather.calibration.origin import made_by
 from weather.forecast.boundaries import open_boundaries
 from weather.forecast.ensemble import Block, Plan, coordinates
 from weather.forecast.forecaster import Forecaster, SamplingSettings
@@ -48,6 +50,7 @@ def forecast(
     perturbation: Perturbation | None = None,
     regrid: str | None = None,
     boundary: str | Path | None = None,
+    calibration: str | Path | None = None,
     batch: int | None = None,
     device: torch.device | str = "cpu",
 ) -> xr.Dataset:
@@ -67,6 +70,8 @@ def forecast(
         regrid: Method to bring the files to the model's grid by.
         boundary: Parent forecast or analyses that prescribe the edges of a limited area, for
             models that are told them.
+        calibration: File that ``sciddiff calibrate`` wrote, or ``"none"``; by default the model's
+            own, where it has one that was fitted to forecasts made as this one.
         batch: Members that are made together; by default what memory allows.
         device: Where to compute.
 
@@ -92,7 +97,16 @@ def forecast(
     plan = Plan(starts, members, spec.leads(days), min(size, members))
     memory = _Memory(plan, spec)
     edges = None if boundary is None else open_boundaries(Path(boundary), spec, starts, plan.leads)
+    # What is told of the forecast is what its record would hold.
+    meta, told = forecaster.model.meta, {"head": forecaster.head}
+    told |= {"perturb": "none"} if perturbation is None else perturbation.plain
+    if forecaster.head == "diffusion":
+        told |= {"steps": forecaster.sampling.steps, "sampler": forecaster.sampling.sampler}
+    told |= {} if boundary is None else {"boundary": str(boundary)}
+    chosen, _ = calibration_of(meta, calibration, made_by(meta, told))
     make_ensemble(forecaster, states, memory, plan.blocks(), seed, perturbation, boundaries=edges)
+    if chosen is not None:
+        memory.calibrate(chosen)
     return _dataset(memory, forecaster, seed)
 
 
@@ -123,6 +137,16 @@ class _Memory:
 
     def finish(self, block: Block) -> None:
         """Nothing is recorded."""
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Calibrate what is held, when all members are there."""
+        step = round(3600 * self.spec.step_hours)
+        leads = [step * n for n in range(1, self.plan.leads + 1)]
+        for channel in self.spec.channels:
+            for members in self.fields[channel.name]:  # of one initial time, [M, L, H, W]
+                members[:] = calibration.apply(channel.name, leads, members)
+                if channel.positive:
+                    np.maximum(members, 0.0, out=members)
 
 
 def _dataset(memory: _Memory, forecaster: Forecaster, seed: int) -> xr.Dataset:

@@ -106,6 +106,7 @@ class EnsembleStore:
         names: Names = OWN,
     ) -> None:
         self.path, self.plan, self.spec, self.campaign = path, plan, spec, campaign
+        self._names = names
         self.layout = Layout(spec.channels, names, spec.step_hours)
 
     @classmethod
@@ -165,6 +166,13 @@ class EnsembleStore:
             store._enlarge(plan.members)
         return store
 
+    def beside(self, path: Path) -> EnsembleStore:
+        """Begin a store of the same request and sizes in another place, without any values."""
+        attrs = self._group("r").attrs.asdict()
+        request = self.campaign.request
+        _create(path, self.plan, self.spec, request, attrs, self.campaign.command, self._names)
+        return EnsembleStore(path, self.plan, self.spec, self.campaign, self._names)
+
     def missing(self) -> list[Block]:
         """Return the blocks that are not finished."""
         return [block for block in self.plan.blocks() if not self.finished(block)]
@@ -221,13 +229,24 @@ class EnsembleStore:
 
     def read(self) -> Iterator[tuple[str, Block, Any]]:
         """Yield every variable block by block: (name, block, `[members, leads, ..., H, W]`)."""
-        group = self._group("r")
         for name in self.layout.arrays:
             for block in self.plan.blocks():
-                members = slice(block.members.start, block.members.stop)
-                with reading(f"{self.path}: {name}", remedy="remove it, and make it again"):
-                    values = group[name][block.start, members]
-                yield name, block, values
+                yield name, block, self.read_block(name, block)
+
+    def read_block(self, name: str, block: Block) -> Any:
+        """Values of a variable as they are in the file, `[members, leads, ..., H, W]`.
+
+        Raises:
+            InputError: They cannot be read.
+        """
+        members = slice(block.members.start, block.members.stop)
+        with reading(f"{self.path}: {name}", remedy="remove it, and make it again"):
+            return self._group("r")[name][block.start, members]
+
+    def put(self, name: str, block: Block, values: NDArray[np.float32]) -> None:
+        """Write values of a variable as `read_block` gives them."""
+        members = slice(block.members.start, block.members.stop)
+        self._group("r+")[name][block.start, members] = values
 
     def _group(self, mode: Any) -> Any:
         import zarr

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sciddiff.errors import InputError, MissingExtra, reading
 from weather.data.channels import Channel
 from weather.data.times import calendar_of, label
+from weather.forecast.calibrated import CalibratedStore
 from weather.forecast.ensemble import EnsembleStore
 from weather.forecast.spec import ForecastSpec
 from weather.sphere.grids import Grid
@@ -63,11 +64,11 @@ def check_grib_output(spec: ForecastSpec, starts: tuple[Any, ...], names: str = 
         )
 
 
-def write_grib(store: EnsembleStore, out: Path) -> None:
+def write_grib(store: EnsembleStore | CalibratedStore, out: Path) -> None:
     """Copy a store to a GRIB file, message by message; it appears whole or not at all.
 
     Args:
-        store: A finished forecast under our own names.
+        store: A finished forecast under our own names, calibrated or not.
         out: The file.
 
     Raises:

@@ -170,6 +170,13 @@ def make_ensemble(
     return made
 
 
-def staging(out: Path) -> Path:
-    """Where the Zarr store of an output lies: there, or beside a single file until it is whole."""
-    return out.with_name(f".{out.name}.zarr") if out.suffix in ONE_FILE else out
+def staging(out: Path, calibrated: bool = False) -> Path:
+    """Where the members of an output are collected: there, or beside it until it is whole.
+
+    Args:
+        out: What is written.
+        calibrated: Whether the members have to wait for each other, since they are calibrated
+            about the mean of all.
+    """
+    apart = calibrated or out.suffix in ONE_FILE
+    return out.with_name(f".{out.name}.zarr") if apart else out

@@ -1,4 +1,4 @@
-"""A finished forecast as one NetCDF file."""
+"""A finished forecast where it was asked for: as a store, or as one NetCDF or GRIB file."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from sciddiff.cli.campaign import RECORD, made_before
 from sciddiff.cli.fingerprint import Inputs
 from sciddiff.errors import InputError, MissingExtra, reading
 from sciddiff.files import replacing
+from weather.calibration.members import Calibration
+from weather.forecast.calibrated import CalibratedStore, write_calibrated
 from weather.forecast.ensemble import GRIB, ONE_FILE, EnsembleStore, coordinates
 
 __all__ = ["finish", "finished", "members_of", "record_of", "write_netcdf"]
 
 
-def write_netcdf(store: EnsembleStore, out: Path, attrs: Mapping[str, Any]) -> None:
+def write_netcdf(
+    store: EnsembleStore | CalibratedStore, out: Path, attrs: Mapping[str, Any]
+) -> None:
     """Copy a store to a NetCDF-4 file, block by block; it appears whole or not at all.
 
     Args:
-        store: A finished forecast.
+        store: A finished forecast, calibrated or not.
         out: The file.
         attrs: Its global attributes.
 
@@ -60,44 +64,61 @@ def record_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.{RECORD}") if out.suffix in ONE_FILE else out / RECORD
 
 
-def finish(store: EnsembleStore, out: Path, attrs: Mapping[str, Any]) -> None:
-    """Close a store, and turn it into a NetCDF or GRIB file if that was asked for.
+def finish(
+    store: EnsembleStore,
+    out: Path,
+    attrs: Mapping[str, Any],
+    calibration: Calibration | None = None,
+) -> None:
+    """Close a store; calibrate it, and turn it into one file, if that was asked for.
 
     Args:
         store: A finished forecast.
         out: Where it was to be written.
         attrs: Its global attributes.
+        calibration: What is done to the members, which then were made beside `out`.
     """
     if out.suffix not in ONE_FILE:
         store.close()
+        if calibration is not None:
+            write_calibrated(store, out, calibration)
+            shutil.rmtree(store.path)
         return
+    source = store if calibration is None else CalibratedStore(store, calibration)
     # The record comes first: it means nothing until the file is there.
     with replacing(record_of(out)) as file:
         file.write((store.path / RECORD).read_bytes())
     if out.suffix in GRIB:
         from weather.forecast.grib import write_grib
 
-        write_grib(store, out)
+        write_grib(source, out)
     else:
-        write_netcdf(store, out, attrs)
+        write_netcdf(source, out, attrs)
     shutil.rmtree(store.path)
 
 
-def finished(out: Path, request: Mapping[str, Any], members: int) -> bool:
-    """Whether a single file of this very request is there already.
+def finished(
+    out: Path, request: Mapping[str, Any], members: int, calibrated: bool = False
+) -> bool:
+    """Whether the output of this very request is there already, whole.
 
     Args:
-        out: The file; of a store the answer is no.
+        out: A file or a store; of a store that is written in its place the answer is no, since
+            the store itself tells which members are there.
         request: Plain values that decide every member.
         members: How many are wanted.
+        calibrated: Whether members are calibrated, so that a store appears whole.
 
     Raises:
-        InputError: A file of another request is there.
+        InputError: The output of another request is there.
     """
-    if out.suffix not in ONE_FILE or not out.exists():
+    store = out.suffix not in ONE_FILE
+    if (store and not calibrated) or not out.exists():
         return False
     made_before(out, record_of(out), request, Inputs(), "choose another -o, or remove it")
     there = members_of(out)
+    if store:  # with more members, all of them are calibrated again
+        return there >= members
     if there != members:
         raise InputError(
             f"{out}: is there already with {there} members, and such a file takes no more; "
@@ -107,7 +128,12 @@ def finished(out: Path, request: Mapping[str, Any], members: int) -> bool:
 
 
 def members_of(out: Path) -> int:
-    """Number of members of a forecast in one file."""
+    """Number of members of a forecast."""
+    if out.suffix not in ONE_FILE:
+        import zarr
+
+        with reading(out, "a forecast", "remove it, or choose another -o"):
+            return zarr.open_array(str(out / "number"), mode="r", zarr_format=2).shape[0]
     if out.suffix in GRIB:
         from weather.forecast.grib import members_of_grib
 

@@ -92,12 +92,16 @@ class FileEnsemble(Ensemble):
         path: The file.
         name: As the tables call it; default the file's own ``model`` attribute or its name.
 
+    Attributes:
+        files: The path alone.
+
     Raises:
         InputError: Not such a file, or dimensions are missing.
     """
 
     def __init__(self, path: Path | str, name: str | None = None) -> None:
         self.path = Path(path)
+        self.files: tuple[Path, ...] = (self.path,)
         self._data = data = open_dataset(self.path)
         self._dims = find_dimensions(data, self.path)
         self._flip, self._roll, self.lat, self.lon = orient(
@@ -164,6 +168,7 @@ class JoinedEnsemble(Ensemble):
         path: Their folder, for messages.
 
     Attributes:
+        files: Of the parts.
         notes: What the parts do not share and is therefore left out.
 
     Raises:
@@ -173,6 +178,7 @@ class JoinedEnsemble(Ensemble):
 
     def __init__(self, parts: Sequence[FileEnsemble], path: Path) -> None:
         first, self.path = parts[0], path
+        self.files: tuple[Path, ...] = tuple(part.path for part in parts)
         names = dict.fromkeys(part.name for part in parts)
         self.name = first.name if len(names) == 1 else path.name
         self.members, self.lat, self.lon = first.members, first.lat, first.lon
