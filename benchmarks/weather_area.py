@@ -86,7 +86,8 @@ def main() -> None:
     write_scores(result, args.out)
     tables = {name: _figures(result, name) for name in result.forecasts}
     record = {
-        "model": args.model, "calibration": args.calibration, "members": args.members, "initial_times": len(result.times),
+        "model": args.model, "calibration": args.calibration, "members": args.members,
+        "initial_times": len(result.times),
         "train": args.train, "verify": args.verify, "seed": args.seed,
         "seconds": round(time.perf_counter() - began, 1), "forecasts": tables,
         "crps_difference_percent": _differences(result),

@@ -190,7 +190,7 @@ def _write(path: Path, plain: dict[str, Any]) -> None:
     from sciddiff.files import replacing
 
     with replacing(path) as out:
-        out.write((json.dumps(plain, indent=1) + "\n").encode("utf-8"))
+        out.write((json.dumps(plain, indent=2) + "\n").encode("utf-8"))
 
 
 def _attach(args: argparse.Namespace, calibration: Calibration) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from sciddiff.cli.command import Command, Reporter
 from sciddiff.cli.options import add_json, add_output, count, number
-from sciddiff.cli.output import emit
+from sciddiff.cli.output import emit, remark
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
+from weather.data.opening import is_zarr
 
 _EXAMPLES = """examples:
   sciddiff report fc.zarr
@@ -18,6 +19,7 @@ _EXAMPLES = """examples:
   sciddiff report fc.zarr --place "Bergen,60.4,5.3" --threshold "tas<0degC" --lead 3 --lead 7
   sciddiff report era5_members.nc --variable z500
   sciddiff report fc.zarr --init 0 1 2 --tracks --track-below 990
+  sciddiff report daily_forecasts/ --init 0 1      # a file for every initial time
 """
 
 
@@ -26,7 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("source", type=Path, help="forecast (Zarr or NetCDF), or any fields on a lat-lon grid")
+    add("source", type=Path, help="forecast (Zarr, NetCDF or GRIB), a folder of forecasts from "
+        "several initial times, or any fields on a lat-lon grid")  # fmt: skip
     add_output(parser, "report")
     add("--truth", type=Path, metavar="FILE", help="what happened: analyses or truth ensembles")
     add("--place", action="append", default=[], metavar="NAME,LAT,LON",
@@ -77,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
         tracks=tracks,
     )
     ensemble = open_ensemble(args.source, _positions(args.select))
+    if not args.json:
+        remark(args.source, ensemble.notes)
     truth = None if args.truth is None else open_ensemble(args.truth)
     facts = {"source": str(args.source), "command": ["sciddiff", *sys.argv[1:]]}
     if truth is not None:
@@ -112,10 +117,10 @@ command = Command(
 
 
 def _knows(path: Path) -> bool:
-    """A file of fields, or a Zarr group."""
-    if path.is_file():
-        return path.suffix.lower() in _SUFFIXES
-    return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zmetadata"))
+    """A file of fields, a Zarr group, or a folder of either."""
+    if path.is_file() or is_zarr(path):
+        return is_zarr(path) or path.suffix.lower() in _SUFFIXES
+    return any(is_zarr(one) or one.suffix.lower() in _SUFFIXES for one in path.iterdir())
 
 
 _SUFFIXES = frozenset({".nc", ".nc4", ".cdf", ".netcdf", ".grib", ".grib1", ".grib2", ".grb"})

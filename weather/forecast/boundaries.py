@@ -152,15 +152,12 @@ def open_boundaries(
         InputError: The parent lacks a channel, part of the area or a time, which is named.
     """
     from weather.data.store import is_store
-    from weather.verification.ensembles import FileEnsemble, open_dataset
-    from weather.verification.layers import DIMENSIONS
+    from weather.verification.ensembles import is_forecast, open_forecast
 
     if not path.exists():
         raise InputError(f"--boundary {path}: no such file; give a forecast, or analyses")
-    if not is_store(path) and (path.is_dir() or path.suffix in (".nc", ".nc4", ".zarr")):
-        data = open_dataset(path)
-        if any(name in data.dims for name in DIMENSIONS["lead"]):
-            return parent_boundaries(FileEnsemble(path), spec, starts, leads, str(path))
+    if not is_store(path) and is_forecast(path):
+        return parent_boundaries(open_forecast(path), spec, starts, leads, str(path))
     return analyses_as_boundaries(path, spec, starts, leads)
 
 

@@ -30,9 +30,12 @@ from weather.data.channels import (
 )
 from weather.data.integrity import quietly
 from weather.data.levels import held_levels, pressure_levels
-from weather.data.opening import is_grib, open_grib
+from weather.data.opening import is_grib, is_zarr, open_grib
 from weather.data.units import Conversion, conversion
+from weather.report.dates import dates_of, days_between, days_of, later
+from weather.report.parts import join_parts
 from weather.report.units import Display, display_of, find_name
+from weather.verification.ensembles import open_forecast
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,8 +51,6 @@ _DIMS = {
     "level": ("level", "plev", "isobaricInhPa", "pressure_level", "pressure"),
 }
 _ORDER = ("init", "member", "lead", "lat", "lon")
-_SECONDS = {"s": 1.0, "second": 1.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0, "d": 86400.0,
-            "day": 86400.0}  # fmt: skip
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
@@ -69,6 +70,7 @@ class Ensemble:
         channels: What is in the file, by name.
         names: For each channel the name in the file, and the position among its levels or None.
         attributes: Global attributes of the file.
+        notes: What the files of a folder do not share and is left out.
     """
 
     source: str
@@ -81,6 +83,7 @@ class Ensemble:
     channels: Mapping[str, Channel]
     names: Mapping[str, tuple[str, int | None]]
     attributes: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def members(self) -> int:
@@ -139,28 +142,32 @@ class Ensemble:
 
     def valid(self, init: int, lead: int) -> Any:
         """The time that a lead is valid at."""
-        return _later(self.inits[init], float(self.leads[lead]))
+        return later(self.inits[init], float(self.leads[lead]))
 
 
 def open_ensemble(path: Path, select: Mapping[str, int] | None = None) -> Ensemble:
     """Open a forecast, an analysis or a reanalysis: Zarr, NetCDF or GRIB.
 
     Args:
-        path: The file or Zarr folder.
+        path: The file or Zarr folder, or a folder with forecasts from several initial times.
         select: Positions along dimensions the report does not know.
 
     Raises:
-        InputError: It cannot be read, or holds no fields on a latitude-longitude grid.
+        InputError: It cannot be read, or holds no fields on a latitude-longitude grid; the
+            forecasts of a folder do not belong together.
         MissingExtra: The package that reads it is not installed.
     """
-    data = _split_channels(_open(path))
-    for name, position in (select or {}).items():
-        if name not in data.dims or not 0 <= position < data.sizes[name]:
-            raise InputError(
-                f"--select {name}={position}: {path.name} has {_sizes(data)}; choose from these"
-            )
-        data = data.isel({name: position})
-    data, kind = _rename(data, path)
+    files, notes = _files(path)
+    if len(files) == 1:
+        data, kind = _named(files[0], select or {})
+    else:
+        kind, parts = "forecast", []
+        for file in files:
+            part, _ = _named(file, select or {})
+            lead = part["lead"]
+            units = str(lead.attrs.get("units", "days")).rstrip("s") or "s"
+            parts.append((file, part, days_of(np.atleast_1d(lead.values), units)))
+        data = join_parts(parts, path)
     lat, lon, data = _ordered(data, path)
     leads, inits, data = _times(data, kind)
     extra = [name for name in ("init", "member", "lead") if name not in data.dims]
@@ -175,8 +182,28 @@ def open_ensemble(path: Path, select: Mapping[str, int] | None = None) -> Ensemb
             remedy = f"choose a position along {', '.join(others)}, as in {fix}"
         raise InputError(f"{path}: no field on latitude and longitude alone; {remedy}")
     return Ensemble(
-        path.name, kind, data, lat, lon, leads, inits, channels, names, dict(data.attrs)
+        path.name, kind, data, lat, lon, leads, inits, channels, names, dict(data.attrs), notes
     )
+
+
+def _files(path: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """The files that a path stands for, and what is left out of those of a folder."""
+    if not path.is_dir() or is_zarr(path):
+        return (path,), ()
+    found = open_forecast(path)
+    return found.files, tuple(getattr(found, "notes", ()))
+
+
+def _named(path: Path, select: Mapping[str, int]) -> tuple[xr.Dataset, str]:
+    """Fields of one file under our names of dimensions, and what kind they are."""
+    data = _split_channels(_open(path))
+    for name, position in select.items():
+        if name not in data.dims or not 0 <= position < data.sizes[name]:
+            raise InputError(
+                f"--select {name}={position}: {path.name} has {_sizes(data)}; choose from these"
+            )
+        data = data.isel({name: position})
+    return _rename(data, path)
 
 
 def when(date: Any, year: bool = True) -> str:
@@ -278,45 +305,12 @@ def _times(data: xr.Dataset, kind: str) -> tuple[NDArray[np.float64], Sequence[A
         lead = data["lead"]
         values = np.atleast_1d(np.asarray(lead.values))
         units = str(lead.attrs.get("units", "days")).rstrip("s") or "s"
-        inits = _dates(data["init"]) if "init" in data.variables else [None]
-        return _days(values, units), inits, data
+        inits = dates_of(data["init"]) if "init" in data.variables else [None]
+        return days_of(values, units), inits, data
     if "lead" not in data.variables:
         return np.zeros(1), [None], data
-    dates = _dates(data["lead"])
-    return np.array([_between(dates[0], date) for date in dates]), dates[:1], data
-
-
-def _days(values: NDArray[Any], units: str) -> NDArray[np.float64]:
-    if np.issubdtype(values.dtype, np.timedelta64):
-        return values / np.timedelta64(1, "D")
-    return values.astype(np.float64) * _SECONDS.get(units, 86400.0) / 86400.0
-
-
-def _dates(coordinate: xr.DataArray) -> list[Any]:
-    values = np.atleast_1d(np.asarray(coordinate.values))
-    if np.issubdtype(values.dtype, np.datetime64):
-        return list(values)
-    return values.tolist()
-
-
-def _between(first: Any, second: Any) -> float:
-    """Days from one date to another; numbers stand for themselves."""
-    if isinstance(first, int | float):
-        return float(second) - float(first)
-    gap = second - first
-    return float(gap / np.timedelta64(1, "D")) if isinstance(gap, np.timedelta64) else (
-        gap.total_seconds() / 86400.0
-    )  # fmt: skip
-
-
-def _later(first: Any, days: float) -> Any:
-    if first is None:
-        return days
-    if isinstance(first, int | float):
-        return float(first) + days
-    if isinstance(first, np.datetime64):
-        return first + np.timedelta64(round(days * 86400), "s")
-    return first + dt.timedelta(days=days)
+    dates = dates_of(data["lead"])
+    return np.array([days_between(dates[0], date) for date in dates]), dates[:1], data
 
 
 def _names(

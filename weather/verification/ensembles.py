@@ -20,14 +20,14 @@ from sciddiff.files import regular
 from weather.data.integrity import quietly
 from weather.data.opening import is_grib, is_zarr, open_grib
 from weather.verification.instants import Instants, lead_seconds
-from weather.verification.layers import find_dimensions, find_layers
+from weather.verification.layers import DIMENSIONS, find_dimensions, find_layers
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
-    "ArrayEnsemble", "Ensemble", "FileEnsemble", "JoinedEnsemble", "Reader", "open_dataset",
-    "open_forecast", "orient",
+    "ArrayEnsemble", "Ensemble", "FileEnsemble", "JoinedEnsemble", "Reader", "is_forecast",
+    "open_dataset", "open_forecast", "orient",
 ]  # fmt: skip
 
 Reader = Callable[[int, str], NDArray[np.float32]]
@@ -253,6 +253,23 @@ def open_forecast(path: Path) -> FileEnsemble | JoinedEnsemble:
         raise InputError(f"{path}: holds no Zarr store, NetCDF or GRIB file; give a forecast")
     parts = [FileEnsemble(one) for one in inside]
     return JoinedEnsemble(parts, path) if len(parts) > 1 else parts[0]
+
+
+def is_forecast(path: Path) -> bool:
+    """Whether a file, or the first one in a folder of files, has leads; analyses have none.
+
+    Args:
+        path: It exists, and is no prepared store.
+    """
+    if path.is_dir() and not is_zarr(path):
+        inside = [p for p in sorted(path.iterdir()) if is_zarr(p) or _is_file(p)]
+        return bool(inside) and is_forecast(inside[0])
+    if not (path.is_dir() or _is_file(path)):
+        return False
+    data = open_dataset(path)
+    # The reader of GRIB makes every step a dimension; analyses have the one step 0.
+    found = next((name for name in DIMENSIONS["lead"] if name in data.dims), None)
+    return found is not None and bool((data[found].values.astype(float) != 0).any())
 
 
 def _is_file(path: Path) -> bool:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from sciddiff.errors import InputError
 from weather.data.remedies import options_of_prepare
-from weather.verification.ensembles import FileEnsemble, open_dataset
-from weather.verification.layers import DIMENSIONS
+from weather.verification.ensembles import is_forecast, open_forecast
 from weather.verification.truths import EnsembleTruth, SeriesTruth, States, Truth
 
 if TYPE_CHECKING:
@@ -81,8 +80,6 @@ def open_truth(path: Path, grid: str = "", method: str = "conservative") -> Trut
 
     if not path.exists():
         raise InputError(f"{path}: no such file")
-    if not is_store(path) and (path.is_dir() or path.suffix in (".nc", ".nc4", ".zarr")):
-        data = open_dataset(path)
-        if any(name in data.dims for name in DIMENSIONS["lead"]):
-            return EnsembleTruth(FileEnsemble(path))
+    if not is_store(path) and is_forecast(path):
+        return EnsembleTruth(open_forecast(path))
     return SeriesTruth(open_states(path, grid, method))

@@ -12,8 +12,10 @@ from sciddiff.cli.main import main
 from sciddiff.errors import InputError
 from weather.data.areas import parse_grid
 from weather.data.channels import parse_channel
-from weather.forecast.boundaries import strip
+from weather.forecast.boundaries import open_boundaries, strip
+from weather.forecast.ensemble import EnsembleStore, Plan
 from weather.forecast.forecaster import Forecaster
+from weather.forecast.grib import write_grib
 from weather.forecast.spec import ForecastSpec
 from weather.nets.unet import AreaUNet
 
@@ -203,3 +205,85 @@ def test_from_training_to_forecasts_within_a_parent(tmp_path, monkeypatch, capsy
     assert "which has not all points of the model's area 20:70,-60:20" in error.replace(
         "300:380", "-60:20"
     )
+
+
+def _area_spec():
+    """A model of pressure on an area of 10 degrees, by days."""
+    mslp = parse_channel("mslp")
+    return ForecastSpec(
+        (mslp,), (101300.0,), (1000.0,), (800.0,), "regional-6x9:20:70:300:380", 24.0, boundary=1
+    )
+
+
+def _write_grib(folder, times, leads, fields):
+    """Fields `[times, members, leads, H, W]` of the globe on 10 degrees as one GRIB file."""
+    mslp = parse_channel("mslp")
+    ones = (1.0,)
+    spec = ForecastSpec((mslp,), ones, ones, ones, "regular-19x36", 24.0)
+    plan = EnsembleStore.open(
+        folder / "made.zarr", Plan(times, fields.shape[1], leads, 4), spec, {"seed": 0}, {}
+    )
+    for block in plan.plan.blocks():
+        plan.write(block, 0, fields[block.start].swapaxes(0, 1)[:, :, None])
+        plan.finish(block)
+    write_grib(plan, folder / "parent.grib")
+    return folder / "parent.grib"
+
+
+def test_a_parent_of_grib_serves_as_one_of_netcdf(tmp_path):
+    """Members, leads and points are those of the file, to its 24 bits."""
+    pytest.importorskip("eccodes", reason="ecCodes is not installed (extra grib)")
+    rng = np.random.default_rng(4)
+    fields = (101300 + 500 * rng.standard_normal((1, 3, 4, 19, 36))).astype(np.float32)
+    start = np.datetime64("2001-02-09", "s")
+    path, spec = _write_grib(tmp_path, (start,), 4, fields), _area_spec()
+    later = start + np.timedelta64(1, "D")  # a parent that started a day earlier
+    edges = open_boundaries(path, spec, (later,), 3)
+    lat, lon = np.arange(-90, 91, 10.0), np.arange(36) * 10.0
+    rows = np.searchsorted(lat, spec.area.lat)
+    columns = np.searchsorted(lon, np.asarray(spec.area.lon) % 360)
+    for lead in (1, 2, 3):
+        found = edges(later, range(4), lead)[:, 0].numpy()
+        wanted = fields[0, [0, 1, 2, 0], lead][:, rows][..., columns]
+        np.testing.assert_allclose(found, wanted, atol=0.01)
+    with pytest.raises(InputError, match="parent.grib: has no state 96 h after"):
+        open_boundaries(path, spec, (later,), 4)
+
+
+def test_analyses_of_grib_serve_as_boundaries(tmp_path):
+    """Files of step 0 along time are analyses, which all members share."""
+    eccodes = pytest.importorskip("eccodes", reason="ecCodes is not installed (extra grib)")
+    rng = np.random.default_rng(5)
+    fields = (101300 + 500 * rng.standard_normal((4, 1, 1, 19, 36))).astype(np.float32)
+    days = tuple(np.datetime64("2001-02-09", "s") + n * np.timedelta64(1, "D") for n in range(4))
+    made, path = _write_grib(tmp_path, days, 1, fields), tmp_path / "analyses.grib"
+    with made.open("rb") as source, path.open("wb") as target:
+        while (message := eccodes.codes_grib_new_from_file(source)) is not None:
+            eccodes.codes_set(message, "forecastTime", 0)
+            eccodes.codes_write(message, target)
+            eccodes.codes_release(message)
+    spec = _area_spec()
+    edges = open_boundaries(path, spec, days[:1], 3)
+    lat, lon = np.arange(-90, 91, 10.0), np.arange(36) * 10.0
+    rows = np.searchsorted(lat, spec.area.lat)
+    columns = np.searchsorted(lon, np.asarray(spec.area.lon) % 360)
+    for lead in (1, 2, 3):
+        found = edges(days[0], range(2), lead)[:, 0].numpy()
+        wanted = fields[lead, 0, 0][rows][:, columns]
+        np.testing.assert_allclose(found, np.stack([wanted, wanted]), atol=0.01)
+
+
+def test_a_folder_of_parents_serves_every_start(tmp_path):
+    """One file for every initial time, as a daily routine writes them."""
+    ds, folder = _globe(tmp_path / "slp.nc", 20), tmp_path / "parents"
+    folder.mkdir()
+    for day in ("2001-01-05", "2001-01-08"):
+        _parent(ds, day, 3).to_netcdf(folder / f"{day}.nc")
+    starts = np.datetime64("2001-01-05", "s"), np.datetime64("2001-01-08", "s")
+    spec = _area_spec()
+    edges = open_boundaries(folder, spec, starts, 3)
+    rows, columns = slice(22, 33, 2), (np.asarray(spec.area.lon) % 360 / 5).astype(int)
+    for start, first in zip(starts, (4, 7), strict=True):
+        found = edges(start, range(2), 2)[:, 0].numpy()
+        wanted = ds.slp.values[first + 2, rows][:, columns]
+        np.testing.assert_allclose(found, np.stack([wanted, wanted + 10.0]), atol=0.02)
