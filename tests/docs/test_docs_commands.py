@@ -80,6 +80,7 @@ PARSED = {
     "dock .*--ranker models/": "uses what train-ranker has made",
     "dock .*(--enumerate|--hits)": "is tried from end to end by tests/protein/docking",
     "(refine|evaluate .*--actives)": "is tried from end to end by tests/protein/docking",
+    ".* --scheduler ": "needs a cluster; is tried by tests/weather/commands",
     r"train .*_base.yaml": "trains a network that is made for a GPU",
 }
 """Documents and commands (by a pattern) that are parsed and not run, with the reason."""

@@ -43,6 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="extend the store that is there by files of later times",
     )
+    add(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Dask scheduler whose workers read and regrid the files: tcp://host:8786",
+    )
     add_json(parser)
 
 
@@ -157,6 +162,7 @@ def _how(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prepare the store and print what became of the files."""
+    from weather.cluster import connect
     from weather.data.prepare import extend_forecast, prepare_forecast
     from weather.data.times import Period
 
@@ -169,15 +175,17 @@ def run(args: argparse.Namespace) -> int:
         )
     out = args.out or Path("data.zarr")
     with ExitStack() as stack:
+        # Before anything is begun: a scheduler that does not answer leaves nothing behind.
+        client = stack.enter_context(connect(None if args.dry_run else args.scheduler))
         tell = _teller(stack, show=not args.json)
         if args.append:
             report = extend_forecast(
-                args.files, out, _settings(args), training, args.dry_run, tell
+                args.files, out, _settings(args), training, args.dry_run, tell, client
             )
         else:
             report = prepare_forecast(
                 args.files, out, _settings(args), training, args.overwrite, args.dry_run, tell,
-                args.chunk or 0,
+                args.chunk or 0, client,
             )  # fmt: skip
     emit(args, report.as_dict(), _text(report))
     if report.faults:

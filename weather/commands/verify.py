@@ -142,6 +142,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="number of initial times that are scored at once (default 1)",
     )
+    how.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Dask scheduler whose workers score the initial times: tcp://host:8786",
+    )
     how.add_argument("--no-plots", action="store_true", help="write numbers only")
     add_seed(parser)
     add_json(parser)
@@ -154,17 +159,24 @@ def run(args: argparse.Namespace) -> int:
         InputError: An option or a file that cannot be used.
     """
     from sciddiff.cli.campaign import machine_facts
+    from weather.cluster import connect
     from weather.verification.output import summary_rows, write_scores
     from weather.verification.table import table_text
 
     _check_packages()
+    if args.scheduler and args.workers > 1:
+        raise InputError(
+            "--workers: are threads of this machine, and --scheduler has workers of its own; "
+            "leave one of the two out"
+        )
     campaign = _campaign(args)
     before = _scored_before(args, campaign)
     if before is not None:
         emit(args, before["summary"], before["text"])
         return 0
     began = time.perf_counter()
-    result, notes = _verify(args)
+    with connect(args.scheduler) as client:
+        result, notes = _verify(args, client)
     paths = write_scores(result, args.out, plots=not args.no_plots)
     asked = None if args.leads is None else range(len(result.leads))
     rows = summary_rows(result, asked)
@@ -254,7 +266,7 @@ def _check_packages() -> None:
             raise MissingExtra(package, "weather")
 
 
-def _verify(args: argparse.Namespace) -> tuple[Verification, tuple[str, ...]]:
+def _verify(args: argparse.Namespace, client: Any) -> tuple[Verification, tuple[str, ...]]:
     from weather.verification.ensembles import open_forecast
     from weather.verification.regions import default_regions, parse_region
     from weather.verification.sources import open_truth
@@ -292,7 +304,7 @@ def _verify(args: argparse.Namespace) -> tuple[Verification, tuple[str, ...]]:
 
         result = verify(
             [forecast, *others, *baselines], truth, plan, settings, thresholds,
-            _scales(climate, plan.channels), tell, climate,
+            _scales(climate, plan.channels), tell, climate, client,
         )  # fmt: skip
     return result, (*joined, *plan.left_out, *result.notes)
 

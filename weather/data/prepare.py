@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sciddiff.cli.fingerprint import Inputs
 from sciddiff.errors import InputError
+from weather.cluster import in_order
 from weather.data.areas import Area
 from weather.data.extending import StoreExtender, former_store, is_extended, joined_plan
 from weather.data.reading import Reader, ReaderSettings, open_reader
@@ -85,6 +89,7 @@ def prepare_forecast(
     dry_run: bool = False,
     tell: OnProgress = lambda done, total: None,
     chunk: int = 0,
+    client: Any = None,
 ) -> PrepareReport:
     """Prepare a store.
 
@@ -97,6 +102,7 @@ def prepare_forecast(
         dry_run: Stop before anything is written; faults are then listed in the report.
         tell: Progress.
         chunk: Times in a chunk; 0 chooses by the size of the fields.
+        client: Of a Dask cluster that reads and regrids (`weather.cluster.connect`).
 
     Raises:
         InputError: Anything wrong with files, settings or `out`, in one line; what was written
@@ -117,8 +123,7 @@ def prepare_forecast(
     writer = StoreWriter(out, plan, overwrite, _request(chosen), _inputs(paths, out))
     resumed, total = writer.done, len(plan.times)
     tell(resumed, total)
-    while not writer.finished:
-        fields, filled = reader.block(*writer.next_block())
+    for fields, filled in _blocks(reader, writer, total, client):
         writer.write(fields, filled)
         tell(writer.done, total)
     return PrepareReport(reader, plan, writer.finish(), resumed)
@@ -131,6 +136,7 @@ def extend_forecast(
     training: Period | None = None,
     dry_run: bool = False,
     tell: OnProgress = lambda done, total: None,
+    client: Any = None,
 ) -> PrepareReport:
     """Extend a store by later times.
 
@@ -144,6 +150,7 @@ def extend_forecast(
         training: Times the statistics are taken over; by default those of the store.
         dry_run: Stop before anything is written.
         tell: Progress.
+        client: Of a Dask cluster that reads and regrids (`weather.cluster.connect`).
 
     Raises:
         InputError: Anything wrong with files or settings, or files that do not continue the
@@ -164,11 +171,29 @@ def extend_forecast(
     extender = StoreExtender(store, plan, request, inputs)
     resumed, total = extender.done - extender.former, len(later.times)
     tell(resumed, total)
-    while not extender.finished:
-        fields, filled = reader.block(*extender.next_block())
+    for fields, filled in _blocks(reader, extender, total, client):
         extender.write(fields, filled)
         tell(extender.done - extender.former, total)
     return PrepareReport(reader, later, extender.finish(), resumed, extender.former)
+
+
+def _blocks(
+    reader: Reader, writer: StoreWriter | StoreExtender, total: int, client: Any
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    """Read what a store still lacks, block after block, here or on a cluster."""
+    pieces, (start, stop) = [], writer.next_block()
+    while start < total:
+        pieces.append((start, stop))
+        start, stop = stop, min(stop + writer.plan.chunk, total)
+    if client is None:
+        return (reader.block(*piece) for piece in pieces)
+    return in_order(client, _block, reader, pieces)
+
+
+def _block(
+    reader: Reader, start: int, stop: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    return reader.block(start, stop)
 
 
 def settings_of(store: Store, settings: ReaderSettings) -> ReaderSettings:

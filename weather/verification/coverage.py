@@ -77,6 +77,22 @@ class Coverage:
         share = float(self._weights[np.isfinite(scored).all(0)].sum())
         self._least[channel] = min(share, self._least.get(channel, 1.0))
 
+    def merge(self, other: Coverage) -> None:
+        """Take over what another process has remembered of other fields.
+
+        Raises:
+            InputError: A forecast lacks other points there than here.
+        """
+        for (forecast, channel), mask in other._lacking.items():
+            if not np.array_equal(self._lacking.setdefault((forecast, channel), mask), mask):
+                raise InputError(
+                    f"{forecast}: {channel} lacks values at other points from one initial time "
+                    "than from another; finish the forecast, or make it again"
+                )
+        for channel, share in other._least.items():
+            self._least[channel] = min(share, self._least.get(channel, 1.0))
+        self._by_truth |= other._by_truth
+
     def notes(self) -> tuple[str, ...]:
         """One line for every channel that is not scored everywhere."""
         lines = []

@@ -6,14 +6,15 @@ are their scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sciddiff.errors import InputError
+from weather.cluster import in_order
 from weather.verification.cases import Frame, score_case
 from weather.verification.coverage import Coverage
 from weather.verification.ensembles import Ensemble
@@ -183,7 +184,7 @@ def verify(
     forecasts: Sequence[Ensemble], truth: Truth, plan: Plan,
     settings: VerifySettings | None = None, thresholds: Quantiles | None = None,
     scales: Sequence[float] | None = None, progress: Callable[[int, int], None] | None = None,
-    climate: Climate | None = None,
+    climate: Climate | None = None, client: Any = None,
 ) -> Verification:  # fmt: skip
     """Score forecasts against the same truths.
 
@@ -196,6 +197,7 @@ def verify(
         scales: Standard deviation of each channel, for the energy score; default the truth's.
         progress: Called with cases done and all cases.
         climate: Of the training states, for the anomaly correlation; must be on the same grid.
+        client: Of a Dask cluster that scores the initial times (`weather.cluster.connect`).
 
     Raises:
         InputError: A forecast lacks something, holds NaN, or a region is empty.
@@ -225,17 +227,15 @@ def verify(
         raise InputError(f"forecasts {', '.join(names)}: two have one name; give each its own")
     tallies = {name: Tally(len(plan.times)) for name in names}
 
-    def work(time: int) -> list[dict[str, NDArray[np.float64]]]:
-        return score_case(forecasts, truth, time, frame, perfect)
-
     times = [int(time) for time in plan.times.seconds]
-    for first in range(0, len(times), settings.workers):
-        some = times[first : first + settings.workers]
-        for offset, found in enumerate(_in_parallel(work, some, settings.workers)):
-            for name, scores in zip(names, found, strict=True):
-                tallies[name].add(first + offset, scores)
+    shared = forecasts, truth, frame, perfect
+    done = 0
+    for found in _scored(shared, times, settings.workers, client):
+        for name, scores in zip(names, found, strict=True):
+            tallies[name].add(done, scores)
+        done += 1
         if progress is not None:
-            progress(first + len(some), len(times))
+            progress(done, len(times))
     sizes = {forecast.name: forecast.members for forecast in forecasts}
     return Verification(
         tallies, sizes | {PERFECT: truth.members - 1}, plan.times, plan.leads, plan.channels,
@@ -262,12 +262,38 @@ def _union(
     return np.where((weights > 0).any(0), np.repeat(rows, columns), 0.0)
 
 
-def _in_parallel(
-    work: Callable[[int], list[dict[str, NDArray[np.float64]]]], times: list[int], workers: int
-) -> list[list[dict[str, NDArray[np.float64]]]]:
+Scores = list[dict[str, NDArray[np.float64]]]
+Shared = tuple[Sequence[Ensemble], Truth, Frame, bool]
+
+
+def _scored(shared: Shared, times: list[int], workers: int, client: Any) -> Iterator[Scores]:
+    """Scores of every forecast, one initial time after the other."""
+    if client is None:
+        for first in range(0, len(times), workers):
+            yield from _in_threads(shared, times[first : first + workers], workers)
+        return
+    # The first shows which points the forecasts lack, to which all others are held.
+    yield _score(shared, times[0])[0]
+    coverage = shared[2].coverage
+    for found, seen in in_order(client, _score, shared, ((time,) for time in times[1:])):
+        if coverage is not None and seen is not None:
+            coverage.merge(seen)
+        yield found
+
+
+def _score(shared: Shared, time: int) -> tuple[Scores, Coverage | None]:
+    """Scores of one initial time, and the points at which they were taken."""
+    forecasts, truth, frame, perfect = shared
+    return score_case(forecasts, truth, time, frame, perfect), frame.coverage
+
+
+def _in_threads(shared: Shared, times: list[int], workers: int) -> list[Scores]:
     if workers == 1 or len(times) == 1:
-        return [work(time) for time in times]
+        return [_score(shared, time)[0] for time in times]
     import dask
+
+    def work(time: int) -> Scores:  # what it holds is not for dask to look into
+        return _score(shared, time)[0]
 
     tasks = [dask.delayed(work)(time) for time in times]  # type: ignore[attr-defined]
     return list(dask.compute(*tasks, scheduler="threads", num_workers=workers))  # type: ignore[attr-defined]
