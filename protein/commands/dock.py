@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from protein.commands.dock_flexible import check_flexible, flexible_side_chains
 from protein.commands.dock_options import configure
+from protein.commands.dock_place import SITES, check_place, place_of, receptor_near, sites_of
 from protein.commands.dock_summary import counting, networks, summarise
 from protein.commands.dock_vina import resolve
 from protein.docking import NEEDS
@@ -29,12 +30,8 @@ if TYPE_CHECKING:
     from protein.docking.pipeline.docker import Docker
     from protein.docking.pipeline.settings import DockSettings
     from protein.docking.receptors.box import Box
-    from protein.docking.receptors.pockets import BindingSite
     from protein.docking.receptors.receptor import Receptor
     from protein.docking.receptors.side_chains import SideChains
-
-_ONE_OF = "give one of --autobox-ligand, --center, --pocket-residues and --blind"
-_SITES = 5
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         InputError: an option or a file that cannot be used.
     """
     resolve(args, configure)
-    _check_blind(args)
+    check_place(args)
     check_flexible(args)
     if args.dataset is None and (args.receptor is None or args.ligand is None):
         raise InputError("there is nothing to dock; give -r and -l, or --dataset")
@@ -91,15 +88,12 @@ def _dock_library(args: argparse.Namespace) -> tuple[list[Row], bool, Receptor |
     from dataclasses import asdict
 
     from protein.docking.campaign.library import CampaignSettings, dock_parts
-    from protein.docking.receptors.receptor import read_receptor
     from sciddiff.cli.campaign import Campaign, machine_facts
     from sciddiff.cli.parts import world
 
     states = _states(args)
-    receptor = read_receptor(args.receptor, _kept(args))
+    receptor, boxes, sites = place_of(args)
     remark(args.receptor, receptor.notes)
-    sites = _sites(args, receptor)
-    boxes = [site.box for site in sites] if args.blind else [_box(args, receptor)]
     sides = flexible_side_chains(args, receptor)
     settings = _settings(args)
     portions = CampaignSettings(
@@ -135,7 +129,8 @@ def _dock_library(args: argparse.Namespace) -> tuple[list[Row], bool, Receptor |
         rows = dock_parts(make, campaign, args.workers, advance, args.command_line)
     # What came of all of them is reported, and judged, by the first process.
     made = len(campaign.runs) > before
-    return (rows, made, receptor if sides is None else None) if first else None
+    still = sides is None and args.water_price is None
+    return (rows, made, receptor if still else None) if first else None
 
 
 class _Library:
@@ -163,16 +158,10 @@ class _Library:
 
     def _ready(self) -> Docker:
         if self.docker is None:
-            from protein.docking.receptors.receptor import read_receptor
-
-            receptor = read_receptor(self.args.receptor, _kept(self.args))
+            receptor = receptor_near(self.args, self.boxes)
             sides = flexible_side_chains(self.args, receptor)
             self.docker = _docker_maker(self.args, self.settings)(receptor, self.boxes, sides)
         return self.docker
-
-
-def _kept(args: argparse.Namespace) -> frozenset[str]:
-    return frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
 
 
 def _states(args: argparse.Namespace) -> StateSettings | None:
@@ -202,6 +191,7 @@ def _redock(args: argparse.Namespace) -> int:
         DatasetSettings,
         dock_dataset,
     )
+    from protein.docking.receptors.waters import kept_groups, with_near_waters
     from sciddiff.cli.campaign import Campaign, machine_facts
 
     if _states(args) is not None:
@@ -217,23 +207,25 @@ def _redock(args: argparse.Namespace) -> int:
         )
     if args.workers > 1:
         raise InputError("--workers: applies to a library (-l); leave it out with --dataset")
-    keep = _kept(args)
+    kept = kept_groups(args.keep, reach=True)
     settings = _settings(args)
     dataset = Dataset.find(args.dataset)
     make_plain = _docker_maker(args, settings)
 
     def make(receptor: Receptor, box: Box, crystal: NDArray[np.float64]) -> Docker:
         """Around the crystal ligand, or blind."""
-        sites = _sites(args, receptor)
+        sites = sites_of(args, receptor)
+        boxes = [site.box for site in sites] or [box]
+        receptor = with_near_waters(receptor, boxes, kept)
         sides = flexible_side_chains(args, receptor, crystal)
-        return make_plain(receptor, [site.box for site in sites] or box, sides)
+        return make_plain(receptor, boxes, sides)
 
     request = {**_plain_request(args, settings), "margin": args.autobox_add}
     if args.flex_auto is not None:
         request["flex_auto"] = args.flex_auto
     if args.blind:
-        request["blind"] = args.sites or _SITES
-    what = DatasetSettings(args.autobox_add, keep, args.check, not args.no_complex)
+        request["blind"] = args.sites or SITES
+    what = DatasetSettings(args.autobox_add, kept.names, args.check, not args.no_complex)
     begun = DatasetParts(dataset, make, args.out, what).begun
     campaign = Campaign.open(args.out, request, args.command_line, networks(args), begun)
     campaign.facts |= {"dataset": str(args.dataset), **machine_facts(), **campaign.facts}
@@ -241,52 +233,6 @@ def _redock(args: argparse.Namespace) -> int:
     with counting(len(dataset.names), show=not args.json) as advance:
         rows = dock_dataset(dataset, make, campaign, what, advance, args.command_line)
     return summarise(args, rows, len(campaign.runs) > before)
-
-
-def _check_blind(args: argparse.Namespace) -> None:
-    """Refuse options that contradict each other, before anything is read."""
-    if args.sites is not None and not args.blind:
-        raise InputError("--sites: applies to --blind only; give --blind, or leave it out")
-    given = (args.autobox_ligand, args.center, args.pocket_residues)
-    if args.blind and any(value is not None for value in given):
-        raise InputError(f"where to search: {_ONE_OF}")
-
-
-def _sites(args: argparse.Namespace, receptor: Receptor) -> list[BindingSite]:
-    """The pockets to search, with --blind; none without."""
-    from dataclasses import replace
-
-    from protein.docking.receptors.box import Box
-    from protein.docking.receptors.pockets import find_pockets
-
-    if not args.blind:
-        return []
-    sites = find_pockets(receptor, args.sites or _SITES)
-    if args.size is not None:
-        a, b, c = args.size
-        sites = [replace(site, box=Box(site.center, (a, b, c))) for site in sites]
-    return sites
-
-
-def _box(args: argparse.Namespace, receptor: Receptor) -> Box:
-    from protein.docking.molecules.files import read_place
-    from protein.docking.receptors.box import Box, box_around
-    from protein.docking.receptors.residues import box_of_residues
-
-    given = [args.autobox_ligand, args.center, args.pocket_residues]
-    if sum(value is not None for value in given) != 1:
-        raise InputError(f"where to search: {_ONE_OF}")
-    if args.autobox_ligand is not None:
-        box = box_around(read_place(args.autobox_ligand), args.autobox_add)
-    elif args.pocket_residues is not None:
-        box = box_of_residues(receptor, args.pocket_residues, args.autobox_add)
-    else:
-        x, y, z = args.center
-        box = Box((x, y, z), (22.0, 22.0, 22.0))
-    if args.size is not None:
-        a, b, c = args.size
-        box = Box(box.center, (a, b, c))
-    return box
 
 
 def _settings(args: argparse.Namespace) -> DockSettings:
@@ -308,6 +254,7 @@ def _settings(args: argparse.Namespace) -> DockSettings:
         weights=find_scoring(args.scoring),
         energy_range=args.energy_range,
         min_rmsd=args.min_rmsd,
+        water_price=args.water_price,
     )
 
 
@@ -375,7 +322,7 @@ def _plain_request(args: argparse.Namespace, settings: DockSettings) -> dict[str
 
     request = {"keep": args.keep, **asdict(settings)}
     request |= {name: True for name in ("hydrogens", "pdbqt") if getattr(args, name)}
-    later = {"energy_range": None, "min_rmsd": None, "weights": asdict(VINA)}
+    later = {"energy_range": None, "min_rmsd": None, "water_price": None, "weights": asdict(VINA)}
     same = [key for key, value in later.items() if request[key] == value]
     return {key: value for key, value in request.items() if key not in same}
 

@@ -117,7 +117,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "order them by energy (default: the weights that ship)",
     )
     add("--keep", default="", metavar="LIST",
-        help="HETATM groups to keep besides metals and cofactors, such as GDP,SO4")  # fmt: skip
+        help="HETATM groups to keep besides metals and cofactors: by name (GDP,HOH), single ones "
+        "(A:301), or waters within a distance of the box, Å (HOH:3.5)")  # fmt: skip
+    add("--water-price", type=number(0.0, 1000.0), metavar="E",
+        help="let poses displace waters that are kept, for this energy each, kcal/mol (default: "
+        "waters stay)")  # fmt: skip
     add(
         "--batch",
         type=count(),

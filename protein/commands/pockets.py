@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--sites", type=count(), default=5, metavar="N", help="largest number of sites (default 5)"
     )
     add(
-        "--keep", default="", metavar="LIST", help="further HETATM groups to keep, such as GDP,SO4"
+        "--keep", default="", metavar="LIST", help="further HETATM groups to keep: GDP,HOH,A:301"
     )
     add_json(parser)
 
@@ -44,8 +44,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from protein.docking.receptors.pockets import find_pockets
     from protein.docking.receptors.receptor import read_receptor
+    from protein.docking.receptors.waters import kept_groups
 
-    keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
+    keep = kept_groups(args.keep).names
     receptor = read_receptor(args.receptor, keep)
     remark(args.receptor, receptor.notes)
     sites = find_pockets(receptor, args.sites)

@@ -61,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="do not drop poses that PoseBusters finds impossible (a second each)")  # fmt: skip
     add("--no-complex", action="store_true", help="do not write the best pose with its receptor")
     add("--keep", default="", metavar="LIST",
-        help="further HETATM groups of the receptor to keep, such as GDP,SO4")  # fmt: skip
+        help="further HETATM groups of the receptor to keep: GDP,HOH,A:301")  # fmt: skip
     add("--ranker", metavar="NAME",
         help="ranker that orders poses by confidence: shipped weights, a model folder, or none to "
         "order them by energy (default: the weights that ship)")  # fmt: skip
@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     from protein.docking.confidence.ranker import find_ranker
     from protein.docking.poses.metrics import pdb_file
     from protein.docking.receptors.receptor import read_receptor
+    from protein.docking.receptors.waters import kept_groups
     from protein.docking.report.write import try_report
     from protein.docking.scoring.refine import RefineSettings, refine_poses
     from sciddiff.cli.campaign import Campaign, machine_facts
@@ -98,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     files = args.ligand or [args.receptor]
     drop = frozenset() if args.ligand else frozenset({_residue(args).upper()})
-    keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
+    keep = kept_groups(args.keep).names
     receptor = read_receptor(args.receptor, keep, drop)
     remark(args.receptor, receptor.notes)
     settings = RefineSettings(args.relax, args.check, args.poses, args.seed)

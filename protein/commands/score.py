@@ -69,7 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="check the poses with PoseBusters, about a second for each",
     )
     add(
-        "--keep", default="", metavar="LIST", help="further HETATM groups to keep, such as GDP,SO4"
+        "--keep", default="", metavar="LIST", help="further HETATM groups to keep: GDP,HOH,A:301"
     )
     add(
         "--ranker",
@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from protein.docking.poses.files import ANY_SIZE, sdf_record
     from protein.docking.poses.metrics import pdb_file
     from protein.docking.receptors.receptor import read_receptor
+    from protein.docking.receptors.waters import kept_groups
     from protein.docking.scoring.score import ScoreSettings, score_files
     from protein.docking.scoring.table import (
         ATOM_COLUMNS,
@@ -109,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         import torch
 
         torch.set_num_threads(args.threads)
-    keep = frozenset(word.strip().upper() for word in args.keep.split(",") if word.strip())
+    keep = kept_groups(args.keep).names
     receptor = read_receptor(args.receptor, keep)
     remark(args.receptor, receptor.notes)
     settings = ScoreSettings(

@@ -58,6 +58,7 @@ class Row:
         note: what a user should know about the poses.
         parent: name of the input that the ligand is a state of; empty without states.
         receptor: folder of the structure that it was docked to, of several.
+        displaced_waters: waters that the first pose displaces, where some may be.
     """
 
     index: int
@@ -83,6 +84,7 @@ class Row:
     note: str = ""
     parent: str = ""
     receptor: str = ""
+    displaced_waters: str = ""
 
     def as_dict(self) -> dict[str, str | int]:
         """Columns to values."""
@@ -145,6 +147,7 @@ def docked_row(
         site=str(result.sites[0]) if len(result.sites) else "",
         title=escape(title),
         note="; ".join(result.notes),
+        displaced_waters=" ".join(result.displaced(0)),
     )
 
 

@@ -15,8 +15,8 @@ def verdicts(
 ) -> list[Verdict]:
     """Judge the first poses of a ligand; none if it was not docked.
 
-    A pose with flexible side chains is judged beside the heavy atoms that were docked to, with its
-    own side chains; any other beside the file.
+    A pose with flexible side chains, or that may displace waters, is judged beside the heavy atoms
+    that were docked to, with its own side chains and waters; any other beside the file.
 
     Args:
         ligand: the molecule.
@@ -32,7 +32,7 @@ def verdicts(
     coords = () if result.docked is None else result.docked.coords[:most]
     if len(coords) == 0:
         return []
-    if result.sides is None:
+    if result.sides is None and not result.waters:
         with pdb_file(file) as plain:
             return bust(ligand, coords, plain)
     found: list[Verdict] = []

@@ -21,6 +21,7 @@ from protein.docking.energy.intramolecular import IntraPairs
 from protein.docking.energy.pairwise import PairSum, interaction
 from protein.docking.energy.side_chains import SideEnergy, SideField
 from protein.docking.energy.terms import VINA, VinaWeights, soft_cap
+from protein.docking.energy.waters import PricedWaters
 from protein.docking.molecules.ligand import Ligand
 from protein.docking.poses.pose import Movable
 from protein.docking.receptors.box import Box
@@ -68,6 +69,7 @@ class VinaEnergy(Movable):
         weights: weights of the terms.
         sides: flexible side chains; their atoms follow the ligand's, and have type -1 in ``types``
             and no place among the receptor's atoms. None for a rigid receptor.
+        waters: waters that may be displaced, which are no atoms of the receptor, but in its grids.
     """
 
     types: Tensor
@@ -78,6 +80,7 @@ class VinaEnergy(Movable):
     grids: GridSet | None = None
     weights: VinaWeights = VINA
     sides: SideEnergy | None = None
+    waters: PricedWaters | None = None
 
     @classmethod
     def build(
@@ -194,6 +197,11 @@ class VinaEnergy(Movable):
                 found = PairSum(rigid.terms + turned.terms, atoms)
                 held = self.sides.energy(coords, SCORE_CAP, self.weights)
             total = found.atoms.sum(-1)
+            if self.waters is not None:
+                each, terms = self.waters.pairs(coords, self.types)
+                stays = each <= self.waters.price
+                total = total + each.clamp(max=self.waters.price).sum(-1)
+                found = found._replace(terms=found.terms + (terms * stays[..., None]).sum(-2))
             divisor = 1.0 + self.weights.rotors * self.rotors[:, None]
             return Score(total / divisor, total, inside, found.terms, held)
 
@@ -212,6 +220,7 @@ class SearchSpace:
         device: where energies are computed.
         weights: the scoring function.
         sides: flexible side chains of the receptor; None for a rigid one.
+        waters: waters of the receptor that may be displaced; None for none.
 
     Raises:
         InputError: no receptor atom is near the box.
@@ -224,9 +233,11 @@ class SearchSpace:
         device: torch.device | str = "cpu",
         weights: VinaWeights = VINA,
         sides: SideField | None = None,
+        waters: PricedWaters | None = None,
     ) -> None:
         rigid = receptor if sides is None else sides.chains.rest(receptor)
-        self.weights, self.sides = weights, sides
+        rigid = rigid if waters is None else waters.rest(rigid)
+        self.weights, self.sides, self.waters, self._whole = weights, sides, waters, receptor
         self.box, self.near, self.device = box, rigid.near(box), torch.device(device)
         self._grid: Grid | None = None
 
@@ -245,9 +256,12 @@ class SearchSpace:
         if self._grid is None or not types <= known:
             # Types met before stay, as others will need them, unless the grid grows too large.
             every = types | known if fits(self.box, len(types | known)) else types
-            self._grid = make_grid(self.near, self.box, sorted(every), weights=self.weights)
+            grid = make_grid(self.near, self.box, sorted(every), weights=self.weights)
+            if self.waters is not None:
+                grid = self.waters.on_grid(grid, self._whole, self.box)
+            self._grid = grid
         grids = GridSet.pack([self._grid], [0] * len(ligands), energy.types)
-        energy = replace(energy, grids=grids)
+        energy = replace(energy, grids=grids, waters=self.waters)
         return energy if self.device.type == "cpu" else energy.to(self.device)
 
 

@@ -25,6 +25,7 @@ from protein.docking.confidence.ranker import Ranker
 from protein.docking.energy.side_chains import SideField
 from protein.docking.energy.terms import TERMS
 from protein.docking.energy.vina import SearchSpace, VinaEnergy
+from protein.docking.energy.waters import PricedWaters
 from protein.docking.molecules.conformers import fresh_conformers, stereoisomer
 from protein.docking.molecules.ligand import Ligand
 from protein.docking.pipeline.settings import DockSettings
@@ -67,6 +68,7 @@ class Result:
             open.
         notes: what a user should know about the poses, one sentence each.
         sides: flexible side chains of the receptor; None for a rigid one.
+        waters: residues of the waters that may be displaced.
     """
 
     docked: Docked | None
@@ -77,14 +79,25 @@ class Result:
     isomers: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     sides: SideChains | None = None
+    waters: tuple[str, ...] = ()
+
+    def displaced(self, k: int) -> tuple[str, ...]:
+        """The waters that a pose displaces, by their residues."""
+        if self.docked is None or self.docked.displaced is None:
+            return ()
+        gone = self.docked.displaced[k]
+        return tuple(label for label, out in zip(self.waters, gone, strict=True) if out)
 
     def receptor(self, receptor: Receptor, k: int) -> Receptor:
-        """The receptor of a pose, with its side chains where the pose has them.
+        """The receptor of a pose: its side chains where they are, without waters it displaces.
 
         Args:
             receptor: the receptor that was docked to.
             k: index of the pose.
         """
+        gone = self.displaced(k)
+        if gone:
+            receptor = receptor.select(~np.isin(receptor.residues, gone))
         if self.sides is None or self.docked is None or self.docked.side_coords is None:
             return receptor
         return self.sides.placed(receptor, self.docked.side_coords[k])
@@ -111,6 +124,8 @@ class Result:
         tags["strain"] = f"{self.strain[k]:.3f}"
         if docked.side_energy is not None:
             tags["side_chains"] = f"{docked.side_energy[k]:.3f}"
+        if self.waters:
+            tags["displaced_waters"] = " ".join(self.displaced(k))
         tags |= {f"term_{name}": f"{docked.terms[k, i]:.4f}" for i, name in enumerate(TERMS)}
         if len(self.sites):
             tags["site"] = str(self.sites[k])
@@ -172,10 +187,19 @@ class Docker:
                     "flexible side chains: a network takes the receptor as rigid; leave the "
                     "model out"
                 )
+            if settings.water_price is not None:
+                raise InputError(
+                    "flexible side chains: waters cannot be displaced beside them; leave one out"
+                )
             sides.check(self.boxes)
             field = SideField.make(receptor, sides, settings.weights)
+        self.waters = None
+        if settings.water_price is not None:
+            near = PricedWaters.of(receptor, self.boxes, settings.water_price, settings.weights)
+            self.waters = near.to(self.device)
         self._spaces = [
-            SearchSpace(receptor, box, self.device, settings.weights, field) for box in self.boxes
+            SearchSpace(receptor, box, self.device, settings.weights, field, self.waters)
+            for box in self.boxes
         ]
 
     def dock(self, ligands: Sequence[Ligand], numbers: Sequence[int]) -> list[Result]:
@@ -254,6 +278,9 @@ class Docker:
             moving = None if self.sides is None else self.sides.moving
             docked = ranked(ligands[i], mine, most, _DISTINCT, moving)
             docked = within(docked, self.settings.energy_range)
+            if self.waters is not None:
+                gone = self.waters.displaced(ligands[i], docked.coords)
+                docked = replace(docked, displaced=gone)
             if self.ranker is not None:
                 poses = pose_set(ligands[i], self._receptors(docked), docked)
                 docked = replace(docked, confidence=self.ranker.probabilities(poses))
@@ -263,6 +290,9 @@ class Docker:
 
     def _receptors(self, docked: Docked) -> list[Receptor]:
         """The receptor of all poses, or one for each if side chains are flexible."""
+        if docked.displaced is not None and self.waters is not None:
+            found = Result(docked, waters=self.waters.labels)
+            return [found.receptor(self.receptor, k) for k in range(len(docked.coords))]
         if self.sides is None or docked.side_coords is None:
             return [self.receptor]
         placed = [self.sides.placed(self.receptor, coords) for coords in docked.side_coords]
@@ -323,7 +353,8 @@ class Docker:
             away = docked.coords.mean(axis=1)[:, None] - middles
             sites = np.linalg.norm(away, axis=-1).argmin(axis=1) + 1
         strain = docked.intramolecular - least
-        return Result(docked, "", strain, 0.0, sites, isomers, tuple(notes), self.sides)
+        waters = () if self.waters is None else self.waters.labels
+        return Result(docked, "", strain, 0.0, sites, isomers, tuple(notes), self.sides, waters)
 
 
 def _too_large(conformers: NDArray[np.float64], boxes: Sequence[Box]) -> Iterator[str]:

@@ -33,6 +33,8 @@ class DockSettings:
             no limit.
         min_rmsd: RMSD below which two poses are never both reported, Å; None to prefer poses that
             are `search.ranking.APART` from each other, and to fill up with closer ones.
+        water_price: energy that a water of the receptor costs which a pose displaces, kcal/mol;
+            None for waters that stay.
     """
 
     poses: int = 9
@@ -44,6 +46,7 @@ class DockSettings:
     weights: VinaWeights = VINA
     energy_range: float | None = None
     min_rmsd: float | None = None
+    water_price: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.effort, str) and self.effort not in EFFORTS:

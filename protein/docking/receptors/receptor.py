@@ -161,13 +161,13 @@ def read_receptor(
 
     Args:
         path: PDB or mmCIF, optionally gzipped.
-        keep: names of further HETATM groups to keep.
+        keep: names of further HETATM groups to keep, and labels of single ones (``A:301``).
         drop: names of groups to drop even if they are cofactors, such as that of the ligand.
         whole: whether to refuse a protein with many missing atoms, such as all side chains.
 
     Raises:
-        InputError: the file cannot be read, holds neither protein nor nucleic acid, or much of the
-            protein is absent.
+        InputError: the file cannot be read, holds neither protein nor nucleic acid, lacks a group
+            that was named by its label, or much of the protein is absent.
     """
     file = Path(path)
     with contextlib.suppress(OSError):
@@ -198,19 +198,25 @@ def _read(file: Path, keep: frozenset[str], drop: frozenset[str], whole: bool) -
     counts["models"] = len(models) - 1
     dropped: Counter[str] = Counter()
     rows: list[tuple[str, str, str, str, NDArray[np.float64]]] = []
+    seen: set[str] = set()
+    if keep & WATERS:  # files have several names of water
+        keep |= WATERS
     for chain in models[0]:
         for entry in chain:
             residue = _one_residue(entry, counts)
             name = residue.get_resname().strip().upper()
-            if not _kept(residue, name, keep, drop, counts):
+            label = f"{chain.id.strip()}:{residue.id[1]}{residue.id[2].strip()}"
+            seen.add(label)
+            if not _kept(residue, name, keep | {name} if label in keep else keep, drop, counts):
                 if name not in WATERS:
                     dropped[name] += 1
                 continue
-            label = f"{chain.id.strip()}:{residue.id[1]}{residue.id[2].strip()}"
             found = _atoms(residue, counts)
             counts["standard"] += int(is_standard(name))
             counts["incomplete"] += _incomplete(name, found)
             rows += [(element, atom, name, label, xyz) for atom, element, xyz in found]
+    for word in sorted(word for word in keep - seen if ":" in word):
+        raise InputError(f"keep: {word} is not in {file}; check chain and number")
     if not counts["protein"] + counts["nucleic"]:
         raise InputError(
             f"{file}: holds no protein or nucleic acid (ligands and solvent only); give a "

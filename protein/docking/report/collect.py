@@ -14,6 +14,7 @@ from protein.docking.campaign.output import RESULTS
 from protein.docking.molecules.ligand import quietly
 from protein.docking.poses.contacts import Contacts, ContactSites, find_contacts
 from protein.docking.receptors.receptor import Receptor, read_receptor
+from protein.docking.receptors.waters import kept_groups
 from sciddiff.cli import campaign
 from sciddiff.errors import InputError
 from sciddiff.names import text_of
@@ -131,7 +132,7 @@ class Receptors:
         self, directory: Path, record: Mapping[str, Any], receptor: Receptor | None = None
     ) -> None:
         self.directory, self.request = directory, dict(record.get("request") or {})
-        self.flexible = "flex" in self.request
+        self.flexible = "flex" in self.request or "water_price" in self.request
         one = bool(self.request.get("receptor")) and not self.flexible
         self.shared = receptor is not None or one
         self._one, self._looked = receptor, receptor is not None
@@ -152,15 +153,15 @@ class Receptors:
         if not file.is_file():
             return None
         try:
-            return _without_ligand(read_receptor(file, frozenset("*")))
+            return _without_ligand(read_receptor(file, frozenset({"*", "HOH"})))
         except InputError as error:
             _log.info("%s: %s", file, error)
             return None
 
     def _file(self) -> Receptor | None:
-        keep = str(self.request.get("keep") or "").upper().replace(" ", "").split(",")
         try:
-            return read_receptor(Path(str(self.request["receptor"])), frozenset(keep) - {""})
+            keep = kept_groups(str(self.request.get("keep") or ""), reach=True).names
+            return read_receptor(Path(str(self.request["receptor"])), keep)
         except (InputError, OSError) as error:
             _log.warning("report: the receptor cannot be read (%s); poses are alone", error)
             return None

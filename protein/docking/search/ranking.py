@@ -36,6 +36,8 @@ class Docked:
         side_energy: energy of the flexible side chains with each other and with the rest of the
             receptor `[K]`, kcal/mol; None for a rigid receptor.
         side_coords: their atoms that move `[K, F, 3]`, Å; None for a rigid receptor.
+        displaced: which of the waters that may be displaced each pose displaces `[K, W]`; None if
+            there are none.
     """
 
     coords: NDArray[np.float64]
@@ -46,6 +48,7 @@ class Docked:
     confidence: NDArray[np.float64] | None = None
     side_energy: NDArray[np.float64] | None = None
     side_coords: NDArray[np.float64] | None = None
+    displaced: NDArray[np.bool_] | None = None
 
     def taken(self, places: Sequence[int]) -> "Docked":
         """Some of the poses, in the order given."""
