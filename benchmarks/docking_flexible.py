@@ -211,7 +211,7 @@ def print_table(path: Path) -> None:
           f"{np.mean(apart):.1f} Å (root mean square, mean of complexes)")  # fmt: skip
     for arm in (arm for arm in ARMS if all(row[f"{arm}_cpu"] for row in good)):
         shares = [
-            f"{what} {_rate([float(row[f'{arm}_{what}']) < 2 for row in good], len(rows))}"
+            f"{what} {rate([float(row[f'{arm}_{what}']) < 2 for row in good], len(rows))}"
             for what in ("energy", "ranker", "best9")
         ]
         cpu = [float(row[f"{arm}_cpu"]) for row in good]
@@ -224,15 +224,15 @@ def print_table(path: Path) -> None:
             float(row[f"rigid_{what}"]) < 2 <= float(row[f"flexible_{what}"]) for row in good
         )
         print(f"{what}: right with flexible alone {more}, with rigid alone {less}, "
-              f"p = {_mcnemar(more, less):.3f}")  # fmt: skip
+              f"p = {mcnemar(more, less):.3f}")  # fmt: skip
 
 
-def _rate(hits: list[bool], total: int) -> str:
+def rate(hits: list[bool], total: int) -> str:
     low, high = success_interval(sum(hits), total)
     return f"{sum(hits)}/{total} = {sum(hits) / total:.0%} [{100 * low:.0f}, {100 * high:.0f}]"
 
 
-def _mcnemar(more: int, less: int) -> float:
+def mcnemar(more: int, less: int) -> float:
     """Two-sided exact test of the discordant pairs."""
     n, k = more + less, min(more, less)
     return min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n)

@@ -1,0 +1,254 @@
+"""Cross-docking: into a receptor that was solved with another ligand, beside AutoDock Vina.
+
+Within each pocket cluster of a split, complexes of the same protein are paired: each ligand with
+the receptor of the next complex in the order of the index whose protein is the same, that is, at
+least `--identity` of the residues within 8 Å of the ligand align with equal ones. The C-alpha
+atoms of these residues are superposed, and a pair whose pocket differs by more than 2 Å (RMSD) is
+passed over. The ligand starts from fresh conformers; the box is its crystal extent plus 4 Å on
+each side, and its crystal place in its own protein is the truth. Both programs have the same
+receptor, box and molecule. Rows go to a CSV as they are found, and pairs already there are not
+done again:
+
+    python benchmarks/docking_cross.py run --data DIR --index index.csv -o cross.csv
+    python benchmarks/docking_cross.py table cross.csv
+
+Large and very flexible ligands, and the later pairs of a large cluster, are left out by
+`--atoms`, `--torsions` and `--most`, since Vina needs minutes for each. A ligand that cannot be
+docked is a failure of the program that could not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.docking_flexible import mcnemar, rate
+from benchmarks.vina_reference import VinaReference
+from protein.docking.confidence.ranker import find_ranker
+from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.molecules.files import read_ligand
+from protein.docking.molecules.ligand import Ligand
+from protein.docking.pipeline.docker import Docker
+from protein.docking.pipeline.settings import DockSettings
+from protein.docking.poses.metrics import symmetric_rmsd
+from protein.docking.receptors.box import Box, box_around
+from protein.docking.receptors.receptor import Receptor, read_receptor
+from protein.docking.search.draws import number_of
+from protein.structures.residues import parent_letter
+from protein.structures.superposition import kabsch
+from sciddiff.errors import InputError
+
+ARMS = ("ours", "vina")
+MEASURES = ("top1", "best9", "cpu", "reason")
+FIELDS = ("id", "receptor", "residues", "apart",
+          *(f"{arm}_{what}" for arm in ARMS for what in MEASURES))  # fmt: skip
+POCKET, APART, LEAST = 8.0, 2.0, 8
+"""Å around a ligand that are its pocket; largest RMSD of two pockets, Å; fewest residues."""
+
+
+def main() -> None:
+    """Dock, or compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("method", choices=("run", "table"))
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--data", type=Path, help="folder with <split>/<id>/")
+    parser.add_argument("--index", type=Path)
+    parser.add_argument("--split", default="val", choices=("train", "val"))
+    parser.add_argument("--identity", type=float, default=0.95, help="of the pocket's residues")
+    parser.add_argument("--most", type=int, default=5, help="pairs of each cluster")
+    parser.add_argument("--atoms", type=int, default=40, help="largest ligand")
+    parser.add_argument("--torsions", type=int, default=8, help="most flexible ligand")
+    parser.add_argument("--exhaustiveness", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-o", "--out", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.method == "table":
+        for path in args.files:
+            print_table(path)
+        return
+    done = {row["id"] for row in csv.DictReader(args.out.open())} if args.out.exists() else set()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    ranker = find_ranker()
+    with args.out.open("a", newline="") as handle:
+        writer = csv.DictWriter(handle, FIELDS)
+        if not done:
+            writer.writeheader()
+        for name, other, ligand, receptor, facts in _pairs(args):
+            if name in done:
+                continue
+            box = box_around(ligand.require_coords())
+            row: dict[str, object] = {"id": name, "receptor": other, **facts}
+            for arm in ARMS:
+                start = time.process_time()
+                try:
+                    if arm == "ours":
+                        settings = DockSettings(seed=args.seed)
+                        docker = Docker(receptor, box, settings, ranker=ranker)
+                        coords = _first(docker, ligand, name)
+                    else:
+                        coords = _vina(args, ligand, receptor, box)
+                except (InputError, ValueError, RuntimeError) as error:
+                    row[f"{arm}_reason"] = " ".join(str(error).split())
+                    continue
+                row[f"{arm}_cpu"] = f"{time.process_time() - start:.2f}"
+                rmsd = symmetric_rmsd(coords[:9], ligand.require_coords(), ligand.symmetries)
+                row[f"{arm}_top1"] = f"{rmsd[0]:.3f}"
+                row[f"{arm}_best9"] = f"{rmsd.min():.3f}"
+            writer.writerow(row)
+            handle.flush()
+
+
+def _first(docker: Docker, ligand: Ligand, name: str) -> NDArray[np.float64]:
+    """Poses of the usual effort, the surest first."""
+    (result,) = docker.dock([ligand], [number_of(name)])
+    if result.docked is None:
+        raise InputError(result.error)
+    return result.docked.coords
+
+
+def _vina(
+    args: argparse.Namespace, ligand: Ligand, receptor: Receptor, box: Box
+) -> NDArray[np.float64]:
+    conformer = fresh_conformers(ligand, 1, args.seed)[0]
+    reference = VinaReference(receptor.near(box, 12.0), box, seed=args.seed + 1)
+    return reference.dock(ligand, conformer, args.exhaustiveness)[0]
+
+
+def _pairs(
+    args: argparse.Namespace,
+) -> Iterator[tuple[str, str, Ligand, Receptor, dict[str, object]]]:
+    """Name, the other complex, the ligand in place, the other's receptor there, and facts."""
+    rows = [row for row in csv.DictReader(args.index.open()) if row["split"] == args.split]
+    found: Counter[str] = Counter()
+    for i, row in enumerate(rows):
+        cluster = row["cluster40"]
+        if (
+            found[cluster] >= args.most
+            or int(row["heavy_atoms"]) > args.atoms
+            or int(row["rot_bonds"]) > args.torsions
+        ):
+            continue
+        folder = args.data / args.split
+        ligand = read_ligand(folder / row["id"] / "ligand.sdf")
+        own = read_receptor(folder / row["id"] / "protein.pdb")
+        for other in [*rows[i + 1 :], *rows[:i]]:
+            if other["cluster40"] != cluster:
+                continue
+            receptor = read_receptor(folder / other["id"] / "protein.pdb")
+            placed = superposed(own, receptor, ligand.require_coords(), args.identity)
+            if placed is not None:
+                moved, apart, residues = placed
+                facts = {"residues": residues, "apart": f"{apart:.2f}"}
+                found[cluster] += 1
+                yield row["id"], other["id"], ligand, moved, facts
+                break
+
+
+def superposed(
+    fixed: Receptor, moving: Receptor, ligand: NDArray[np.floating], identity: float
+) -> tuple[Receptor, float, int] | None:
+    """The other receptor with its pocket on this one's, its RMSD in Å, and residues of the pocket.
+
+    Args:
+        fixed: the receptor of the ligand.
+        moving: the other one.
+        ligand: the ligand in the first receptor `[N, 3]`, Å.
+        identity: least share of the pocket's residues that align with equal ones.
+
+    Returns:
+        None if the proteins differ, or their pockets do not superpose.
+    """
+    gaps = np.linalg.norm(fixed.coords[:, None] - ligand[None], axis=-1).min(axis=1)
+    near = {fixed.residues[i] for i in np.flatnonzero(gaps < POCKET)}
+    best: list[tuple[int, int]] = []
+    whole = 0
+    for mine in _chains(fixed).values():
+        inside = [fixed.residues[i] in near for i in mine]
+        whole += sum(inside)
+        choices = [
+            _equal(fixed, moving, mine, theirs, inside) for theirs in _chains(moving).values()
+        ]
+        best += max(choices, key=len, default=[])
+    if len(best) < max(LEAST, identity * whole):
+        return None
+    a, b = (torch.from_numpy(x.coords[list(rows)]) for x, rows in
+            zip((fixed, moving), zip(*best, strict=True), strict=True))  # fmt: skip
+    turn = kabsch(b - b.mean(0), a - a.mean(0)).numpy()
+    coords = (moving.coords - b.mean(0).numpy()) @ turn.T + a.mean(0).numpy()
+    placed = replace(moving, coords=coords)
+    gap = coords[[j for _, j in best]] - fixed.coords[[i for i, _ in best]]
+    apart = float(np.sqrt(np.square(gap).sum(-1).mean()))
+    return (placed, apart, len(best)) if apart <= APART else None
+
+
+def _chains(receptor: Receptor) -> dict[str, list[int]]:
+    """Rows of the C-alpha atoms of every chain."""
+    chains: dict[str, list[int]] = {}
+    for i, (atom, element) in enumerate(zip(receptor.atoms, receptor.elements, strict=True)):
+        if atom == "CA" and element == "C":
+            chains.setdefault(receptor.residues[i].split(":")[0], []).append(i)
+    return chains
+
+
+def _equal(
+    fixed: Receptor, moving: Receptor, mine: list[int], theirs: list[int], inside: list[bool]
+) -> list[tuple[int, int]]:
+    """Rows of residues of the pocket that align with the same residue of the other chain."""
+    from Bio.Align import PairwiseAligner
+
+    aligner = PairwiseAligner(mode="global", match_score=2.0, mismatch_score=-1.0)
+    aligner.open_gap_score, aligner.extend_gap_score = -5.0, -0.5
+    one, two = (
+        "".join(parent_letter(x.resnames[i]) or "X" for i in rows)
+        for x, rows in ((fixed, mine), (moving, theirs))
+    )
+    pairs = []
+    for (a, end), (b, _) in zip(*aligner.align(one, two)[0].aligned, strict=True):
+        pairs += [
+            (mine[a + k], theirs[b + k])
+            for k in range(end - a)
+            if inside[a + k] and one[a + k] == two[b + k]
+        ]
+    return pairs
+
+
+def print_table(path: Path) -> None:
+    """Shares within 2 Å of both programs, and the exact test of the pairs they differ on."""
+    rows = list(csv.DictReader(path.open()))
+    apart = [float(row["apart"]) for row in rows]
+    print(f"{path}: {len(rows)} pairs, pockets {np.mean(apart):.2f} Å apart on average")
+    for arm in ARMS:
+        good = [row for row in rows if row[f"{arm}_top1"]]
+        shares = [
+            f"{what} {rate([float(row[f'{arm}_{what}']) < 2 for row in good], len(rows))}"
+            for what in ("top1", "best9")
+        ]
+        cpu = [float(row[f"{arm}_cpu"]) for row in good]
+        print(f"{arm:5s} " + "  ".join(shares) + f"  CPU {np.mean(cpu):.1f} s, "
+              f"{len(rows) - len(good)} not docked")  # fmt: skip
+    for what in ("top1", "best9"):
+        ours, theirs = (
+            [bool(row[f"{arm}_{what}"]) and float(row[f"{arm}_{what}"]) < 2 for row in rows]
+            for arm in ARMS
+        )
+        more = sum(a and not b for a, b in zip(ours, theirs, strict=True))
+        less = sum(b and not a for a, b in zip(ours, theirs, strict=True))
+        print(f"{what}: right here alone {more}, by Vina alone {less}, "
+              f"p = {mcnemar(more, less):.3f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
