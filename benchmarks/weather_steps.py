@@ -20,8 +20,9 @@ import xarray as xr
 from scipy.stats import t as student
 
 from weather.data.times import label
-from weather.forecast.forecaster import Forecaster, SamplingSettings
+from weather.forecast.forecaster import Forecaster
 from weather.forecast.initial import InitialState, read_initial
+from weather.forecast.solving import SamplingSettings
 from weather.sphere.grids import Grid
 
 CHANNELS = ("z500", "t850", "u850", "mslp")

@@ -47,6 +47,7 @@ from sciddiff.weights import (
     sealed,
     sha256,
     sized_like,
+    split,
     write_tensors,
 )
 
@@ -224,6 +225,7 @@ def load(
     device: str | torch.device = "cpu",
     trust: Iterable[str] = (),
     domain: str | None = None,
+    latents: bool = False,
 ) -> Model:
     """Read a model; Lightning is not needed.
 
@@ -236,6 +238,7 @@ def load(
         device: Where to put the network.
         trust: Names of further packages whose classes the model may run.
         domain: Name of the only domain whose models will do; None takes any.
+        latents: Whether models of that domain that draw latents will do, too.
 
     Returns:
         The model, in evaluation mode, its parameters frozen.
@@ -264,6 +267,15 @@ def load(
             f"{directory}: is a model of the domain {made.name}, and one of {domain} is needed; "
             "list models with: sciddiff models"
         )
+    carrier = made.latents()
+    if domain is not None and carrier is not None and not latents:
+        raise InputError(
+            f"{directory}: draws latents, and a model that draws {domain} data itself is needed; "
+            "draw from it with: sciddiff sample"
+        )
+    if carrier is not None:
+        weights, codec = split(weights)
+        carrier.restore(codec, str(path))
     try:
         fill(net, weights)
     except InputError as error:

@@ -33,6 +33,7 @@ from sciddiff.extras import Needs
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from sciddiff.codecs import Latents
     from sciddiff.denoiser import Denoiser
     from sciddiff.drawing import Drawing
     from sciddiff.guidance import DenoiserLike
@@ -42,16 +43,9 @@ if TYPE_CHECKING:
     from sciddiff.state import Batch, State
 
 __all__ = [
-    "GROUP",
-    "Domain",
-    "DomainEntry",
-    "Option",
-    "check_needs",
-    "domain_options",
-    "domain_names",
-    "domains",
-    "get_domain",
-]
+    "GROUP", "Domain", "DomainEntry", "Option", "check_needs", "domain_options",
+    "domain_names", "domains", "get_domain",
+]  # fmt: skip
 
 _Kind = TypeVar("_Kind")
 
@@ -249,6 +243,10 @@ class Domain(ABC):
         from sciddiff.rewards import RewardTerms
 
         return RewardTerms()
+
+    def latents(self) -> Latents | None:
+        """Return the codec through which states are learned and drawn; None: as they are."""
+        return None
 
     def provenance(self) -> dict[str, Any]:
         """Return what data was learned from: names, sizes, splits, checksums; plain values."""

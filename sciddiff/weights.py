@@ -24,6 +24,7 @@ from sciddiff.files import read_json, regular, replacing
 __all__ = [
     "CONFIG",
     "FORMAT",
+    "LATENTS",
     "META",
     "Recommended",
     "clean_name",
@@ -36,6 +37,7 @@ __all__ = [
     "sha256",
     "shapes",
     "sized_like",
+    "split",
     "write_tensors",
 ]
 
@@ -43,6 +45,9 @@ FORMAT = 1
 """Number of the layout of a model directory; any other is refused."""
 
 CONFIG, META = "config.yaml", "meta.json"
+
+LATENTS = "latents/"
+"""What names of weights begin with that belong to the codec of the domain (`Domain.latents`)."""
 
 _OWN = "own_sha256"
 _CARD = {
@@ -177,6 +182,12 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str
         hashes = {name: meta["sha256"][name] for name in meta["weights"]}
         return _read_files([path / name for name in meta["weights"]]), hashes
     return _read_files([path]), {path.name: sha256(path)}
+
+
+def split(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights of the network of a model, and those of the codec of its domain."""
+    codec = {n.removeprefix(LATENTS): v for n, v in weights.items() if n.startswith(LATENTS)}
+    return {n: v for n, v in weights.items() if not n.startswith(LATENTS)}, codec
 
 
 def write_tensors(

@@ -131,6 +131,11 @@ def _run(args: Namespace) -> None:
 
     device = pick_device(args.device)
     model = load(find_model(args.model), device)
+    if model.domain.latents() is not None:
+        raise InputError(
+            f"{args.model}: draws latents, whose probability is not that of the data; use a model "
+            "of the data themselves"
+        )
     jumps = any(path.manifold is None for path in model.denoiser.path.paths.values())
     _check(args, jumps)
     if args.out is not None and args.out.is_dir():
@@ -198,9 +203,7 @@ def _density(
     return values, values.new_zeros(len(values))
 
 
-def _bound(
-    args: Namespace, model: Model, batch: Batch, indices: Tensor
-) -> tuple[Tensor, Tensor]:
+def _bound(args: Namespace, model: Model, batch: Batch, indices: Tensor) -> tuple[Tensor, Tensor]:
     """A bound of the log-probability of each sample or its mean over orders, and the error."""
     from sciddiff.likelihood import elbo, order_log_prob
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sciddiff.codecs import Latents
 from sciddiff.domains import Domain
 from sciddiff.objectives import Objective
 from sciddiff.paths import ProductPath
@@ -34,6 +35,10 @@ class StandIn(Domain):
     def training_path(self) -> ProductPath:
         """The path that the domain trains on."""
         return self.domain.training_path()
+
+    def latents(self) -> Latents | None:
+        """The codec of the domain."""
+        return self.domain.latents()
 
     def objective(self) -> Objective:
         """The objective of the domain."""

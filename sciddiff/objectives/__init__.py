@@ -8,6 +8,7 @@ from sciddiff.objectives.distilled import Distilled
 from sciddiff.objectives.flow_maps import Instant, Shortcut
 from sciddiff.objectives.mean_flow import Consistency, MeanFlow
 from sciddiff.objectives.proper_score import ProperScore, ScoreTerm
+from sciddiff.objectives.reconstruction import Reconstruction
 from sciddiff.objectives.rollout import Advance, Rollout
 from sciddiff.objectives.scores import Distance, energy_score, euclidean, fair_crps
 from sciddiff.objectives.weightings import ClippedVelocity, EDMWeighting, Flat, Weighting
@@ -36,6 +37,7 @@ __all__ = [
     "Paired",
     "ProperScore",
     "RankedNet",
+    "Reconstruction",
     "Rollout",
     "ScoreTerm",
     "Shortcut",

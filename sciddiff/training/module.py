@@ -318,7 +318,7 @@ class DenoisingModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add, as plain values and tensors, what an exact continuation needs."""
-        plain = self.experiment.plain
+        plain, latents = self.experiment.plain, self.experiment.domain.latents()
         checkpoint[STATE_KEY] = {
             "format": FORMAT,
             "place": [self.place.epoch, self.place.done],
@@ -330,6 +330,7 @@ class DenoisingModule(pl.LightningModule):
             "plain": None if plain is None else json.dumps(plain),
             "origin": None if self.origin is None else dict(self.origin),
             "objective": self.objective.memory(),
+            "latents": None if latents is None else latents.state_dict(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -340,6 +341,9 @@ class DenoisingModule(pl.LightningModule):
         self.skipped, self.origin = state["skipped"], state.get("origin")
         self.ema.load_state_dict(state["ema"])
         self.objective.recall(state.get("objective", {}))
+        latents, codec = self.experiment.domain.latents(), state.get("latents")
+        if latents is not None and codec is not None:
+            latents.restore(codec, "checkpoint")
 
 
 def as_denoising(module: pl.LightningModule) -> DenoisingModule:

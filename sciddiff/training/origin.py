@@ -8,7 +8,7 @@ from typing import Any
 from sciddiff.config import Experiment
 from sciddiff.errors import InputError
 from sciddiff.shipped import find_model
-from sciddiff.weights import fill, read
+from sciddiff.weights import fill, read, split
 
 __all__ = ["start_weights"]
 
@@ -28,6 +28,10 @@ def start_weights(experiment: Experiment) -> dict[str, Any] | None:
     if experiment.init_from is None:
         return None
     weights, hashes = read(find_model(experiment.init_from))
+    weights, codec = split(weights)
+    latents = experiment.domain.latents()
+    if codec and latents is not None:  # the network knows these, and no others
+        latents.restore(codec, f"init_from: {experiment.init_from}")
     try:
         other = fill(experiment.net, weights, experiment.init_strict)
     except InputError as error:

@@ -14,7 +14,7 @@ from torch import Tensor
 from sciddiff.errors import InputError, reading
 from sciddiff.files import read_table, regular
 from sciddiff.training.ema import Snapshot, reconstruct
-from sciddiff.weights import clean_name
+from sciddiff.weights import LATENTS, clean_name
 
 __all__ = [
     "FORMAT",
@@ -70,7 +70,7 @@ class Harvest:
     """What a run has come to.
 
     Attributes:
-        weights: State dict of the network, averaged as asked.
+        weights: State dict of the network, averaged as asked, and of the codec of its domain.
         plain: Plain form of the experiment.
         step: Optimiser steps done.
         samples: Samples seen.
@@ -112,6 +112,7 @@ def harvest(run: Path, ema: float | None) -> Harvest:
         }
         if ema is not None:
             weights |= _average(run, state["ema"], ema)
+        weights |= {LATENTS + name: v for name, v in (state.get("latents") or {}).items()}
         return Harvest(
             weights,
             dict(json.loads(state["plain"])),

@@ -205,7 +205,8 @@ def _estimate(
 
 
 def _forecaster(args: argparse.Namespace) -> Forecaster:
-    from weather.forecast.forecaster import Forecaster, SamplingSettings
+    from weather.forecast.forecaster import Forecaster
+    from weather.forecast.solving import SamplingSettings
     from weather.pretrained import DEFAULTS
 
     args.model = args.model or DEFAULTS["crps"]

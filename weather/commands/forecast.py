@@ -150,7 +150,8 @@ def _forecaster(args: argparse.Namespace, team: Team) -> Forecaster:
     """The model on this process's device."""
     import torch
 
-    from weather.forecast.forecaster import Forecaster, SamplingSettings
+    from weather.forecast.forecaster import Forecaster
+    from weather.forecast.solving import SamplingSettings
     from weather.pretrained import DEFAULTS
 
     device = pick_device(args.device)

@@ -22,10 +22,11 @@ from weather.calibration.members import Calibration, calibration_of
 from weather.calibration.origin import made_by
 from weather.forecast.boundaries import open_boundaries
 from weather.forecast.ensemble import Block, Plan, coordinates
-from weather.forecast.forecaster import Forecaster, SamplingSettings
+from weather.forecast.forecaster import Forecaster
 from weather.forecast.initial import InitialState, read_initial
 from weather.forecast.making import block_size, make_ensemble
 from weather.forecast.naming import DIMS, Layout
+from weather.forecast.solving import SamplingSettings
 from weather.forecast.spec import ForecastSpec, Head
 
 if TYPE_CHECKING:

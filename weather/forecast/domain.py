@@ -231,7 +231,7 @@ class ForecastDomain(Domain):
 
     def drawing(self) -> Drawing:
         """Draw one step as `sciddiff forecast` does: in one call, or in ten by diffusion."""
-        from weather.forecast.forecaster import SamplingSettings
+        from weather.forecast.solving import SamplingSettings
 
         if self.head == "crps":
             return Drawing(Ancestral(0.0), uniform(1), prior_scale=self.spread)

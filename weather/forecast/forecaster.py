@@ -17,19 +17,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from sciddiff import grids
 from sciddiff.checkpoint import Model, load
 from sciddiff.denoiser import Denoiser
+from sciddiff.encoded import Encoded
 from sciddiff.errors import InputError
 from sciddiff.guidance import DenoiserLike
 from sciddiff.paths import GaussianPath
-from sciddiff.samplers import DPMSolverPP, FlowMap, Heun, Sampler
 from sciddiff.sampling import sample
 from sciddiff.state import Batch
 from sciddiff.streams import Streams
@@ -38,57 +36,15 @@ from weather.data.forcings import FORCINGS, Forcings
 from weather.data.times import as_times, day_of_year, label
 from weather.forecast.area_means import AreaMeans
 from weather.forecast.boundaries import Edge
+from weather.forecast.solving import SamplingSettings
 from weather.forecast.spec import ForecastSpec, Head
 
-__all__ = ["SAMPLERS", "Forecaster", "SamplingSettings", "forecast_streams"]
-
-SAMPLERS = ("dpm", "heun", "sde", "map")
-"""Of the diffusion head: DPM-Solver++ 2M, Heun, and the stochastic DPM-Solver++."""
+__all__ = ["Forecaster", "forecast_streams"]
 
 Guide = Callable[[Denoiser], DenoiserLike]
 
 _MEMBER_BITS = 32
-
-
-@final
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How the diffusion head is sampled; the one-step head has nothing to set.
-
-    Attributes:
-        steps: Network calls per forecast step.
-        sampler: One of `SAMPLERS`; `heun` makes two calls at each of its steps, and `map` jumps,
-            for weights that are a flow map.
-        noise_min: Last noise level sigma / alpha before the end.
-        noise_max: First noise level after pure noise.
-    """
-
-    steps: int = 10
-    sampler: str = "dpm"
-    noise_min: float = 0.03
-    noise_max: float = 80.0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.steps <= 1000:
-            raise InputError(f"steps {self.steps}: must lie between 1 and 1000; try 10")
-        if self.sampler not in SAMPLERS:
-            raise InputError(f"sampler {self.sampler!r}: unknown; use {', '.join(SAMPLERS)}")
-
-    def build(self) -> Sampler:
-        """Build the sampler of the core."""
-        if self.sampler == "map":
-            return FlowMap()
-        if self.sampler == "heun":
-            return Heun(last_step="euler")  # the last of these grids is tiny
-        return DPMSolverPP("2M", stochastic=self.sampler == "sde")
-
-    def times(self, path: GaussianPath) -> Tensor:
-        """Return the times of the path at which the network is called, from 0 to 1."""
-        # Heun's last step is of first order: 2 n - 1 calls in n steps.
-        steps = max(1, (self.steps + 1) // 2) if self.sampler == "heun" else self.steps
-        if steps < 3 or self.sampler == "map":
-            return grids.uniform(steps)
-        return grids.karras(steps, path.schedule, self.noise_min, self.noise_max)
+_LATENT = "draws latents, on which fields cannot be imposed; use a model of the fields themselves"
 
 
 def forecast_streams(
@@ -130,7 +86,7 @@ class Forecaster:
         sampling: SamplingSettings | None = None,
     ) -> None:
         made = isinstance(model, Model)
-        self.model = model if made else load(model, device, domain="forecast")
+        self.model = model if made else load(model, device, domain="forecast", latents=True)
         self.spec = ForecastSpec.from_meta(self.model.meta)
         self.device = torch.device(device)
         self.denoiser = self.model.denoiser.to(self.device)
@@ -147,13 +103,16 @@ class Forecaster:
                 f"head {self.head}: these weights were trained for {self.spec.head}; "
                 "leave --head out, or name another --model"
             )
+        domain = self.model.domain
+        self._latents = domain.latents()
+        domain = domain.domain if isinstance(domain, Encoded) else domain
         # Models exported before there was a factor, and domains of others, have none.
-        self.spread = float(getattr(self.model.domain, "spread", 1.0))
+        self.spread = float(getattr(domain, "spread", 1.0))
         self._forcings = Forcings(self.spec.area)
         self._means = AreaMeans(
             self.spec,
-            getattr(self.model.domain, "conserve", ()),
-            getattr(self.model.domain, "relax", False),
+            getattr(domain, "conserve", ()),
+            getattr(domain, "relax", False),
             self.device,
         )
         self._edge = Edge(self.spec, self.device)
@@ -229,7 +188,7 @@ class Forecaster:
             Physical fields `[B, C, H, W]`; positive channels are not clipped.
 
         Raises:
-            InputError: A guide is given to the one-step head.
+            InputError: A guide is given to the one-step head, or to a model of latents.
         """
         batch = self.batch(history, valid, boundary)
         now = history[:, -1].to(self.device, torch.float32)
@@ -239,6 +198,15 @@ class Forecaster:
         return self._edge.impose(state, boundary)
 
     def _draw(self, batch: Batch, streams: Streams, guide: Guide | None) -> Tensor:
+        if self._latents is None:
+            return self._drawn(batch, streams, guide)
+        if guide is not None:
+            raise InputError(f"model: {_LATENT}")
+        latents = self._drawn(self._latents.template(batch), streams, None)
+        return self._latents.decode({"fields": latents}, batch)["fields"]
+
+    def _drawn(self, batch: Batch, streams: Streams, guide: Guide | None) -> Tensor:
+        """The leaf of the model, of the residual or of its latents."""
         if self.head == "diffusion":
             denoiser = self.denoiser if guide is None else guide(self.denoiser)
             output = sample(
@@ -270,7 +238,12 @@ class Forecaster:
 
         Returns:
             Physical fields `[B, C, H, W]`.
+
+        Raises:
+            InputError: The model draws latents.
         """
+        if self._latents is not None:
+            raise InputError(f"model: {_LATENT}")
         batch, path = self.batch(history, valid), self._path
         coloured = path.prior_scale * path.noise.color(noise, batch.layouts["fields"])
         x = {"fields": path.first_state(self.spread * coloured)}
@@ -384,8 +357,9 @@ class Forecaster:
             cond = {"history": known, "forcing": forcing}
             cond |= self._edge.told(known[:, 0] if spec.boundary else None)
             batch = Batch({"fields": known[:, 0]}, cond, size=1)
+            batch = batch if self._latents is None else self._latents.template(batch)
             with torch.no_grad():
-                self.denoiser({"fields": known[:, 0]}, known.new_zeros(1), batch)
+                self.denoiser(batch.x, known.new_zeros(1), batch)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -28,13 +28,13 @@ from weather.nets.linear import LinearStep
 from weather.sphere.grids import Grid
 from weather.sphere.padding import pad_area, pad_sphere
 
-__all__ = ["AreaUNet", "SphericalUNet"]
+__all__ = ["AreaUNet", "Block", "SphericalUNet", "UNet", "groups", "with_edges"]
 
 Pad = Callable[[Tensor], Tensor]
 """Adds a row or column on each side of `[B, C, H, W]`."""
 
 
-class _UNet(nn.Module, ABC):
+class UNet(nn.Module, ABC):
     """Encoder and decoder of residual blocks with skip connections."""
 
     def __init__(
@@ -54,7 +54,7 @@ class _UNet(nn.Module, ABC):
         levels = range(len(widths))
 
         def at(level: int) -> nn.ModuleList:
-            made = (_Block(widths[level], embedding, dropout) for _ in range(blocks[level]))
+            made = (Block(widths[level], embedding, dropout) for _ in range(blocks[level]))
             return nn.ModuleList(made)
 
         self.down = nn.ModuleList(at(i) for i in levels)
@@ -62,7 +62,7 @@ class _UNet(nn.Module, ABC):
         self.grow = nn.ModuleList(nn.Conv2d(widths[i + 1], widths[i], 1) for i in levels[:-1])
         self.merge = nn.ModuleList(nn.Conv2d(2 * widths[i], widths[i], 1) for i in levels[:-1])
         self.up = nn.ModuleList(at(i) for i in levels)
-        self.norm = nn.GroupNorm(_groups(widths[0]), widths[0])
+        self.norm = nn.GroupNorm(groups(widths[0]), widths[0])
         self.leave = nn.Conv2d(widths[0], channels, 3)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
@@ -79,9 +79,7 @@ class _UNet(nn.Module, ABC):
     def pad(self, x: Tensor, level: int) -> Tensor:
         """Return features `[B, C, H, W]` of a level with one row and column more on each side."""
 
-    def forward(
-        self, x: State, t: Tensor, batch: Batch, until: Tensor | None = None
-    ) -> State:
+    def forward(self, x: State, t: Tensor, batch: Batch, until: Tensor | None = None) -> State:
         """Return the raw output for the leaf `fields`.
 
         Args:
@@ -118,7 +116,7 @@ class _UNet(nn.Module, ABC):
 
 
 @final
-class AreaUNet(_UNet):
+class AreaUNet(UNet):
     """The U-Net on a limited area with open boundaries.
 
     Args:
@@ -174,11 +172,11 @@ class AreaUNet(_UNet):
             self.linear = LinearStep(channels, frames, parse_grid(grid).shape, linear)
 
     def first_guess(self, batch: Batch) -> Tensor | None:
-        """See `_UNet`: the linear forecast, if there is one."""
+        """See `UNet`: the linear forecast, if there is one."""
         return None if self.linear is None else self.linear(batch)
 
     def padded_inputs(self, x: State, batch: Batch, first: Tensor | None) -> Tensor:
-        """See `_UNet`; the last input is 1 inside and 0 beyond the edges."""
+        """See `UNet`; the last input is 1 inside and 0 beyond the edges."""
         h = join_inputs(x, batch, self._reads)
         if ("boundary" in batch.cond) != self._boundary:
             raise InputError(
@@ -188,20 +186,33 @@ class AreaUNet(_UNet):
         given = [first] if first is not None else []
         given += [batch.cond["boundary"]] if self._boundary else []
         h = torch.cat([h, *given], 1)
-        ones = torch.ones_like(h[:, :1])
-        inside = functional.pad(ones, (0, 0, 1, 1))
-        sides = functional.pad(inside, (1, 1), value=0.0)
-        if self._around:
-            sides = torch.cat([inside[..., -1:], inside, inside[..., :1]], -1)
-        return torch.cat([pad_area(h, 1, self._around), sides], 1)
+        return with_edges(h, self._around)
 
     def pad(self, x: Tensor, level: int) -> Tensor:
-        """See `_UNet`."""
+        """See `UNet`."""
         return pad_area(x, 1, self._around)
 
 
+def with_edges(x: Tensor, around: bool = False) -> Tensor:
+    """Pad fields of a limited area, and add one that is 1 inside and 0 beyond its edges.
+
+    Args:
+        x: Fields, `[B, C, H, W]`.
+        around: The area goes round the globe.
+
+    Returns:
+        `[B, C + 1, H + 2, W + 2]`.
+    """
+    inside = functional.pad(torch.ones_like(x[:, :1]), (0, 0, 1, 1))
+    if around:
+        sides = torch.cat([inside[..., -1:], inside, inside[..., :1]], -1)
+    else:
+        sides = functional.pad(inside, (1, 1), value=0.0)
+    return torch.cat([pad_area(x, 1, around), sides], 1)
+
+
 @final
-class SphericalUNet(_UNet):
+class SphericalUNet(UNet):
     """The U-Net on the whole globe.
 
     Args:
@@ -239,7 +250,7 @@ class SphericalUNet(_UNet):
         self.register_buffer("signs", signs, persistent=False)
 
     def padded_inputs(self, x: State, batch: Batch, first: Tensor | None) -> Tensor:
-        """See `_UNet`."""
+        """See `UNet`."""
         multiple = 2 ** len(self.down)
         if x["fields"].shape[-1] % multiple:
             raise InputError(
@@ -249,20 +260,20 @@ class SphericalUNet(_UNet):
         return pad_sphere(join_inputs(x, batch, len(self.signs)), 1, self.signs, self._poles)
 
     def pad(self, x: Tensor, level: int) -> Tensor:
-        """See `_UNet`."""
+        """See `UNet`."""
         return pad_sphere(x, poles=self._poles and level == 0)
 
 
 @final
-class _Block(nn.Module):
+class Block(nn.Module):
     """Residual block: normalise, activate, convolve, twice; scaled and shifted by the time."""
 
     def __init__(self, width: int, embedding: int, dropout: float) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(_groups(width), width)
+        self.norm1 = nn.GroupNorm(groups(width), width)
         self.conv1 = nn.Conv2d(width, width, 3)
         self.film = nn.Linear(embedding, 2 * width)
-        self.norm2 = nn.GroupNorm(_groups(width), width, affine=False)
+        self.norm2 = nn.GroupNorm(groups(width), width, affine=False)
         self.dropout = nn.Dropout2d(dropout)
         self.conv2 = nn.Conv2d(width, width, 3)
         nn.init.zeros_(self.film.weight)
@@ -278,5 +289,5 @@ class _Block(nn.Module):
         return x + self.conv2(pad(self.dropout(h)))
 
 
-def _groups(width: int) -> int:
+def groups(width: int) -> int:
     return next(n for n in (8, 5, 4, 2, 1) if width % n == 0)

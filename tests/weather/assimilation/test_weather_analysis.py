@@ -21,7 +21,8 @@ from weather.assimilation.analysis import (
 from weather.assimilation.observations import Observations, read_observations
 from weather.commands.assimilate import command
 from weather.data.store import Store
-from weather.forecast.forecaster import Forecaster, SamplingSettings
+from weather.forecast.forecaster import Forecaster
+from weather.forecast.solving import SamplingSettings
 from weather.report.reading import open_ensemble
 from weather.sphere.grids import Grid
 
@@ -242,9 +243,7 @@ def test_cycles_go_on_from_every_members_own_analysis(small_models, small_store,
             start, valid = store.times[51 + cycle], store.times[52 + cycle]
             near = observed.near(valid, 12)
             assert len(near) == 2
-            state = torch.cat(
-                list(analyses(forecaster, frames, start, range(2), near, settings))
-            )
+            state = torch.cat(list(analyses(forecaster, frames, start, range(2), near, settings)))
             state = spec.clip(state)
             tas = made["tas"].isel(time=cycle, prediction_timedelta=0).values
             np.testing.assert_allclose(tas, state[:, 4].numpy(), rtol=1e-5, atol=1e-3)

@@ -18,7 +18,8 @@ from logical_device import logical_cuda  # before torch
 import numpy as np, torch
 from weather.assimilation.analysis import AssimilationSettings, analyses
 from weather.assimilation.observations import Observations
-from weather.forecast.forecaster import Forecaster, SamplingSettings
+from weather.forecast.forecaster import Forecaster
+from weather.forecast.solving import SamplingSettings
 from weather.forecast.initial import read_initial
 
 torch.set_num_threads(1)

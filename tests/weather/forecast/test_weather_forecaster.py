@@ -9,7 +9,8 @@ from sciddiff.errors import InputError
 from sciddiff.streams import normal
 from weather.data.store import Store
 from weather.data.times import day_of_year
-from weather.forecast.forecaster import Forecaster, SamplingSettings, forecast_streams
+from weather.forecast.forecaster import Forecaster, forecast_streams
+from weather.forecast.solving import SamplingSettings
 from weather.sphere.grids import Grid
 
 
