@@ -30,7 +30,7 @@ from sciddiff.domains import Domain
 from sciddiff.drawing import Drawing
 from sciddiff.errors import InputError
 from sciddiff.objectives import Denoising, Objective, ProperScore
-from sciddiff.paths import GaussianPath, ProductPath
+from sciddiff.paths import ProductPath, unit_path
 from sciddiff.shipped import find_model
 from sciddiff.state import Batch, State
 from sciddiff.streams import streams_of
@@ -67,8 +67,7 @@ class Encoded(Domain):
         self.domain, self.name, self.codec_from = domain, domain.name, codec_from
         self.measured = measured
         self._latents = Latents(codec)
-        path = GaussianPath(parametrization=parametrization)
-        self._path = ProductPath(dict.fromkeys(codec.latents, path))
+        self._path = unit_path(codec.latents, parametrization)
 
     def latents(self) -> Latents:
         """See `Domain.latents`."""

@@ -7,6 +7,7 @@ from sciddiff.paths.geodesic import GeodesicPath
 from sciddiff.paths.move import FreshNoise, LeafStage, Move
 from sciddiff.paths.product import ProductPath
 from sciddiff.paths.tokens import MaskPath, TokenPath, UniformDiscretePath
+from sciddiff.paths.unit import unit_path
 
 __all__ = [
     "BrownianPath",
@@ -22,4 +23,5 @@ __all__ = [
     "ProductPath",
     "TokenPath",
     "UniformDiscretePath",
+    "unit_path",
 ]

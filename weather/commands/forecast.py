@@ -160,9 +160,8 @@ def _forecaster(args: argparse.Namespace, team: Team) -> Forecaster:
     if args.model is None:
         args.model = DEFAULTS[args.head or "crps"]
     name = str(args.model)
-    steps = pick_steps(args.steps, name, 10)
     sampler = pick_sampler(args.sampler, name, "dpm", "map")
-    sampling = SamplingSettings(steps=steps, sampler=sampler)
+    sampling = SamplingSettings(pick_steps(args.steps, name, 10), sampler)
     return Forecaster(name, device, args.head, sampling)
 
 

@@ -290,4 +290,5 @@ class Block(nn.Module):
 
 
 def groups(width: int) -> int:
+    """Return the number of groups in which features are normalised."""
     return next(n for n in (8, 5, 4, 2, 1) if width % n == 0)
