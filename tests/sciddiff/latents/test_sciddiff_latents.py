@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from sciddiff import (
-    Batch, Denoiser, GaussianPath, Layout, ProductPath, Streams, config, sample,
+    Batch,
+    Denoiser,
+    GaussianPath,
+    Layout,
+    ProductPath,
+    Streams,
+    config,
+    sample,
 )  # fmt: skip
 from sciddiff.analytic import AnalyticDenoiser, GaussianMixture
 from sciddiff.checkpoint import describe, export, load, save
