@@ -43,9 +43,13 @@ SMALL = {
     "prepare sequence": "--val 0.2 --test 0.1 --clusterer builtin",
     "dock": "--effort fast --check 0 --workers 1",
     "train ": "--trainer.max_steps 1 --trainer.val_every 1 --trainer.progress false",
-    "train .*weather": "--domain.data.val_days 10 --domain.data.batch 2",
+    "train (?!.*natlantic_latent).*weather": "--domain.data.val_days 10 --domain.data.batch 2",
     "train configs/weather": "--net.widths [8,16,16]",
     "train .*natlantic": "--ema.widths [0.1]",
+    "train .*autoencoder": "--net.widths [24,64]",  # those of its codec in natlantic_latent.yaml
+    "train .*natlantic_latent": (
+        "--net.widths [8,16] --domain.domain.data.val_days 10 --domain.domain.data.batch 2"
+    ),
     "train .*rollout": "--domain.relax false",
     "prepare backbone": "--val 0.2 --max-rg 0 --min-contacts 0 --max-coil 0",
     "prepare ranker": "--chains 8 --rounds 2 -j 1",
