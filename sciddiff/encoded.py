@@ -98,6 +98,10 @@ class Encoded(Domain):
             raise InputError(
                 f"{where} is no codec for this experiment ({error}); {remedy}"
             ) from error
+        self.measure()
+
+    def measure(self) -> None:
+        """Measure the deviation of the latents on training data, with the codec as it is."""
         self._latents.measure(self._first(self.domain.train_batches(0, 0, 0, 1)))
 
     def _check_data(self, theirs: Mapping[str, Any]) -> None:

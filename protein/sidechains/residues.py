@@ -21,7 +21,7 @@ from sciddiff.domains import Domain
 from sciddiff.paths import MaskPath, ProductPath
 from sciddiff.state import Batch, Layout, State
 
-__all__ = ["RESIDUES", "ResidueDomain"]
+__all__ = ["RESIDUES", "ResidueDomain", "with_types"]
 
 RESIDUES = "residues"
 """The leaf of residue types."""
@@ -45,11 +45,11 @@ class ResidueDomain(Domain):
 
     def train_batches(self, epoch: int, seed: int, rank: int, world: int) -> Iterable[Batch]:
         """Batches of the training split; every known residue counts, at the rim too."""
-        return map(_with_types, self._pack.train_batches(epoch, seed, rank, world))
+        return map(with_types, self._pack.train_batches(epoch, seed, rank, world))
 
     def val_batches(self) -> Iterable[Batch]:
         """One structure of every cluster of the validation split, always the same."""
-        return map(_with_types, self._pack.val_batches())
+        return map(with_types, self._pack.val_batches())
 
     def like(self, request: Mapping[str, Any]) -> Iterable[Batch]:
         """Templates for `structures` (files) and `n` draws of each; their residues are not kept.
@@ -57,7 +57,7 @@ class ResidueDomain(Domain):
         Raises:
             InputError: An unknown field, no structures, or a file that cannot be read.
         """
-        return map(_with_types, self._pack.like(request))
+        return map(with_types, self._pack.like(request))
 
     def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
         """One mmCIF file for every sample, its chains named A, B and on."""
@@ -73,7 +73,7 @@ class ResidueDomain(Domain):
         return self._pack.provenance()
 
 
-def _with_types(batch: Batch) -> Batch:
+def with_types(batch: Batch) -> Batch:
     """A batch of side chains whose residue types are part of the state; nothing is held."""
     cond = {name: value for name, value in batch.cond.items() if name != RESIDUES}
     residues, chi = batch.cond[RESIDUES], batch.layouts[CHI].mask
