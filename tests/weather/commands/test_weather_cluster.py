@@ -144,9 +144,36 @@ def test_a_fault_on_a_worker_is_told_in_one_line(cluster, tmp_path, capsys):
         assert _run(*words, *more) == 2
         said.append(capsys.readouterr().err.strip().splitlines()[-1])
     assert said[0] == said[1] and "2001-01-21" in said[0]
-    # What was read before the fault is kept, and another run goes on from there.
-    rng = np.random.default_rng(2)
-    broken.t2m[0, 3, 3] = float(280 + rng.standard_normal())
+
+
+def test_a_cluster_that_is_lost_leaves_what_was_written(tmp_path, capsys, monkeypatch):
+    """Its scheduler ends after three blocks; the same command goes on without it."""
+    from weather.data.writer import StoreWriter
+
+    files, out = _days(tmp_path / "days", 60), tmp_path / "data.zarr"
+    words = ("prepare", "forecast", files, "--chunk", 5, "--json")
+    assert _run(*words, "-o", tmp_path / "whole.zarr") == 0
+    old, count = StoreWriter.write, [0]
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    ) as doomed:
+
+        def write(self, fields, filled=None):
+            old(self, fields, filled)
+            count[0] += 1
+            if count[0] == 3:
+                doomed.close()
+
+        monkeypatch.setattr(StoreWriter, "write", write)
+        capsys.readouterr()
+        address = doomed.scheduler_address
+        assert _run(*words, "-o", out, "--scheduler", address) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and f"--scheduler {address}: was lost" in lines[0]
+    monkeypatch.undo()
+    assert _run(*words, "-o", out) == 0
+    assert json.loads(capsys.readouterr().out)["resumed"] >= 15
+    assert Store(out).fingerprint == Store(tmp_path / "whole.zarr").fingerprint
 
 
 def test_pieces_come_in_their_order(cluster):
