@@ -28,7 +28,7 @@ from sciddiff.cli.fingerprint import digest
 from sciddiff.errors import InputError, nearest
 from sciddiff.files import read_json
 
-__all__ = ["META_ENTRY", "Calibration", "Coefficients", "calibration_of"]
+__all__ = ["META_ENTRY", "Calibration", "Coefficients", "calibration_of", "differing"]
 
 META_ENTRY = "calibration"
 """Entry of a model's `meta.json` that holds the calibration of its forecasts."""
@@ -203,12 +203,12 @@ def calibration_of(
         if META_ENTRY not in meta:
             return None, ""
         own = Calibration.from_plain(meta[META_ENTRY], "calibration of the model")
-        differ = _different(own.made, made)
+        differ = differing(own.made, made)
         return (None, f"not calibrated: its calibration was fitted with {differ}") if differ else (
             own, ""
         )  # fmt: skip
     found = Calibration.read(Path(given))
-    if differ := _different(found.made, made):
+    if differ := differing(found.made, made):
         raise InputError(
             f"--calibration {given}: was fitted with {differ}; fit it to forecasts that are made "
             "alike, or give --calibration none"
@@ -223,8 +223,13 @@ def calibration_of(
     return found, ""
 
 
-def _different(fitted: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """The first thing in which the forecasts of the fit were made otherwise, in words."""
+def differing(fitted: Mapping[str, Any], made: Mapping[str, Any]) -> str:
+    """The first thing in which the forecasts of a fit were made otherwise, in words, or nothing.
+
+    Args:
+        fitted: How those of the fit were made; see `Calibration.made`.
+        made: How others are made. What either does not tell is not compared.
+    """
     for name in sorted(fitted.keys() & made.keys()):
         if fitted[name] != made[name]:
             short = isinstance(fitted[name], str | int | float)

@@ -47,14 +47,16 @@ def origin_of(files: Sequence[Path]) -> dict[str, Any]:
         record = file / RECORD if file.is_dir() else file.with_name(f"{file.name}.{RECORD}")
         try:
             plain = dict(read_json(record))
-            meta, request = dict(plain["model_card"]), dict(plain["request"])
+            request = dict(plain["request"])
         except (ValueError, KeyError, TypeError):
             return {}
         if META_ENTRY in request:
             raise InputError(
                 f"{file}: is calibrated already; make past forecasts with --calibration none"
             )
-        found.append(made_by(meta, request))
+        if "model_card" not in plain:
+            return {}
+        found.append(made_by(dict(plain["model_card"]), request))
         if found[-1] != found[0]:
             raise InputError(
                 f"{file}: was not made as {files[0].name}, by the same weights in the same way; "

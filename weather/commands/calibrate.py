@@ -30,6 +30,7 @@ _EXAMPLES = """examples:
   sciddiff calibrate past_forecasts.zarr past.zarr -o calibration.json
   sciddiff forecast init.nc --calibration calibration.json --members 50 -o fc.zarr
   sciddiff calibrate past_forecasts.zarr past.zarr --attach models/mine -o calibration.json
+  sciddiff calibrate other_centre.nc --apply calibration.json -o calibrated.nc
 
 Every member x of a channel at a lead becomes alpha + beta * mean + tau * (x - mean). Fit it to
 forecasts of a period that is neither trained on nor verified.
@@ -43,9 +44,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("forecast", type=Path, help="past forecasts, members as the model makes them: one file, "
         "or a folder of forecasts from several initial times")  # fmt: skip
-    add("reference", type=Path, help="what happened: prepared store or file of fields along time")
+    add(
+        "reference",
+        type=Path,
+        nargs="?",
+        help="what happened: prepared store or file of fields along time",
+    )
     add("-o", "--out", type=Path, default=Path("calibration.json"), metavar="FILE",
-        help="file to write (default calibration.json)")  # fmt: skip
+        help="file to write (default calibration.json); with --apply a forecast, .zarr or "
+        ".nc")  # fmt: skip
+    add("--apply", type=Path, metavar="FILE",
+        help="calibrate the forecast, which may be of any centre, with what was fitted "
+        "before")  # fmt: skip
     add("--attach", type=Path, metavar="MODEL",
         help="folder of the model that made the forecasts; what it makes from then on is "
         "calibrated")  # fmt: skip
@@ -66,6 +76,12 @@ def run(args: argparse.Namespace) -> int:
     """
     from sciddiff.cli.campaign import made_before
 
+    if args.apply is not None:
+        return _apply(args)
+    if args.reference is None:
+        raise InputError(
+            "reference: not given; name what happened, to fit a calibration, or --apply one"
+        )
     request, inputs = _request(args)
     if args.out.exists():
         told = made_before(args.out, args.out, request, inputs, "choose another -o, or remove it")
@@ -79,6 +95,45 @@ def run(args: argparse.Namespace) -> int:
     if notes and not args.json:
         sys.stderr.write("".join(f"note: {note}\n" for note in notes))
     emit(args, *_said(args, table, notes))
+    return 0
+
+
+def _apply(args: argparse.Namespace) -> int:
+    """Calibrate a forecast that is there."""
+    from sciddiff.cli.campaign import made_before
+    from sciddiff.cli.fingerprint import Inputs
+    from weather.calibration.applying import calibrate_file, record_beside
+    from weather.calibration.members import META_ENTRY, differing
+    from weather.calibration.origin import origin_of
+    from weather.forecast.calibrated import told
+
+    given = [name for name in ("reference", "attach", "channels", "leads", "regrid")
+             if getattr(args, name)]  # fmt: skip
+    if given:
+        raise InputError(f"--apply: fits nothing; leave out {', '.join(given)}")
+    if args.out.suffix not in (".zarr", ".nc"):
+        raise InputError(f"-o {args.out}: not a forecast; name it with .zarr or .nc")
+    found = _read(args.apply)
+    if differ := differing(found.made, origin_of([args.forecast])):
+        raise InputError(
+            f"--apply {args.apply}: was fitted with {differ}; fit one to forecasts like "
+            f"{args.forecast}"
+        )
+    request, inputs = {META_ENTRY: found.identity}, Inputs().add("forecast", args.forecast)
+    if args.out.exists():
+        made_before(
+            args.out, record_beside(args.out), request, inputs, "choose another -o, or remove it"
+        )
+        emit(args, {"forecast": str(args.out)}, str(args.out))
+        return 0
+    record = {
+        "request": request, "inputs": inputs.entries, "command": args.command_line,
+        META_ENTRY: found.to_plain(),
+    }  # fmt: skip
+    changed, kept = calibrate_file(args.forecast, args.out, found, told(found), record)
+    copied = f"; copied as they are: {', '.join(kept)}" if kept else ""
+    text = f"{args.out}: calibrated {', '.join(changed)}{copied}"
+    emit(args, {"forecast": str(args.out), "calibrated": changed, "copied": kept}, text)
     return 0
 
 

@@ -282,3 +282,91 @@ def test_forecasts_that_cannot_be_fitted_to_are_refused(
 def _copy_of_few(past: Path, out: Path) -> Path:
     xr.open_zarr(past).isel(time=slice(0, 2)).to_zarr(out, zarr_format=2)
     return out
+
+
+def test_a_forecast_that_is_there_is_calibrated_as_it_would_have_been(
+    raw, made, fitted, tmp_path, capsys
+):
+    for out in (tmp_path / "one.zarr", tmp_path / "one.nc"):
+        words = ("calibrate", raw, "--apply", fitted, "-o", out)
+        assert _run(*words) == 0
+        said = capsys.readouterr().out
+        assert said == f"{out}: calibrated q700, tas, z500; copied as they are: u850, v850\n"
+        found = xr.open_zarr(out) if out.suffix == ".zarr" else xr.open_dataset(out)
+        wanted = xr.open_zarr(made)
+        assert found.attrs["calibration"] == wanted.attrs["calibration"]
+        for name in wanted.data_vars:
+            np.testing.assert_allclose(found[name].values, wanted[name].values, rtol=1e-6)
+            assert found[name].attrs["units"] == wanted[name].attrs["units"]
+        stamp = out.stat().st_mtime_ns
+        assert _run(*words) == 0 and out.stat().st_mtime_ns == stamp
+        assert _run("verify", out, raw, "-o", tmp_path / "s", "--no-plots", "--draws", 5) == 0
+        shutil.rmtree(tmp_path / "s")
+        capsys.readouterr()
+    assert (
+        _run("calibrate", tmp_path / "one.zarr", "--apply", fitted, "-o", tmp_path / "x.nc") == 2
+    )
+    assert "is calibrated already" in capsys.readouterr().err
+
+
+def test_files_of_other_centres_keep_their_names_levels_and_units(fitted, tmp_path):
+    """Geopotential in m2 s-2 on levels and temperature in degrees Celsius."""
+    rng = np.random.default_rng(0)
+    dims = ("time", "number", "step", "latitude", "longitude")
+    shape = (2, 4, 3, 5, 6)
+    height = (9.80665 * (5500 + 100 * rng.standard_normal((2, 4, 3, 2, 5, 6)))).astype("f4")
+    warmth = (10 + 5 * rng.standard_normal(shape)).astype("f4")
+    warmth[..., 2, 3] = np.nan
+    source = xr.Dataset(
+        {
+            "geopotential": ((*dims[:3], "level", *dims[3:]), height, {"units": "m2 s-2"}),
+            "t2m": (dims, warmth, {"units": "degC"}),
+            "other": (dims, warmth, {"units": "1"}),
+        },
+        {
+            "time": np.array(["2001-01-01", "2001-01-02"], "datetime64[ns]"),
+            "number": np.arange(4), "step": ("step", [24, 48, 96], {"units": "hours"}),
+            "level": ("level", [850.0, 500.0], {"units": "hPa"}),
+            "latitude": np.linspace(50, 30, 5), "longitude": np.arange(6) * 2.0,
+        },
+    )  # fmt: skip
+    source.to_netcdf(tmp_path / "theirs.nc")
+    words = ("calibrate", tmp_path / "theirs.nc", "--apply", fitted, "-o", tmp_path / "ours.nc")
+    assert _run(*words) == 0
+    found, coefficients = xr.open_dataset(tmp_path / "ours.nc"), Calibration.read(fitted)
+    leads = (DAY, 2 * DAY, 4 * DAY)
+    np.testing.assert_array_equal(found.other.values, warmth)
+    assert found.other.dims == dims
+    np.testing.assert_array_equal(found.geopotential.sel(level=850), height[:, :, :, 0])
+    for case in range(2):
+        wanted = coefficients.apply("z500", leads, height[case, :, :, 1] / 9.80665)
+        made = found.geopotential.sel(level=500).values[case] / 9.80665
+        np.testing.assert_allclose(made, wanted, rtol=1e-6)
+        wanted = coefficients.apply("tas", leads, warmth[case].astype(float) + 273.15)
+        np.testing.assert_allclose(found.t2m.values[case] + 273.15, wanted, rtol=1e-6)
+    assert np.isnan(found.t2m.values[..., 2, 3]).all() and found.t2m.attrs["units"] == "degC"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("RAW",), "reference: not given"),
+        (("RAW", "RAW", "--apply", "FIT"), "leave out reference"),
+        (("RAW", "--apply", "FIT", "-o", "x.json"), "name it with .zarr or .nc"),
+        (("MEAN", "--apply", "FIT", "-o", "x.nc"), "has no members"),
+        (("WIND", "--apply", "FIT", "-o", "x.nc"), "holds u850, and the calibration is of z500"),
+    ],
+)
+def test_what_cannot_be_applied_is_refused(
+    words, said, raw, fitted, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    data = xr.open_zarr(raw)
+    data[["tas"]].mean("number").to_netcdf("mean.nc")
+    data[["u850"]].to_netcdf("wind.nc")
+    places = {"RAW": raw, "FIT": fitted, "MEAN": "mean.nc", "WIND": "wind.nc"}
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert _run("calibrate", *(places.get(word, word) for word in words)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and said in lines[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
