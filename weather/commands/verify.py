@@ -43,8 +43,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add("forecast", type=Path, help="what sciddiff forecast wrote (Zarr or NetCDF), or a "
-        "folder of such forecasts from several initial times")
+    add(
+        "forecast",
+        type=Path,
+        help="what sciddiff forecast wrote (Zarr or NetCDF), or a "
+        "folder of such forecasts from several initial times",
+    )
     add("truth", type=Path, help="prepared store, file of fields along time, or truth ensemble")
     add_output(parser, "scores")
     add(

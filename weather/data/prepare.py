@@ -190,9 +190,7 @@ def _blocks(
     return in_order(client, _block, reader, pieces)
 
 
-def _block(
-    reader: Reader, start: int, stop: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _block(reader: Reader, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     return reader.block(start, stop)
 
 

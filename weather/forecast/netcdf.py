@@ -37,9 +37,7 @@ def write_netcdf(
     partial = out.with_name(f".{out.name}.partial")
     with netCDF4.Dataset(partial, "w") as file:
         file.setncatts({"Conventions": "CF-1.10", **attrs})
-        for name, (values, about) in layout.coordinates(
-            coordinates(plan, store.spec)
-        ).items():
+        for name, (values, about) in layout.coordinates(coordinates(plan, store.spec)).items():
             file.createDimension(name, len(values))
             variable = file.createVariable(name, values.dtype, (name,))
             variable.setncatts(about)

@@ -33,6 +33,7 @@ __all__ = [
 Reader = Callable[[int, str], NDArray[np.float32]]
 """Takes the index of a lead and a channel, gives the members `[M, H, W]` south to north."""
 
+
 class Ensemble(ABC):
     """Trajectories of several members from several initial times.
 

@@ -246,9 +246,7 @@ def verify(
     )  # fmt: skip
 
 
-def _rain(
-    climate: Climate | None, channels: tuple[str, ...], points: int
-) -> RainClimate | None:
+def _rain(climate: Climate | None, channels: tuple[str, ...], points: int) -> RainClimate | None:
     """Climate of precipitation, where a channel is verified and the climate is on its grid."""
     if climate is None or len(climate.history.lat) * len(climate.history.lon) != points:
         return None
@@ -309,9 +307,7 @@ def _check(forecast: Ensemble, plan: Plan) -> None:
         raise InputError(f"{forecast.name}: lacks leads of the first forecast")
 
 
-def _scales(
-    truth: Truth, channels: tuple[str, ...], rows: NDArray[np.float64]
-) -> list[float]:
+def _scales(truth: Truth, channels: tuple[str, ...], rows: NDArray[np.float64]) -> list[float]:
     """Standard deviations of the truth over its area; 1 where it never changes."""
     found = [float(np.sqrt(truth.variance(channel, rows))) for channel in channels]
     return [value if value > 0 else 1.0 for value in found]

@@ -82,9 +82,7 @@ def test_a_store_is_the_same_to_the_last_bit(cluster, tmp_path, capsys):
     assert Store(tmp_path / "one.zarr").fingerprint == Store(tmp_path / "many.zarr").fingerprint
 
 
-def test_scores_are_the_same_to_the_last_bit(
-    cluster, small_models, small_store, tmp_path, capsys
-):
+def test_scores_are_the_same_to_the_last_bit(cluster, small_models, small_store, tmp_path, capsys):
     forecast = tmp_path / "fc.zarr"
     starts = [f"0003-04-{day:02d}" for day in range(1, 9)]
     words = ("--model", small_models["crps"], "--days", 2, "--members", 3, "--json")
@@ -196,17 +194,13 @@ def test_a_scheduler_that_does_not_answer_leaves_everything_as_it_was(tmp_path, 
 
 
 def test_a_scheduler_without_workers_says_so(tmp_path, capsys):
-    with distributed.LocalCluster(
-        n_workers=0, host="127.0.0.1", dashboard_address=None
-    ) as empty:
+    with distributed.LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as empty:
         words = ("prepare", "forecast", _days(tmp_path / "days", 3), "-o", tmp_path / "d.zarr")
         assert _run(*words, "--scheduler", empty.scheduler_address) == 2
     assert "has no worker; start some with dask worker" in capsys.readouterr().err
 
 
-def test_threads_of_this_machine_and_a_scheduler_exclude_each_other(
-    small_store, tmp_path, capsys
-):
+def test_threads_of_this_machine_and_a_scheduler_exclude_each_other(small_store, tmp_path, capsys):
     words = ("verify", small_store, small_store, "--scheduler", "tcp://127.0.0.1:1")
     assert _run(*words, "--workers", 2, "-o", tmp_path / "s") == 2
     assert "leave one of the two out" in capsys.readouterr().err
