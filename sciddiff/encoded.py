@@ -31,6 +31,7 @@ from sciddiff.drawing import Drawing
 from sciddiff.errors import InputError
 from sciddiff.objectives import Denoising, Objective, ProperScore
 from sciddiff.paths import ProductPath, unit_path
+from sciddiff.rewards import RewardTerms
 from sciddiff.shipped import find_model
 from sciddiff.state import Batch, State
 from sciddiff.streams import streams_of
@@ -209,6 +210,15 @@ class Encoded(Domain):
                 "which latents have not; leave these out, or name an objective"
             )
         return own
+
+    def rewards(self) -> RewardTerms:
+        """The terms of the domain, which see decoded samples; gradients go through the decoder."""
+        own = self.domain.rewards()
+
+        def shown(state: State, batch: Batch) -> tuple[Any, ...]:
+            return own.shown(self._latents.decode(state, batch), batch.cond.get(ENCODED, batch))
+
+        return replace(own, shown=shown)
 
     def null_labels(self) -> dict[str, Any]:
         """As the domain."""

@@ -27,6 +27,7 @@ from sciddiff.encoded import Encoded
 from sciddiff.errors import InputError
 from sciddiff.grids import uniform
 from sciddiff.objectives import ProperScore, Reconstruction
+from sciddiff.rewards import RewardTerms
 from sciddiff.samplers import Heun
 from sciddiff.training import train
 from sciddiff.training.runs import LAST, STATE_KEY, read_checkpoint
@@ -238,6 +239,33 @@ def test_loss_is_the_mean_square_and_the_divergence_in_nats():
     torch.testing.assert_close(
         lost.loss, lost.metrics["error/x"] + 0.5 * lost.metrics["kl"], rtol=1e-5, atol=1e-6
     )
+
+
+def test_rewards_see_decoded_samples_and_their_gradient_goes_through_the_decoder():
+    from gaussian_domain import SIZE, GaussianDomain
+
+    def first(x):
+        return x[:, 0]
+
+    first.differentiable = True
+
+    class Wished(GaussianDomain):
+        def rewards(self):
+            return RewardTerms(lambda state, batch: (state["x"],), {"first": first})
+
+    domain = Encoded(Wished(), exact_codec())
+    latents = domain.latents()
+    latents.measure(domain.domain.train_batches(0, 0, 0, 1))
+    template = latents.template(Batch({"x": torch.zeros(4, SIZE)}))
+    z = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    reward = domain.rewards().reward("first=2")
+    value = reward({"z": z}, template)
+    torch.testing.assert_close(
+        value, 2.0 * domain.decoded(template, {"z": z})["x"][:, 0], check_dtype=False
+    )
+    (gradient,) = torch.autograd.grad(value.sum(), z)
+    exact = 2.0 * latents.codec.up.weight[0] * latents.deviation_z
+    torch.testing.assert_close(gradient, exact.expand(4, -1), rtol=1e-5, atol=1e-6)
 
 
 class Rows(Codec):
