@@ -263,7 +263,7 @@ def test_rewards_see_decoded_samples_and_their_gradient_goes_through_the_decoder
     torch.testing.assert_close(
         value, 2.0 * domain.decoded(template, {"z": z})["x"][:, 0], check_dtype=False
     )
-    (gradient,) = torch.autograd.grad(value.sum(), z)
+    (gradient,) = torch.autograd.grad(reward.of({"z": z}, template).sum(), z)
     exact = 2.0 * latents.codec.up.weight[0] * latents.deviation_z
     torch.testing.assert_close(gradient, exact.expand(4, -1), rtol=1e-5, atol=1e-6)
 
