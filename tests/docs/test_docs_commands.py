@@ -77,6 +77,9 @@ PARSED = {
     "pack |prepare pack|train .*pack_lite|design .*--pack": (
         "is tried from end to end by tests/protein/sidechains"
     ),
+    "(train .*|export runs/)residue_autoencoder": (
+        "is tried from end to end by tests/protein/sidechains"
+    ),
     "prepare (dock|ranker)": "needs complexes whose ligands fit into their pockets",
     "train .*dock_lite.yaml": "uses what prepare dock has made",
     "train-ranker": "needs complexes of several proteins",

@@ -2,18 +2,22 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from protein.sequence.alphabet import LETTERS
+from protein.sidechains.archive import write_side_chains
 from protein.sidechains.codec import LATENT, ResidueCodec
 from protein.sidechains.geometry import tables
 from protein.sidechains.residues import RESIDUES, ResidueDomain
 from protein.sidechains.samples import CHI, collate, sample_of
 from protein.sidechains.templates import template_of
 from protein.structures.read import read_structure
-from sciddiff import Denoiser
+from sciddiff import Denoiser, load
+from sciddiff.cli.main import main
 from sciddiff.encoded import Encoded
 from sciddiff.errors import InputError
 from sciddiff.manifolds.torus import wrap
@@ -121,6 +125,30 @@ def test_a_few_steps_learn_types_and_angles_and_files_hold_them(batch, tmp_path)
     assert again.max() < 0.05  # three decimals of the file
     bare = encoded.bare_prior(batch, seed=0)
     assert (bare[RESIDUES][rows] == batch.x[RESIDUES][rows]).float().mean() < 0.3
+
+
+def test_from_an_archive_to_a_model_by_the_configuration_that_ships(made, tmp_path):
+    templates = [made(20 + k, seed=k, name=f"s{k}") for k in range(6)]
+    columns = {
+        "id": np.array([one.name for one in templates]),
+        "source": np.array(["made"] * 6),
+        "sequence": np.array(["".join(LETTERS[k] for k in t.tokens) for t in templates], "S"),
+        "cluster": np.arange(6, dtype=np.int32),
+        "split": np.array(["train"] * 4 + ["val"] * 2),
+    }
+    write_side_chains(tmp_path / "side.npz", templates, columns)
+    words = ["--domain.data.archive", str(tmp_path / "side.npz"), "--net.width", "32"]
+    words += ["--trainer.max_steps", "2", "--trainer.val_every", "2", "--ema.widths", "[0.1]"]
+    config = Path(__file__).parents[3] / "configs" / "protein" / "residue_autoencoder.yaml"
+    assert main(["train", str(config), *words, "-o", str(tmp_path / "run")]) == 0
+    assert main(["export", str(tmp_path / "run"), "-o", str(tmp_path / "model")]) == 0
+    model = load(tmp_path / "model")
+    assert isinstance(model.denoiser.net, ResidueCodec)
+    (batch, *_) = model.domain.val_batches()
+    errors = model.denoiser.net.error(
+        {LATENT: model.denoiser.net.encode(batch)[LATENT].mean}, batch, model.denoiser.path
+    )
+    assert all(bool(error.isfinite().all()) for error in errors.values())
 
 
 def test_a_width_that_heads_do_not_divide_is_refused():
