@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from protein.commands.dock_flexible import check_flexible, flexible_side_chains
 from protein.commands.dock_options import configure
-from protein.commands.dock_place import SITES, check_place, place_of, receptor_near, sites_of
+from protein.commands.dock_place import (
+    SITES,
+    check_place,
+    place_of,
+    receptor_near,
+    sites_of,
+    template_of,
+)
 from protein.commands.dock_summary import counting, networks, summarise
 from protein.commands.dock_vina import resolve
 from protein.docking import NEEDS
@@ -106,12 +113,15 @@ def _dock_library(args: argparse.Namespace) -> tuple[list[Row], bool, Receptor |
     total, docked = parts.check()
     if docked < total:
         make.docker = _docker_maker(args, settings)(receptor, boxes, sides)
+    inputs = networks(args).add("--receptor", args.receptor)
+    if args.template is not None:
+        inputs.add("--template", args.template)
     campaign = Campaign.open(
         args.out,
         _request(args, boxes, settings, sides)
         | ({} if states is None else {"states": asdict(states)}),
         args.command_line,
-        networks(args).add("--receptor", args.receptor),
+        inputs,
         parts.begun,
     )
     campaign.facts |= {
@@ -198,6 +208,7 @@ def _redock(args: argparse.Namespace) -> int:
         raise InputError("--enumerate, --strip-salts: apply to a library (-l); leave them out")
     names = (
         "receptor", "ligand", "autobox_ligand", "center", "pocket_residues", "size", "flex",
+        "template",
     )  # fmt: skip
     given = next((name for name in names if getattr(args, name) is not None), None)
     if given is not None:
@@ -255,6 +266,7 @@ def _settings(args: argparse.Namespace) -> DockSettings:
         energy_range=args.energy_range,
         min_rmsd=args.min_rmsd,
         water_price=args.water_price,
+        template_rmsd=args.template_rmsd,
     )
 
 
@@ -278,8 +290,9 @@ def _docker_maker(
         from protein.docking.diffusion.propose import find_proposer
 
         denoiser = find_proposer(args.model, device)
+    template = template_of(args)
     return lambda receptor, box, sides: Docker(
-        receptor, box, settings, denoiser, ranker, device, sides
+        receptor, box, settings, denoiser, ranker, device, sides, template
     )
 
 
@@ -322,7 +335,8 @@ def _plain_request(args: argparse.Namespace, settings: DockSettings) -> dict[str
 
     request = {"keep": args.keep, **asdict(settings)}
     request |= {name: True for name in ("hydrogens", "pdbqt") if getattr(args, name)}
-    later = {"energy_range": None, "min_rmsd": None, "water_price": None, "weights": asdict(VINA)}
+    later = {"energy_range": None, "min_rmsd": None, "water_price": None, "template_rmsd": 2.0,
+             "weights": asdict(VINA)}  # fmt: skip
     same = [key for key, value in later.items() if request[key] == value]
     return {key: value for key, value in request.items() if key not in same}
 

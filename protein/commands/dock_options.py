@@ -60,6 +60,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="search the pockets of the receptor (see sciddiff pockets), and rank their poses",
     )
+    add("--template", type=Path, metavar="FILE",
+        help="a known ligand in its place, .sdf or .mol2: what a ligand shares with it stays near "
+        "there; also says where to search, unless one of the others does")  # fmt: skip
+    add("--template-rmsd", type=number(0.1, 100.0), default=2.0, metavar="A",
+        help="largest RMSD of the shared part from its place, Å (default 2)")  # fmt: skip
     add("--flex", metavar="LIST",
         help="let the side chains of these residues turn with the ligand: A:45,A:48")  # fmt: skip
     add("--flex-auto", type=number(1.0, 8.0), metavar="A",

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
+    from protein.docking.molecules.ligand import Ligand
     from protein.docking.receptors.box import Box
     from protein.docking.receptors.pockets import BindingSite
     from protein.docking.receptors.receptor import Receptor
 
-__all__ = ["SITES", "check_place", "place_of", "receptor_near", "sites_of"]
+__all__ = ["SITES", "check_place", "place_of", "receptor_near", "sites_of", "template_of"]
 
 ONE_OF = "give one of --autobox-ligand, --center, --pocket-residues and --blind"
 
@@ -26,6 +27,12 @@ def check_place(args: argparse.Namespace) -> None:
     if args.sites is not None and not args.blind:
         raise InputError("--sites: applies to --blind only; give --blind, or leave it out")
     given = (args.autobox_ligand, args.center, args.pocket_residues)
+    if args.template is not None and args.blind:
+        raise InputError("--template: says where to search; leave --blind out")
+    if args.template is not None and args.model is not None:
+        raise InputError("--template: a network does not keep to it; leave --model out")
+    if args.template is not None and args.dataset is None and not any(given):
+        args.autobox_ligand = str(args.template)
     if args.blind and any(value is not None for value in given):
         raise InputError(f"where to search: {ONE_OF}")
 
@@ -44,6 +51,18 @@ def place_of(args: argparse.Namespace) -> tuple[Receptor, list[Box], list[Bindin
     sites = sites_of(args, dry)
     boxes = [site.box for site in sites] if args.blind else [_box(args, dry)]
     return with_near_waters(receptor, boxes, kept), boxes, sites
+
+
+def template_of(args: argparse.Namespace) -> Ligand | None:
+    """The ligand near which poses stay, in its place; None without one."""
+    if args.template is None:
+        return None
+    from protein.docking.molecules.files import read_ligand
+    from protein.docking.poses.files import ANY_SIZE
+
+    template = read_ligand(args.template, ANY_SIZE)
+    template.require_coords()
+    return template
 
 
 def receptor_near(args: argparse.Namespace, boxes: Sequence[Box]) -> Receptor:

@@ -26,6 +26,7 @@ from protein.docking.energy.side_chains import SideField
 from protein.docking.energy.terms import TERMS
 from protein.docking.energy.vina import SearchSpace, VinaEnergy
 from protein.docking.energy.waters import PricedWaters
+from protein.docking.molecules.common_core import CommonCore, common_core, core_conformers
 from protein.docking.molecules.conformers import fresh_conformers, stereoisomer
 from protein.docking.molecules.ligand import Ligand
 from protein.docking.pipeline.settings import DockSettings
@@ -35,6 +36,7 @@ from protein.docking.receptors.box import Box
 from protein.docking.receptors.receptor import Receptor
 from protein.docking.receptors.side_chains import SideChains
 from protein.docking.search.draws import draw_indices
+from protein.docking.search.held_core import HeldCores
 from protein.docking.search.minimize import MinimizeSettings, minimize
 from protein.docking.search.monte_carlo import Found, SearchSettings, finish, join, search
 from protein.docking.search.ranking import JUDGED, Docked, diverse, ranked, within
@@ -147,6 +149,7 @@ class Docker:
         ranker: orders poses by confidence; None to order them by energy.
         device: where energies are computed; the denoiser and the ranker keep theirs.
         sides: flexible side chains of the receptor; None for a rigid one.
+        template: a ligand in its place, near which what others share with it stays; None for none.
 
     Raises:
         InputError: no receptor atom is in a box, there is neither network nor search, or flexible
@@ -162,8 +165,10 @@ class Docker:
         ranker: Ranker | None = None,
         device: torch.device | str = "cpu",
         sides: SideChains | None = None,
+        template: Ligand | None = None,
     ) -> None:
         self.receptor, self.ranker, self.sides = receptor, ranker, sides
+        self.template = template
         self.settings = settings = settings or DockSettings()
         self.device = torch.device(device)
         self.boxes = (box,) if isinstance(box, Box) else tuple(box)
@@ -178,7 +183,9 @@ class Docker:
         if self.effort is not None:
             chains = min(self.effort.chains, -(-2 * self.effort.chains // boxes))
             self.effort = replace(self.effort, chains=-(-chains // settings.conformers))
-        elif self.denoiser is None:
+        if template is not None and (self.denoiser is not None or self.effort is None):
+            raise InputError("template: the search keeps to it, a network does not; leave one out")
+        if self.effort is None and self.denoiser is None:
             raise InputError("effort none: it needs a model and samples; choose another effort")
         field = None
         if sides is not None:
@@ -246,9 +253,15 @@ class Docker:
             each *= _RING_SHAPES
         results: dict[int, Result] = {}
         shapes: dict[int, NDArray[np.float64]] = {}
+        cores: dict[int, CommonCore] = {}
         for i, (ligand, number) in enumerate(zip(ligands, numbers, strict=True)):
             try:
-                made = fresh_conformers(ligand, each, seed_of(seed, "conformers", number, bits=31))
+                start = seed_of(seed, "conformers", number, bits=31)
+                if self.template is None:
+                    made = fresh_conformers(ligand, each, start)
+                else:
+                    cores[i] = common_core(ligand, self.template)
+                    made = core_conformers(ligand, cores[i], each, start)
                 shapes[i] = made[np.arange(each) % len(made)]  # repeated, if there are fewer
             except InputError as error:
                 results[i] = Result(None, str(error))
@@ -258,14 +271,14 @@ class Docker:
         trees = [ligand.tree for ligand in entries]
         conformers = [x for made in shapes.values() for x in made]
         batch = LigandBatch.pack(trees, conformers, sides=self.sides).to(self.device)
-        parts: list[Found] = []
+        held, parts = self._held(batch, entries, [cores[i] for i in shapes if i in cores]), []
         for space in self._spaces:
             energy = space.energy(entries)
             if self.effort is not None:
                 indices = draw_indices([numbers[i] for i in shapes], [each] * len(shapes))
                 draws = Streams(seed, indices.to(self.device)).purpose("search")
                 boxes = [space.box] * len(entries)
-                parts.append(search(batch, energy, boxes, draws, self.effort))
+                parts.append(search(batch, energy, boxes, draws, self.effort, held))
             if self.denoiser is not None:
                 parts.append(self._drawn(space.box, batch, energy, ligands, shapes, numbers))
         found = join(parts)
@@ -278,6 +291,11 @@ class Docker:
             moving = None if self.sides is None else self.sides.moving
             docked = ranked(ligands[i], mine, most, _DISTINCT, moving)
             docked = within(docked, self.settings.energy_range)
+            if held is not None and not len(docked.coords):
+                limit = self.settings.template_rmsd
+                error = f"no pose has its common part within {limit:g} Å of the template"
+                results[i] = Result(None, f"{ligands[i].name}: {error}")
+                continue
             if self.waters is not None:
                 gone = self.waters.displaced(ligands[i], docked.coords)
                 docked = replace(docked, displaced=gone)
@@ -287,6 +305,17 @@ class Docker:
             docked = diverse(ligands[i], docked, self.settings.poses, self.settings.min_rmsd)
             results[i] = self._result(ligands[i], docked, shapes[i], relaxed[row])
         return [results[i] for i in range(len(ligands))]
+
+    def _held(
+        self, batch: LigandBatch, entries: Sequence[Ligand], cores: Sequence[CommonCore]
+    ) -> HeldCores | None:
+        """The cores of all entries, each conformer with its own way; None without a template."""
+        if self.template is None:
+            return None
+        each, limit = len(entries) // len(cores), self.settings.template_rmsd
+        every = [core for core in cores for _ in range(each)]
+        ways = [k for _ in cores for k in range(each)]
+        return HeldCores.make(entries, every, ways, batch.torsion_mask.shape[1], limit)
 
     def _receptors(self, docked: Docked) -> list[Receptor]:
         """The receptor of all poses, or one for each if side chains are flexible."""

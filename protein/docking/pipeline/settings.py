@@ -35,6 +35,7 @@ class DockSettings:
             are `search.ranking.APART` from each other, and to fill up with closer ones.
         water_price: energy that a water of the receptor costs which a pose displaces, kcal/mol;
             None for waters that stay.
+        template_rmsd: largest RMSD of what a ligand shares with a template from its place, Å.
     """
 
     poses: int = 9
@@ -47,6 +48,7 @@ class DockSettings:
     energy_range: float | None = None
     min_rmsd: float | None = None
     water_price: float | None = None
+    template_rmsd: float = 2.0
 
     def __post_init__(self) -> None:
         if isinstance(self.effort, str) and self.effort not in EFFORTS:

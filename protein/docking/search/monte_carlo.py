@@ -23,6 +23,7 @@ from torch import Tensor
 from protein.docking.energy.vina import SCORE_CAP, Score, VinaEnergy
 from protein.docking.poses.pose import LigandBatch, Pose, T, map_tensors, retract
 from protein.docking.receptors.box import Box
+from protein.docking.search.held_core import HeldCores
 from protein.docking.search.minimize import MinimizeSettings, Minimum, choose, minimize
 from sciddiff import streams
 from sciddiff.manifolds import so3
@@ -87,6 +88,7 @@ def search(
     boxes: Sequence[Box],
     generator: Generator,
     settings: SearchSettings = SearchSettings(),
+    held: HeldCores | None = None,
 ) -> Found:
     """Search for the best poses of some ligands.
 
@@ -96,35 +98,40 @@ def search(
         boxes: box of each ligand, length L.
         generator: one stream per ligand.
         settings: effort of the search.
+        held: cores that stay near their places; None for none.
     """
     # Most random poses overlap the receptor. One evaluation tells the best of them, so that no
     # chain spends its first rounds on getting out.
     pose = random_poses(batch, boxes, settings.chains * settings.screened, generator)
+    if held is not None:
+        pose = held.start(batch, pose, generator)
     if batch.anchored is not None:
         # Half of the chains begin with the side chains of the file, which often need not move.
         pose.torsions[:, ::2].masked_fill_(batch.swings.unsqueeze(1), 0.0)
     screened = minimize(batch, energy, pose, MinimizeSettings(1, settings.soft))
     best = screened.energy.topk(settings.chains, largest=False).indices
     run = MinimizeSettings(2 * settings.evaluations, settings.soft)
-    state = minimize(batch, energy, _pick(pose, best), run)
+    state = _kept(minimize(batch, energy, _pick(pose, best), run), held)
     archive = map_tensors(lambda x: x[:, :0], state)
     cap = settings.soft
     for r in range(settings.rounds):
         old_cap, (cap, temperature) = cap, _schedule(settings, r)
         # Energies are compared under one soft core: those of the last round are made anew.
         if cap != old_cap:
-            state = state._replace(energy=energy.evaluate(state.coords, cap)[0])
+            again = state._replace(energy=energy.evaluate(state.coords, cap)[0])
+            state = _kept(again, held)
         run = MinimizeSettings(settings.evaluations, cap)
-        trial = minimize(batch, energy, mutate(batch, state.pose, generator), run)
+        trial = _kept(minimize(batch, energy, mutate(batch, state.pose, generator), run), held)
         # Metropolis: accept with probability exp(-(E_new - E_old) / T), hence always if lower.
         chance = torch.log(streams.uniform(state.energy, generator))
         state = choose((state.energy - trial.energy) / temperature > chance, trial, state)
         if (r + 1) % settings.renewal == 0 or r + 1 == settings.rounds:
             # The archive compares poses of all rounds, and therefore always under the hard core.
             final = state._replace(energy=energy.evaluate(state.coords, settings.hard)[0])
+            final = _kept(final, held)
             archive = distinct(batch, join([archive, final]), settings.archive, settings.distinct)
-            state = _renewed(state, archive, settings, energy, cap)
-    return finish(batch, energy, archive.pose, settings)
+            state = _kept(_renewed(state, archive, settings, energy, cap), held)
+    return finish(batch, energy, archive.pose, settings, held)
 
 
 def join(parts: Sequence[T]) -> T:
@@ -192,7 +199,11 @@ def mutate(batch: LigandBatch, pose: Pose, generator: Generator) -> Pose:
 
 
 def finish(
-    batch: LigandBatch, energy: VinaEnergy, pose: Pose, settings: SearchSettings = SearchSettings()
+    batch: LigandBatch,
+    energy: VinaEnergy,
+    pose: Pose,
+    settings: SearchSettings = SearchSettings(),
+    held: HeldCores | None = None,
 ) -> Found:
     """Minimise poses without a soft core, drop duplicates, and rank the rest over all pairs.
 
@@ -201,10 +212,11 @@ def finish(
         energy: energy of these ligands.
         pose: poses from any source `[L, P, ...]`.
         settings: evaluations of the last minimisation, poses kept.
+        held: cores that are near their places in all poses that are found; None for none.
     """
     last = minimize(batch, energy, pose, MinimizeSettings(settings.final, SCORE_CAP))
     score = energy.score(last.coords)
-    last = last._replace(energy=score.total)
+    last = _kept(last._replace(energy=score.total), held)
     kept = distinct(batch, last, min(settings.archive, last.energy.shape[1]), settings.distinct)
     return Found(kept.pose, kept.coords, kept.energy, energy.score(kept.coords))
 
@@ -235,6 +247,13 @@ def distinct(batch: LigandBatch, state: Minimum, most: int, rmsd: float) -> Mini
     kept = _pick(state, torch.stack([first for first, _ in picks], dim=-1))
     real = torch.stack([there for _, there in picks], dim=-1)
     return kept._replace(energy=torch.where(real, kept.energy, inf))
+
+
+def _kept(state: Minimum, held: HeldCores | None) -> Minimum:
+    """Poses whose core is too far from its places have an infinite energy."""
+    if held is None:
+        return state
+    return state._replace(energy=state.energy.masked_fill(held.refused(state.coords), inf))
 
 
 def _renewed(
