@@ -85,7 +85,7 @@ PARSED = {
     "train-ranker": "needs complexes of several proteins",
     "dock .*--flex": "is tried from end to end by tests/protein/docking",
     "dock .*--ranker models/": "uses what train-ranker has made",
-    "dock .*(--enumerate|--hits)": "is tried from end to end by tests/protein/docking",
+    "dock .*(--enumerate|--hits|--template)": "is tried from end to end by tests/protein/docking",
     "(refine|evaluate .*--actives)": "is tried from end to end by tests/protein/docking",
     ".* --scheduler ": "needs a cluster; is tried by tests/weather/commands",
     r"train .*_base.yaml": "trains a network that is made for a GPU",
