@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from protein.docking.scoring.refine import RefinedPose
 
 TABLE = "refined.csv"
+_SAVED = "rows"  # what was made of each molecule, so that an interrupted command goes on
 _EXAMPLES = """examples:
   sciddiff refine -r receptor.pdb -l poses.sdf -o refined/
   sciddiff refine -r receptor.pdb -l poses.pdb --template "CC(=O)Nc1ccc(O)cc1" -o refined/
@@ -79,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from protein.commands.dock_summary import networks
     from protein.docking.campaign.output import (
         RESULTS,
+        Row,
         by_affinity,
         failed_row,
         write_best,
@@ -90,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from protein.docking.receptors.receptor import read_receptor
     from protein.docking.receptors.waters import kept_groups
     from protein.docking.report.write import try_report
-    from protein.docking.scoring.refine import RefineSettings, refine_poses
+    from protein.docking.scoring.refine import RefineSettings, pose_groups, refine_group
     from sciddiff.cli.campaign import Campaign, machine_facts
 
     if args.threads:
@@ -108,32 +112,44 @@ def run(args: argparse.Namespace) -> int:
     inputs = networks(args).add("--receptor", args.receptor).add_all("--ligand", files)
     request = {**asdict(settings), "keep": args.keep, "residue": args.residue,
                "template": args.template}  # fmt: skip
-    campaign = Campaign.open(args.out, request, args.command_line, inputs)
+    saved = args.out / _SAVED
+    campaign = Campaign.open(args.out, request, args.command_line, inputs, any(saved.glob("*")))
     campaign.facts |= {"receptor": list(receptor.notes), **machine_facts(), **campaign.facts}
-    names, rows, table = Names(), [], []
+    names, rows, table, made, started = Names(), [], [], 0, time.perf_counter()
     with ExitStack() as stack:
         judged = stack.enter_context(pdb_file(args.receptor, drop)) if args.check else None
         bar = stack.enter_context(progress("refining", None, show=not args.json))
-        for found in refine_poses(_poses(args, files), receptor, settings, ranker, judged):
-            name = ""
-            if found.ligand is not None:
-                number = len(rows)
-                name = names.unique(found.poses[0].given.name, f"ligand_{number + 1}")
-                rows.append(
-                    failed_row(number, name, found.result.error)
-                    if found.result.docked is None
-                    else write_docked(
-                        args.out, number, name, found.ligand, receptor, found.result,
-                        found.verdicts, not args.no_complex,
-                    )
-                )  # fmt: skip
-            table += [_row(pose, name) for pose in found.poses]
-            bar.advance(len(found.poses))
+        for group in pose_groups(_poses(args, files)):
+            record = saved / f"{len(rows):06d}.json" if group[0].ligand else saved / "failed.json"
+            name, number = "", len(rows)
+            if group[0].ligand is not None:
+                name = names.unique(group[0].name, f"ligand_{number + 1}")
+            done = _read_saved(record)
+            if done is None:
+                found = refine_group(group, receptor, settings, ranker, judged)
+                made += len(group)
+                row = None
+                if found.ligand is not None:
+                    row = (
+                        failed_row(number, name, found.result.error)
+                        if found.result.docked is None
+                        else write_docked(
+                            args.out, number, name, found.ligand, receptor, found.result,
+                            found.verdicts, not args.no_complex,
+                        )
+                    ).as_dict()  # fmt: skip
+                done = {"row": row, "poses": [_row(pose, name) for pose in found.poses]}
+                _save(record, done)
+            if done["row"] is not None:
+                rows.append(Row(**done["row"]))
+            table += done["poses"]
+            bar.advance(len(group))
     ordered = by_affinity(rows)
     _write_table(args.out / TABLE, table)
     write_results(args.out / RESULTS, [row.as_dict() for row in ordered])
     write_best(args.out, ordered)
-    campaign.ran(len(table), 0.0, args.command_line)
+    if made or not campaign.runs:
+        campaign.ran(made, time.perf_counter() - started, args.command_line)
     page = try_report(args.out) if any(row.status == "ok" for row in rows) else None
     return _tell(args, table, page)
 
@@ -170,7 +186,8 @@ def _poses(args: argparse.Namespace, files: list[Path]) -> Iterator[GivenPose]:
 def _row(pose: RefinedPose, ligand: str) -> dict[str, Any]:
     given = pose.given
     row: dict[str, Any] = {
-        "file": given.file, "record": given.record or "", "name": given.name, "ligand": ligand,
+        "file": str(given.file), "record": given.record or "", "name": given.name,
+        "ligand": ligand,
         "status": pose.status, "reason": pose.reason, "rank": pose.rank or "",
     }  # fmt: skip
     if pose.scores is not None:
@@ -180,6 +197,32 @@ def _row(pose: RefinedPose, ligand: str) -> dict[str, Any]:
     if pose.confidence is not None:
         row["confidence"] = f"{pose.confidence:.3f}"
     return row
+
+
+def _read_saved(record: Path) -> dict[str, Any] | None:
+    """What an earlier call of the same request made of a molecule; None if nothing.
+
+    Raises:
+        InputError: its record is damaged.
+    """
+    if not record.exists():
+        return None
+    try:
+        done = json.loads(record.read_text(encoding="utf-8"))
+        return {"row": done["row"], "poses": [dict(pose) for pose in done["poses"]]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{record}: is damaged; remove it and run the same command again"
+        ) from error
+
+
+def _save(record: Path, done: dict[str, Any]) -> None:
+    """Record what was made of a molecule, whose files are written, in one step."""
+    from sciddiff.files import replacing
+
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(record) as out:
+        out.write(json.dumps(done, default=str).encode())
 
 
 def _write_table(path: Path, table: list[dict[str, Any]]) -> None:

@@ -118,15 +118,45 @@ def refine_poses(
     Raises:
         MissingExtra: PoseBusters is asked for and not installed.
     """
+    for group in pose_groups(poses):
+        yield refine_group(group, receptor, settings, ranker, receptor_file)
+
+
+def pose_groups(poses: Iterable[GivenPose]) -> list[list[GivenPose]]:
+    """Poses of one molecule together, in the order of its first; unreadable ones are a group.
+
+    Args:
+        poses: poses in any order.
+    """
     groups: dict[object, list[GivenPose]] = {}
     for pose in poses:
         groups.setdefault(None if pose.ligand is None else _key(pose.ligand), []).append(pose)
-    for group in groups.values():
-        if (ligand := group[0].ligand) is None:
-            failed = tuple(RefinedPose(pose, "failed", pose.error) for pose in group)
-            yield RefinedLigand(None, failed, Result(None, group[0].error))
-        else:
-            yield _refined(ligand, group, receptor, settings, ranker, receptor_file)
+    return list(groups.values())
+
+
+def refine_group(
+    group: Sequence[GivenPose],
+    receptor: Receptor,
+    settings: RefineSettings = RefineSettings(),
+    ranker: Ranker | None = None,
+    receptor_file: Path | None = None,
+) -> RefinedLigand:
+    """Refine the poses of one molecule.
+
+    Args:
+        group: one of `pose_groups`.
+        receptor: the protein.
+        settings: how to refine.
+        ranker: ranks the kept poses; None to rank them by energy.
+        receptor_file: PDB file for PoseBusters; without it, only the molecule is checked.
+
+    Raises:
+        MissingExtra: PoseBusters is asked for and not installed.
+    """
+    if (ligand := group[0].ligand) is None:
+        failed = tuple(RefinedPose(pose, "failed", pose.error) for pose in group)
+        return RefinedLigand(None, failed, Result(None, group[0].error))
+    return _refined(ligand, group, receptor, settings, ranker, receptor_file)
 
 
 def _key(ligand: Ligand) -> tuple[object, ...]:

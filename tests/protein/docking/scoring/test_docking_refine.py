@@ -1,14 +1,17 @@
 """Refined poses: minimised, wrong-handed ones dropped, ranked, and the command."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
 
 pytest.importorskip("Bio")
 
-from protein.docking.molecules.conformers import same_stereo
+from protein.docking.molecules.conformers import fresh_conformers, same_stereo
+from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.poses.files import GivenPose, sdf_record
+from protein.docking.scoring import refine
 from protein.docking.scoring.refine import RefineSettings, refine_poses
 from sciddiff.cli.main import main
 
@@ -72,3 +75,41 @@ def test_command_line(tmp_path, files, drug, conformer, capsys):
     assert "not those of the template" in capsys.readouterr().out
     assert main([*words[:3], "-o", str(tmp_path / "no2")]) == 2
     assert "holds no ligand" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_goes_on(tmp_path, files, drug, conformer, monkeypatch, capsys):
+    other = ligand_from_smiles("OCc1ccccc1", "other")
+    near = fresh_conformers(other, 1, seed=1)[0]
+    near += conformer.mean(0) - near.mean(0)
+    poses = tmp_path / "poses.sdf"
+    poses.write_text(sdf_record(drug, conformer, "p", {}) + sdf_record(other, near, "q", {})
+                     + sdf_record(drug, conformer + 0.4, "p", {}))  # fmt: skip
+    words = ["refine", "-r", str(files / "receptor.pdb"), "-l", str(poses), "--no-check",
+             "--ranker", "none", "-o"]  # fmt: skip
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    status = main([*words, str(whole)])
+    done = []
+
+    def stops(group, *rest):
+        done.append(group[0].name)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return refine_group(group, *rest)
+
+    refine_group = refine.refine_group
+    with monkeypatch.context() as patch:
+        patch.setattr(refine, "refine_group", stops)
+        assert main([*words, str(out)]) == 2
+        assert done == ["p", "q"]
+        assert main([*words, str(out)]) == status
+    assert done == ["p", "q", "q"]  # what was done is not done again
+    for file in ("refined.csv", "results.csv", "best.sdf", "poses/p.sdf", "poses/q.sdf"):
+        assert (out / file).read_bytes() == (whole / file).read_bytes(), file
+    runs = json.loads((out / "run.json").read_text())["runs"]
+    assert [run["made"] for run in runs] == [1]
+    assert main([*words, str(out)]) == status
+    assert json.loads((out / "run.json").read_text())["runs"] == runs
+    (out / "rows" / "000000.json").write_text("{}")
+    capsys.readouterr()
+    assert main([*words, str(out)]) == 2
+    assert "000000.json: is damaged; remove it" in capsys.readouterr().err
