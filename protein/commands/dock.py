@@ -139,8 +139,7 @@ def _dock_library(args: argparse.Namespace) -> tuple[list[Row], bool, Receptor |
         rows = dock_parts(make, campaign, args.workers, advance, args.command_line)
     # What came of all of them is reported, and judged, by the first process.
     made = len(campaign.runs) > before
-    still = sides is None and args.water_price is None
-    return (rows, made, receptor if still else None) if first else None
+    return (rows, made, receptor if sides is None else None) if first else None
 
 
 class _Library:

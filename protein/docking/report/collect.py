@@ -3,7 +3,7 @@
 import csv
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from protein.docking.campaign.output import RESULTS
 from protein.docking.molecules.ligand import quietly
 from protein.docking.poses.contacts import Contacts, ContactSites, find_contacts
+from protein.docking.receptors.box import Box
 from protein.docking.receptors.receptor import Receptor, read_receptor
-from protein.docking.receptors.waters import kept_groups
+from protein.docking.receptors.waters import kept_groups, with_near_waters
 from sciddiff.cli import campaign
 from sciddiff.errors import InputError
 from sciddiff.names import text_of
@@ -40,12 +41,16 @@ class Poses:
         coords: `[K, N, 3]`, Å.
         tags: data fields of each record, length K.
         contacts: with the receptor; None without one.
+        moved: atoms of the receptor that are elsewhere in some pose `[F]`; none for a rigid one.
+        moved_coords: where each pose has them `[K, F, 3]`, Å.
     """
 
     mol: "Mol"
     coords: NDArray[np.float64]
     tags: tuple[Mapping[str, str], ...]
     contacts: Contacts | None = None
+    moved: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    moved_coords: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0, 3)))
 
 
 def read_rows(directory: Path) -> list[dict[str, str]]:
@@ -132,7 +137,8 @@ class Receptors:
         self, directory: Path, record: Mapping[str, Any], receptor: Receptor | None = None
     ) -> None:
         self.directory, self.request = directory, dict(record.get("request") or {})
-        self.flexible = "flex" in self.request or "water_price" in self.request
+        self.flexible = "flex" in self.request
+        self._waters = "water_price" in self.request
         one = bool(self.request.get("receptor")) and not self.flexible
         self.shared = receptor is not None or one
         self._one, self._looked = receptor, receptor is not None
@@ -141,7 +147,7 @@ class Receptors:
         """Return the receptor of a docked row; if it cannot be read, log it and return None."""
         if not self.shared:
             return self._complex(row)
-        if self._one is None:
+        if self._one is None and not self._waters:  # a complex lacks waters that it displaces
             self._one = self._complex(row)
         if self._one is None and not self._looked:
             self._looked = True
@@ -160,9 +166,12 @@ class Receptors:
 
     def _file(self) -> Receptor | None:
         try:
-            keep = kept_groups(str(self.request.get("keep") or ""), reach=True).names
-            return read_receptor(Path(str(self.request["receptor"])), keep)
-        except (InputError, OSError) as error:
+            kept = kept_groups(str(self.request.get("keep") or ""), reach=True)
+            whole = read_receptor(Path(str(self.request["receptor"])), kept.names)
+            boxes = self.request["box"]
+            boxes = [Box(**box) for box in (boxes if isinstance(boxes, list) else [boxes])]
+            return with_near_waters(whole, boxes, kept)
+        except (InputError, OSError, KeyError, TypeError) as error:
             _log.warning("report: the receptor cannot be read (%s); poses are alone", error)
             return None
 
@@ -189,7 +198,11 @@ def all_poses(
                 sites = ContactSites.of(poses.mol)
                 moved = _moved(receptor, directory / row["file"])
                 found = _contacts(poses.coords, sites, moved or [receptor])
-                poses = replace(poses, contacts=found)
+                poses = replace(poses, contacts=_left(found, poses.tags, receptor))
+                if len(moved) == len(poses.coords):
+                    places = np.stack([one.coords for one in moved])
+                    rows = np.flatnonzero((places != receptor.coords).any(axis=(0, 2)))
+                    poses = replace(poses, moved=rows, moved_coords=places[:, rows])
             except InputError as error:
                 _log.info("%s: contacts: %s", row["name"], error)
         yield row, poses, receptor
@@ -208,6 +221,18 @@ def _contacts(
     columns = ("kind", "ligand", "receptor", "distance")
     joined = (np.concatenate([getattr(part, name) for part in parts]) for name in columns)
     return Contacts(pose, *joined)
+
+
+def _left(
+    found: Contacts, tags: Sequence[Mapping[str, str]], receptor: Receptor
+) -> Contacts:
+    """The contacts without those of poses with waters that they displace."""
+    gone = [set(one.get("displaced_waters", "").split()) for one in tags]
+    if not any(gone):
+        return found
+    pairs = zip(found.pose.tolist(), found.receptor.tolist(), strict=True)
+    stays = np.asarray([receptor.residues[j] not in gone[p] for p, j in pairs], dtype=bool)
+    return found.select(stays)
 
 
 def _moved(receptor: Receptor, file: Path) -> list[Receptor]:

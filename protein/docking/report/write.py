@@ -216,6 +216,11 @@ def _ligand(
         columns = (found.pose, found.kind, found.ligand, atoms, near)
         for pose, *contact in zip(*(c.tolist() for c in columns), strict=True):
             contacts[pose].append(contact)
+    inside = np.flatnonzero(place[poses.moved] >= 0) if len(place) else np.zeros(0, np.int64)
+    moved = {
+        "atoms": place[poses.moved[inside]].tolist(),
+        "xyz": [np.round(xyz[inside], 2).ravel().tolist() for xyz in poses.moved_coords],
+    }
     tags = [{key: page.shown(key, str(t[key])) for key in _TAGS if key in t} for t in poses.tags]
     return {
         "key": row["index"],
@@ -225,4 +230,5 @@ def _ligand(
         "poses": [np.round(xyz, 2).ravel().tolist() for xyz in poses.coords],
         "tags": tags,
         "contacts": contacts,
+        "moved": moved if len(inside) else None,
     }

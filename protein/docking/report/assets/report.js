@@ -94,6 +94,16 @@
     });
   }
 
+  /* The pocket of a pose, with its flexible side chains where the pose has them. */
+  function placed({ pocket, moved }, k) {
+    if (!pocket || !moved) return pocket;
+    const xyz = pocket.xyz.slice();
+    moved.atoms.forEach((atom, i) => {
+      for (let d = 0; d < 3; d += 1) xyz[3 * atom + d] = moved.xyz[k][3 * i + d];
+    });
+    return { ...pocket, xyz };
+  }
+
   function draw() {
     [...one('#poses').children].forEach((b, k) => b.setAttribute('aria-pressed', String(k === pose)));
     facts(select.value);
@@ -105,7 +115,7 @@
       dark: dark.matches };
     busy = busy.then(async () => {
       if (mine !== wanted) return;  /* another was chosen meanwhile */
-      await viewer.show(ligand.pocket, ligand, k, look);
+      await viewer.show(placed(ligand, k), ligand, k, look);
       say('');
       state.shown = `${ligand.key}/${k + 1}`;
     }).catch((error) => { say(`Cannot show ${ligand.name}: ${error.message}`); });

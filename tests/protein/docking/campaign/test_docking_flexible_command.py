@@ -22,6 +22,7 @@ from protein.docking.poses.metrics import Verdict
 from protein.docking.receptors.box import Box
 from protein.docking.receptors.receptor import read_receptor
 from protein.docking.receptors.side_chains import side_chains
+from protein.docking.report import collect, write
 from protein.docking.search.monte_carlo import SearchSettings
 from sciddiff.cli.main import main
 from sciddiff.errors import InputError
@@ -63,6 +64,25 @@ def _models(file: Path) -> list[np.ndarray]:
     return [np.asarray([[float(line[a : a + 8]) for a in (30, 38, 46)]
                         for line in part.splitlines() if line.startswith("ATOM")])
             for part in parts]  # fmt: skip
+
+
+def _shown_where_each_pose_has_them(out: Path, models: list[np.ndarray], peptide) -> None:
+    """The page moves the side chains of its pocket to those of the pose that it shows."""
+    record, rows = collect.read_record(out), collect.read_rows(out)
+    shown = list(collect.all_poses(out, rows, collect.Receptors(out, record)))
+    data = json.loads(write._payload(shown))
+    (pocket,), (ligand,) = data["pockets"], data["ligands"]
+    flexible = np.isin(peptide.residues, record["request"]["flex"])
+    names = list(zip(np.asarray(peptide.residues)[flexible], np.asarray(peptide.atoms)[flexible],
+                     strict=True))  # fmt: skip
+    assert len(ligand["moved"]["xyz"]) == len(models) > 1
+    for xyz, model in zip(ligand["moved"]["xyz"], models, strict=True):
+        for atom, place in zip(ligand["moved"]["atoms"], np.reshape(xyz, (-1, 3)), strict=True):
+            chain, number = pocket["residues"][pocket["residue"][atom]][:2]
+            k = names.index((f"{chain}:{number}", pocket["name"][atom]))
+            assert np.abs(place - model[k]).max() < 6e-3
+    apart = np.ptp(np.asarray(ligand["moved"]["xyz"]), axis=0)
+    assert len(ligand["moved"]["atoms"]) > 3 and apart.max() > 0.5
 
 
 def test_moved_side_chains_are_written_judged_and_reported(
@@ -114,6 +134,7 @@ def test_contacts_of_a_pose_are_with_its_own_side_chains(arguments, tmp_path, pe
     out = tmp_path / "out"
     (row,) = csv.DictReader((out / "results.csv").open())
     models = _models(out / row["file"].replace(".sdf", "_flex.pdb"))
+    _shown_where_each_pose_has_them(out, models, peptide)
     flexible = json.loads((out / "run.json").read_text())["request"]["flex"]
     assert "A:3" in flexible
     shown = np.flatnonzero(np.isin(peptide.residues, flexible))

@@ -164,6 +164,9 @@ def test_the_command_says_which_waters_are_displaced(file, tmp_path, monkeypatch
     assert poses is not None
     assert row["displaced_waters"] == poses.tags[0]["displaced_waters"]
     assert row["displaced_waters"].startswith("W:1")  # the box is around it
+    gone = [set(tags["displaced_waters"].split()) for tags in poses.tags]
+    contacts = list(csv.DictReader((out / "contacts.csv").open()))
+    assert not [c for c in contacts if c["residue"] in gone[int(c["rank"]) - 1]]
     whole = (out / row["file"].replace(".sdf", "_complex.pdb")).read_text()
     assert " W   1 " not in whole
     assert "HOH" in whole or row["displaced_waters"] == "W:1 W:2"
