@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from pathlib import Path
 
@@ -346,6 +347,18 @@ def test_a_folder_without_codec_or_with_a_damaged_deviation_is_refused(latent_fo
     ) as e:
         load(broken)
     one_line(e)
+
+
+def test_a_codec_of_a_package_that_is_not_trusted_is_not_imported(latent_folder, tmp_path):
+    model = load(latent_folder)
+    plain = copy.deepcopy(dict(model.config))
+    plain["domain"]["init_args"]["codec"] = {"class_path": "evil_package.Codec"}
+    with pytest.raises(InputError, match="codec: evil_package.Codec belongs .* not trusted") as e:
+        load(save(tmp_path / "evil", read(latent_folder)[0], plain, path=model.denoiser.path))
+    one_line(e)
+    plain["domain"]["init_args"]["codec"] = {"class_path": "gaussian_domain.Net"}
+    with pytest.raises(InputError, match="codec: gaussian_domain.Net is no Codec"):
+        load(save(tmp_path / "net", read(latent_folder)[0], plain, path=model.denoiser.path))
 
 
 def test_latents_that_do_not_vary_or_were_never_measured_are_refused():
