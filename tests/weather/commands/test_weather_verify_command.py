@@ -1,6 +1,7 @@
 """A forecast made by the command is verified against the store it began from."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -55,3 +56,13 @@ def test_baselines_need_a_climate_of_the_season(small_models, small_store, tmp_p
     assert main([str(word) for word in words]) == 2
     error = capsys.readouterr().err
     assert "prepare more years" in error
+
+
+def test_a_scheduler_needs_the_extra_cluster(small_store, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    words = ["verify", small_store, small_store, "--scheduler", "tcp://127.0.0.1:1"]
+    assert main([str(word) for word in (*words, "-o", tmp_path / "scores")]) != 0
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and "distributed is not installed" in lines[0]
+    assert "[cluster]" in lines[0]
+    assert not (tmp_path / "scores" / "scores.csv").exists()

@@ -165,3 +165,24 @@ def test_coverage_refuses_what_is_missing_everywhere():
     fields = np.full((2, 3), np.nan, "f4")
     with pytest.raises(InputError, match="finish the forecast"):
         Coverage(np.ones(3)).lacking("a", "sst", fields, np.zeros((1, 3), "f4"), 3600)
+
+
+def test_what_other_processes_have_noticed_is_taken_over_if_it_agrees():
+    weights = np.full(4, 0.25)
+    truths, fields = np.zeros((1, 4), "f4"), np.zeros((2, 4), "f4")
+    land = fields.copy()
+    land[:, 3] = np.nan
+    one, other, odd = Coverage(weights), Coverage(weights), Coverage(weights)
+    assert one.lacking("fc", "sst", land, truths, 0).tolist() == [False, False, False, True]
+    other.lacking("fc", "sst", land, truths, 0)
+    ice = truths.copy()
+    ice[:, :2] = np.nan
+    one.note("sst", truths, truths)
+    other.note("sst", ice, ice)
+    one.merge(other)
+    assert one.notes() == (
+        "sst: scored on 50 % of the area at least; elsewhere the truth and fc have no values",
+    )
+    odd.lacking("fc", "sst", fields, truths, 0)
+    with pytest.raises(InputError, match="fc: sst lacks values at other points from one initial"):
+        one.merge(odd)
