@@ -201,8 +201,8 @@ def all_poses(
                 poses = replace(poses, contacts=_left(found, poses.tags, receptor))
                 if len(moved) == len(poses.coords):
                     places = np.stack([one.coords for one in moved])
-                    rows = np.flatnonzero((places != receptor.coords).any(axis=(0, 2)))
-                    poses = replace(poses, moved=rows, moved_coords=places[:, rows])
+                    atoms = np.flatnonzero((places != receptor.coords).any(axis=(0, 2)))
+                    poses = replace(poses, moved=atoms, moved_coords=places[:, atoms])
             except InputError as error:
                 _log.info("%s: contacts: %s", row["name"], error)
         yield row, poses, receptor
