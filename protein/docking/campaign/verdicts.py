@@ -3,11 +3,14 @@
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from protein.docking.campaign.output import receptor_lines
 from protein.docking.molecules.ligand import Ligand
 from protein.docking.pipeline.docker import Result
 from protein.docking.poses.metrics import Verdict, bust, pdb_file
 from protein.docking.receptors.receptor import Receptor
+from protein.docking.receptors.waters import is_water
 
 
 def verdicts(
@@ -16,7 +19,8 @@ def verdicts(
     """Judge the first poses of a ligand; none if it was not docked.
 
     A pose with flexible side chains, or that may displace waters, is judged beside the heavy atoms
-    that were docked to, with its own side chains and waters; any other beside the file.
+    that were docked to, with its own side chains and waters; any other beside the file, without
+    the waters that were not docked to.
 
     Args:
         ligand: the molecule.
@@ -34,7 +38,8 @@ def verdicts(
         return []
     if result.sides is None and not result.waters:
         with pdb_file(file) as plain:
-            return bust(ligand, coords, plain)
+            waters = {receptor.residues[i] for i in np.flatnonzero(is_water(receptor))}
+            return bust(ligand, coords, plain, waters)
     found: list[Verdict] = []
     with tempfile.TemporaryDirectory() as folder:
         moved = Path(folder) / "moved.pdb"

@@ -7,7 +7,7 @@ value over the automorphisms of the molecule, so that a flipped phenyl ring make
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protein.docking.molecules.ligand import Ligand, quietly
+from protein.structures.residues import WATERS
 from sciddiff.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ class Verdict:
 
 
 def bust(
-    ligand: Ligand, coords: NDArray[np.floating], receptor: str | Path | None = None
+    ligand: Ligand,
+    coords: NDArray[np.floating],
+    receptor: str | Path | None = None,
+    waters: Collection[str] | None = None,
 ) -> list[Verdict]:
     """Check poses with PoseBusters: chemistry, geometry, energy, and clashes with the protein.
 
@@ -77,6 +81,7 @@ def bust(
         ligand: the molecule.
         coords: poses `[K, N, 3]`, Å.
         receptor: PDB file of the receptor; None to check the molecule alone.
+        waters: labels (``A:301``) of the waters of the file that are there; None for all.
 
     Returns:
         One verdict per pose; if PoseBusters itself fails, the pose is invalid with the name of the
@@ -94,12 +99,14 @@ def bust(
         runner = PoseBusters(config="mol")
         return [_verdict(runner, ligand.with_coords(c), None) for c in coords]
     runner = PoseBusters(config="dock")
-    with _near(Path(receptor), coords) as near:
+    with _near(Path(receptor), coords, waters) as near:
         return [_verdict(runner, ligand.with_coords(c), near) for c in coords]
 
 
 @contextmanager
-def _near(receptor: Path, coords: NDArray[np.floating]) -> Iterator[Path]:
+def _near(
+    receptor: Path, coords: NDArray[np.floating], waters: Collection[str] | None = None
+) -> Iterator[Path]:
     """A copy of a PDB file with the residues that have an atom within 12 Å of a pose.
 
     PoseBusters looks at what is within 6 Å, but reads the whole file for every pose.
@@ -114,6 +121,10 @@ def _near(receptor: Path, coords: NDArray[np.floating]) -> Iterator[Path]:
     gaps = KDTree(np.reshape(coords, (-1, 3))).query(places.reshape(-1, 3))[0]
     kept = {label for label, gap in zip(labels, gaps, strict=True) if gap < _LOOKED_AT}
     far = {i for i, label in zip(atoms, labels, strict=True) if label not in kept}
+    if waters is not None:
+        wet = [i for i in atoms if lines[i][17:20].strip() in WATERS]
+        labels = [f"{lines[i][21].strip()}:{lines[i][22:27].strip()}" for i in wet]
+        far |= {i for i, label in zip(wet, labels, strict=True) if label not in waters}
     serials = {lines[i][6:11] for i in far}
 
     def stays(i: int, line: str) -> bool:

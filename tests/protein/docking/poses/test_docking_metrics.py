@@ -76,9 +76,27 @@ def test_posebusters_reads_what_is_near_and_says_the_same(drug, conformer, tmp_p
     cropped = bust(drug, poses, file)
 
     @contextmanager
-    def whole(receptor, coords):
+    def whole(receptor, coords, waters):
         yield receptor
 
     monkeypatch.setattr(metrics, "_near", whole)
     assert [v.checks for v in cropped] == [v.checks for v in bust(drug, poses, file)]
     assert "minimum_distance_to_protein" in cropped[0].failed
+
+
+def test_waters_that_were_not_docked_to_are_no_clash(tmp_path, drug, conformer):
+    pytest.importorskip("posebusters")
+    lines = []
+    for k, (atom, shift) in enumerate((("N", -1.4), ("CA", 0.0), ("C", 1.5)), 1):
+        x, y, z = conformer.mean(0) + [shift, 9.0, 5.0]
+        lines.append(f"ATOM  {k:5d}  {atom:<3s} GLY A   1    {x:8.3f}{y:8.3f}{z:8.3f}"
+                     f"  1.00  0.00           {atom[0]}\n")  # fmt: skip
+    x, y, z = conformer[0] + 0.7
+    lines.append(f"HETATM    4  O   HOH A 301    {x:8.3f}{y:8.3f}{z:8.3f}"
+                 "  1.00  0.00           O\n")  # fmt: skip
+    file = tmp_path / "protein.pdb"
+    file.write_text("".join([*lines, "END\n"]))
+    found = [bust(drug, conformer[None], file, waters)[0].failed
+             for waters in (None, {"A:301"}, {"A:302"}, set())]  # fmt: skip
+    clash = "minimum_distance_to_waters"
+    assert [clash in failed for failed in found] == [True, True, False, False]
