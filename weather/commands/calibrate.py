@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_json, number
 from sciddiff.cli.output import as_table, emit
@@ -153,6 +151,8 @@ def _request(args: argparse.Namespace) -> tuple[dict[str, Any], Inputs]:
 
 def _fitted(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str], dict[str, Any]]:
     """Rows of the table, notes, and plain values of the calibration."""
+    import numpy as np
+
     from weather.calibration.fitting import fit
     from weather.calibration.members import Calibration
     from weather.calibration.origin import origin_of

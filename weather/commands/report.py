@@ -11,7 +11,6 @@ from sciddiff.cli.options import add_json, add_output, count, number
 from sciddiff.cli.output import emit, remark
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
-from weather.data.opening import is_zarr
 
 _EXAMPLES = """examples:
   sciddiff report fc.zarr
@@ -118,6 +117,8 @@ command = Command(
 
 def _knows(path: Path) -> bool:
     """A file of fields, a Zarr group, or a folder of either."""
+    from weather.data.opening import is_zarr
+
     if path.is_file() or is_zarr(path):
         return is_zarr(path) or path.suffix.lower() in _SUFFIXES
     return any(is_zarr(one) or one.suffix.lower() in _SUFFIXES for one in path.iterdir())
