@@ -21,7 +21,7 @@ from sciddiff.drawing import Drawing, draw
 from sciddiff.errors import InputError
 from sciddiff.grids import uniform
 from sciddiff.guidance import ClassifierFree, DenoiserLike
-from sciddiff.samplers import Ancestral, EulerMaruyama, FlowMap, Sampler
+from sciddiff.samplers import DPMSolverPP, FlowMap, Sampler
 from sciddiff.sampling import Progress
 from sciddiff.state import Batch, State
 from sciddiff.steering import Reward, Steered, particles_of
@@ -92,8 +92,8 @@ class GenerateSettings:
         """How the core draws with these settings."""
         temperature = self.temperature
         samplers: dict[str, Sampler] = {
-            "sde": EulerMaruyama(noise_scale=temperature, curved_eta=0.0),
-            "ode": Ancestral(0.0),
+            "sde": DPMSolverPP("2M", stochastic=True, noise_scale=temperature),
+            "ode": DPMSolverPP("2M"),
             "map": FlowMap(),
         }
         sampler = samplers[self.sampler]

@@ -12,6 +12,7 @@ import torch
 
 from protein.backbone import memory
 from protein.backbone.generate import GenerateSettings
+from protein.backbone.metrics.geometry import chain_breaks
 from protein.backbone.network import BackboneNetwork
 from protein.structures.parse import read_atoms
 from protein.structures.read import read_structure
@@ -56,9 +57,13 @@ def _ca(path: Path) -> np.ndarray:
 @pytest.fixture(scope="module")
 def design(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A design to use as a motif and as a start; of random weights, but without a chain break."""
-    out = tmp_path_factory.mktemp("designs") / "first"
-    _make(model, out, "--length", 40, "-n", 1, "--fold-weight", 2.5)
-    return out / "design_0001.pdb"
+    out = tmp_path_factory.mktemp("designs")
+    for seed in range(20):
+        _make(model, out / f"{seed}", "--length", 40, "-n", 1, "--seed", seed)
+        made = out / f"{seed}" / "design_0001.pdb"
+        if not chain_breaks(read_structure(made).chains[0].coords).any():
+            return made
+    raise AssertionError("every design of random weights has a broken chain")
 
 
 def test_designs_of_the_asked_lengths_in_both_formats(model: str, tmp_path: Path) -> None:
