@@ -53,7 +53,7 @@ class GenerateSettings:
         reward: what `steer` means.
     """
 
-    steps: int = 20
+    steps: int = 50
     sampler: str = "sde"
     temperature: float = 0.8
     fold_weight: float = 1.0

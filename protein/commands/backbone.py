@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from sciddiff.cli.campaign import Campaign
     from sciddiff.cli.fingerprint import Inputs
 
+STEPS = 50
+"""Network calls of a design by default."""
+
 _EXAMPLES = """examples:
   sciddiff backbone --length 60-128 -n 100 -o designs/
   sciddiff backbone --length 100 --fold beta --temperature 0.5 -n 8 -o beta/
@@ -74,26 +77,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "guidance, which takes more network calls (default 1)",
     )
     _add_modes(parser)
-    add_sampling(parser, 20).add_argument(
+    add_sampling(parser).add_argument(
         "--model", default="lite", help="shipped weights or a model's folder (default lite)"
     )
     steering.add_backbone_steering(parser)
     add_making(parser)
 
 
-def add_sampling(parser: argparse.ArgumentParser, steps: int) -> argparse._ArgumentGroup:
+def add_sampling(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the options that say how designs are sampled.
 
     Args:
         parser: of the verb.
-        steps: network calls of a design by default.
 
     Returns:
         The group that they stand in.
     """
     how = parser.add_argument_group("how designs are sampled")
     add = how.add_argument
-    said = f"sampling steps (default {steps}, or what the model says it is best drawn with)"
+    said = f"sampling steps (default {STEPS}, or what the model says it is best drawn with)"
     add("--steps", type=count(), metavar="K", help=said)
     add(
         "--sampler",
@@ -208,7 +210,7 @@ def run(args: argparse.Namespace) -> int:
 
     model = None if args.plan else args.model
     settings = GenerateSettings(
-        steps=pick_steps(args.steps, model, 20),
+        steps=pick_steps(args.steps, model, STEPS),
         sampler=pick_sampler(args.sampler, model, "sde", "map"),
         temperature=args.temperature,
         fold_weight=args.fold_weight,

@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 
 from protein.codesign import NEEDS
-from protein.commands.backbone import add_making, add_sampling, deliver
+from protein.commands.backbone import STEPS, add_making, add_sampling, deliver
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_output, count, number, pick_steps
-
-STEPS = 50
-"""Network calls of a protein by default."""
 
 _LENGTHS = "60-128"
 
@@ -35,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="how strongly the fold class steers; above 1 it is strengthened by guidance, which "
         "takes more network calls (default 1)",
     )
-    how = add_sampling(parser, STEPS)
+    how = add_sampling(parser)
     add_model(how)
     how.add_argument(
         "--sequence-temperature",

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from protein.codesign import NEEDS
-from protein.commands.backbone import add_making, add_sampling, deliver
-from protein.commands.codesign import STEPS, add_model
+from protein.commands.backbone import STEPS, add_making, add_sampling, deliver
+from protein.commands.codesign import add_model
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import add_output, count, pick_steps
 
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_output(parser, "folds")
     said = "structures of each sequence (default 1)"
     add("-n", "--each", type=count(), default=1, metavar="N", help=said)
-    add_model(add_sampling(parser, STEPS))
+    add_model(add_sampling(parser))
     add_making(parser)
 
 

@@ -14,6 +14,8 @@ from protein.backbone import memory
 from protein.backbone.generate import GenerateSettings
 from protein.backbone.metrics.geometry import chain_breaks
 from protein.backbone.network import BackboneNetwork
+from protein.codesign.generate import CodesignSettings
+from protein.commands.backbone import STEPS
 from protein.structures.parse import read_atoms
 from protein.structures.read import read_structure
 from protein.structures.write import write_models, write_pdb
@@ -494,3 +496,7 @@ def test_bad_input_is_one_line_and_status_two(
     assert said in lines[0]
     assert "Traceback" not in captured.err
     assert not (tmp_path / "out" / "design_0001.pdb").exists()
+
+
+def test_the_command_line_and_python_draw_with_as_many_steps() -> None:
+    assert GenerateSettings().steps == CodesignSettings().steps == STEPS
