@@ -165,7 +165,7 @@ def _tell(args: Namespace, rows: list[dict[str, Any]], made: int, page: Path) ->
 
 command = Command(
     name="sequence",
-    help="Draw protein sequences without a structure, or complete given ones.",
+    help="draw protein sequences without a structure, or complete given ones",
     configure=configure,
     run=run,
     example="sciddiff sequence --model models/sequences --length 60-128 -n 20 -o sequences\n"

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
 command = Command(
     name="train-ranker",
-    help="Train the ranker of docked poses, and calibrate its confidence.",
+    help="train the ranker of docked poses, and calibrate its confidence",
     configure=configure,
     run=run,
     example="sciddiff train-ranker data/ranker/ -o models/ranker",
