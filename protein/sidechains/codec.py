@@ -121,7 +121,8 @@ class _Residues(nn.Module):
         alpha = batch.cond["atoms"][:, :, 1]
         missing = ~(batch.cond["present"] & alpha.isfinite().all(-1))
         alpha = torch.where(missing[..., None], 0.0, alpha)
-        apart = torch.cdist(alpha, alpha)
+        # Not by a matrix product, which loses tenths of an ångström far from the origin.
+        apart = torch.cdist(alpha, alpha, compute_mode="donot_use_mm_for_euclid_dist")
         centres = torch.linspace(0.0, _FARTHEST, _BINS, device=h.device)
         bumps = torch.exp(-((apart[..., None] - centres) * (_BINS / _FARTHEST)).square())
         index, chain = batch.cond["residue_index"], batch.cond["chain_index"]

@@ -71,6 +71,14 @@ def test_latents_do_not_change_with_rigid_motions_padding_or_neighbours_in_the_b
     assert (other[LATENT].mean - mean).abs().max() > 0.01
 
 
+def test_latents_are_the_same_far_from_the_origin(batch):
+    codec, rows = _codec(), batch.layouts[RESIDUES].mask
+    far = batch.with_cond(atoms=batch.cond["atoms"] + 400.0)
+    near = codec.encode(batch)[LATENT].mean[rows]
+    # Coordinates there have steps of 3e-5 Å.
+    torch.testing.assert_close(codec.encode(far)[LATENT].mean[rows], near, atol=1e-4, rtol=1e-4)
+
+
 def test_angles_that_a_residue_lacks_are_not_looked_at(batch):
     codec = _codec()
     hidden = torch.where(batch.layouts[CHI].mask, batch.x[CHI], torch.full_like(batch.x[CHI], 2.0))
