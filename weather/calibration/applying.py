@@ -38,7 +38,7 @@ def calibrate_file(
     """Write a forecast with calibrated members; it appears whole or not at all.
 
     Fields are read, calibrated and written lead by lead of every initial time. What is no
-    calibrated channel is copied.
+    calibrated channel, or has no members beside others that have, is copied.
 
     Args:
         path: The forecast: a Zarr store, NetCDF or GRIB, with members.
@@ -58,7 +58,12 @@ def calibrate_file(
     if "number" not in dims:
         raise InputError(f"{path}: has no members; a calibration moves them about their mean")
     layers = find_layers(data, dims, path)
-    chosen = [name for name in layers if name in calibration.channels]
+    known = [name for name in layers if name in calibration.channels]
+    chosen = [name for name in known if dims["number"] in data[layers[name].source].dims]
+    if known and not chosen:
+        raise InputError(
+            f"{path}: {', '.join(known)} has no members; a calibration moves them about their mean"
+        )
     if not chosen:
         raise InputError(
             f"{path}: holds {', '.join(layers)}, and the calibration is of "

@@ -347,9 +347,20 @@ def test_files_of_other_centres_keep_their_names_levels_and_units(fitted, tmp_pa
     assert np.isnan(found.t2m.values[..., 2, 3]).all() and found.t2m.attrs["units"] == "degC"
 
 
+def test_a_channel_without_members_beside_others_is_copied(raw, fitted, tmp_path, capsys):
+    data = xr.open_zarr(raw)[["tas", "q700"]]
+    data["tas"] = data.tas.mean("number", keep_attrs=True)
+    data.to_netcdf(tmp_path / "mixed.nc")
+    out = tmp_path / "out.nc"
+    assert _run("calibrate", tmp_path / "mixed.nc", "--apply", fitted, "-o", out) == 0
+    assert capsys.readouterr().out == f"{out}: calibrated q700; copied as they are: tas\n"
+    np.testing.assert_array_equal(xr.open_dataset(out).tas.values, data.tas.values)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("LONE", "--apply", "FIT", "-o", "x.nc"), "tas has no members"),
         (("RAW",), "reference: not given"),
         (("RAW", "RAW", "--apply", "FIT"), "leave out reference"),
         (("RAW", "--apply", "FIT", "-o", "x.json"), "name it with .zarr or .nc"),
@@ -364,7 +375,8 @@ def test_what_cannot_be_applied_is_refused(
     data = xr.open_zarr(raw)
     data[["tas"]].mean("number").to_netcdf("mean.nc")
     data[["u850"]].to_netcdf("wind.nc")
-    places = {"RAW": raw, "FIT": fitted, "MEAN": "mean.nc", "WIND": "wind.nc"}
+    data[["u850"]].assign(tas=data.tas.mean("number", keep_attrs=True)).to_netcdf("lone.nc")
+    places = {"RAW": raw, "FIT": fitted, "MEAN": "mean.nc", "WIND": "wind.nc", "LONE": "lone.nc"}
     before = sorted(path.name for path in tmp_path.iterdir())
     assert _run("calibrate", *(places.get(word, word) for word in words)) == 2
     lines = capsys.readouterr().err.strip().splitlines()
