@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import shutil
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -62,7 +61,7 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     from weather.forecast.initial import read_initial
     from weather.forecast.lock import lock_of, sole_writer
     from weather.forecast.making import block_size, staging
-    from weather.forecast.netcdf import finished
+    from weather.forecast.netcdf import discard, finished
     from weather.forecast.perturb import perturbation_of
 
     forecaster = _forecaster(args, team)
@@ -105,7 +104,7 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
         left = staging(args.out, calibrated), lock_of(args.out)
         if team.rank == 0 and any(path.exists() for path in left):
             with sole_writer(args.out):  # of a run that was killed when it was all but done
-                shutil.rmtree(left[0], ignore_errors=True)
+                discard(left[0])
         return {**summary, "seconds": 0.0, "made": 0}
     # The processes of one team write to one store together; the first stands for all.
     with sole_writer(args.out) if team.rank == 0 else nullcontext():

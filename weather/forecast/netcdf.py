@@ -80,7 +80,7 @@ def finish(
         store.close()
         if calibration is not None:
             write_calibrated(store, out, calibration)
-            shutil.rmtree(store.path)
+            discard(store.path)
         return
     source = store if calibration is None else CalibratedStore(store, calibration)
     # The record comes first: it means nothing until the file is there.
@@ -92,7 +92,23 @@ def finish(
         write_grib(source, out)
     else:
         write_netcdf(source, out, attrs)
-    shutil.rmtree(store.path)
+    discard(store.path)
+
+
+def discard(staging: Path) -> None:
+    """Remove members that were collected beside an output, at once as far as others can see.
+
+    A folder that is removed file by file, and half of it when the process is killed, would tell
+    the next command that its members are there.
+
+    Args:
+        staging: The store, see `weather.forecast.making.staging`; it need not exist.
+    """
+    gone = staging.with_name(f"{staging.name}.old")
+    shutil.rmtree(gone, ignore_errors=True)
+    if staging.exists():
+        os.replace(staging, gone)
+        shutil.rmtree(gone)
 
 
 def finished(

@@ -156,6 +156,28 @@ def test_a_larger_ensemble_is_calibrated_as_a_whole(
     assert xr.open_zarr(out).sizes["number"] == 5
 
 
+def test_members_half_removed_after_they_were_calibrated_are_made_again(
+    made, small_models, small_store, fitted, tmp_path, monkeypatch
+):
+    out = tmp_path / "more.zarr"
+    words = ("--start", *STARTS, "--calibration", fitted)
+
+    def killed(path, ignore_errors=False):
+        for chunk in Path(path).glob("tas/0.*"):
+            chunk.unlink()
+        if Path(path).exists() and out.exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("weather.forecast.netcdf.shutil.rmtree", killed)
+        _forecast(small_store, small_models["crps"], out, *words, "--members", 3)
+    assert len(list(tmp_path.iterdir())) > 1  # something was left
+    assert _forecast(small_store, small_models["crps"], out, *words) == 0
+    more = xr.open_zarr(out).load()
+    xr.testing.assert_allclose(more, xr.open_zarr(made).load(), rtol=1e-5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["more.zarr"]
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_identical_files(
     made, small_models, small_store, fitted, tmp_path
