@@ -2,23 +2,30 @@
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("Bio")
 from rdkit import Chem
 
 from protein.docking.campaign.output import receptor_lines
 from protein.docking.molecules.common_core import CommonCore, common_core, core_conformers
+from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.ligand import Ligand, ligand_from_mol, ligand_from_smiles
 from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import EFFORTS, DockSettings
 from protein.docking.poses.files import sdf_record
-from protein.docking.receptors.box import box_around
+from protein.docking.poses.pose import LigandBatch
+from protein.docking.receptors.box import Box, box_around
 from protein.docking.report.collect import read_poses
+from protein.docking.search import monte_carlo
+from protein.docking.search.minimize import Minimum
 from protein.docking.search.monte_carlo import SearchSettings
 from sciddiff.cli.main import main
+from sciddiff.streams import Streams
 
 COUSIN = "CC(=O)Nc1ccc(OCCN)cc1"
 TINY = SearchSettings(chains=16, rounds=4, evaluations=8, archive=8, final=20)
@@ -107,8 +114,6 @@ def files(tmp_path, peptide) -> tuple[Path, Path]:
     receptor, known = tmp_path / "helix.pdb", tmp_path / "known.sdf"
     receptor.write_text("\n".join([*receptor_lines(peptide), "END", ""]))
     molecule = ligand_from_smiles("OCc1ccccc1", "known")
-    from protein.docking.molecules.conformers import fresh_conformers
-
     tip = peptide.coords[[r == "A:3" and a == "NZ" for r, a in
                           zip(peptide.residues, peptide.atoms, strict=True)]]  # fmt: skip
     coords = fresh_conformers(molecule, 1, seed=1)[0]
@@ -136,3 +141,72 @@ def test_the_command(files, tmp_path, monkeypatch, capsys):
     known.write_text(known.read_text().replace("known", "other", 1))
     assert main([*arguments, "-o", str(out)]) == 2  # the template is another
     assert "--template" in capsys.readouterr().err
+
+
+class Scripted:
+    """A search whose poses are near the template (A) or too far from it (R), as a script says.
+
+    The far ones have an energy of -100 kcal/mol, and the others one of 0. The x of a pose's
+    translation is 1 for the far ones.
+    """
+
+    def __init__(self, *chains: str, given: int) -> None:
+        self.chains, self.step = chains, -given
+
+    def minimize(self, batch, energy, pose, settings) -> Minimum:
+        count = pose.translation.shape[1]
+        step, self.step = max(0, self.step), self.step + 1
+        far = torch.tensor([[float(chain[step] == "R") for chain in self.chains]])[:, :count]
+        place = torch.zeros_like(pose.translation)
+        place[..., 0] = far
+        coords = torch.zeros(*pose.translation.shape[:2], batch.reference.shape[1], 3)
+        coords[..., 0] = far[..., None]
+        return Minimum(pose._replace(translation=place), coords, -100.0 * far)
+
+    def evaluate(self, coords, cap):
+        return (-100.0 * coords[:, :, 0, 0],)
+
+    def score(self, coords):
+        return SimpleNamespace(total=-100.0 * coords[:, :, 0, 0])
+
+    def refused(self, coords):
+        return coords[:, :, 0, 0] > 0.5
+
+    def start(self, batch, pose, generator):
+        return pose
+
+
+@pytest.mark.parametrize(
+    ("chains", "rounds", "renewal"),
+    [
+        (["RA"], 1, 5),  # a chain that begins too far goes wherever it is near
+        (["RRA"], 2, 5),  # and also where the soft core has changed meanwhile
+        (["AR"], 1, 5),  # a chain that is near goes nowhere else
+        (["RR", "AA"], 1, 5),  # only what is near is kept
+        (["RRRRA"], 4, 1),  # copies of kept poses are no nearer than these
+    ],
+)
+def test_every_round_refuses_poses_too_far_from_the_template(chains, rounds, renewal, monkeypatch):
+    script, handed = Scripted(*chains, given=1), []
+    ethanol = ligand_from_smiles("CCO", "ethanol")
+    batch = LigandBatch.pack([ethanol.tree], fresh_conformers(ethanol, 1, seed=0))
+    settings = SearchSettings(
+        chains=len(chains), rounds=rounds, renewal=renewal, renewed=1.0, screened=1, archive=1
+    )
+    monkeypatch.setattr(monte_carlo, "minimize", script.minimize)
+    monkeypatch.setattr(monte_carlo, "finish", lambda *given: handed.append(given[2]))
+    box = Box((0.0, 0.0, 0.0), (10.0, 10.0, 10.0))
+    monte_carlo.search(batch, script, [box], Streams(0, torch.tensor([0])), settings, script)
+    assert handed[0].translation[0, :, 0].tolist() == [0.0]
+
+
+def test_the_last_minimisation_refuses_them_too(monkeypatch):
+    script = Scripted("R", "A", given=0)
+    ethanol = ligand_from_smiles("CCO", "ethanol")
+    batch = LigandBatch.pack([ethanol.tree], fresh_conformers(ethanol, 1, seed=0))
+    monkeypatch.setattr(monte_carlo, "minimize", script.minimize)
+    box = Box((0.0, 0.0, 0.0), (10.0, 10.0, 10.0))
+    pose = monte_carlo.random_poses(batch, [box], 2, Streams(0, torch.tensor([0])))
+    found = monte_carlo.finish(batch, script, pose, TINY, script)
+    assert found.energy.tolist() == [[0.0, float("inf")]]
+    assert found.pose.translation[0, 0, 0] == 0.0
