@@ -33,6 +33,7 @@ def connect(address: str | None) -> Iterator[Any]:
     Raises:
         InputError: It does not answer, has no workers, or they lack this package or have another
             version; or it was lost within the block.
+        OSError: A file was refused within the block, here or on a worker.
         MissingExtra: distributed is not installed.
     """
     if address is None:
@@ -57,12 +58,20 @@ def connect(address: str | None) -> Iterator[Any]:
     except InputError:
         raise
     except (OSError, TimeoutError, distributed.KilledWorker, distributed.CancelledError) as error:
+        if _of_a_file(error):
+            raise
         raise InputError(
             f"--scheduler {address}: was lost ({brief(error)}); what was written stays: start "
             "the cluster again, and run the same command"
         ) from error
     finally:
         client.close(timeout=_SECONDS)
+
+
+def _of_a_file(error: Exception) -> bool:
+    """Whether the system refused a file, such as on a full disk, and the cluster is well."""
+    of_the_net = isinstance(error, ConnectionError | TimeoutError)
+    return isinstance(error, OSError) and error.errno is not None and not of_the_net
 
 
 def in_order(

@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from sciddiff.cli.main import main
+from sciddiff.errors import InputError
 from weather.cluster import connect, in_order
 from weather.data.store import Store
 
@@ -172,6 +173,21 @@ def test_a_cluster_that_is_lost_leaves_what_was_written(tmp_path, capsys, monkey
     assert _run(*words, "-o", out) == 0
     assert json.loads(capsys.readouterr().out)["resumed"] >= 15
     assert Store(out).fingerprint == Store(tmp_path / "whole.zarr").fingerprint
+
+
+def _missing(shared, path):
+    return Path(path).read_text()
+
+
+def test_a_file_that_is_refused_is_not_blamed_on_the_cluster(cluster, tmp_path):
+    with pytest.raises(OSError, match="No space left"), connect(cluster.scheduler_address):
+        raise OSError(28, "No space left on device")
+    gone = tmp_path / "gone"
+    with pytest.raises(FileNotFoundError), connect(cluster.scheduler_address) as client:
+        list(in_order(client, _missing, None, [(str(gone),)]))
+    for error in (ConnectionResetError(104, "reset"), distributed.comm.CommClosedError("closed")):
+        with pytest.raises(InputError, match="was lost"), connect(cluster.scheduler_address):
+            raise error
 
 
 def test_pieces_come_in_their_order(cluster):
