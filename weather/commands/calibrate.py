@@ -186,9 +186,10 @@ def _facts(
     forecast: FileEnsemble | JoinedEnsemble, plan: Plan, found: dict[str, Fit]
 ) -> dict[str, Any]:
     """What the fit saw, for the record and for the card of a model."""
+    times = plan.times  # in the order of the file
     return {
-        "starts": len(plan.times), "first": plan.times.text(0),
-        "last": plan.times.text(len(plan.times) - 1), "members": forecast.members,
+        "starts": len(times), "first": times.text(int(times.seconds.argmin())),
+        "last": times.text(int(times.seconds.argmax())), "members": forecast.members,
         "forms": {name: list(one.forms) for name, one in found.items()},
     }  # fmt: skip
 

@@ -88,6 +88,15 @@ def test_the_file_tells_coefficients_and_what_they_were_fitted_to(fitted, past, 
     assert any(row["form"] != "none" for row in plain["table"])
 
 
+def test_initial_times_in_another_order_give_the_same(fitted, past, small_store, tmp_path):
+    backward, out = tmp_path / "backward.nc", tmp_path / "calibration.json"
+    xr.open_zarr(past).isel(time=slice(None, None, -1)).load().to_netcdf(backward)
+    words = (backward, small_store, "-o", out, "--json")
+    assert _run("calibrate", *words, "--channels", "z500", "q700", "tas") == 0
+    one, other = Calibration.read(out), Calibration.read(fitted)
+    assert one.channels == other.channels and one.fitted == other.fitted
+
+
 def test_every_member_is_moved_as_the_coefficients_say(raw, made, fitted):
     found, before, after = Calibration.read(fitted), xr.open_zarr(raw), xr.open_zarr(made)
     for name in before.data_vars:
