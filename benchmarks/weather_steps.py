@@ -47,6 +47,7 @@ def scores(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("analyses", type=Path, help="daily fields that training has not seen")
+    parser.add_argument("--model", default="planet_diffusion", help="with a diffusion head")
     parser.add_argument("--calls", type=int, nargs="+", default=[1, 2, 4, 8, 20])
     parser.add_argument("--starts", type=int, default=4)
     parser.add_argument("--members", type=int, default=4)
@@ -54,7 +55,7 @@ def main() -> None:
     torch.set_num_threads(1)
     data = xr.open_dataset(args.analyses)
     chosen = np.linspace(2, data.sizes["time"] - 2, args.starts).astype(int)
-    forecaster = Forecaster("planet_diffusion")
+    forecaster = Forecaster(args.model)
     dates = [label(data.time.values[k]) for k in chosen]
     initials = read_initial([args.analyses], forecaster.spec, dates)
     truth = [
@@ -66,7 +67,7 @@ def main() -> None:
     ]  # fmt: skip
     rows = {
         f"{calls} calls": scores(
-            Forecaster("planet_diffusion", sampling=SamplingSettings(calls)),
+            Forecaster(args.model, sampling=SamplingSettings(calls)),
             initials, truth, args.members,
         )
         for calls in sorted(args.calls)
