@@ -66,7 +66,7 @@ class GenerateSettings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 5000:
-            raise InputError(f"steps {self.steps}: must lie between 1 and 5000; 20 is the default")
+            raise InputError(f"steps {self.steps}: must lie between 1 and 5000; 50 is the default")
         if self.sampler not in SAMPLERS:
             raise InputError(f"sampler {self.sampler!r}: unknown; use {' or '.join(SAMPLERS)}")
         if not 0.0 <= self.fold_weight <= 20.0:
