@@ -18,7 +18,7 @@ NAMES = (tuple("abcdef"), tuple("ghijkl"))
 def known(monkeypatch):
     denoiser = EnumeratedDenoiser(MaskPath(3), WORDS, LOG_P)
     batches = [Batch({"word": WORDS[6 * k : 6 * k + 6]}, ids=ids) for k, ids in enumerate(NAMES)]
-    domain = SimpleNamespace(val_batches=lambda: iter(batches))
+    domain = SimpleNamespace(val_batches=lambda: iter(batches), latents=lambda: None)
     model = SimpleNamespace(denoiser=denoiser, domain=domain, config={})
     monkeypatch.setattr("sciddiff.checkpoint.load", lambda *_, **__: model)
     monkeypatch.setattr("sciddiff.shipped.find_model", lambda name: name)
