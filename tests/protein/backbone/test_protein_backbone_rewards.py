@@ -75,7 +75,7 @@ def test_steered_designs_have_more_of_what_is_wanted():
 
     def shares(wish: str) -> list[float]:
         reward = TERMS.reward(wish) if wish else None
-        settings = GenerateSettings(steps=8, steer=wish, particles=6, reward=reward)
+        settings = GenerateSettings(steps=20, steer=wish, particles=6, reward=reward)
         found = []
         for batch in templates(request, range(10)):
             for design in generate(denoiser, batch, settings):
