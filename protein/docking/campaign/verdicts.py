@@ -3,8 +3,6 @@
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 from protein.docking.campaign.output import receptor_lines
 from protein.docking.molecules.ligand import Ligand
 from protein.docking.pipeline.docker import Result
@@ -38,8 +36,7 @@ def verdicts(
         return []
     if result.sides is None and not result.waters:
         with pdb_file(file) as plain:
-            waters = {receptor.residues[i] for i in np.flatnonzero(is_water(receptor))}
-            return bust(ligand, coords, plain, waters)
+            return bust(ligand, coords, plain, receptor.coords[is_water(receptor)])
     found: list[Verdict] = []
     with tempfile.TemporaryDirectory() as folder:
         moved = Path(folder) / "moved.pdb"

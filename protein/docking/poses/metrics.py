@@ -7,7 +7,7 @@ value over the automorphisms of the molecule, so that a flipped phenyl ring make
 import logging
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _MOST = 20_000_000
 _LOOKED_AT = 12.0
+_SAME_PLACE = 0.01  # Å; files have three decimals
 
 
 def symmetric_rmsd(
@@ -73,7 +74,7 @@ def bust(
     ligand: Ligand,
     coords: NDArray[np.floating],
     receptor: str | Path | None = None,
-    waters: Collection[str] | None = None,
+    waters: NDArray[np.floating] | None = None,
 ) -> list[Verdict]:
     """Check poses with PoseBusters: chemistry, geometry, energy, and clashes with the protein.
 
@@ -81,7 +82,8 @@ def bust(
         ligand: the molecule.
         coords: poses `[K, N, 3]`, Å.
         receptor: PDB file of the receptor; None to check the molecule alone.
-        waters: labels (``A:301``) of the waters of the file that are there; None for all.
+        waters: where the waters of the file that are there have their atoms `[W, 3]`, Å; None for
+            all.
 
     Returns:
         One verdict per pose; if PoseBusters itself fails, the pose is invalid with the name of the
@@ -105,7 +107,7 @@ def bust(
 
 @contextmanager
 def _near(
-    receptor: Path, coords: NDArray[np.floating], waters: Collection[str] | None = None
+    receptor: Path, coords: NDArray[np.floating], waters: NDArray[np.floating] | None = None
 ) -> Iterator[Path]:
     """A copy of a PDB file with the residues that have an atom within 12 Å of a pose.
 
@@ -123,8 +125,11 @@ def _near(
     far = {i for i, label in zip(atoms, labels, strict=True) if label not in kept}
     if waters is not None:
         wet = [i for i in atoms if lines[i][17:20].strip() in WATERS]
-        labels = [f"{lines[i][21].strip()}:{lines[i][22:27].strip()}" for i in wet]
-        far |= {i for i, label in zip(wet, labels, strict=True) if label not in waters}
+        # By place: a copy of mmCIF has other names for chains and numbers that PDB cannot hold.
+        tree = KDTree(np.reshape(waters, (-1, 3)))
+        found = dict(zip(atoms, tree.query(places.reshape(-1, 3))[0], strict=True))
+        there = {lines[i][21:27] for i in wet if found[i] < _SAME_PLACE}
+        far |= {i for i in wet if lines[i][21:27] not in there}
     serials = {lines[i][6:11] for i in far}
 
     def stays(i: int, line: str) -> bool:

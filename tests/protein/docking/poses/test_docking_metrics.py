@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
+from protein.docking.campaign.verdicts import verdicts
 from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.ligand import ligand_from_smiles
+from protein.docking.pipeline.docker import Result
 from protein.docking.poses.metrics import bust, success_interval, symmetric_rmsd
+from protein.docking.receptors.receptor import read_receptor
+from protein.docking.search.ranking import Docked
 
 
 def test_a_flipped_ring_is_the_same_pose():
@@ -96,7 +100,35 @@ def test_waters_that_were_not_docked_to_are_no_clash(tmp_path, drug, conformer):
                  "  1.00  0.00           O\n")  # fmt: skip
     file = tmp_path / "protein.pdb"
     file.write_text("".join([*lines, "END\n"]))
+    here = conformer[:1] + 0.7
     found = [bust(drug, conformer[None], file, waters)[0].failed
-             for waters in (None, {"A:301"}, {"A:302"}, set())]  # fmt: skip
+             for waters in (None, here, here + 3.0, here[:0])]  # fmt: skip
     clash = "minimum_distance_to_waters"
     assert [clash in failed for failed in found] == [True, True, False, False]
+
+
+def test_waters_of_chains_that_pdb_cannot_name_are_judged(tmp_path, drug, conformer):
+    pytest.importorskip("posebusters")
+    names = ("group_PDB", "id", "type_symbol", "label_atom_id", "label_alt_id", "label_comp_id",
+             "label_asym_id", "label_entity_id", "label_seq_id", "pdbx_PDB_ins_code", "Cartn_x",
+             "Cartn_y", "Cartn_z", "occupancy", "B_iso_or_equiv", "pdbx_formal_charge",
+             "auth_seq_id", "auth_comp_id", "auth_asym_id", "auth_atom_id",
+             "pdbx_PDB_model_num")  # fmt: skip
+    text = ["data_x", "loop_", *(f"_atom_site.{name}" for name in names)]
+    middle = conformer.mean(0)
+    atoms = [("ATOM", "N", "N", "GLY", "AA", 1, middle + [-1.4, 9.0, 5.0]),
+             ("ATOM", "C", "CA", "GLY", "AA", 1, middle + [0.0, 9.0, 5.0]),
+             ("ATOM", "C", "C", "GLY", "AA", 1, middle + [1.5, 9.0, 5.0]),
+             ("ATOM", "O", "O", "GLY", "AA", 1, middle + [2.0, 10.1, 5.0]),
+             ("HETATM", "O", "O", "HOH", "WAT", 12301, conformer[0] + 0.7)]  # fmt: skip
+    for k, (group, element, atom, name, chain, number, (x, y, z)) in enumerate(atoms, 1):
+        text.append(f"{group} {k} {element} {atom} . {name} {chain} 1 {number} ? {x:.3f} {y:.3f} "
+                    f"{z:.3f} 1.0 0.0 ? {number} {name} {chain} {atom} 1")  # fmt: skip
+    file = tmp_path / "protein.cif"
+    file.write_text("\n".join([*text, "#", ""]))
+    docked = Docked(conformer[None], *(np.zeros(1) for _ in range(3)), np.zeros((1, 5)))
+    clash = "minimum_distance_to_waters"
+    for keep, expected in ((frozenset({"HOH"}), True), (frozenset(), False)):
+        receptor = read_receptor(file, keep)
+        (found,) = verdicts(drug, Result(docked, ""), receptor, file, 1)
+        assert (clash in found.failed) is expected
