@@ -17,9 +17,11 @@ from protein.docking.energy.constants import CUTOFF2
 
 def compile_inner(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - Numba's own kind of function
     """Compile a loop that only other loops call, as a part of their code."""
-    return numba.njit(
-        nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True
-    )(function)
+    # As one mapping, since Numba's declared types do not know the last two.
+    options: dict[str, Any] = {
+        "nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
+    }  # fmt: skip
+    return numba.njit(**options)(function)
 
 
 def compile_loop(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - Numba's own kind of function
