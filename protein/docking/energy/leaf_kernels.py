@@ -19,7 +19,8 @@ def compile_inner(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - Numba'
     """Compile a loop that only other loops call, as a part of their code."""
     # As one mapping, since Numba's declared types do not know the last two.
     options: dict[str, Any] = {
-        "nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
+        "nogil": True, "error_model": "numpy",
+        "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
     }  # fmt: skip
     return numba.njit(**options)(function)
 
