@@ -11,7 +11,12 @@ from sciddiff.training import train
 from weather.data.store import Store
 from weather.forecast.forecaster import Forecaster
 
-CONFIGS = sorted((Path(__file__).resolve().parents[3] / "configs" / "weather").glob("*.yaml"))
+# Those of latents, which are of one area, are trained by the commands of the guide (`tests/docs`).
+CONFIGS = [
+    path
+    for path in sorted((Path(__file__).resolve().parents[3] / "configs" / "weather").glob("*.yaml"))
+    if "weather.nets.latent" not in path.read_text()
+]
 NET = {"channels": 5, "vectors": [1, 2], "widths": [8, 16], "blocks": [1, 1], "embedding": 16}
 
 
