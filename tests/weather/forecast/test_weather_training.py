@@ -12,10 +12,9 @@ from weather.data.store import Store
 from weather.forecast.forecaster import Forecaster
 
 # Those of latents, which are of one area, are trained by the commands of the guide (`tests/docs`).
+FOLDER = Path(__file__).resolve().parents[3] / "configs" / "weather"
 CONFIGS = [
-    path
-    for path in sorted((Path(__file__).resolve().parents[3] / "configs" / "weather").glob("*.yaml"))
-    if "weather.nets.latent" not in path.read_text()
+    path for path in sorted(FOLDER.glob("*.yaml")) if "weather.nets.latent" not in path.read_text()
 ]
 NET = {"channels": 5, "vectors": [1, 2], "widths": [8, 16], "blocks": [1, 1], "embedding": 16}
 
