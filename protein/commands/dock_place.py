@@ -57,12 +57,9 @@ def template_of(args: argparse.Namespace) -> Ligand | None:
     """The ligand near which poses stay, in its place; None without one."""
     if args.template is None:
         return None
-    from protein.docking.molecules.files import read_ligand
-    from protein.docking.poses.files import ANY_SIZE
+    from protein.docking.pipeline.dock import read_template
 
-    template = read_ligand(args.template, ANY_SIZE)
-    template.require_coords()
-    return template
+    return read_template(args.template)
 
 
 def receptor_near(args: argparse.Namespace, boxes: Sequence[Box]) -> Receptor:

@@ -205,10 +205,14 @@ def _read_saved(record: Path) -> dict[str, Any] | None:
     Raises:
         InputError: its record is damaged.
     """
+    from protein.docking.campaign.output import Row
+
     if not record.exists():
         return None
     try:
         done = json.loads(record.read_text(encoding="utf-8"))
+        if done["row"] is not None:
+            Row(**done["row"])
         return {"row": done["row"], "poses": [dict(pose) for pose in done["poses"]]}
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(

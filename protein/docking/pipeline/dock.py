@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from protein.docking.confidence.ranker import find_ranker
-from protein.docking.molecules.files import read_ligands, read_place
+from protein.docking.molecules.files import read_ligand, read_ligands, read_place
 from protein.docking.molecules.ligand import Ligand, ligand_from_mol
 from protein.docking.pipeline.docker import Docker, Result
 from protein.docking.pipeline.settings import DockSettings
+from protein.docking.poses.files import ANY_SIZE
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.receptor import Receptor, read_receptor
 from protein.docking.receptors.residues import named_residues
@@ -33,6 +34,7 @@ def dock(
     ranker: str | None = None,
     device: torch.device | str = "cpu",
     flexible: str = "",
+    template: Ligand | str | os.PathLike[str] | None = None,
 ) -> list[list[Mol]]:
     """Dock molecules, with the poses and numbers of ``sciddiff dock``.
 
@@ -48,6 +50,7 @@ def dock(
             ranker that ships.
         device: device to compute on.
         flexible: residues whose side chains turn with the ligand, such as ``A:45,A:48``.
+        template: a ligand in its place, or its file: near it stays what others share with it.
 
     Returns:
         Poses of each ligand, the best first. Each is an RDKit molecule of heavy atoms with one
@@ -70,7 +73,9 @@ def dock(
     if flexible:
         named = named_residues(protein, flexible, "flexible side chains")
         sides = side_chains(protein, named)
-    docker = Docker(protein, box, settings, network, find_ranker(ranker, device), device, sides)
+    known = read_template(template) if isinstance(template, str | os.PathLike) else template
+    judge = find_ranker(ranker, device)
+    docker = Docker(protein, box, settings, network, judge, device, sides, known)
     poses = []
     for number, ligand in enumerate(_read(ligands)):
         (result,) = docker.dock([ligand], [number])
@@ -78,6 +83,17 @@ def dock(
             raise InputError(result.error)
         poses.append(pose_molecules(ligand, result))
     return poses
+
+
+def read_template(file: str | os.PathLike[str]) -> Ligand:
+    """The ligand of a file, in its place, as a template of poses.
+
+    Raises:
+        InputError: the file holds no ligand with coordinates.
+    """
+    template = read_ligand(Path(file), ANY_SIZE)
+    template.require_coords()
+    return template
 
 
 def pose_molecules(ligand: Ligand, result: Result) -> list[Mol]:

@@ -15,6 +15,8 @@ from protein.docking.campaign.output import receptor_lines
 from protein.docking.molecules.common_core import CommonCore, common_core, core_conformers
 from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.ligand import Ligand, ligand_from_mol, ligand_from_smiles
+from protein.docking.pipeline.dock import dock as dock_molecules
+from protein.docking.pipeline.dock import read_template
 from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import EFFORTS, DockSettings
 from protein.docking.poses.files import sdf_record
@@ -25,6 +27,7 @@ from protein.docking.search import monte_carlo
 from protein.docking.search.minimize import Minimum
 from protein.docking.search.monte_carlo import SearchSettings
 from sciddiff.cli.main import main
+from sciddiff.errors import InputError
 from sciddiff.streams import Streams
 
 COUSIN = "CC(=O)Nc1ccc(OCCN)cc1"
@@ -210,3 +213,22 @@ def test_the_last_minimisation_refuses_them_too(monkeypatch):
     found = monte_carlo.finish(batch, script, pose, TINY, script)
     assert found.energy.tolist() == [[0.0, float("inf")]]
     assert found.pose.translation[0, 0, 0] == 0.0
+
+
+def test_from_python_a_template_is_a_ligand_or_a_file(
+    template, drug, imprint, conformer, tmp_path
+):
+    file = tmp_path / "known.sdf"
+    file.write_text(Chem.MolToMolBlock(drug.with_coords(conformer)) + "$$$$\n")
+    settings = DockSettings(poses=2, conformers=2, effort=TINY)
+    given = {"box": box_around(conformer, 6.0), "settings": settings, "ranker": "none"}
+    (named,), (held,), (free,) = (
+        dock_molecules(imprint, [COUSIN], **given, template=one)
+        for one in (file, read_template(file), None)
+    )
+    core = common_core(ligand_from_smiles(COUSIN), template)
+    at = [pose.GetConformer().GetPositions() for pose in (named[0], held[0], free[0])]
+    np.testing.assert_allclose(at[0], at[1], atol=2e-3)
+    assert core.rmsd(at[0]) < settings.template_rmsd and np.abs(at[0] - at[2]).max() > 0.1
+    with pytest.raises(InputError, match=r"absent\.sdf"):
+        dock_molecules(imprint, [COUSIN], **given, template=tmp_path / "absent.sdf")

@@ -109,7 +109,8 @@ def test_an_interrupted_command_goes_on(tmp_path, files, drug, conformer, monkey
     assert [run["made"] for run in runs] == [1]
     assert main([*words, str(out)]) == status
     assert json.loads((out / "run.json").read_text())["runs"] == runs
-    (out / "rows" / "000000.json").write_text("{}")
-    capsys.readouterr()
-    assert main([*words, str(out)]) == 2
-    assert "000000.json: is damaged; remove it" in capsys.readouterr().err
+    for damaged in ("{}", '{"row": {"place": 1}, "poses": []}'):
+        (out / "rows" / "000000.json").write_text(damaged)
+        capsys.readouterr()
+        assert main([*words, str(out)]) == 2
+        assert "000000.json: is damaged; remove it" in capsys.readouterr().err
