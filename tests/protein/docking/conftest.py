@@ -4,6 +4,7 @@ import os
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,10 +25,12 @@ def complexes(tmp_path_factory) -> list[Path]:
     if not packed.is_file():
         pytest.skip("no complexes: set SCIDDIFF_DATA to a folder with docking/complexes.tar.xz")
     root = tmp_path_factory.mktemp("complexes")
+    # The first releases of Python 3.11 know no filter, and later ones warn without one.
+    checked: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     with tarfile.open(packed, "r|xz") as archive:  # in one pass: going back decompresses anew
         for member in archive:
             if member.name.startswith("dataset/val/"):
-                archive.extract(member, root, filter="data")
+                archive.extract(member, root, **checked)
     return [path.parent for path in sorted(root.glob("dataset/val/*/ligand.sdf"))]
 
 
