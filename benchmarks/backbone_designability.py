@@ -142,6 +142,8 @@ def _contacts(coords: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 def _designs(folder: Path, most: int) -> list[NDArray[Any]]:
     files = sorted(folder.glob("*.cif"))[:most]
+    if not files:
+        raise SystemExit(f"{folder}: holds no design, a file *.cif; check the path")
     return [np.concatenate([c.coords for c in read_structure(f).chains]) for f in files]
 
 
