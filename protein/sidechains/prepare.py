@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,10 +153,10 @@ def prepare_side_chains(
     report = PackPrepareReport(
         files=len(files), resumed=resumed, dropped=dropped, archive=str(out), **report
     )
+    # Not how many parts an earlier run had read: a run that was killed leaves the same record.
+    told = replace(report, resumed=0).as_dict()
     with replacing(record) as file:
-        text = json.dumps(
-            {"request": request, "inputs": inputs.entries, **report.as_dict()}, indent=2
-        )
+        text = json.dumps({"request": request, "inputs": inputs.entries, **told}, indent=2)
         file.write((text + "\n").encode())
     _remove(parts)
     return report

@@ -183,7 +183,9 @@ def prepare_backbones(
     if any(kept):
         report = _write(out, store, shards, kept, settings, report, on_progress)
         request, inputs = _made_of(settings, root, files)
-        summary = {"request": request, "inputs": inputs.entries, **report.as_dict()}
+        # Not how many parts an earlier run had read: a run that was killed leaves the same record.
+        told = replace(report, resumed=0).as_dict()
+        summary = {"request": request, "inputs": inputs.entries, **told}
         summary["keeps_parts"] = settings.keep_parts
         with replacing(record) as file:
             file.write((json.dumps(summary, indent=2) + "\n").encode())

@@ -12,7 +12,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -163,7 +163,9 @@ def prepare_docking(
     )
     if items:
         request, inputs = _made_of(settings, components or {}, folder, sources)
-        summary = {"request": request, "inputs": inputs.entries, **report.as_dict()}
+        # Not how many parts an earlier run had read: a run that was killed leaves the same record.
+        told = replace(report, resumed=0).as_dict()
+        summary = {"request": request, "inputs": inputs.entries, **told}
         summary["keeps_parts"] = settings.keep_parts
         with replacing(record) as file:
             file.write((json.dumps(summary, indent=2) + "\n").encode())

@@ -166,6 +166,7 @@ def test_killed_run_resumes_to_the_same_bytes(folder: Path, tmp_path: Path) -> N
     report = prepare_backbones(folder, again, PrepareSettings(clusterer="builtin"))
     assert report.resumed == 8
     assert again.read_bytes() == whole.read_bytes()
+    assert json.loads(again.with_suffix(".json").read_text())["resumed"] == 0
     one, two = (path.with_suffix(".dropped.csv") for path in (whole, again))
     assert one.read_bytes() == two.read_bytes()
     assert not (tmp_path / "again.npz.parts").exists()
