@@ -141,7 +141,8 @@ class Campaign:
     def ran(self, made: int, seconds: float, command: str = "", **facts: Any) -> None:  # noqa: ANN401
         """Record what a call has made; facts that are recorded already stay as they are.
 
-        A call that made nothing changes nothing.
+        A call that made nothing changes nothing, unless no call is recorded: one that was killed
+        after its last result had no time to tell.
 
         Args:
             made: Results it made.
@@ -149,7 +150,7 @@ class Campaign:
             command: Its command line.
             facts: Further entries of the record, plain values.
         """
-        if made == 0:
+        if made == 0 and self.runs:
             return
         own = {**self.facts}
         with _alone(self.directory):

@@ -55,6 +55,13 @@ def test_a_call_that_made_nothing_changes_nothing(tmp_path):
     assert ((tmp_path / RECORD).read_bytes(), (tmp_path / RECORD).stat().st_mtime_ns) == before
 
 
+def test_facts_of_a_call_that_was_killed_before_it_told_are_recorded(tmp_path):
+    Campaign.open(tmp_path, {"seed": 0}, "first")
+    Campaign.open(tmp_path, {"seed": 0}, "first", begun=True).ran(0, 0.2, "first", torch="2.13")
+    found = Campaign.open(tmp_path, {"seed": 0}, "first", begun=True)
+    assert found.facts["torch"] == "2.13" and [run["made"] for run in found.runs] == [0]
+
+
 def test_a_command_that_failed_does_not_block_the_right_one(tmp_path):
     wrong, right = "sciddiff backbone --length 900", "sciddiff backbone --length 90"
     Campaign.open(tmp_path, {"length": 900}, wrong, begun=False)
