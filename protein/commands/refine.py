@@ -148,8 +148,7 @@ def run(args: argparse.Namespace) -> int:
     _write_table(args.out / TABLE, table)
     write_results(args.out / RESULTS, [row.as_dict() for row in ordered])
     write_best(args.out, ordered)
-    if made or not campaign.runs:
-        campaign.ran(made, time.perf_counter() - started, args.command_line)
+    campaign.ran(made, time.perf_counter() - started, args.command_line)
     page = try_report(args.out) if any(row.status == "ok" for row in rows) else None
     return _tell(args, table, page)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,10 +16,9 @@ from protein.sequence.alphabet import LETTERS
 from protein.sequence.fasta import check_protein, fasta_records
 from protein.structures.clustering import cluster_sequences
 from protein.structures.splits import split_by_cluster
-from sciddiff.cli.campaign import made_before
+from sciddiff.cli.campaign import made_before, record_made
 from sciddiff.cli.fingerprint import Inputs
 from sciddiff.errors import InputError
-from sciddiff.files import replacing
 from sciddiff.names import Names
 
 
@@ -136,9 +134,7 @@ def prepare_sequences(
         tool,
         str(out),
     )
-    summary = {"request": request, "inputs": inputs.entries, **report.as_dict()}
-    with replacing(out.with_suffix(".json")) as file:
-        file.write((json.dumps(summary, indent=2) + "\n").encode())
+    record_made(out.with_suffix(".json"), request, inputs, report.as_dict())
     return report
 
 

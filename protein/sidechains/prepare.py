@@ -8,10 +8,9 @@ are never on both sides of a split.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from protein.structures.prepare import find_structures
 from protein.structures.read import read_structure
 from protein.structures.splits import split_by_cluster
 from protein.structures.workers import map_in_processes
-from sciddiff.cli.campaign import made_before
+from sciddiff.cli.campaign import made_before, record_made
 from sciddiff.cli.fingerprint import Inputs, content
 from sciddiff.errors import InputError
 from sciddiff.files import replacing
@@ -153,11 +152,7 @@ def prepare_side_chains(
     report = PackPrepareReport(
         files=len(files), resumed=resumed, dropped=dropped, archive=str(out), **report
     )
-    # Not how many parts an earlier run had read: a run that was killed leaves the same record.
-    told = replace(report, resumed=0).as_dict()
-    with replacing(record) as file:
-        text = json.dumps({"request": request, "inputs": inputs.entries, **told}, indent=2)
-        file.write((text + "\n").encode())
+    record_made(record, request, inputs, report.as_dict())
     _remove(parts)
     return report
 

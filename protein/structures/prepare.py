@@ -7,7 +7,6 @@ clustered, clusters split, and the archive, the table of what was dropped and a 
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -24,7 +23,7 @@ from protein.structures.parse import STRUCTURE_SUFFIXES
 from protein.structures.shards import DroppedRow, FileResult, KeptChain, ShardStore, process_file
 from protein.structures.splits import split_by_cluster
 from protein.structures.workers import map_in_processes
-from sciddiff.cli.campaign import made_before
+from sciddiff.cli.campaign import made_before, record_made
 from sciddiff.cli.fingerprint import Inputs
 from sciddiff.errors import InputError
 from sciddiff.files import replacing
@@ -183,12 +182,8 @@ def prepare_backbones(
     if any(kept):
         report = _write(out, store, shards, kept, settings, report, on_progress)
         request, inputs = _made_of(settings, root, files)
-        # Not how many parts an earlier run had read: a run that was killed leaves the same record.
-        told = replace(report, resumed=0).as_dict()
-        summary = {"request": request, "inputs": inputs.entries, **told}
-        summary["keeps_parts"] = settings.keep_parts
-        with replacing(record) as file:
-            file.write((json.dumps(summary, indent=2) + "\n").encode())
+        told = {**report.as_dict(), "keeps_parts": settings.keep_parts}
+        record_made(record, request, inputs, told)
     if not settings.keep_parts:
         store.remove()
     return report

@@ -22,7 +22,7 @@ from sciddiff.cli.fingerprint import Inputs, changed
 from sciddiff.errors import InputError, reading
 from sciddiff.files import read_json, replacing
 
-__all__ = ["RECORD", "Campaign", "machine_facts", "made_before", "read_record"]
+__all__ = ["RECORD", "Campaign", "machine_facts", "made_before", "read_record", "record_made"]
 
 _OTHER = "remove it or choose another -o"
 RECORD = "run.json"
@@ -175,6 +175,25 @@ class Campaign:
         # Replaced at once: a full disk must not damage what is recorded.
         with replacing(self.directory / RECORD) as file:
             file.write((json.dumps(self.record, indent=2) + "\n").encode("utf-8"))
+
+
+def record_made(
+    record: Path, request: Mapping[str, Any], inputs: Inputs, told: Mapping[str, Any]
+) -> None:
+    """Write the record that `made_before` reads, in one step.
+
+    Args:
+        record: The file.
+        request: Plain values that decide what was made.
+        inputs: Content of what it is made of.
+        told: What else is known of it. How much an earlier run had done (``resumed``) is recorded
+            as 0, so that a run that was killed on the way leaves the same record.
+    """
+    whole = {"request": dict(request), "inputs": inputs.entries, **told}
+    if "resumed" in told:
+        whole["resumed"] = 0
+    with replacing(record) as file:
+        file.write((json.dumps(whole, indent=2) + "\n").encode())
 
 
 def made_before(

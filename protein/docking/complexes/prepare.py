@@ -12,7 +12,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, final
 
@@ -32,7 +32,7 @@ from protein.docking.complexes.sources import (
 from protein.structures.clustering import cluster_sequences, joined_by_labels
 from protein.structures.splits import split_by_cluster
 from protein.structures.workers import map_in_processes
-from sciddiff.cli.campaign import made_before
+from sciddiff.cli.campaign import made_before, record_made
 from sciddiff.cli.fingerprint import Inputs, content, digest
 from sciddiff.errors import InputError
 from sciddiff.files import replacing
@@ -163,12 +163,8 @@ def prepare_docking(
     )
     if items:
         request, inputs = _made_of(settings, components or {}, folder, sources)
-        # Not how many parts an earlier run had read: a run that was killed leaves the same record.
-        told = replace(report, resumed=0).as_dict()
-        summary = {"request": request, "inputs": inputs.entries, **told}
-        summary["keeps_parts"] = settings.keep_parts
-        with replacing(record) as file:
-            file.write((json.dumps(summary, indent=2) + "\n").encode())
+        told = {**report.as_dict(), "keeps_parts": settings.keep_parts}
+        record_made(record, request, inputs, told)
     if not settings.keep_parts:
         store.remove()
     return report
