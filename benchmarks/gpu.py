@@ -1,6 +1,7 @@
 """A device against the processor: every case of `device_cases.py`, and the shipped models.
 
     python benchmarks/gpu.py                      # cuda:0
+    python benchmarks/gpu.py --only weather       # simulated days per second alone
     python benchmarks/gpu.py --device cpu --quick # what it does, without a device
 
 Prints one row a case: the largest difference from the processor, and milliseconds a step on both.
@@ -27,6 +28,9 @@ from weather_speed import AIM, rows
 import sciddiff
 from sciddiff.drawing import draw
 from sciddiff.grids import uniform
+
+PARTS = ("cases", "backbone", "weather")
+"""Parts of the benchmark, in their order."""
 
 
 def seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
@@ -87,19 +91,26 @@ def main() -> None:
     parser.add_argument("--device", default="cuda:0", help="the device to measure")
     parser.add_argument("--steps", type=int, default=20, help="steps of a sampler")
     parser.add_argument("--repeats", type=int, default=5, help="runs whose median is taken")
-    parser.add_argument("--quick", action="store_true", help="three cases, three steps, one run")
+    parser.add_argument("--only", choices=PARTS, help="measure this part alone")
+    parser.add_argument(
+        "--quick", action="store_true", help="three cases, three steps, one run, two members"
+    )
     args = parser.parse_args()
     device = torch.device(args.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device here; choose another with --device")
     cases = [*sampling_cases(), *learning_cases(), *density_cases()]
     steps, repeats = (3, 1) if args.quick else (args.steps, args.repeats)
-    for name, case in cases[:3] if args.quick else cases:
-        print(json.dumps(row(name, case, device, steps, repeats)), flush=True)
-    if not args.quick:
+    parts = [args.only] if args.only else list(PARTS)
+    if "cases" in parts:
+        for name, case in cases[:3] if args.quick else cases:
+            print(json.dumps(row(name, case, device, steps, repeats)), flush=True)
+    if "backbone" in parts and not args.quick:
         for found in model_rows(device, steps, repeats):
             print(json.dumps(found), flush=True)
-        for found in rows("planet_crps", device, [64, 256, 1024], 20, repeats):
+    if "weather" in parts:
+        members, days = ([2], 1) if args.quick else ([64, 256, 1024], 20)
+        for found in rows("planet_crps", device, members, days, repeats):
             print(json.dumps({**found, "aim": AIM}), flush=True)
 
 

@@ -48,10 +48,11 @@ def test_a_step_is_few_launches(cases):
         assert cases[f"{name} | plain"]["launches"] <= ROTATION_LAUNCHES
 
 
-def measured_on(device):
+def measured_on(device, *more):
     places = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, "benchmarks/gpu.py", "--device", device, "--quick"], cwd=ROOT,
+        [sys.executable, "benchmarks/gpu.py", "--device", device, "--quick", *more],
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": places}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
@@ -59,8 +60,17 @@ def measured_on(device):
 
 
 def test_the_benchmark_of_a_device_runs_without_one():
-    rows = measured_on("cpu")
+    *rows, weather = measured_on("cpu")
     assert len(rows) == 3 and all(row["difference"] == 0.0 for row in rows)
+    assert weather["case"] == "planet_crps, 2 members, float32" and weather["aim"] == 1000.0
+    speed = weather["days per second"]
+    assert speed > 0.0
+    assert weather["seconds a year and member"] == pytest.approx(365.0 / speed, rel=0.02)
+
+
+def test_the_weather_alone_is_one_command():
+    (row,) = measured_on("cpu", "--only", "weather")
+    assert row["case"].startswith("planet_crps") and row["aim"] == 1000.0
 
 
 @pytest.mark.gpu
@@ -69,4 +79,4 @@ def test_a_real_device_gives_what_the_processor_gives():
 
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    assert all(row["difference"] < 1e-3 for row in measured_on("cuda:0"))
+    assert all(row["difference"] < 1e-3 for row in measured_on("cuda:0") if "difference" in row)
