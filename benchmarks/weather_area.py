@@ -28,14 +28,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from weather_scores import as_ensemble, cells, figures, gain, prepared
 
-from weather.data.areas import Area
-from weather.data.prepare import prepare_forecast
-from weather.data.reading import ReaderSettings
-from weather.data.store import Store
 from weather.data.times import Period
 from weather.verification import (
-    ArrayEnsemble,
     Ensemble,
     FileEnsemble,
     Instants,
@@ -54,13 +50,17 @@ from weather.verification.baselines import (
     choose_baselines,
 )
 from weather.verification.baselines.patterns import Patterns
-from weather.verification.differences import compare
 from weather.verification.instants import DAY, days_apart
 from weather.verification.output import write_scores
 
 AREA = "30:70,-70:10"
 DAYS = (1, 2, 3, 5, 7)
 LINEAR = "two-lag linear"
+FIGURES = {
+    "rmse": 100.0, "crps": 100.0, "bias": 100.0, "ssr": 1.0, "rank_chi2": 1.0,
+    "rank_outliers": 1.0, "acc": 1.0,
+}  # fmt: skip
+"""Figures of the tables and their units; pressures in hPa."""
 
 
 def main() -> None:
@@ -84,13 +84,15 @@ def main() -> None:
     began = time.perf_counter()
     result = _score(args)
     write_scores(result, args.out)
-    tables = {name: _figures(result, name) for name in result.forecasts}
+    tables = {name: figures(result, name, DAYS, FIGURES) for name in result.forecasts}
+    first, *others = (name for name in result.forecasts if result.sizes[name] > 1)
+    gains = {other: gain(result, first, other, DAYS) for other in others}
     record = {
         "model": args.model, "calibration": args.calibration, "members": args.members,
         "initial_times": len(result.times),
         "train": args.train, "verify": args.verify, "seed": args.seed,
         "seconds": round(time.perf_counter() - began, 1), "forecasts": tables,
-        "crps_difference_percent": _differences(result),
+        "crps_difference_percent": {name: row for name, row in gains.items() if row},
     }  # fmt: skip
     (args.out / "area.json").write_text(json.dumps(record, indent=2))
     text = as_markdown(record)
@@ -100,8 +102,8 @@ def main() -> None:
 
 def _score(args: argparse.Namespace) -> Verification:
     """The model and all baselines against the analyses of the year."""
-    train = _prepared(args, args.out / "train.zarr", args.train)
-    whole = _prepared(args, args.out / "analyses.zarr", "")
+    train = prepared(args.data, args.out / "train.zarr", args.area, args.train)
+    whole = prepared(args.data, args.out / "analyses.zarr", args.area)
     history, analyses = History(train), History(whole)
     climate = Climate(history)
     inside = np.flatnonzero(Period.parse(args.verify).mask(whole.times))
@@ -117,9 +119,9 @@ def _score(args: argparse.Namespace) -> Verification:
     shape = {"times": times, "leads": leads, "lat": history.lat, "lon": history.lon}
     last = np.stack([analyses.read(int(i), int(i) + 1)[0] for i in cases])
     still = np.broadcast_to(last[:, None, None], (len(cases), 1, len(DAYS), *last.shape[1:]))
-    forecasts.append(_array("persistence", still, history.channels, shape))
+    forecasts.append(as_ensemble("persistence", still, history.channels, shape))
     members = TwoLag(climate, args.patterns).forecast(analyses, cases, args.members, args.seed)
-    forecasts.append(_array(LINEAR, members, history.channels, shape))
+    forecasts.append(as_ensemble(LINEAR, members, history.channels, shape))
     if args.model:
         forecasts.insert(0, FileEnsemble(_forecast(args, times), "model"))
     truth = SeriesTruth(whole)
@@ -127,11 +129,6 @@ def _score(args: argparse.Namespace) -> Verification:
     settings = VerifySettings((Region("area"),), seed=args.seed)
     scales = [float(x) for x in climate.scale]
     return verify(forecasts, truth, plan, settings, None, scales, climate=climate)
-
-
-def _array(name: str, fields: np.ndarray, channels: tuple[str, ...], shape: dict) -> ArrayEnsemble:
-    """Fields `[T, M, L, C, H, W]` as an ensemble."""
-    return ArrayEnsemble(name, {c: fields[:, :, :, i] for i, c in enumerate(channels)}, **shape)
 
 
 class TwoLag:
@@ -199,13 +196,6 @@ class TwoLag:
             now, before = mean + self.patterns.project(errors), now
 
 
-def _prepared(args: argparse.Namespace, store: Path, period: str) -> Store:
-    """The prepared store of a period of the file, made once."""
-    chosen = Period.parse(period) if period else None
-    settings = ReaderSettings(area=Area.parse(args.area), period=chosen)
-    return prepare_forecast([args.data], store, settings).store or Store(store)
-
-
 def _forecast(args: argparse.Namespace, times: Instants) -> Path:
     """The model's ensemble from every initial time, by the same command a user types."""
     from sciddiff.cli.main import main as sciddiff
@@ -224,38 +214,6 @@ def _forecast(args: argparse.Namespace, times: Instants) -> Path:
     return out
 
 
-def _figures(result: Verification, name: str) -> dict[str, dict[str, list[float]]]:
-    """Value and interval of every figure of the tables, by lead; pressures in hPa."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for figure, unit in (
-        ("rmse", 100.0), ("crps", 100.0), ("bias", 100.0), ("ssr", 1.0), ("rank_chi2", 1.0),
-        ("rank_outliers", 1.0), ("acc", 1.0),
-    ):  # fmt: skip
-        single = result.sizes[name] < 2  # such a forecast has an error, and no spread
-        if not result.has(figure, name) or (single and figure not in ("rmse", "acc")):
-            continue
-        bounds = [x[:, 0, 0] / unit for x in result.estimate(figure, name)]
-        found[figure] = {
-            f"{day}": [round(float(x[i]), 4) for x in bounds] for i, day in enumerate(DAYS)
-        }
-    return found
-
-
-def _differences(result: Verification) -> dict[str, dict[str, list[float]]]:
-    """Gain of the first forecast over each other one in CRPS, percent of the other's score."""
-    first, gains = result.forecasts[0], {}
-    for other in result.forecasts[1:]:
-        if result.sizes[other] < 2:
-            continue
-        for one in compare(result, other):
-            if one.forecast == first and one.score == "crps":
-                bounds = [-x[:, 0, 0] for x in (one.percent, one.high, one.low)]
-                gains[other] = {
-                    f"{day}": [round(float(x[i]), 2) for x in bounds] for i, day in enumerate(DAYS)
-                }
-    return gains
-
-
 def as_markdown(record: dict) -> str:
     """The tables for people."""
     days = [f"{day}" for day in DAYS]
@@ -271,8 +229,7 @@ def as_markdown(record: dict) -> str:
         lines += ["", f"{title}, 95 % in brackets:", "", head, rule]
         for name, table in record["forecasts"].items():
             if figure in table:
-                cells = " | ".join(_cell(table[figure][d]) for d in days)
-                lines.append(f"| {name} | {cells} |")
+                lines.append(f"| {name} | {cells(table[figure])} |")
     lines += [
         "",
         "CRPS better than (%), paired block bootstrap, 95 % in brackets:",
@@ -281,13 +238,8 @@ def as_markdown(record: dict) -> str:
         rule,
     ]
     for name, row in record["crps_difference_percent"].items():
-        lines.append(f"| {name} | {' | '.join(_cell(row[d]) for d in days)} |")
+        lines.append(f"| {name} | {cells(row)} |")
     return "\n".join(lines) + "\n"
-
-
-def _cell(numbers: list[float]) -> str:
-    value, low, high = numbers
-    return f"{value:.3g} [{low:.3g}, {high:.3g}]"
 
 
 if __name__ == "__main__":

@@ -26,17 +26,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from weather_scores import as_ensemble, cells, figures, gain, prepared
 
 from sciddiff import Batch, Denoiser, State, load
 from sciddiff.encoded import Encoded
-from weather.data.areas import Area
-from weather.data.prepare import prepare_forecast
-from weather.data.reading import ReaderSettings
 from weather.data.store import Store
 from weather.data.times import Period
 from weather.forecast.forecaster import Forecaster
 from weather.verification import (
-    ArrayEnsemble,
     Instants,
     Region,
     SeriesTruth,
@@ -46,10 +43,11 @@ from weather.verification import (
     verify,
 )
 from weather.verification.baselines import Climate, History
-from weather.verification.differences import compare
 from weather.verification.instants import DAY
 
 DAYS = (1, 2, 3, 5)
+FIGURES = {"rmse": 100.0, "crps": 100.0, "ssr": 1.0}
+"""Figures of the table and their units; pressures in hPa."""
 
 
 class Still(nn.Module):
@@ -80,8 +78,8 @@ def main() -> None:
     record = {
         "members": args.members, "initial_times": len(result.times), "verify": args.verify,
         "seed": args.seed, "cpu_ms_a_member_step": seconds,
-        "forecasts": {name: _figures(result, name) for name in result.forecasts},
-        "crps_of_plain_over_latent": _difference(result),
+        "forecasts": {name: figures(result, name, DAYS, FIGURES) for name in result.forecasts},
+        "crps_of_plain_over_latent": gain(result, "latent", "plain", DAYS),
     }  # fmt: skip
     (args.out / "latents.json").write_text(json.dumps(record, indent=2))
     text = _as_markdown(record)
@@ -91,14 +89,8 @@ def main() -> None:
 
 def _score(args: argparse.Namespace) -> tuple[Verification, dict[str, float]]:
     """All rows against the analyses of the year, and CPU-milliseconds of a member-step."""
-    train, whole = (
-        prepare_forecast([args.data], store, ReaderSettings(area=Area.parse(args.area), period=p))
-        .store or Store(store)
-        for store, p in (
-            (args.out / "train.zarr", Period.parse(args.train)),
-            (args.out / "analyses.zarr", None),
-        )
-    )  # fmt: skip
+    train = prepared(args.data, args.out / "train.zarr", args.area, args.train)
+    whole = prepared(args.data, args.out / "analyses.zarr", args.area)
     analyses, climate = History(whole), Climate(History(train))
     inside = np.flatnonzero(Period.parse(args.verify).mask(whole.times))
     cases = inside[4 : len(inside) - max(DAYS) : args.every]
@@ -120,9 +112,9 @@ def _score(args: argparse.Namespace) -> tuple[Verification, dict[str, float]]:
         fields = np.stack([_members(args, forecaster, whole, int(case)) for case in cases])
         spent = time.process_time() - began
         seconds[name] = round(1e3 * spent / (len(cases) * args.members * max(DAYS)), 2)
-        made.append(_ensemble(name, fields, analyses.channels, shape))
+        made.append(as_ensemble(name, fields, analyses.channels, shape))
     exact = np.stack([_reconstructed(forecasters["latent"], whole, int(case)) for case in cases])
-    made.append(_ensemble("reconstruction", exact[:, None], analyses.channels, shape))
+    made.append(as_ensemble("reconstruction", exact[:, None], analyses.channels, shape))
     truth = SeriesTruth(whole)
     plan = align(made[0], truth, leads=[day * DAY for day in DAYS], others=made[1:])
     settings = VerifySettings((Region("area"),), seed=args.seed)
@@ -154,35 +146,6 @@ def _reconstructed(forecaster: Forecaster, store: Store, case: int):
     return torch.stack(found).numpy()
 
 
-def _ensemble(
-    name: str, fields: np.ndarray, channels: tuple[str, ...], shape: dict
-) -> ArrayEnsemble:
-    """Fields `[T, M, L, C, H, W]` as an ensemble."""
-    return ArrayEnsemble(name, {c: fields[:, :, :, i] for i, c in enumerate(channels)}, **shape)
-
-
-def _figures(result: Verification, name: str) -> dict[str, dict[str, list[float]]]:
-    """Value and interval of every figure of the table, by day; pressures in hPa."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for figure, unit in (("rmse", 100.0), ("crps", 100.0), ("ssr", 1.0)):
-        if not result.has(figure, name) or (result.sizes[name] < 2 and figure != "rmse"):
-            continue
-        bounds = [x[:, 0, 0] / unit for x in result.estimate(figure, name)]
-        found[figure] = {
-            f"{day}": [round(float(x[i]), 4) for x in bounds] for i, day in enumerate(DAYS)
-        }
-    return found
-
-
-def _difference(result: Verification) -> dict[str, list[float]]:
-    """How much lower the CRPS of the model of latents is, percent of the plain one's, by day."""
-    for one in compare(result, "plain"):
-        if one.forecast == "latent" and one.score == "crps":
-            bounds = [-x[:, 0, 0] for x in (one.percent, one.high, one.low)]
-            return {f"{d}": [round(float(x[i]), 2) for x in bounds] for i, d in enumerate(DAYS)}
-    raise ValueError("the two models have no score in common")
-
-
 def _as_markdown(record: dict) -> str:
     """The table for people."""
     titles = {
@@ -197,21 +160,11 @@ def _as_markdown(record: dict) -> str:
     for figure, title in titles.items():
         for name, table in record["forecasts"].items():
             if figure in table:
-                cells = " | ".join(_cell(table[figure][f"{d}"]) for d in DAYS)
-                lines.append(f"| {title} | {name} | {cells} |")
+                lines.append(f"| {title} | {name} | {cells(table[figure])} |")
     better = record["crps_of_plain_over_latent"]
-    lines.append(
-        "| CRPS of latents lower than plain by (%) | | "
-        + " | ".join(_cell(better[f"{d}"]) for d in DAYS)
-        + " |"
-    )
+    lines.append(f"| CRPS of latents lower than plain by (%) | | {cells(better)} |")
     spent = ", ".join(f"{k} {v:g}" for k, v in record["cpu_ms_a_member_step"].items())
     return "\n".join([*lines, "", f"CPU-milliseconds a member-step: {spent}"]) + "\n"
-
-
-def _cell(numbers: list[float]) -> str:
-    value, low, high = numbers
-    return f"{value:.3g} [{low:.3g}, {high:.3g}]"
 
 
 if __name__ == "__main__":

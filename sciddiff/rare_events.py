@@ -17,8 +17,11 @@ that the score at the end reaches a threshold. Two estimators of :math:`p = P(A_
 
 Steps may also be drawn from a *proposal* that steers, with the log-ratio of the true to the
 proposed density as a further weight; without a tilt that goes the same way, do not resample:
-it would undo the steering. `estimate` repeats runs independently, since particles of
-one run depend on each other, and its interval comes from the scatter of the repeats.
+it would undo the steering. Particles of one run depend on each other, and those that descend
+from different starts hardly do: the sums of the *lines of descent* tell the variance within a run
+(Chan & Lai, 2013). `estimate` repeats runs independently; its interval takes
+the larger of that variance and of the scatter of the repeats, and is skewed as the estimate is
+(`sciddiff.rare_estimates`). Where few lines lead to the event, it says that it is in doubt.
 
 All randomness is that of `Streams`: slot i of repeat r draws from its own stream, so results do
 not depend on batches or devices. Clones share the past and draw different futures.
@@ -29,17 +32,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, Generic, TypeVar, final
 
 import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
+from sciddiff.rare_estimates import Estimate, counted, doubts, weighted, wilson
 from sciddiff.streams import Streams, uniform_per_sample
 
 __all__ = [
-    "Estimate",
     "Particles",
     "Process",
     "brute_force",
@@ -50,7 +52,6 @@ __all__ = [
     "gaussian_strength",
     "pick",
     "systematic",
-    "wilson",
 ]
 
 S = TypeVar("S")
@@ -100,26 +101,6 @@ class Process(Generic[S]):
 
 
 @final
-@dataclass(frozen=True)
-class Estimate:
-    """A probability and how sure it is.
-
-    Attributes:
-        probability: The estimate of p.
-        interval: Confidence interval.
-        ess: Effective number of particles in the event: independent ones would number as many.
-        trajectories: Particles simulated, over all repeats.
-        repeats: The estimate of each independent repeat.
-    """
-
-    probability: float
-    interval: tuple[float, float]
-    ess: float
-    trajectories: int
-    repeats: tuple[float, ...] = ()
-
-
-@final
 @dataclass(frozen=True, eq=False)
 class Particles(Generic[S]):
     """The end of one run.
@@ -156,9 +137,17 @@ class Particles(Generic[S]):
             slots = parents[slots]
         return slots
 
-    def lines(self, threshold: float) -> int:
-        """How many of the starting particles have descendants in the event."""
-        return len(self.ancestors()[self.scores >= threshold].unique())
+    def lines(self, threshold: float) -> Tensor:
+        """What descends from each starting particle of the weights in the event, ``[N]``; their
+        mean is `probability`."""
+        weights = torch.where(self.scores >= threshold, self.log_weights.exp(), 0.0)
+        return torch.zeros_like(weights).index_add(0, self.ancestors(), weights)
+
+    def variance(self, threshold: float) -> float:
+        """Variance of `probability` by this one run: that of a mean over lines of descent, which
+        are nearly independent where resampling is systematic (Chan & Lai, 2013)."""
+        lines = self.lines(threshold)
+        return float(lines.var()) / len(lines) if len(lines) > 1 else 0.0
 
 
 @torch.no_grad()
@@ -228,6 +217,7 @@ def estimate(
     resample_below: float = 0.5,
     level: float = 0.95,
     keep: Callable[[Particles[S]], None] | None = None,
+    log_error: float = 0.0,
 ) -> Estimate:
     """The probability of an event from independent repeats of `clone_particles`.
 
@@ -237,35 +227,41 @@ def estimate(
         n: Particles of each repeat.
         seed: Seed of all draws.
         strength: See `clone_particles`.
-        repeats: Independent repeats, 4 or more. The interval is that of Student's t for their
-            mean, which assumes that they are many or not too skewed; where no particle reached
-            the event, Wilson's of as many independent trajectories.
+        repeats: Independent repeats, 4 or more.
         resample_below: See `clone_particles`.
         level: Of the confidence interval.
         keep: Called with the particles of each repeat (for composites).
+        log_error: Standard error of ln p from elsewhere, which no particle knows of.
 
     Raises:
         InputError: Fewer than four repeats; otherwise as `clone_particles`.
     """
     if repeats < 4:
         raise InputError(f"repeats: {repeats}; an interval needs four or more")
-    found, ess = [], 0.0
+    found, sums, ess, within = [], [], 0.0, 0.0
     for repeat in range(repeats):
         particles = clone_particles(
             process, n, seed, strength, resample_below=resample_below, repeat=repeat
         )
         found.append(particles.probability(threshold))
+        sums.append(particles.lines(threshold))
+        within += particles.variance(threshold) / repeats**2
         event = particles.log_weights[particles.scores >= threshold]
         ess += effective_size(event)
         if keep is not None:
             keep(particles)
-    values = torch.tensor(found, dtype=torch.float64)
-    mean, error = float(values.mean()), float(values.std()) / math.sqrt(repeats)
-    reach = _student(repeats - 1, level) * error
-    interval = max(0.0, mean - reach), min(1.0, mean + reach)
-    if mean == 0.0:
-        interval = wilson(0, repeats * n, level)
-    return Estimate(mean, interval, ess, repeats * n, tuple(found))
+    mean, among = sum(found) / repeats, float(torch.tensor(found).double().var()) / repeats
+    interval = wilson(0, repeats * n, level)
+    if mean > 0.0:
+        heaviest = float(torch.cat(sums).max()) / (repeats * n)
+        variance = max(within, among) + (mean * log_error) ** 2
+        interval = weighted(min(mean, 1.0), variance, heaviest, level)
+    if mean > 0.5:  # the weights of those outside of the event are not seen by their sums
+        low, high = wilson(min(mean, 1.0) * repeats * n, repeats * n, level)
+        interval = min(interval[0], low), max(interval[1], high)
+    lines = effective_size(torch.cat(sums).log())
+    why = doubts(lines, log_error)
+    return Estimate(mean, interval, ess, repeats * n, tuple(found), lines, why)
 
 
 @torch.no_grad()
@@ -301,18 +297,7 @@ def brute_force(
             state = process.step(state, number, streams)
         scores = _scores(process, state, process.steps, len(numbers))
         hits += int((scores >= threshold).sum())
-    return Estimate(hits / n, wilson(hits, n, level), float(hits), n)
-
-
-def wilson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for a probability, from ``hits`` in ``n`` independent trials."""
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    p, share = hits / n, z * z / n
-    middle = (p + share / 2) / (1 + share)
-    reach = z / (1 + share) * math.sqrt(p * (1 - p) / n + share / (4 * n))
-    # At the ends the interval closes exactly, which rounding does not know.
-    low = 0.0 if hits == 0 else max(0.0, middle - reach)
-    return low, 1.0 if hits == n else min(1.0, middle + reach)
+    return counted(hits, n, level)
 
 
 def systematic(weights: Tensor, u: float | Tensor) -> Tensor:
@@ -371,12 +356,3 @@ def _scores(process: Process[S], state: S, number: int, n: int) -> Tensor:
             "check the simulator"
         )
     return scores
-
-
-def _student(freedom: int, level: float) -> float:
-    """Two-sided quantile of Student's t by its expansion about the normal one (1 % at 3)."""
-    z = NormalDist().inv_cdf(0.5 + level / 2)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3

@@ -17,7 +17,7 @@ FLOORS = (
     ("errors",),
     ("files", "ties"),
     ("trust",),
-    ("state", "weights", "shipped", "calibration", "report", "philox"),
+    ("state", "weights", "shipped", "calibration", "report", "philox", "rare_estimates"),
     ("leaf_times", "streams"),
     ("manifolds", "schedules"),
     ("noise", "times", "nn"),

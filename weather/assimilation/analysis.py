@@ -8,7 +8,8 @@ over the step in units of its deviation s, so an observation of :math:`x = x_n +
 .. math:: \frac{y - H x_n}{s} = H r + \frac{e}{s} .
 
 The random numbers are those of the forecast, so that without observations an analysis is the
-forecast itself.
+forecast itself. With a calibration, background and analysis are those of the calibrated law of the
+step (`weather.assimilation.prior`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from sciddiff.guidance import Posterior
 from sciddiff.state import Batch, State
 from weather.assimilation.observations import Observations
 from weather.assimilation.operator import PointOperator
+from weather.assimilation.prior import CalibratedPrior
+from weather.calibration.members import Calibration
 from weather.forecast.forecaster import Forecaster, forecast_streams
 from weather.forecast.netcdf import record_of
 from weather.forecast.spec import ForecastSpec
@@ -51,6 +54,7 @@ class AssimilationSettings:
         prior: Of the diagonal approximation, in units of the change over one step.
         seed: Of the ensemble.
         batch: Members made together.
+        calibration: Of the model's step; None: as the model draws it.
     """
 
     iterations: int = 5
@@ -58,6 +62,7 @@ class AssimilationSettings:
     prior: float = 1.0
     seed: int = 0
     batch: int = 4
+    calibration: Calibration | None = None
 
 
 def background(
@@ -190,11 +195,16 @@ def _draw(
     for first in range(0, len(members), settings.batch):
         chosen = members[first : first + settings.batch]
         known = history[first : first + settings.batch]
-        guide = None
+        guide, prior = None, None
+        if settings.calibration is not None:
+            own = forecast_streams(settings.seed, start, chosen, 1, "mean of the step")
+            mean = forecaster.mean(known, valid, own)
+            prior = CalibratedPrior.about(mean, settings.calibration, forecaster.spec)
         if observations is not None:
-            guide = _posterior(forecaster, known[:, -1], observations, settings)
+            guide = _posterior(forecaster, known[:, -1], observations, settings, prior)
         streams = forecast_streams(settings.seed, start, chosen, 1)
         state = forecaster.step(known, valid, streams, guide)
+        state = state if prior is None else prior(state)
         forecaster.check(state, 1, chosen)
         yield state
 
@@ -204,6 +214,7 @@ def _posterior(
     now: Tensor,
     observations: Observations,
     settings: AssimilationSettings,
+    prior: CalibratedPrior | None,
 ) -> Posterior:
     spec, device = forecaster.spec, forecaster.device
     operator = _operator(observations, spec)
@@ -211,6 +222,9 @@ def _posterior(
     scale = torch.tensor(spec.tendency_std, dtype=torch.float64)[observations.channel].to(device)
     value = torch.from_numpy(observations.value).to(device)
     error = torch.from_numpy(observations.error).to(device)
+    if prior is not None:  # what they say of the state that the model draws
+        tau = prior.tau[channel]
+        value, error = (value - operator(prior.shift, channel)) / tau, error / tau
     seen = operator(now.double(), channel)
 
     def observe(data: State, batch: Batch) -> Tensor:

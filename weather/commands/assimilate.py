@@ -12,6 +12,7 @@ from sciddiff.cli.options import add_device, add_json, add_seed, count, number, 
 from sciddiff.cli.output import as_table, emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
+from weather.commands.options import add_calibration, add_perturbations, add_regrid
 from weather.forecast import NEEDS
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sciddiff.cli.fingerprint import Inputs
+    from weather.assimilation.analysis import AssimilationSettings
     from weather.assimilation.observations import Observations
+    from weather.calibration.members import Calibration
     from weather.forecast.forecaster import Forecaster
 
 _EXAMPLES = """examples:
@@ -62,8 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DATE",
         help="time of the last state to use (default: the last in the files)",
     )
-    add("--regrid", choices=("conservative", "bilinear"),
-        help="bring the files to the model's grid")  # fmt: skip
+    add_regrid(parser)
     add("--cycles", type=count(), default=1, metavar="N",
         help="analyses in a row, every member from its own; needs column time (1)")  # fmt: skip
     add("--window", type=number(0.0), metavar="H",
@@ -80,10 +82,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="conjugate gradients with the model's covariance; 0: diagonal (5)")  # fmt: skip
     add("--gamma", type=number(0.0), default=1.0, metavar="G",
         help="size of the diagonal covariance, with --iterations 0 (default 1)")  # fmt: skip
-    add("--perturb", choices=("none", "lagged-difference", "random-field"), default="none",
-        help="how the members' states before the observations differ (default none)")  # fmt: skip
-    add("--amplitude", type=number(0.0), metavar="A", help="strength of --perturb")
-    add("--archive", type=Path, metavar="STORE", help="prepared store for lagged differences")
+    add_calibration(parser)
+    add_perturbations(parser)
     add("--batch", type=count(), default=4, metavar="B", help="members made together (4)")
     add_seed(parser)
     add_device(parser)
@@ -99,9 +99,11 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from sciddiff.cli.campaign import machine_facts
-    from weather.assimilation.analysis import write_analyses
+    from weather.assimilation.analysis import AssimilationSettings, write_analyses
     from weather.assimilation.observations import read_observations
+    from weather.calibration.members import META_ENTRY
     from weather.data.times import label
+    from weather.forecast.calibrated import told
     from weather.forecast.ensemble import GRIB
     from weather.forecast.initial import read_initial
     from weather.forecast.perturb import perturbation_of
@@ -109,10 +111,11 @@ def run(args: argparse.Namespace) -> int:
     if args.out.suffix in GRIB:
         raise InputError(f"-o {args.out}: analyses are written as Zarr or NetCDF; choose one")
     forecaster = _forecaster(args)
-    request, inputs = _asked(args, forecaster)
+    calibration, why = _calibration(args, forecaster)
+    request, inputs = _asked(args, forecaster, calibration)
     before = _made_before(args, request, inputs)
     if before is not None:
-        _say(args, before["fit"], before["observations"], before["seconds"])
+        _say(args, before["fit"], before["observations"], before["seconds"], before.get("how", []))
         return 0
     spec = forecaster.spec
     starts = None if args.start is None else [args.start]
@@ -144,12 +147,21 @@ def run(args: argparse.Namespace) -> int:
         "observations": sum(map(len, observations)),
         "iterations": args.iterations,
         "background": label(initial.time),
+        META_ENTRY: "none" if calibration is None else told(calibration),
     }
     record: dict[str, Any] = {"request": request, "inputs": inputs.entries}
-    record |= {"command": args.command_line, **machine_facts()}
+    how = [why] if why else []
+    if calibration is not None:
+        how = [f"background calibrated {attrs[META_ENTRY]}"]
+        record[META_ENTRY] = calibration.to_plain()
+    record |= {"command": args.command_line, "how": how, **machine_facts()}
     try:
         with progress("assimilating (members)", total, show=not args.json) as bar:
-            pairs = _cycle(args, forecaster, frames, times, observations, bar.advance)
+            settings = AssimilationSettings(
+                args.iterations, args.gamma, seed=args.seed, batch=args.batch,
+                calibration=calibration,
+            )  # fmt: skip
+            pairs = _cycle(args, forecaster, frames, times, observations, settings, bar.advance)
             for cycle, (prior, posterior) in enumerate(pairs):
                 valid = label(times[cycle + 1])
                 rows += _fit(forecaster, prior, posterior, observations[cycle], valid)
@@ -161,13 +173,36 @@ def run(args: argparse.Namespace) -> int:
             record |= {"observations": attrs["observations"]}
             valid = times[1 : len(made) + 1]
             write_analyses(args.out, np.stack(made), valid, spec, attrs, record)
-    _say(args, rows, attrs["observations"], seconds)
+    _say(args, rows, attrs["observations"], seconds, how)
     return 0
 
 
-def _asked(args: argparse.Namespace, forecaster: Forecaster) -> tuple[dict[str, Any], Inputs]:
+def _calibration(
+    args: argparse.Namespace, forecaster: Forecaster
+) -> tuple[Calibration | None, str]:
+    """The calibration of the model's step, and why the model's own is not used.
+
+    It is that of forecasts from known states: how the states of the members differ is brought
+    along, whatever --perturb says.
+
+    Raises:
+        InputError: The file that is given cannot be used.
+    """
+    from weather.calibration.members import calibration_of
+    from weather.calibration.origin import made_by
+    from weather.forecast.perturb import perturbation_plain
+
+    meta = forecaster.model.meta
+    made = made_by(meta, {**forecaster.drawing, **perturbation_plain(None)})
+    return calibration_of(meta, args.calibration, made)
+
+
+def _asked(
+    args: argparse.Namespace, forecaster: Forecaster, calibration: Calibration | None
+) -> tuple[dict[str, Any], Inputs]:
     """Everything that decides the analyses: options, and the content of what is read."""
     from sciddiff.cli.fingerprint import Inputs
+    from weather.calibration.members import META_ENTRY
 
     names = ("members", "start", "regrid", "cycles", "window", "steps", "iterations", "gamma",
              "perturb", "amplitude", "seed")  # fmt: skip
@@ -175,7 +210,10 @@ def _asked(args: argparse.Namespace, forecaster: Forecaster) -> tuple[dict[str, 
     inputs.add_all("initial", args.initial).add("--observations", args.observations)
     if args.archive is not None:
         inputs.add("--archive", args.archive)
-    return {name: getattr(args, name) for name in names}, inputs
+    request = {name: getattr(args, name) for name in names}
+    if calibration is not None:
+        request[META_ENTRY] = calibration.identity
+    return request, inputs
 
 
 def _made_before(
@@ -212,15 +250,15 @@ def _cycle(
     frames: Tensor,
     times: Sequence[Any],
     observations: Sequence[Observations],
+    settings: AssimilationSettings,
     advance: Callable[[int], None],
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Background and analysis of every cycle, `[M, C, H, W]` each."""
     import torch
 
-    from weather.assimilation.analysis import AssimilationSettings, analyses, background
+    from weather.assimilation.analysis import analyses, background
 
     spec, members = forecaster.spec, range(args.members)
-    settings = AssimilationSettings(args.iterations, args.gamma, seed=args.seed, batch=args.batch)
 
     def gather(states: Iterator[Tensor]) -> Tensor:
         found = []
@@ -276,7 +314,11 @@ def _spread(values: Tensor) -> float:
 
 
 def _say(
-    args: argparse.Namespace, rows: list[dict[str, Any]], number: int, seconds: float
+    args: argparse.Namespace,
+    rows: list[dict[str, Any]],
+    number: int,
+    seconds: float,
+    how: Sequence[str],
 ) -> None:
     names = ("valid", "variable", "units", "number")
     header = (*names[:3], "obs", "error", "o - b", "o - a", "spread b", "spread a")
@@ -286,9 +328,10 @@ def _say(
     ]
     times = list(dict.fromkeys(row["valid"] for row in rows))
     when = times[0] if len(times) == 1 else f"each of {len(times)} times to {times[-1]}"
+    told = "".join(f"{line}\n" for line in how)
     text = (
         f"{as_table(header, lines)}\n(root mean squares at the observations, of observation minus "
-        f"ensemble mean)\n\n{args.members} analyses of {when} from {number} observations in "
+        f"ensemble mean)\n{told}\n{args.members} analyses of {when} from {number} observations in "
         f"{args.out}; next: sciddiff report {args.out}"
     )
     summary = {
@@ -299,6 +342,7 @@ def _say(
         "observations": number,
         "fit": rows,
         "seconds": round(seconds, 2),
+        "how": list(how),
     }
     emit(args, summary, text)
 

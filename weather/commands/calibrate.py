@@ -14,6 +14,7 @@ from sciddiff.cli.options import add_json, number
 from sciddiff.cli.output import as_table, emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
+from weather.commands.options import add_regrid
 from weather.forecast import NEEDS
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="channels to calibrate (default: all that both share)")  # fmt: skip
     add("--leads", nargs="+", type=number(0.0), metavar="D",
         help="leads to calibrate, in days (default: all)")  # fmt: skip
-    add("--regrid", choices=("conservative", "bilinear"),
-        help="method to regrid the reference to the forecast's grid")  # fmt: skip
+    add_regrid(parser, "the reference to the forecast's grid")
     add_json(parser)
 
 

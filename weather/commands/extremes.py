@@ -6,23 +6,17 @@ import argparse
 import json
 import re
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import (
-    add_device,
-    add_json,
-    add_output,
-    add_seed,
-    count,
-    number,
-    pick_device,
-)
+from sciddiff.cli.options import pick_device
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
+from weather.commands.extremes_options import configure
 from weather.commands.extremes_summary import found_text, never_text
 from weather.forecast import NEEDS
 
@@ -32,6 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sciddiff.cli.campaign import Campaign
+    from weather.calibration.members import Calibration
+    from weather.extremes.index import IndexMeter
     from weather.extremes.probability import ExtremeSettings, Outcome
     from weather.extremes.simulation import ForecastProcess
     from weather.forecast.forecaster import Forecaster
@@ -39,82 +35,6 @@ if TYPE_CHECKING:
     from weather.forecast.perturb import Perturbation
 
 _RESULT = "extremes.json"
-_EXAMPLES = """examples:
-  sciddiff extremes init.nc --index "mean(tas, europe, 5..8)" --threshold q0.99 -n 2000
-  sciddiff extremes init.nc --index "mean(tas, 35:60,-10:30, 5..8)" --threshold 24degC --method smc
-  sciddiff extremes init.nc --index "max(mean(tp, europe), 1..10)" --threshold 15 --method guide
-  sciddiff extremes init.nc --index "mean(tas, europe, 5..8)" --threshold c0.99 --archive data.zarr
-
-index: mean, max, min or sum of (channel, region, days), or one of these over days around
-mean(channel, region); a minus in front asks for small values. Regions: a name, or
-south:north,west:east.
-"""
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the verb."""
-    parser.epilog = _EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add = parser.add_argument
-    add("initial", type=Path, nargs="+", metavar="FILE",
-        help="initial states, as for sciddiff forecast")  # fmt: skip
-    add(
-        "--index",
-        required=True,
-        metavar="TEXT",
-        help="the number whose extremes are sought, as described below",
-    )
-    add("--threshold", required=True, metavar="X",
-        help="value with optional units; q0.99: quantile of a plain ensemble; c0.99: quantile of "
-        "the climate of the season, from --archive")  # fmt: skip
-    add("--method", choices=("mc", "smc", "guide"), default="mc",
-        help="mc counts members, smc clones those that approach the event, guide steers the noise "
-        "(default mc)")  # fmt: skip
-    add(
-        "-n",
-        "--members",
-        type=count(),
-        default=1000,
-        metavar="N",
-        help="number of members in all (default 1000)",
-    )
-    add(
-        "--repeats",
-        type=count(4),
-        default=10,
-        metavar="R",
-        help="independent repeats of smc and guide, which give the interval (default 10)",
-    )
-    add("--pilot", type=count(8), default=100, metavar="M",
-        help="plain members that choose threshold quantiles and tilts (default 100)")  # fmt: skip
-    add("--start", metavar="DATE", help="initial time in the files (default: the last)")
-    add("--regrid", choices=("conservative", "bilinear"),
-        help="bring the files to the model's grid")  # fmt: skip
-    add("--model", metavar="NAME", help="weights that ship, or a model directory")
-    add(
-        "--steps",
-        type=count(),
-        default=10,
-        metavar="K",
-        help="network calls a step of the diffusion head (default 10)",
-    )
-    add("--perturb", choices=("none", "lagged-difference", "random-field"), default="none",
-        help="how members' initial states differ (default none)")  # fmt: skip
-    add("--amplitude", type=number(0.0), metavar="A", help="strength of --perturb")
-    add("--archive", type=Path, metavar="STORE",
-        help="prepared store, for lagged differences and the climate of the season")  # fmt: skip
-    add(
-        "--batch",
-        type=count(),
-        default=32,
-        metavar="B",
-        help="number of members that are stepped together (default 32)",
-    )
-    add("--no-composites", action="store_true", help="compute the probability alone")
-    add_output(parser, "extremes")
-    add_seed(parser)
-    add_device(parser)
-    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -126,25 +46,61 @@ def run(args: argparse.Namespace) -> int:
     """
     from weather.extremes.index import IndexMeter, parse_index
     from weather.extremes.probability import ExtremeSettings
+    from weather.forecast.perturb import perturbation_of
 
     index = parse_index(args.index)
     settings = ExtremeSettings(args.method, args.members, args.repeats, args.pilot, args.seed)
     forecaster = _forecaster(args)
-    campaign = _campaign(args, forecaster, index.text)
+    meter = IndexMeter(index, forecaster.spec)
+    perturbation = perturbation_of(args.perturb, forecaster.spec, args.archive, args.amplitude)
+    calibration, why = _calibration(args, forecaster, meter, perturbation)
+    campaign = _campaign(args, forecaster, index.text, calibration)
     found = _found_before(args, campaign)
     if found is None:
-        meter = IndexMeter(index, forecaster.spec)
-        found = _estimate(args, forecaster, meter, settings, campaign)
+        simulation = _simulation(args, forecaster, meter, perturbation)
+        found = _estimate(args, simulation, settings, campaign, (calibration, why))
     if found["probability"] == 0.0:
         raise InputError(never_text(args, found, args.out / _RESULT))
     emit(args, found, found_text(args, found))
     return 0
 
 
-def _campaign(args: argparse.Namespace, forecaster: Forecaster, index: str) -> Campaign:
+def _calibration(
+    args: argparse.Namespace,
+    forecaster: Forecaster,
+    meter: IndexMeter,
+    perturbation: Perturbation | None,
+) -> tuple[Calibration | None, str]:
+    """The calibration of what the index measures, and why the model's own is not used.
+
+    Raises:
+        InputError: The file that is given cannot be used.
+    """
+    from weather.calibration.members import calibration_of
+    from weather.calibration.origin import made_by
+    from weather.forecast.perturb import perturbation_plain
+
+    meta, name = forecaster.model.meta, forecaster.spec.names[meter.channel]
+    made = made_by(meta, {**forecaster.drawing, **perturbation_plain(perturbation)})
+    calibration, why = calibration_of(meta, args.calibration, made)
+    if calibration is None or name in calibration.channels:
+        return calibration, why
+    lacks = f"has no {name}, but {', '.join(calibration.channels)}"
+    if args.calibration is None:
+        return None, f"not calibrated: the calibration of the model {lacks}"
+    raise InputError(
+        f"--calibration {args.calibration}: {lacks}; fit it to forecasts of {name}, or give "
+        "--calibration none"
+    )
+
+
+def _campaign(
+    args: argparse.Namespace, forecaster: Forecaster, index: str, calibration: Calibration | None
+) -> Campaign:
     """The record of the folder, with everything that decides the estimate."""
     from sciddiff.cli.campaign import Campaign
     from sciddiff.cli.fingerprint import Inputs
+    from weather.calibration.members import META_ENTRY
 
     names = ("threshold", "method", "members", "repeats", "pilot", "start", "regrid", "steps",
              "perturb", "amplitude", "seed")  # fmt: skip
@@ -154,6 +110,8 @@ def _campaign(args: argparse.Namespace, forecaster: Forecaster, index: str) -> C
     if args.archive is not None:
         inputs.add("--archive", args.archive, known.get("--archive"))
     request = {"index": index, **{name: getattr(args, name) for name in names}}
+    if calibration is not None:
+        request[META_ENTRY] = calibration.identity
     begun = (args.out / _RESULT).exists()
     return Campaign.open(args.out, request, args.command_line, inputs, begun)
 
@@ -174,28 +132,36 @@ def _found_before(args: argparse.Namespace, campaign: Campaign) -> dict[str, Any
 
 def _estimate(
     args: argparse.Namespace,
-    forecaster: Forecaster,
-    meter: Any,
+    simulation: ForecastProcess,
     settings: ExtremeSettings,
     campaign: Campaign,
+    calibrated: tuple[Calibration | None, str],
 ) -> dict[str, Any]:
     """Simulate, and write what was found; it is recorded when all of it is there."""
     from sciddiff.cli.campaign import machine_facts
     from sciddiff.files import replacing
+    from weather.calibration.members import META_ENTRY
     from weather.extremes.probability import pilot_run, probability
+    from weather.forecast.calibrated import told
 
+    calibration, why = calibrated
     began = time.perf_counter()
     with progress("simulating (member-steps)", None, show=not args.json) as bar:
-        simulation = _simulation(args, forecaster, meter, bar.advance)
+        simulation = replace(simulation, on_step=bar.advance)
         climate = _climate(args, simulation)  # what it lacks is said before any member runs
-        pilot = pilot_run(simulation, settings.pilot, settings.seed)
+        pilot = pilot_run(simulation, settings.pilot, settings.seed, calibration)
         threshold = _threshold(args.threshold, simulation, pilot.scores[-1], climate)
-        outcome = probability(simulation, threshold, settings, pilot)
+        outcome = probability(simulation, threshold, settings, pilot, calibration)
         found = _summary(args, simulation, outcome, settings, time.perf_counter() - began)
+        found[META_ENTRY] = "none" if calibration is None else told(calibration)
+        if why:
+            found["note"] = why
+        if calibration is not None and settings.method != "mc":
+            found["error_of_mean"] = pilot.log_error(threshold)
         if climate is not None:
             found["climate_probability"] = float((climate >= threshold).double().mean())
         if not args.no_composites:
-            found["files"] = _composites(args, simulation, outcome, settings)
+            found["files"] = _composites(args, simulation, outcome, settings, calibration)
         with replacing(args.out / _RESULT) as file:
             file.write((json.dumps(found, indent=2) + "\n").encode("utf-8"))
     campaign.note(composites=not args.no_composites)
@@ -217,21 +183,19 @@ def _forecaster(args: argparse.Namespace) -> Forecaster:
 def _simulation(
     args: argparse.Namespace,
     forecaster: Forecaster,
-    meter: Any,
-    on_step: Callable[[int], None],
+    meter: IndexMeter,
+    perturbation: Perturbation | None,
 ) -> ForecastProcess:
     from weather.extremes.simulation import ForecastProcess
     from weather.forecast.initial import read_initial
-    from weather.forecast.perturb import perturbation_of
 
     starts = None if args.start is None else [args.start]
     (initial,) = read_initial(args.initial, forecaster.spec, starts, args.regrid)
-    perturbation = perturbation_of(args.perturb, forecaster.spec, args.archive, args.amplitude)
     perturb: Callable[[Sequence[int]], Tensor] | None = None
     if perturbation is not None:
         perturb = partial(_perturbed, perturbation, initial, args.seed)
     return ForecastProcess(
-        forecaster, initial.frames, initial.time, meter, args.batch, perturb, on_step
+        forecaster, initial.frames, initial.time, meter, args.batch, perturb
     )
 
 
@@ -320,6 +284,9 @@ def _summary(
         "effective_size": estimate.ess,
         "trajectories": estimate.trajectories,
         "repeats": list(estimate.repeats),
+        "lines": estimate.lines,
+        "trusted": estimate.trusted,
+        "doubts": list(estimate.doubts),
         "in_event": int((outcome.scores >= outcome.threshold).sum()),
         "furthest": meter.index.sign * float(outcome.scores.max()),
         "model": Path(str(args.model)).name,
@@ -334,6 +301,7 @@ def _composites(
     simulation: ForecastProcess,
     outcome: Outcome,
     settings: ExtremeSettings,
+    calibration: Calibration | None,
 ) -> list[str]:
     """NetCDF and PNG of what extreme members had in common; none without extremes."""
     from sciddiff.files import replacing
@@ -345,6 +313,8 @@ def _composites(
     if made is None:
         return []
     spec, meter = simulation.forecaster.spec, simulation.meter
+    if calibration is not None:
+        made = made.calibrated(calibration, spec)
     attrs = {
         "title": f"Composite of extreme members of {meter.index.text}",
         "threshold": outcome.threshold * meter.index.sign,

@@ -47,13 +47,24 @@ def found_text(args: argparse.Namespace, found: Mapping[str, Any]) -> str:
         ("probability", f"{p:.3g} (once in {1 / p:.3g} such forecasts)"),
         ("95 % interval", f"{low:.3g} to {high:.3g}"),
         *_usual(found),
+        *_members(found),
         ("effective members in the event", f"{found['effective_size']:.0f}"),
         ("members simulated", str(found["trajectories"])),
     ]
-    if found["effective_size"] < 10:
-        _LOG.warning("few effective members in the event: give more --members")
-        rows.append(("note", "few effective members: the interval itself is uncertain"))
+    for doubt in found["doubts"]:
+        _LOG.warning("cannot be trusted: %s", doubt)
+        rows.append(("cannot be trusted", doubt))
+    if found["doubts"]:
+        rows.append(("remedy", "more --members, --method guide, or a milder threshold"))
     return f"{as_table(('', args.method), rows)}\n\nin {args.out}"
+
+
+def _members(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was done to the members, or why nothing was."""
+    if "note" in found:
+        return [("note", found["note"])]
+    how = found.get("calibration", "none")
+    return [] if how == "none" else [("calibrated", how)]
 
 
 def _usual(found: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -62,7 +62,7 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     from weather.forecast.lock import lock_of, sole_writer
     from weather.forecast.making import block_size, staging
     from weather.forecast.netcdf import discard, finished
-    from weather.forecast.perturb import perturbation_of
+    from weather.forecast.perturb import perturbation_of, perturbation_plain
 
     forecaster = _forecaster(args, team)
     spec = forecaster.spec
@@ -83,7 +83,7 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
         edges = open_boundaries(args.boundary, spec, starts, leads)
     request = {
         **_request(args, forecaster, plan, initials),
-        **(perturbation.plain if perturbation is not None else {"perturb": "none"}),
+        **perturbation_plain(perturbation),
     }
     calibration, why = calibration_of(
         forecaster.model.meta, args.calibration, made_by(forecaster.model.meta, request)
@@ -219,7 +219,7 @@ def _request(
         states.update(initial.frames.numpy().tobytes())
     request: dict[str, Any] = {
         "model": identity(forecaster.model.meta),
-        "head": forecaster.head,
+        **forecaster.drawing,
         "seed": args.seed,
         "leads": plan.leads,
         "starts": [label(start) for start in plan.starts],
@@ -229,8 +229,6 @@ def _request(
         request["names"] = args.names
     if args.boundary is not None:
         request["boundary"] = Inputs().add("", args.boundary).entries[""]["sha256"]
-    if forecaster.head == "diffusion":
-        request |= {"steps": forecaster.sampling.steps, "sampler": forecaster.sampling.sampler}
     return request
 
 

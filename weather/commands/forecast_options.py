@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from sciddiff.cli.options import add_device, add_json, add_seed, count, number
+from weather.commands.options import add_calibration, add_perturbations, add_regrid
 
 __all__ = ["configure"]
 
@@ -62,11 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DATE",
         help="initial times to take from the files, or all (default: the last one)",
     )
-    add(
-        "--regrid",
-        choices=("conservative", "bilinear"),
-        help="method to regrid the files to the model's grid",
-    )
+    add_regrid(parser)
     add(
         "--boundary",
         type=Path,
@@ -102,32 +99,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="sampler of the diffusion head (default dpm, DPM-Solver++ 2M, or map, jumps, where "
         "the model is a flow map)",
     )
-    model.add_argument(
-        "--calibration",
-        metavar="FILE",
-        help="what sciddiff calibrate wrote, or none for members as the model makes them "
-        "(default: the model's own, where it has one)",
-    )
-    perturb = parser.add_argument_group("initial perturbations")
-    perturb.add_argument(
-        "--perturb",
-        choices=("none", "lagged-difference", "random-field"),
-        default="none",
-        help="how the initial states of the members differ (default none)",
-    )
-    perturb.add_argument(
-        "--amplitude",
-        type=number(0.0),
-        metavar="A",
-        help="strength of the perturbation (default 0.05 for lagged-difference, 0.1 for "
-        "random-field)",
-    )
-    perturb.add_argument(
-        "--archive",
-        type=Path,
-        metavar="STORE",
-        help="prepared store from which lagged differences are taken",
-    )
+    add_calibration(parser)
+    add_perturbations(parser)
     machine = parser.add_argument_group("machine")
     machine.add_argument(
         "--batch", type=count(), metavar="B", help="number of members that are made together"

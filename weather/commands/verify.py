@@ -13,6 +13,7 @@ from sciddiff.cli.options import add_json, add_output, add_seed, count, number
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
+from weather.commands.options import add_regrid
 from weather.forecast import NEEDS
 
 if TYPE_CHECKING:
@@ -93,11 +94,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help='events for Brier and reliability: "tas>303.15", "z500>q0.9" (default with --train:'
         " >q0.1 >q0.9 of every channel)",
     )
-    what.add_argument(
-        "--regrid",
-        choices=("conservative", "bilinear"),
-        help="method to regrid a truth along time to the forecast's grid",
-    )
+    add_regrid(what, "a truth along time to the forecast's grid")
     base = parser.add_argument_group("baselines")
     base.add_argument(
         "--train",

@@ -67,7 +67,5 @@ def _present(archive: Store, meter: IndexMeter, channel: int, begins: NDArray[np
     for block in np.split(needed, np.flatnonzero(np.diff(needed // archive.chunk)) + 1):
         first, stop = int(block[0]), int(block[-1]) + 1
         field = torch.from_numpy(archive.read(first, stop)[:, channel])
-        # The meter looks at the model's channel of whole states.
-        states = field[:, None].expand(-1, meter.channel + 1, -1, -1)
-        out[first:stop] = meter.present(states)
+        out[first:stop] = meter.present(meter.points(field))
     return out

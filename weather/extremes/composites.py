@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sciddiff.streams import Streams
+from weather.calibration.members import Calibration
 from weather.extremes.probability import Outcome
 from weather.extremes.simulation import ForecastProcess
+from weather.forecast.spec import ForecastSpec
 
 __all__ = ["Composite", "composite", "replay", "write_composite"]
 
@@ -41,6 +43,31 @@ class Composite:
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
     members: int
+
+    def calibrated(self, calibration: Calibration, spec: ForecastSpec) -> Composite:
+        """Return the same of calibrated members, about the mean of all.
+
+        Args:
+            calibration: What is done to them.
+            spec: The model's.
+        """
+        step = round(3600 * spec.step_hours)
+        leads = [step * n for n in range(len(self.mean))]
+        extreme, mean, deviation = (
+            x.copy() for x in (self.extreme, self.mean, self.deviation)
+        )
+        for c, channel in enumerate(spec.channels):
+            if channel.name not in calibration.channels:
+                continue
+            rows = calibration.channels[channel.name].at(leads)
+            alpha, beta, tau = (row[:, None, None] for row in rows)
+            about = self.mean[:, c]
+            extreme[:, c] = alpha + beta * about + tau * (self.extreme[:, c] - about)
+            mean[:, c] = alpha + beta * about
+            deviation[:, c] = tau * self.deviation[:, c]
+            if channel.positive:
+                extreme[:, c], mean[:, c] = (np.maximum(x[:, c], 0.0) for x in (extreme, mean))
+        return replace(self, extreme=extreme, mean=mean, deviation=deviation)
 
     @property
     def anomaly(self) -> NDArray[np.float64]:
@@ -158,6 +185,7 @@ def _averaged(
     second: list[Tensor] = []
     for rows in torch.arange(slots.shape[1]).split(simulation.batch):
         _, fields = replay(simulation, slots[:, rows], seed, shifts)
+        fields = [simulation.forecaster.spec.clip(field) for field in fields]  # as written
         share = weights[rows].double()
         means = [torch.einsum("k,kchw->chw", share, field.double()) for field in fields]
         squares = [torch.einsum("k,kchw->chw", share, field.double() ** 2) for field in fields]

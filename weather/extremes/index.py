@@ -159,7 +159,7 @@ class IndexMeter:
             )
         grid = spec.area
         mask = index.region.mask(grid.lat, grid.lon)
-        weights = np.where(mask, np.broadcast_to(grid.weights[:, None], mask.shape), 0.0)
+        weights = np.broadcast_to(grid.weights[:, None], mask.shape)[mask]
         self._mask = torch.from_numpy(mask)
         self._weights = torch.from_numpy(weights / weights.sum())
 
@@ -168,16 +168,23 @@ class IndexMeter:
         """Steps until the index is known."""
         return self.window[-1]
 
-    def present(self, fields: Tensor) -> Tensor:
+    def points(self, field: Tensor) -> Tensor:
+        """Return the values of the index's channel in its region, ``[B, P]``.
+
+        Args:
+            field: The channel, physical, ``[B, H, W]``.
+        """
+        return field[:, self._mask.to(field.device)]
+
+    def present(self, points: Tensor) -> Tensor:
         """Return the spatial part of the index, float64 ``[B]``.
 
         Args:
-            fields: Physical, ``[B, C, H, W]``.
+            points: Values in the region, physical, ``[B, P]``.
         """
-        field = fields[:, self.channel].double()
+        inside = points.double()
         if self.index.space == "mean":
-            return (field * self._weights.to(field)).sum((-2, -1))
-        inside = field[:, self._mask.to(field.device)]
+            return (inside * self._weights.to(inside)).sum(-1)
         return inside.amax(-1) if self.index.space == "max" else inside.amin(-1)
 
     def begin(self, size: int) -> Tensor:
@@ -185,22 +192,22 @@ class IndexMeter:
         start = {"max": -torch.inf, "min": torch.inf}.get(self.index.time, 0.0)
         return torch.full((size,), start, dtype=torch.float64)
 
-    def add(self, so_far: Tensor, fields: Tensor, number: int) -> Tensor:
-        """Return the measurement after step `number`, from 1."""
+    def add(self, so_far: Tensor, points: Tensor, number: int) -> Tensor:
+        """Return the measurement after step `number`, from 1, which led to `points`."""
         if number not in self.window:
             return so_far
-        return self.add_present(so_far, self.present(fields))
+        return self.add_present(so_far, self.present(points))
 
     def add_present(self, so_far: Tensor, value: Tensor) -> Tensor:
         """Return the measurement after one more step, whose spatial part is ``[B]``."""
         return self._join(so_far, value.to(so_far), 1)
 
-    def score(self, so_far: Tensor, fields: Tensor, number: int) -> Tensor:
-        """Score after `number` steps, float64 ``[B]``; see the class."""
+    def score(self, so_far: Tensor, points: Tensor, number: int) -> Tensor:
+        """Score after `number` steps, which led to `points`, float64 ``[B]``; see the class."""
         left = len([n for n in self.window if n > number])
         total = so_far
         if left:
-            total = self._join(so_far, self.present(fields).to(so_far), left)
+            total = self._join(so_far, self.present(points).to(so_far), left)
         return self.finish(total)
 
     def finish(self, total: Tensor) -> Tensor:

@@ -16,22 +16,19 @@ All three are unbiased for any tilt, so that a poor pilot costs sharpness and no
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import NormalDist
 from typing import Literal, final, get_args
 
 import torch
 from torch import Tensor
 
 from sciddiff.errors import InputError
-from sciddiff.rare_events import (
-    Estimate,
-    Particles,
-    Process,
-    brute_force,
-    clone_particles,
-    estimate,
-    gaussian_strength,
-)
+from sciddiff.rare_estimates import Estimate, counted
+from sciddiff.rare_events import Particles, estimate, gaussian_strength
+from sciddiff.streams import Streams
+from weather.calibration.members import Calibration
+from weather.extremes.calibrated import CalibratedPoints, error_of_mean, scores_of
 from weather.extremes.simulation import ForecastProcess, State
 
 __all__ = ["ExtremeSettings", "Method", "Outcome", "Pilot", "pilot_run", "probability", "quantile"]
@@ -77,9 +74,14 @@ class Pilot:
 
     Attributes:
         scores: The score after each step, float64 ``[T, M]``.
+        calibrated: What a calibrated forecast shows, about the mean of these members; None: what
+            the model makes.
+        error: Standard error that this mean leaves in the scores of extreme members.
     """
 
     scores: Tensor
+    calibrated: CalibratedPoints | None = None
+    error: float = 0.0
 
     def tilts(self, threshold: float) -> list[float]:
         """Return the strength of the tilt after each step.
@@ -99,6 +101,22 @@ class Pilot:
             share = shared / variance if variance > 1e-12 * max(float(last.var()), 1e-300) else 0
             found.append(k * min(max(share, 0.0), 1.0))
         return found
+
+    def log_error(self, threshold: float) -> float:
+        r"""Return the standard error of :math:`\ln p` that `error` makes, for a normal score.
+
+        Args:
+            threshold: The score that makes the event.
+        """
+        last = self.scores[-1]
+        deviation = float(last.std())
+        if not self.error > 0.0 or deviation == 0.0:
+            return 0.0
+        z = (threshold - float(last.mean())) / deviation
+        law = NormalDist()
+        # Beyond eight deviations the ratio is that of its series, and not of two zeros.
+        hazard = law.pdf(z) / law.cdf(-z) if z < 8.0 else z + 1.0 / z
+        return hazard * self.error / deviation
 
 
 @final
@@ -124,25 +142,37 @@ class Outcome:
     shifts: list[float] = field(default_factory=list)
 
 
-def pilot_run(simulation: ForecastProcess, size: int, seed: int) -> Pilot:
+def pilot_run(
+    simulation: ForecastProcess, size: int, seed: int, calibration: Calibration | None = None
+) -> Pilot:
     """Run a plain ensemble whose random numbers are not those of the estimate.
 
     Args:
         simulation: The forecast.
         size: Members.
         seed: Seed of the estimate.
+        calibration: Of the forecast; it must know the index's channel.
     """
-    rows: list[list[Tensor]] = []
-    process = simulation.process()
+    meter, spec = simulation.meter, simulation.forecaster.spec
+    points = _points(simulation, torch.arange(size), (seed ^ _PILOT_SEED) % 2**63)
+    if calibration is None:
+        return Pilot(scores_of(meter, points))
+    calibrated = CalibratedPoints.about(points.mean(1), calibration, spec, meter)
+    error = error_of_mean(meter, points, calibration, spec)
+    return Pilot(scores_of(meter, points, calibrated), calibrated, error)
 
-    def score(state: State, number: int) -> Tensor:
-        found = process.score(state, number)
-        rows.append([found])
-        return found
 
-    watched = Process(process.steps, process.start, process.step, score)
-    clone_particles(watched, size, (seed ^ _PILOT_SEED) % 2**63, 0.0, resample_below=0.0)
-    return Pilot(torch.stack([row[0] for row in rows]))
+def _points(simulation: ForecastProcess, members: Tensor, seed: int) -> Tensor:
+    """What plain members show at the points of the index after each step, ``[T, M, P]``."""
+    process, streams, rows = simulation.process(), Streams(seed, members), []
+    with torch.no_grad():
+        state = process.start(streams)
+        for number in range(process.steps):
+            state = process.step(state, number, streams)
+            fields = state["history"][:, -1]
+            simulation.forecaster.check(fields, number + 1, members.tolist())
+            rows.append(simulation.plain(fields).cpu())
+    return torch.stack(rows)
 
 
 def probability(
@@ -150,6 +180,7 @@ def probability(
     threshold: float,
     settings: ExtremeSettings,
     pilot: Pilot | None = None,
+    calibration: Calibration | None = None,
 ) -> Outcome:
     """Estimate the probability that the score reaches a threshold.
 
@@ -157,14 +188,18 @@ def probability(
         simulation: The forecast.
         threshold: In units of the score.
         settings: How.
-        pilot: Chooses the tilts; made if need be.
+        pilot: Chooses the tilts, and gives the mean about which members are calibrated; made if
+            need be.
+        calibration: Of the forecast; it must know the index's channel. Those who are counted are
+            calibrated about the mean of all of them, as a forecast of as many members is.
 
     Raises:
         InputError: The method does not fit the model.
     """
     if settings.method == "mc":
-        return _counted(simulation, threshold, settings)
-    pilot = pilot or pilot_run(simulation, settings.pilot, settings.seed)
+        return _counted(simulation, threshold, settings, calibration)
+    pilot = pilot or pilot_run(simulation, settings.pilot, settings.seed, calibration)
+    simulation = replace(simulation, calibrated=pilot.calibrated)
     tilts = pilot.tilts(threshold)
     shifts = tilts if settings.method == "guide" else []
     process = simulation.process(shifts or None)
@@ -182,8 +217,9 @@ def probability(
         weights.append(particles.log_weights[hits])
 
     found = estimate(
-        process, threshold, size, settings.seed, tilts, repeats=settings.repeats, keep=keep
-    )
+        process, threshold, size, settings.seed, tilts, repeats=settings.repeats, keep=keep,
+        log_error=pilot.log_error(threshold),
+    )  # fmt: skip
     log_weights = torch.cat(weights)
     chosen = _heaviest(log_weights, settings.keep)
     return Outcome(
@@ -196,23 +232,29 @@ def probability(
     )
 
 
-def _counted(simulation: ForecastProcess, threshold: float, settings: ExtremeSettings) -> Outcome:
-    process, rows = simulation.process(), []
-
-    def score(state: State, number: int) -> Tensor:
-        found = process.score(state, number)
-        rows.append(found)
-        return found
-
-    watched = Process(process.steps, process.start, process.step, score)
-    found = brute_force(
-        watched, threshold, settings.members, settings.seed, batch=simulation.batch
-    )
-    scores = torch.cat(rows)
-    hits = (scores >= threshold).nonzero().flatten()[: settings.keep]
-    slots = hits.expand(process.steps + 1, len(hits))
-    weights = torch.full((len(hits),), 1.0 / max(len(hits), 1), dtype=torch.float64)
-    return Outcome(found, threshold, scores, slots, weights)
+def _counted(
+    simulation: ForecastProcess,
+    threshold: float,
+    settings: ExtremeSettings,
+    calibration: Calibration | None,
+) -> Outcome:
+    meter, scores = simulation.meter, []
+    parts = torch.arange(settings.members).split(simulation.batch)
+    if calibration is None:
+        for members in parts:
+            scores.append(scores_of(meter, _points(simulation, members, settings.seed))[-1])
+    else:
+        points = torch.cat([_points(simulation, rows, settings.seed) for rows in parts], 1)
+        spec = simulation.forecaster.spec
+        calibrated = CalibratedPoints.about(points.mean(1), calibration, spec, meter)
+        scores.append(scores_of(meter, points, calibrated)[-1])
+    found = torch.cat(scores)
+    hits = (found >= threshold).nonzero().flatten()
+    estimate = counted(len(hits), settings.members)
+    kept = hits[: settings.keep]
+    slots = kept.expand(meter.steps + 1, len(kept))
+    weights = torch.full((len(kept),), 1.0 / max(len(kept), 1), dtype=torch.float64)
+    return Outcome(estimate, threshold, found, slots, weights)
 
 
 def _heaviest(log_weights: Tensor, most: int) -> Tensor:

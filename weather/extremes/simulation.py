@@ -13,6 +13,10 @@ drawn from a shifted law, :math:`z \sim \mathcal N(\mu, I)`, with the exact weig
 
 the gradient of the score after the step through the network. Were the index linear in the noise,
 that is the exponential tilt of strength k, the best there is for a normal index.
+
+What is measured is what a forecast writes: values at or above 0 where the channel has no others,
+and calibrated ones where the forecast is calibrated (`weather.extremes.calibrated`). What is
+stepped is what the model makes.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from sciddiff.rare_events import Process
 from sciddiff.streams import Streams, normal
+from weather.extremes.calibrated import CalibratedPoints
 from weather.extremes.index import IndexMeter
 from weather.forecast.forecaster import Forecaster, forecast_streams
 
@@ -50,6 +55,7 @@ class ForecastProcess:
         batch: Particles stepped together.
         perturb: From members' numbers to their states, ``[N, F, C, H, W]``; None: all alike.
         on_step: Called with the number of particle-steps just done.
+        calibrated: What a calibrated forecast shows of the members; None: what the model makes.
     """
 
     forecaster: Forecaster
@@ -59,6 +65,7 @@ class ForecastProcess:
     batch: int = 32
     perturb: Callable[[Sequence[int]], Tensor] | None = None
     on_step: Callable[[int], None] | None = None
+    calibrated: CalibratedPoints | None = None
 
     def process(self, tilt: Sequence[float] | None = None) -> Process[State]:
         """Return the simulator of the particles.
@@ -82,10 +89,30 @@ class ForecastProcess:
             self.begin,
             self.step,
             lambda state, number: self.meter.score(
-                state["so_far"], state["history"][:, -1], number
+                state["so_far"], self.shown(state["history"][:, -1], number), number
             ),
             proposal,
         )
+
+    def plain(self, fields: Tensor) -> Tensor:
+        """Return what an uncalibrated forecast shows at the points of the index, ``[B, P]``.
+
+        Args:
+            fields: States, physical, ``[B, C, H, W]``.
+        """
+        points = self.meter.points(fields[:, self.meter.channel])
+        positive = self.forecaster.spec.channels[self.meter.channel].positive
+        return points.clamp(min=0.0) if positive else points
+
+    def shown(self, fields: Tensor, number: int) -> Tensor:
+        """Return what the forecast shows at the points of the index, ``[B, P]``.
+
+        Args:
+            fields: States after step `number`, physical, ``[B, C, H, W]``.
+            number: Of the step, from 1.
+        """
+        points = self.plain(fields)
+        return points if self.calibrated is None else self.calibrated(points, number)
 
     def begin(self, streams: Streams) -> State:
         """Return the particles at the initial time."""
@@ -126,15 +153,17 @@ class ForecastProcess:
         with torch.enable_grad():
             noise = torch.zeros_like(history[:, -1]).requires_grad_()
             fields = self.forecaster.from_noise(history, valid, noise)
-            so_far = self.meter.add(part["so_far"], fields, number + 1)
-            score = self.meter.score(so_far, fields, number + 1)
+            points = self.shown(fields, number + 1)
+            so_far = self.meter.add(part["so_far"], points, number + 1)
+            score = self.meter.score(so_far, points, number + 1)
             (slope,) = torch.autograd.grad(score.sum(), noise)
         return slope
 
     def _moved(self, state: State, fields: Tensor, number: int) -> State:
         fields = fields.detach()
         history = torch.cat([state["history"][:, 1:], fields[:, None]], 1)
-        so_far = self.meter.add(state["so_far"], fields.cpu(), number + 1)
+        points = self.shown(fields, number + 1).cpu()
+        so_far = self.meter.add(state["so_far"], points, number + 1)
         return {"history": history, "so_far": so_far}
 
     def _own(self, streams: Streams, number: int, rows: Tensor) -> Streams:

@@ -128,6 +128,12 @@ class Forecaster:
         return 2 * steps - 1 if self.sampling.sampler == "heun" else steps
 
     @property
+    def drawing(self) -> dict[str, Any]:
+        """How a step is drawn, for records: the head, and how its network is called."""
+        called = {"steps": self.sampling.steps, "sampler": self.sampling.sampler}
+        return {"head": self.head, **(called if self.head == "diffusion" else {})}
+
+    @property
     def _path(self) -> GaussianPath:
         path = self.denoiser.path["fields"]
         if not isinstance(path, GaussianPath):
@@ -250,6 +256,30 @@ class Forecaster:
         residual = self.denoiser(x, noise.new_zeros(batch.size), batch)["fields"].data
         now = history[:, -1]
         return self._means(now, self.spec.advance(now, residual), valid)
+
+    def mean(self, history: Tensor, valid: Any, streams: Streams) -> Tensor:
+        """Estimate the mean of the next state: what the denoiser makes of pure noise.
+
+        It sees nothing of the state there, and the best it can say is the mean. That a network
+        leans on the noise a little is cancelled by a draw and its opposite. Arguments and result
+        are those of `step`.
+
+        Raises:
+            InputError: The model has no diffusion head, or draws latents.
+        """
+        if self._latents is not None or self.head != "diffusion":
+            why = f"model: {_LATENT}" if self._latents else "head crps: use a diffusion model"
+            raise InputError(why)
+        batch, path, now = self.batch(history, valid), self._path, history[:, -1]
+        source = Streams(streams.seed, streams.indices.to(self.device))
+        noise = path.prior(batch.x["fields"], source, batch.layouts["fields"])
+        start = noise.new_full((batch.size,), path.first_time)
+        with torch.no_grad():
+            one, other = (
+                self.denoiser({"fields": path.first_state(draw)}, start, batch)["fields"].data
+                for draw in (noise, -noise)
+            )
+        return self._means(now, self.spec.advance(now, 0.5 * (one + other)), valid)
 
     def rollout(
         self,

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from sciddiff import streams
 from sciddiff.errors import InputError
+from weather.data.areas import grid_name
 from weather.data.times import TimeAxis, label, labels
 from weather.forecast.forecaster import forecast_streams
 from weather.forecast.initial import InitialState
@@ -46,6 +47,7 @@ __all__ = [
     "RandomField",
     "archive_channels",
     "perturbation_of",
+    "perturbation_plain",
 ]
 
 PERTURBATIONS = ("none", "lagged-difference", "random-field")
@@ -207,6 +209,11 @@ class RandomField(Perturbation):
         return (self._amplitude * change)[:, None].expand(-1, self.spec.frames, -1, -1, -1)
 
 
+def perturbation_plain(perturbation: Perturbation | None) -> dict[str, Any]:
+    """What decides the initial states of the members, for records."""
+    return {"perturb": "none"} if perturbation is None else perturbation.plain
+
+
 def perturbation_of(
     kind: str, spec: ForecastSpec, archive: Path | None, amplitude: float | None
 ) -> Perturbation | None:
@@ -245,10 +252,10 @@ def archive_channels(spec: ForecastSpec, archive: Store) -> list[int]:
     Raises:
         InputError: It has another grid or step, or lacks a channel.
     """
-    if str(archive.grid) != spec.grid:
+    if grid_name(archive.grid) != spec.grid:
         raise InputError(
-            f"--archive: grid {archive.grid}; the model's is {spec.grid}: prepare the archive "
-            "with that grid"
+            f"--archive: grid {grid_name(archive.grid)}; the model's is {spec.grid}: prepare the "
+            "archive with that grid"
         )
     if abs(archive.step_hours - spec.step_hours) > 1e-6:
         raise InputError(

@@ -114,10 +114,11 @@ class ForecastData:
         from sciddiff.checkpoint import describe
 
         spec = ForecastSpec.from_meta(describe(find_model(self.settings.statistics)))
-        if spec.names != names or spec.grid != str(self.grid):
+        grid = grid_name(self.grid)
+        if spec.names != names or spec.grid != grid:
             raise InputError(
                 f"{self.settings.statistics}: a model of {', '.join(spec.names)} on {spec.grid}; "
-                f"the data are {', '.join(names)} on {self.grid}: leave data.statistics empty"
+                f"the data are {', '.join(names)} on {grid}: leave data.statistics empty"
             )
         values = (np.array(v) for v in (spec.mean, spec.std, spec.tendency_std))
         return Statistics(names, *values)

@@ -46,19 +46,30 @@ class LinearHead:
         return {"fields": self.path["fields"].predict(z, z, t).with_data(data)}
 
 
-def normal_law(simulation):
-    """Mean and deviation of an index that is a mean over days, by the recursion of AR(1)."""
+def spatial(meter, fields):
+    """Spatial part of an index of whole states `[B, C, H, W]`."""
+    return meter.present(meter.points(fields[:, meter.channel]))
+
+
+def normal_law(simulation, calibration=None):
+    """Mean and deviation of an index that is a mean over days, by the recursion of AR(1), and of
+    calibrated members by the affine map of each day."""
     meter, forecaster = simulation.meter, simulation.forecaster
     spec, head = forecaster.spec, forecaster.denoiser
     tendency = torch.tensor(spec.tendency_std).view(-1, 1, 1)
-    slopes = meter.present(head.sizes.view(-1, 1, 1, 1) * head.patterns * tendency)
+    slopes = spatial(meter, head.sizes.view(-1, 1, 1, 1) * head.patterns * tendency)
     centre = torch.tensor(spec.mean).view(-1, 1, 1).expand(-1, *spec.shape)
-    now = float(meter.present(simulation.frames[-1:]))
-    level = float(meter.present(centre[None]))
+    now = float(spatial(meter, simulation.frames[-1:]))
+    level = float(spatial(meter, centre[None]))
     days = list(meter.window)
-    mean = level + (now - level) * sum((1 - KAPPA) ** n for n in days) / len(days)
+    alpha, beta, tau = [0.0] * 99, [1.0] * 99, [1.0] * 99
+    if calibration is not None:
+        seconds = [86400 * n for n in range(99)]
+        alpha, beta, tau = calibration.channels[spec.names[meter.channel]].at(seconds)
+    daily = [level + (now - level) * (1 - KAPPA) ** n for n in days]
+    mean = sum(alpha[n] + beta[n] * m for n, m in zip(days, daily, strict=True)) / len(days)
     factors = [
-        sum((1 - KAPPA) ** (n - t) for n in days if n >= t) / len(days)
+        sum(tau[n] * (1 - KAPPA) ** (n - t) for n in days if n >= t) / len(days)
         for t in range(1, meter.steps + 1)
     ]
     variance = sum(f**2 for f in factors) * float((slopes**2).sum())
@@ -79,6 +90,12 @@ def linear_world(small_models, small_store):
         return ForecastProcess(forecaster, frames, store.times[51], meter, **settings)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def spatial_part():
+    """`spatial`."""
+    return spatial
 
 
 @pytest.fixture(scope="session")

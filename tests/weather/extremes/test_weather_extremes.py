@@ -96,7 +96,7 @@ def test_brute_force_counts_the_members_of_a_forecast(linear_world):
     torch.testing.assert_close(state["history"][:, -1], wanted)
 
 
-def test_composites_show_what_made_the_event(linear_world, law):
+def test_composites_show_what_made_the_event(linear_world, law, spatial_part):
     """Given the event the linear world is shifted along cov(x, A) / var(A), up to noise."""
     simulation = linear_world(INDEX)
     mean, deviation = law(simulation)
@@ -107,7 +107,7 @@ def test_composites_show_what_made_the_event(linear_world, law):
     assert made.extreme.shape == (6, 5, 16, 32)
     anomaly = torch.from_numpy(made.anomaly)
     assert float(anomaly[0].abs().max()) < 1e-6  # all start alike
-    window = simulation.meter.present(anomaly[3:]).mean()
+    window = spatial_part(simulation.meter, anomaly[3:]).mean()
     wanted = NormalDist().inv_cdf(0.99)
     excess = NormalDist().pdf(wanted) / 0.01 * deviation  # mean of a normal beyond its quantile
     assert float(window) == pytest.approx(excess, rel=0.15)
@@ -202,8 +202,9 @@ def test_meters_measure_what_is_written(small_spec):
         meter = IndexMeter(parse_index(text), small_spec)
         so_far = meter.begin(1)
         for number in range(1, 4):
-            so_far = meter.add(so_far, fields[number : number + 1], number)
-        found = float(meter.score(so_far, fields[3:4], 3))
+            points = meter.points(fields[number : number + 1, meter.channel])
+            so_far = meter.add(so_far, points, number)
+        found = float(meter.score(so_far, points, 3))
         north = grid.lat >= 20
         part, weights = fields[2:4, 4, north].numpy(), grid.weights[north]
         daily = (part.mean(-1) * weights).sum(-1) / weights.sum()

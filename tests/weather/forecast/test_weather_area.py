@@ -1,6 +1,7 @@
 """Limited areas: cut out, named, learned on, forecast, scored and shown."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sciddiff.weights import read
 from weather.data.areas import Area, grid_name, parse_grid, same_grid
 from weather.data.reading import ReaderSettings, open_reader
 from weather.data.rectangles import Rectangle
+from weather.forecast.training import ForecastData, ForecastDataSettings
 from weather.nets.unet import AreaUNet
 from weather.sphere.grids import Grid
 from weather.sphere.padding import pad_area
@@ -165,3 +167,9 @@ def test_from_a_global_file_to_the_report_of_an_area(globe, tmp_path, monkeypatc
     words = ["forecast", str(path), *map(str, fast), "--perturb", "random-field", "-o", "r.zarr"]
     assert main(words) == 2
     assert "use lagged-difference for a limited area" in capsys.readouterr().err
+    lagged = ("--perturb", "lagged-difference", "--archive", "area.zarr", "--amplitude", 0.5)
+    run("forecast", path, *fast, *lagged, "-o", "lagged.zarr")
+    assert float(abs(xr.open_zarr("lagged.zarr").mslp - one.mslp).max()) > 1.0
+    # The area is named alike in the store and in the model whose statistics are kept.
+    kept = ForecastData(ForecastDataSettings(store="area.zarr", statistics="model")).statistics
+    assert kept.mean.tolist() == json.loads(Path("model/meta.json").read_text())["data"]["mean"]
