@@ -7,7 +7,12 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from protein.commands.dock_flexible import check_flexible, flexible_side_chains
+from protein.commands.dock_flexible import (
+    check_covalent,
+    check_flexible,
+    covalent_of,
+    flexible_side_chains,
+)
 from protein.commands.dock_options import configure
 from protein.commands.dock_place import (
     SITES,
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
     from protein.docking.pipeline.docker import Docker
     from protein.docking.pipeline.settings import DockSettings
     from protein.docking.receptors.box import Box
+    from protein.docking.receptors.covalent import CovalentSite
     from protein.docking.receptors.receptor import Receptor
     from protein.docking.receptors.side_chains import SideChains
 
@@ -50,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     resolve(args, configure)
     check_place(args)
     check_flexible(args)
+    check_covalent(args)
     if args.dataset is None and (args.receptor is None or args.ligand is None):
         raise InputError("there is nothing to dock; give -r and -l, or --dataset")
     if not args.device.startswith("cuda"):
@@ -101,7 +108,8 @@ def _dock_library(args: argparse.Namespace) -> tuple[list[Row], bool, Receptor |
     states = _states(args)
     receptor, boxes, sites = place_of(args)
     remark(args.receptor, receptor.notes)
-    sides = flexible_side_chains(args, receptor)
+    covalent = covalent_of(args, receptor)
+    sides = flexible_side_chains(args, receptor) if covalent is None else covalent.sides
     settings = _settings(args)
     portions = CampaignSettings(
         args.batch, args.check, not args.no_complex, hydrogens=args.hydrogens, pdbqt=args.pdbqt
@@ -112,7 +120,7 @@ def _dock_library(args: argparse.Namespace) -> tuple[list[Row], bool, Receptor |
     parts = make()
     total, docked = parts.check()
     if docked < total:
-        make.docker = _docker_maker(args, settings)(receptor, boxes, sides)
+        make.docker = _docker_maker(args, settings)(receptor, boxes, sides, covalent)
     inputs = networks(args).add("--receptor", args.receptor)
     if args.template is not None:
         inputs.add("--template", args.template)
@@ -168,8 +176,10 @@ class _Library:
     def _ready(self) -> Docker:
         if self.docker is None:
             receptor = receptor_near(self.args, self.boxes)
-            sides = flexible_side_chains(self.args, receptor)
-            self.docker = _docker_maker(self.args, self.settings)(receptor, self.boxes, sides)
+            covalent = covalent_of(self.args, receptor)
+            sides = None if covalent else flexible_side_chains(self.args, receptor)
+            make = _docker_maker(self.args, self.settings)
+            self.docker = make(receptor, self.boxes, sides, covalent)
         return self.docker
 
 
@@ -228,7 +238,7 @@ def _redock(args: argparse.Namespace) -> int:
         boxes = [site.box for site in sites] or [box]
         receptor = with_near_waters(receptor, boxes, kept)
         sides = flexible_side_chains(args, receptor, crystal)
-        return make_plain(receptor, boxes, sides)
+        return make_plain(receptor, boxes, sides, None)
 
     request = {**_plain_request(args, settings), "margin": args.autobox_add}
     if args.flex_auto is not None:
@@ -271,7 +281,7 @@ def _settings(args: argparse.Namespace) -> DockSettings:
 
 def _docker_maker(
     args: argparse.Namespace, settings: DockSettings
-) -> Callable[[Receptor, Box | Sequence[Box], SideChains | None], Docker]:
+) -> Callable[[Receptor, Box | Sequence[Box], SideChains | None, CovalentSite | None], Docker]:
     """Makes receptors ready; the network is read once."""
     import torch
 
@@ -290,8 +300,8 @@ def _docker_maker(
 
         denoiser = find_proposer(args.model, device)
     template = template_of(args)
-    return lambda receptor, box, sides: Docker(
-        receptor, box, settings, denoiser, ranker, device, sides, template
+    return lambda receptor, box, sides, covalent: Docker(
+        receptor, box, settings, denoiser, ranker, device, sides, template, covalent
     )
 
 
@@ -334,6 +344,9 @@ def _plain_request(args: argparse.Namespace, settings: DockSettings) -> dict[str
 
     request = {"keep": args.keep, **asdict(settings)}
     request |= {name: True for name in ("hydrogens", "pdbqt") if getattr(args, name)}
+    for name in ("covalent", "warhead"):
+        if getattr(args, name) is not None:
+            request[name] = getattr(args, name)
     later = {"energy_range": None, "min_rmsd": None, "water_price": None, "template_rmsd": 2.0,
              "weights": asdict(VINA)}  # fmt: skip
     same = [key for key, value in later.items() if request[key] == value]

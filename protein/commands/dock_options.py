@@ -15,6 +15,7 @@ _EXAMPLES = """examples:
   sciddiff dock -r receptor.cif -l "CC(=O)Nc1ccc(O)cc1" --center 10 2 -5 --size 22 22 22 -o poses/
   sciddiff dock -r receptor.pdb -l ligands.sdf --blind -o poses/
   sciddiff dock -r receptor.pdb -l ligands.sdf --autobox-ligand crystal.sdf --flex A:45 -o poses/
+  sciddiff dock -r receptor.pdb -l acrylamides.smi --covalent A:145:SG -o poses/
   sciddiff dock --dataset complexes/ --autobox-add 8 -o redocked/
   sciddiff dock -r receptor.pdb -l library.smi --pocket-residues A:45,A:48 --effort fast -o poses/
   sciddiff dock -r receptor.pdb -l library.smi --enumerate stereo,protomers --blind -o poses/
@@ -70,6 +71,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--flex-auto", type=number(1.0, 8.0), metavar="A",
         help="let side chains with an atom within this distance of the ligand of --autobox-ligand "
         "(or of a complex of --dataset) turn, Å; at most the ten nearest")  # fmt: skip
+    add("--covalent", metavar="ATOM",
+        help="bond every ligand to this atom of a side chain, as A:145:SG; also says where to "
+        "search, unless another option does")  # fmt: skip
+    add("--warhead", metavar="SMARTS",
+        help="what reacts with it, as [CH2:1]=[CH:2]C=O: atom 1 binds, its bond to 2 loses one "
+        "order, 3 leaves (default: the usual warheads)")  # fmt: skip
     add("--sites", type=count(), metavar="N",
         help="number of pockets that --blind searches (default 5)")  # fmt: skip
     add("--size", type=number(1.0, 500.0), nargs=3, metavar=("X", "Y", "Z"),

@@ -93,9 +93,14 @@ def _box(args: argparse.Namespace, receptor: Receptor) -> Box:
     from protein.docking.receptors.residues import box_of_residues
 
     given = [args.autobox_ligand, args.center, args.pocket_residues]
-    if sum(value is not None for value in given) != 1:
+    alone = args.covalent is not None and all(value is None for value in given)
+    if not alone and sum(value is not None for value in given) != 1:
         raise InputError(f"where to search: {ONE_OF}")
-    if args.autobox_ligand is not None:
+    if alone:
+        from protein.docking.receptors.covalent import covalent_site
+
+        box = covalent_site(receptor, args.covalent).box
+    elif args.autobox_ligand is not None:
         box = box_around(read_place(args.autobox_ligand), args.autobox_add)
     elif args.pocket_residues is not None:
         box = box_of_residues(receptor, args.pocket_residues, args.autobox_add)

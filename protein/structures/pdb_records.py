@@ -52,6 +52,29 @@ def atom_record(
     )
 
 
+def link_record(first: str, second: str, length: float) -> str:
+    """A LINK line for a bond between two residues.
+
+    Args:
+        first: ATOM or HETATM line of one atom.
+        second: that of the other.
+        length: length of the bond, Å.
+    """
+    a, b = first[12:27], second[12:27]
+    return f"LINK        {a}{'':15s}{b}  {'1555':>6s} {'1555':>6s} {length:5.2f}"
+
+
+def conect_records(first: str, second: str) -> list[str]:
+    """The CONECT lines of a bond, one for each end.
+
+    Args:
+        first: ATOM or HETATM line of one atom.
+        second: that of the other.
+    """
+    a, b = first[6:11], second[6:11]
+    return [f"CONECT{a}{b}", f"CONECT{b}{a}"]
+
+
 def chain_letters(own: Sequence[str], reserved: str = "") -> list[str]:
     """One letter for every chain: its own where it is one and no chain before it has it.
 

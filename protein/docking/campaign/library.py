@@ -33,7 +33,8 @@ from protein.docking.campaign.verdicts import verdicts
 from protein.docking.molecules.files import LigandRecord, LigandRow, ligand_records
 from protein.docking.molecules.ligand import Ligand, LigandSettings
 from protein.docking.molecules.sources import LigandSource, sources_of
-from protein.docking.pipeline.docker import Docker, Result
+from protein.docking.pipeline.docker import Docker
+from protein.docking.pipeline.result import Result
 from sciddiff.cli.campaign import Campaign
 from sciddiff.cli.parts import Parts, do_all, world
 from sciddiff.errors import InputError, MissingExtra
@@ -273,7 +274,7 @@ class LibraryParts(Parts):
 
     def _written(self, row: LigandRow, ligand: Ligand, result: Result) -> Row:
         """Write the files of a ligand and return its row; an error becomes its row."""
-        s, judged = self.settings, []
+        s, judged, ligand = self.settings, [], result.molecule(ligand)
         try:
             receptor = self.docker().receptor
             with suppress(MissingExtra):  # where PoseBusters is not installed there are none

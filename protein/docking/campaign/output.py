@@ -11,13 +11,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from protein.docking.molecules.adduct import Bond
 from protein.docking.molecules.conformers import same_stereo
 from protein.docking.molecules.ligand import Ligand
-from protein.docking.pipeline.docker import Result
+from protein.docking.pipeline.result import Result
 from protein.docking.poses.files import sdf_record
 from protein.docking.poses.metrics import Verdict
 from protein.docking.receptors.receptor import Receptor
-from protein.structures.pdb_records import atom_record, fit_residues
+from protein.structures.pdb_records import (
+    atom_record,
+    conect_records,
+    fit_residues,
+    link_record,
+)
 from sciddiff.files import replacing
 from sciddiff.names import cell, escape, stem_of
 
@@ -59,6 +65,8 @@ class Row:
         parent: name of the input that the ligand is a state of; empty without states.
         receptor: folder of the structure that it was docked to, of several.
         displaced_waters: waters that the first pose displaces, where some may be.
+        covalent: atom of the receptor that the ligand is bonded to; empty if there is none.
+        warhead: the warhead that bound it.
     """
 
     index: int
@@ -85,6 +93,8 @@ class Row:
     parent: str = ""
     receptor: str = ""
     displaced_waters: str = ""
+    covalent: str = ""
+    warhead: str = ""
 
     def as_dict(self) -> dict[str, str | int]:
         """Columns to values."""
@@ -148,6 +158,8 @@ def docked_row(
         title=escape(title),
         note="; ".join(result.notes),
         displaced_waters=" ".join(result.displaced(0)),
+        covalent="" if result.bond is None else f"{result.bond.residue}:{result.bond.atom}",
+        warhead="" if result.bond is None else result.bond.warhead,
     )
 
 
@@ -184,10 +196,12 @@ def write_docked(
     if docked is None or len(docked.coords) == 0:
         return failed_row(index, name, result.error or "no pose was found", title)
     file = directory / "poses" / f"{stem_of(name)}.sdf"
+    ligand = result.molecule(ligand)
     write_sdf(file, name, ligand, result, verdicts, hydrogens)
     if complexes:
         whole = file.with_name(f"{file.stem}_complex.pdb")
-        write_complex(whole, result.receptor(receptor, 0), ligand, docked.coords[0])
+        placed = result.receptor(receptor, 0)
+        write_complex(whole, placed, ligand, docked.coords[0], result.bond)
     if result.sides is not None:
         write_side_chains(file.with_name(f"{file.stem}_flex.pdb"), receptor, result)
     where = file.relative_to(directory).as_posix()
@@ -272,21 +286,34 @@ def write_pdbqt(path: Path, ligand: Ligand, result: Result) -> None:
 
 
 def write_complex(
-    path: Path, receptor: Receptor, ligand: Ligand, coords: NDArray[np.floating]
+    path: Path,
+    receptor: Receptor,
+    ligand: Ligand,
+    coords: NDArray[np.floating],
+    bond: Bond | None = None,
 ) -> None:
     """Write the receptor and one pose as PDB; the ligand is residue LIG of chain ``z``.
+
+    A bond between them is written as LINK and CONECT.
 
     Args:
         path: file to write.
         receptor: the receptor that the ligand was docked to.
         ligand: the molecule.
         coords: `[N, 3]`, Å.
+        bond: the bond of the ligand to the receptor; None for none.
     """
     lines = receptor_lines(receptor)
     for k, (atom, xyz) in enumerate(zip(ligand.mol.GetAtoms(), coords.tolist(), strict=True), 1):
         symbol, place = atom.GetSymbol(), ("z", 1, "")
         name = f"{symbol}{k}"[:4]
         lines.append(atom_record("HETATM", len(lines) + 1, name, symbol, "LIG", place, xyz))
+    if bond is not None:
+        mine = zip(receptor.residues, receptor.atoms, strict=True)
+        row = list(mine).index((bond.residue, bond.atom))
+        gap = float(np.linalg.norm(receptor.coords[row] - coords[bond.reacting]))
+        ends = lines[row], lines[len(receptor) + bond.reacting]
+        lines = [link_record(*ends, gap), *lines, *conect_records(*ends)]
     with replacing(path) as out:
         out.write(("\n".join([*lines, "END"]) + "\n").encode())
 

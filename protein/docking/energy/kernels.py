@@ -8,16 +8,17 @@ arrays of all ligands as tuples, and the number m of a ligand:
 - ``ligand``: reference conformers `[L, N, 3]`, first atom and direction of each rotatable bond
   `[L, T, 3]`, bonds `[L, T, 2]`, fragment of each atom `[L, N]`, parent of each fragment
   `[L, T + 1]`, numbers of its atoms and of all torsions `[L]`, metric `[L, 6 + T]`, numbers of all
-  atoms and of its torsions `[L]`; those of flexible side chains follow the ligand's;
+  atoms and of its torsions `[L]`; those of flexible side chains follow, and a ligand that is
+  bonded to one counts as these;
 - ``grid``: values of all grids, first value, shape, origin and spacing of each ligand's grid,
   channel of each atom `[L, N]`, numbers of atoms `[L]`;
 - ``side``: the same for the atoms of flexible side chains that move, which follow the ligand's;
 - ``pairs``: both atoms and the row of the table of each pair `[L, K]`, numbers of pairs `[L]`, and
   the table. A further tuple ``room`` has arrays to work in.
 
-A first run mostly compiles: for an allocation, or an assignment to a slice, far more than for a
-loop. Import only where Numba is installed. Loops that call others share their file, but for copies
-in `leaf_kernels`: Numba looks at the file of a function alone to tell if its kept code is stale.
+A first run mostly compiles: for an allocation, or an assignment to a slice, far more than a loop.
+Import only where Numba is installed. Loops that call others share their file, but for copies in
+`leaf_kernels`: Numba looks at the file of a function alone to tell if its kept code is stale.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def place(
         x[k, 0], x[k, 1], x[k, 2] = y0, y1, y2
         if k < n:
             c0, c1, c2 = c0 + y0, c1 + y1, c2 + y2
-    c0, c1, c2 = c0 / n, c1 / n, c2 / n
+    c0, c1, c2 = c0 / max(n, 1), c1 / max(n, 1), c2 / max(n, 1)
     for k in range(n):
         y0, y1, y2 = x[k, 0] - c0, x[k, 1] - c1, x[k, 2] - c2
         for i in range(3):
@@ -356,9 +357,7 @@ def minimize(
             place(ligand, m, new_at, new_turn, new_twist, motion, shift, x)
             trial = field(grid, side, pairs, m, cap, x, g)
             lost = False
-            if (
-                trial <= now + constants.ARMIJO * slope
-            ):  # sufficient decrease (eq. 3.4): take the step
+            if trial <= now + constants.ARMIJO * slope:  # sufficient decrease (eq. 3.4): a step
                 project(ligand, m, x, g, new_at, new_turn, sums, slope_new)
                 for i in range(size):
                     change[i] = slope_new[i] - slope_now[i]

@@ -91,6 +91,7 @@ class VinaEnergy(Movable):
         grids: Sequence[Grid] | None = None,
         weights: VinaWeights = VINA,
         sides: SideField | None = None,
+        bonded: Sequence[NDArray[np.int64]] = (),
     ) -> "VinaEnergy":
         """Prepare the energy of some ligands.
 
@@ -101,6 +102,8 @@ class VinaEnergy(Movable):
             grids: one per receptor, holding every type of its ligands.
             weights: weights of the terms.
             sides: flexible side chains, which the receptors then lack.
+            bonded: pairs of each ligand with the side chain that it is bonded to `[k, 2]`; empty
+                if they are bonded to none.
         """
         which = [0] * len(ligands) if which is None else list(which)
         most = max(map(len, ligands)) + (0 if sides is None else len(sides.chains))
@@ -119,7 +122,7 @@ class VinaEnergy(Movable):
             receptor_types,
             None if grids is None else GridSet.pack(grids, which, types),
             weights,
-            None if sides is None else sides.beside(ligands, weights),
+            None if sides is None else sides.beside(ligands, weights, bonded),
         )
 
     @cached_property
@@ -241,16 +244,22 @@ class SearchSpace:
         self.box, self.near, self.device = box, rigid.near(box), torch.device(device)
         self._grid: Grid | None = None
 
-    def energy(self, ligands: Sequence[Ligand]) -> VinaEnergy:
+    def energy(
+        self, ligands: Sequence[Ligand], bonded: Sequence[NDArray[np.int64]] = ()
+    ) -> VinaEnergy:
         """Energy of some ligands in the box, on a grid that has a channel for all their types.
 
         Args:
             ligands: L molecules; the same one may come several times with other conformers.
+            bonded: pairs of each with the side chain that it is bonded to `[k, 2]`; empty if they
+                are bonded to none.
 
         Raises:
             InputError: the grid would be too large.
         """
-        energy = VinaEnergy.build(ligands, [self.near], weights=self.weights, sides=self.sides)
+        energy = VinaEnergy.build(
+            ligands, [self.near], weights=self.weights, sides=self.sides, bonded=bonded
+        )
         types = {t for t in energy.types.flatten().tolist() if t >= 0}
         known = set() if self._grid is None else set(self._grid.types)
         if self._grid is None or not types <= known:

@@ -102,11 +102,12 @@ def macrocycles(mol: "Mol") -> list[list[int]]:
     return [list(ring) for ring in GetSymmSSSR(mol) if len(ring) >= MACROCYCLE]
 
 
-def torsion_tree(mol: "Mol") -> TorsionTree:
+def torsion_tree(mol: "Mol", rest: int | None = None) -> TorsionTree:
     """Torsion tree of a connected molecule without explicit hydrogens.
 
     Args:
         mol: sanitised heavy-atom molecule of N atoms.
+        rest: atom whose fragment is the root; None for that from which the fewest atoms swing.
     """
     turning = rotatable_bonds(mol)
     n = mol.GetNumAtoms()
@@ -116,7 +117,7 @@ def torsion_tree(mol: "Mol") -> TorsionTree:
     rotors = 0.5 * sum(branched[i] + branched[j] for i, j in turning)
     heavy = [(i, j) for i, j in turning if branched[i] and branched[j]]
     pieces = _pieces(neighbours, set(heavy))
-    root = _root(pieces, heavy, neighbours)
+    root = _root(pieces, heavy, neighbours) if rest is None else int(pieces[rest])
     bonds, parents, quads = [], [], []
     masks = np.zeros((len(heavy), n), dtype=bool)
     fragments = np.zeros(n, dtype=np.int64)

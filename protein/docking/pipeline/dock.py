@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from protein.docking.confidence.ranker import find_ranker
 from protein.docking.molecules.files import read_ligand, read_ligands, read_place
 from protein.docking.molecules.ligand import Ligand, ligand_from_mol
-from protein.docking.pipeline.docker import Docker, Result
+from protein.docking.pipeline.docker import Docker
+from protein.docking.pipeline.result import Result
 from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.files import ANY_SIZE
 from protein.docking.receptors.box import Box, box_around
+from protein.docking.receptors.covalent import covalent_site
 from protein.docking.receptors.receptor import Receptor, read_receptor
 from protein.docking.receptors.residues import named_residues
 from protein.docking.receptors.side_chains import side_chains
@@ -28,13 +30,15 @@ if TYPE_CHECKING:
 def dock(
     receptor: Receptor | str | os.PathLike[str],
     ligands: Sequence[str | Mol] | str | os.PathLike[str],
-    box: Box | Sequence[Box] | str | os.PathLike[str],
+    box: Box | Sequence[Box] | str | os.PathLike[str] | None,
     settings: DockSettings | None = None,
     model: str | None = None,
     ranker: str | None = None,
     device: torch.device | str = "cpu",
     flexible: str = "",
     template: Ligand | str | os.PathLike[str] | None = None,
+    covalent: str = "",
+    warhead: str | None = None,
 ) -> list[list[Mol]]:
     """Dock molecules, with the poses and numbers of ``sciddiff dock``.
 
@@ -43,7 +47,8 @@ def dock(
         ligands: a file of molecules, or a list of SMILES and RDKit molecules. The place of a
             ligand in it decides its random draws.
         box: where to search; several boxes, whose poses are ranked together; or a file with a
-            ligand in its pocket, around which the box has 4 Å on each side.
+            ligand in its pocket, around which the box has 4 Å on each side. None, with
+            ``covalent``, for a box around its atom.
         settings: effort, poses and seed; those of the command by default.
         model: name or folder of a network whose draws join the search.
         ranker: name or folder of a ranker; ``none`` to order poses by energy. By default the
@@ -51,6 +56,9 @@ def dock(
         device: device to compute on.
         flexible: residues whose side chains turn with the ligand, such as ``A:45,A:48``.
         template: a ligand in its place, or its file: near it stays what others share with it.
+        covalent: the atom that ligands are bonded to, such as ``A:145:SG``; poses are then of the
+            ligands as they are bound, and ordered by energy.
+        warhead: SMARTS of what reacts; None for the warheads that are built in.
 
     Returns:
         Poses of each ligand, the best first. Each is an RDKit molecule of heavy atoms with one
@@ -69,13 +77,18 @@ def dock(
         from protein.docking.diffusion.propose import find_proposer
 
         network = find_proposer(model, torch.device(device))
-    sides = None
+    named: tuple[str, ...] = ()
     if flexible:
         named = named_residues(protein, flexible, "flexible side chains")
-        sides = side_chains(protein, named)
+    site = covalent_site(protein, covalent, named, warhead) if covalent else None
+    sides = side_chains(protein, named) if named and site is None else None
+    if box is None:
+        if site is None:
+            raise InputError("box: there is none; give at least one")
+        box = site.box
     known = read_template(template) if isinstance(template, str | os.PathLike) else template
-    judge = find_ranker(ranker, device)
-    docker = Docker(protein, box, settings, network, judge, device, sides, known)
+    judge = find_ranker("none" if site is not None and ranker is None else ranker, device)
+    docker = Docker(protein, box, settings, network, judge, device, sides, known, site)
     poses = []
     for number, ligand in enumerate(_read(ligands)):
         (result,) = docker.dock([ligand], [number])
@@ -103,7 +116,7 @@ def pose_molecules(ligand: Ligand, result: Result) -> list[Mol]:
         ligand: the molecule.
         result: result of docking it.
     """
-    made: list[Mol] = []
+    ligand, made = result.molecule(ligand), list[Any]()
     for k, coords in enumerate(() if result.docked is None else result.docked.coords):
         mol = ligand.with_coords(coords)
         for key, value in {"_Name": ligand.name, **result.tags(ligand, k)}.items():

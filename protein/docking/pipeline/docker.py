@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,16 +23,18 @@ from numpy.typing import NDArray
 from protein.docking.confidence.pose_set import pose_set
 from protein.docking.confidence.ranker import Ranker
 from protein.docking.energy.side_chains import SideField
-from protein.docking.energy.terms import TERMS
 from protein.docking.energy.vina import SearchSpace, VinaEnergy
 from protein.docking.energy.waters import PricedWaters
+from protein.docking.molecules.adduct import adducts
 from protein.docking.molecules.common_core import CommonCore, common_core, core_conformers
 from protein.docking.molecules.conformers import fresh_conformers, stereoisomer
 from protein.docking.molecules.ligand import Ligand
+from protein.docking.pipeline.result import Result
 from protein.docking.pipeline.settings import DockSettings
-from protein.docking.poses.metrics import Verdict
 from protein.docking.poses.pose import LigandBatch, map_tensors
+from protein.docking.poses.tether import Tether
 from protein.docking.receptors.box import Box
+from protein.docking.receptors.covalent import CovalentSite
 from protein.docking.receptors.receptor import Receptor
 from protein.docking.receptors.side_chains import SideChains
 from protein.docking.search.draws import draw_indices
@@ -55,89 +57,6 @@ _RING_SHAPES = 3
 _DISTINCT = SearchSettings().distinct
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
-    """Result of docking one ligand.
-
-    Attributes:
-        docked: ranked poses; None if docking failed.
-        error: why it failed, in one sentence.
-        strain: intramolecular energy above that of the best fresh conformer of the same
-            stereoisomer `[K]`, kcal/mol.
-        seconds: its share of the computing time of its batch.
-        sites: numbers, from 1, of the boxes of the poses `[K]`; empty if there is only one box.
-        isomers: SMILES of the stereoisomer of each pose; empty if the input leaves no centre
-            open.
-        notes: what a user should know about the poses, one sentence each.
-        sides: flexible side chains of the receptor; None for a rigid one.
-        waters: residues of the waters that may be displaced.
-    """
-
-    docked: Docked | None
-    error: str = ""
-    strain: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    seconds: float = 0.0
-    sites: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    isomers: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    sides: SideChains | None = None
-    waters: tuple[str, ...] = ()
-
-    def displaced(self, k: int) -> tuple[str, ...]:
-        """The waters that a pose displaces, by their residues."""
-        if self.docked is None or self.docked.displaced is None:
-            return ()
-        gone = self.docked.displaced[k]
-        return tuple(label for label, out in zip(self.waters, gone, strict=True) if out)
-
-    def receptor(self, receptor: Receptor, k: int) -> Receptor:
-        """The receptor of a pose: its side chains where they are, without waters it displaces.
-
-        Args:
-            receptor: the receptor that was docked to.
-            k: index of the pose.
-        """
-        gone = self.displaced(k)
-        if gone:
-            receptor = receptor.select(~np.isin(receptor.residues, gone))
-        if self.sides is None or self.docked is None or self.docked.side_coords is None:
-            return receptor
-        return self.sides.placed(receptor, self.docked.side_coords[k])
-
-    def tags(self, ligand: Ligand, k: int, verdict: Verdict | None = None) -> dict[str, str]:
-        """Data fields of a pose in an SDF file.
-
-        Args:
-            ligand: the molecule.
-            k: index of the pose.
-            verdict: verdict of PoseBusters, if it was run.
-
-        Raises:
-            InputError: the ligand was not docked.
-        """
-        docked = self.docked
-        if docked is None:
-            raise InputError(self.error)
-        tags = {"rank": str(k + 1)}
-        if docked.confidence is not None:
-            tags["confidence"] = f"{docked.confidence[k]:.3f}"
-        for name in ("affinity", "energy", "intramolecular"):
-            tags[name] = f"{getattr(docked, name)[k]:.3f}"
-        tags["strain"] = f"{self.strain[k]:.3f}"
-        if docked.side_energy is not None:
-            tags["side_chains"] = f"{docked.side_energy[k]:.3f}"
-        if self.waters:
-            tags["displaced_waters"] = " ".join(self.displaced(k))
-        tags |= {f"term_{name}": f"{docked.terms[k, i]:.4f}" for i, name in enumerate(TERMS)}
-        if len(self.sites):
-            tags["site"] = str(self.sites[k])
-        tags["smiles"] = self.isomers[k] if self.isomers else ligand.smiles
-        if verdict is not None:
-            tags["posebusters"] = "valid" if verdict.valid else "invalid"
-            tags["posebusters_failed"] = " ".join(verdict.failed)
-        return tags
-
-
 class Docker:
     """A receptor prepared for docking: its atoms near the boxes, and their grids.
 
@@ -150,10 +69,13 @@ class Docker:
         device: where energies are computed; the denoiser and the ranker keep theirs.
         sides: flexible side chains of the receptor; None for a rigid one.
         template: a ligand in its place, near which what others share with it stays; None for none.
+        covalent: the side chain that ligands are bonded to, with further flexible ones in place of
+            ``sides``; None for none.
 
     Raises:
         InputError: no receptor atom is in a box, there is neither network nor search, or flexible
-            side chains are out of reach or to be docked to by a network.
+            side chains are out of reach or to be docked to by a network, or what is bonded to one
+            is to be ranked by confidence or held to a template.
     """
 
     def __init__(
@@ -166,9 +88,11 @@ class Docker:
         device: torch.device | str = "cpu",
         sides: SideChains | None = None,
         template: Ligand | None = None,
+        covalent: CovalentSite | None = None,
     ) -> None:
+        sides = sides if covalent is None else covalent.sides
         self.receptor, self.ranker, self.sides = receptor, ranker, sides
-        self.template = template
+        self.template, self.covalent = template, covalent
         self.settings = settings = settings or DockSettings()
         self.device = torch.device(device)
         self.boxes = (box,) if isinstance(box, Box) else tuple(box)
@@ -183,6 +107,13 @@ class Docker:
         if self.effort is not None:
             chains = min(self.effort.chains, -(-2 * self.effort.chains // boxes))
             self.effort = replace(self.effort, chains=-(-chains // settings.conformers))
+        if covalent is not None:
+            covalent.check(self.boxes)
+            if ranker is not None or template is not None:
+                raise InputError(
+                    "covalent: poses are ordered by energy, and keep to no template; leave the "
+                    "ranker and the template out"
+                )
         if template is not None and (self.denoiser is not None or self.effort is None):
             raise InputError("template: the search keeps to it, a network does not; leave one out")
         if self.effort is None and self.denoiser is None:
@@ -216,6 +147,9 @@ class Docker:
             ligands: the molecules.
             numbers: their numbers in the library, which decide their random draws.
         """
+        if self.covalent is not None:
+            each = zip(ligands, numbers, strict=True)
+            return [self._bonded(self.covalent, *one) for one in each]
         kinds = {ligand.macrocycle for ligand in ligands}
         if len(kinds) > 1:  # all ligands of a batch have as many conformers
             rows = [[i for i, x in enumerate(ligands) if x.macrocycle == kind] for kind in kinds]
@@ -238,12 +172,41 @@ class Docker:
         share = (time.perf_counter() - started) / max(1, docked)
         return [r if r.docked is None else replace(r, seconds=share) for r in results]
 
-    def dock_together(self, ligands: Sequence[Ligand], numbers: Sequence[int]) -> list[Result]:
+    def _bonded(self, site: CovalentSite, ligand: Ligand, number: int) -> Result:
+        """Dock a ligand with each of its warheads, and keep that of least energy."""
+        started = time.perf_counter()
+        try:
+            tethers = [Tether.make(x, site) for x in adducts(ligand, site.warheads, site.residue)]
+            found = [self.dock_together([x.adduct.ligand], [number], [x])[0] for x in tethers]
+        except InputError as error:
+            return Result(None, str(error))
+        except Exception as error:  # whatever one molecule does, the others are docked
+            _log.warning("%s: %s", ligand.name, error, exc_info=True)
+            return Result(None, f"{ligand.name}: {' '.join(str(error).split())[:300]}")
+        energies = [np.inf if x.docked is None else x.docked.energy.min() for x in found]
+        best = int(np.argmin(energies))
+        bond = tethers[best].bond
+        others = [
+            f"{x.adduct.warhead.name} at atom {x.adduct.given + 1} ({energy:.1f} kcal/mol)"
+            for i, (x, energy) in enumerate(zip(tethers, energies, strict=True)) if i != best
+        ]
+        notes = [f"bonded to {bond.residue}:{bond.atom} by its {bond.warhead}"]
+        if others:
+            notes.append(f"of {len(found)} ways to bind the best; also tried: {', '.join(others)}")
+        kept = replace(found[best], bond=bond, notes=(*notes, *found[best].notes))
+        return kept if kept.docked is None else replace(
+            kept, seconds=time.perf_counter() - started
+        )
+
+    def dock_together(
+        self, ligands: Sequence[Ligand], numbers: Sequence[int], tethers: Sequence[Tether] = ()
+    ) -> list[Result]:
         """Dock some ligands as one batch.
 
         Args:
             ligands: the molecules, all of them macrocycles or none.
             numbers: their numbers in the library.
+            tethers: their bonds to a side chain, if they have one.
 
         Returns:
             One result per ligand; if a ligand has no conformer, its result says why.
@@ -257,7 +220,9 @@ class Docker:
         for i, (ligand, number) in enumerate(zip(ligands, numbers, strict=True)):
             try:
                 start = seed_of(seed, "conformers", number, bits=31)
-                if self.template is None:
+                if tethers:
+                    made = tethers[i].conformers(each, start)
+                elif self.template is None:
                     made = fresh_conformers(ligand, each, start)
                 else:
                     cores[i] = common_core(ligand, self.template)
@@ -268,12 +233,14 @@ class Docker:
         if not shapes:
             return list(results.values())
         entries = [ligands[i] for i in shapes for _ in range(each)]
-        trees = [ligand.tree for ligand in entries]
+        bonds = [tethers[i] for i in shapes for _ in range(each)] if tethers else []
+        trees = [x.tree for x in bonds] or [ligand.tree for ligand in entries]
         conformers = [x for made in shapes.values() for x in made]
-        batch = LigandBatch.pack(trees, conformers, sides=self.sides).to(self.device)
+        batch = LigandBatch.pack(trees, conformers, sides=self.sides, bonded=bool(bonds))
+        batch = batch.to(self.device)
         held, parts = self._held(batch, entries, [cores[i] for i in shapes if i in cores]), []
         for space in self._spaces:
-            energy = space.energy(entries)
+            energy = space.energy(entries, [x.pairs for x in bonds])
             if self.effort is not None:
                 indices = draw_indices([numbers[i] for i in shapes], [each] * len(shapes))
                 draws = Streams(seed, indices.to(self.device)).purpose("search")

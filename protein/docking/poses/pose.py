@@ -12,7 +12,8 @@ has a rigid motion relative to its parent, and pointer doubling composes them al
 
 Flexible side chains of the receptor are further fragments of the same forest: their atoms follow
 those of the ligand, and their torsions its torsions. They hang on the backbone, which rests, so
-that for them :math:`x_n = y_n(\tau)`.
+that for them :math:`x_n = y_n(\tau)`. The same holds for a ligand that is bonded to a side chain:
+its translation and rotation move nothing.
 
 Ligands are padded to the largest; shapes are `[L, P, ...]` for L ligands and P poses of each.
 A ``LigandBatch`` of L = B entries and P = 1 serves B independent samples.
@@ -95,8 +96,9 @@ class LigandBatch(Movable):
         parent: parent of each fragment `[L, T + 1]`, int64; the root is its own.
         quads: atoms of the dihedral angles `[L, T, 4]`, int64.
         depth: largest number of torsions between a root and an atom.
-        anchored: atoms of flexible side chains `[L, N]`, bool, which are none of ``atom_mask`` and
-            which no translation or rotation of the ligand moves; None for a rigid receptor.
+        anchored: atoms that hang on the receptor, which no translation or rotation of the ligand
+            moves `[L, N]`, bool: those of flexible side chains, which are none of ``atom_mask``,
+            and of ligands that are bonded to one; None for a rigid receptor.
     """
 
     reference: Tensor
@@ -117,6 +119,7 @@ class LigandBatch(Movable):
         conformers: Sequence[NDArray[np.floating]],
         dtype: torch.dtype = torch.float32,
         sides: SideChains | None = None,
+        bonded: bool = False,
     ) -> "LigandBatch":
         """Pad ligands into one batch.
 
@@ -125,9 +128,12 @@ class LigandBatch(Movable):
             conformers: its reference conformer `[n, 3]`, Å.
             dtype: type of the coordinates.
             sides: flexible side chains of the receptor, the same beside every ligand.
+            bonded: whether the ligands are bonded to a side chain, and in their places: their
+                trees are those of ligand and side chains together.
         """
         count = len(trees)
         more, swings = (0, 0) if sides is None else (len(sides), len(sides.tree))
+        swings = 0 if bonded else swings
         atoms = max(len(c) for c in conformers) + more
         turns = max(len(t) for t in trees) + swings
         reference = np.zeros((count, atoms, 3))
@@ -141,13 +147,16 @@ class LigandBatch(Movable):
         anchored = np.zeros((count, atoms), bool)
         for i, (tree, coords) in enumerate(zip(trees, conformers, strict=True)):
             n, t = len(coords), len(tree)
-            reference[i, :n] = coords - coords.mean(axis=0)
             atom_mask[i, :n] = True
+            if bonded and sides is not None:
+                coords, n = np.concatenate([coords, sides.coords]), n + more
+            reference[i, :n] = coords if bonded else coords - coords.mean(axis=0)
+            anchored[i, :n] = bonded
             torsion_mask[i, :t] = True
             bonds[i, :t], moved[i, :t, :n] = tree.bonds, tree.masks
             fragment[i, :n], quads[i, :t] = tree.fragments, tree.quads
             parent[i, 1 : t + 1] = tree.parents + 1
-            if sides is None:
+            if sides is None or bonded:
                 continue
             rows, places = slice(n, n + more), slice(t, t + swings)
             reference[i, rows], anchored[i, rows] = sides.coords, True
@@ -181,19 +190,33 @@ class LigandBatch(Movable):
         """Coordinates of a tangent vector, 6 + T."""
         return 6 + self.torsion_mask.shape[1]
 
+    @cached_property
+    def loose(self) -> Tensor:
+        """Atoms that translation and rotation move `[L, N]`, bool."""
+        return self.atom_mask if self.anchored is None else self.atom_mask & ~self.anchored
+
     @property
     def free(self) -> Tensor:
-        """Reference conformers without flexible side chains, 0 in their places `[L, N, 3]`."""
+        """Reference conformers, 0 in the places of atoms that hang on the receptor `[L, N, 3]`."""
         if self.anchored is None:
             return self.reference
-        return self.reference * self.atom_mask.unsqueeze(-1)
+        return self.reference * self.loose.unsqueeze(-1)
 
     @cached_property
     def swings(self) -> Tensor:
-        """Torsions of flexible side chains `[L, T]`, bool."""
-        if self.anchored is None:
+        """Torsions of what hangs on the receptor `[L, T]`, bool."""
+        return self._moving(self.anchored)
+
+    @cached_property
+    def rotamers(self) -> Tensor:
+        """Torsions that move atoms of flexible side chains `[L, T]`, bool."""
+        return self._moving(None if self.anchored is None else self.anchored & ~self.atom_mask)
+
+    def _moving(self, atoms: Tensor | None) -> Tensor:
+        """Torsions that move one of some atoms `[L, N]`."""
+        if atoms is None:
             return torch.zeros_like(self.torsion_mask)
-        return (self.moved @ self.anchored.to(self.moved).unsqueeze(-1)).squeeze(-1) > 0
+        return (self.moved @ atoms.to(self.moved).unsqueeze(-1)).squeeze(-1) > 0
 
     @cached_property
     def metric(self) -> Tensor:
@@ -222,7 +245,7 @@ class LigandBatch(Movable):
         """The tuple ``ligand`` of `protein.docking.energy.kernels`, made once."""
         tensors = (
             self.reference.double(), *self.axes, self.bonds, self.fragment, self.parent,
-            self.atom_mask.sum(-1), self.torsion_mask.sum(-1), self.metric,
+            self.loose.sum(-1), self.torsion_mask.sum(-1), self.metric,
             self.atom_mask.sum(-1) if self.anchored is None
             else (self.atom_mask | self.anchored).sum(-1),
             (self.torsion_mask & ~self.swings).sum(-1),
@@ -260,51 +283,14 @@ def coordinates(batch: LigandBatch, pose: Pose) -> Tensor:
         `[L, P, N, 3]`, Å; padded atoms lie at the centre.
     """
     y = _turned(batch, pose.torsions)
-    weight = batch.atom_mask.to(y.dtype)
-    count = weight.sum(-1)[:, None, None]
+    weight = batch.loose.to(y.dtype)
+    count = weight.sum(-1)[:, None, None].clamp(min=1.0)
     centre = torch.einsum("lpni,ln->lpi", y, weight) / count
     free = (y - centre.unsqueeze(-2)) * weight[:, None, :, None]
     x = free @ pose.rotation.transpose(-1, -2) + pose.translation.unsqueeze(-2)
     if batch.anchored is None:
         return x
     return torch.where(batch.anchored[:, None, :, None], y, x)
-
-
-def tangent_gradient(batch: LigandBatch, pose: Pose, coords: Tensor, gradient: Tensor) -> Tensor:
-    """Gradient in the tangent space of poses from the gradient by coordinates, in closed form.
-
-    Args:
-        batch: the ligands.
-        pose: their poses.
-        coords: ``coordinates(batch, pose)``, `[L, P, N, 3]`.
-        gradient: gradient by the coordinates `[L, P, N, 3]`, 0 where padded.
-
-    Returns:
-        `[L, P, 6 + T]`: by translation, by body-frame rotation vector (R Exp(v)), by torsions.
-    """
-    arm = coords - pose.translation.unsqueeze(-2)
-    twist = torch.linalg.cross(arm, gradient)
-    # Only the ligand's own atoms feel its translation and rotation.
-    own = batch.atom_mask[:, None, :, None]
-    total, torque = (
-        (x if batch.anchored is None else x * own).sum(-2) for x in (gradient, twist)
-    )
-    rotation = (torque.unsqueeze(-2) @ pose.rotation).squeeze(-2)
-    if batch.torsion_mask.shape[1] == 0:
-        return torch.cat([total, rotation], dim=-1)
-    ends = _rows(arm, batch.bonds.flatten(1))
-    start, end = ends[..., 0::2, :], ends[..., 1::2, :]
-    axis = torch.nn.functional.normalize(end - start, dim=-1, eps=1e-6)
-    sums = batch.moved.unsqueeze(1) @ torch.cat([twist, gradient, arm], dim=-1)
-    twists, forces, arms = sums.split(3, dim=-1)
-    size = batch.moved.sum(-1)[:, None, :, None]
-    count = batch.atom_mask.sum(-1)[:, None, None, None]
-    # Turning a branch of the ligand shifts the centre, which is held: the whole moves back.
-    back = torch.linalg.cross(arms - size * start, total.unsqueeze(-2).expand_as(arms)) / count
-    back = back.masked_fill(batch.swings[:, None, :, None], 0.0)
-    turn = twists - torch.linalg.cross(start, forces) - back
-    torsions = (axis * turn).sum(-1) * batch.torsion_mask.unsqueeze(1)
-    return torch.cat([total, rotation, torsions], dim=-1)
 
 
 def retract(pose: Pose, step: Tensor) -> Pose:
@@ -349,7 +335,7 @@ def dihedrals(batch: LigandBatch, coords: Tensor) -> Tensor:
         batch: the ligands.
         coords: `[L, P, N, 3]`, Å.
     """
-    points = _rows(coords, batch.quads.flatten(1))
+    points = take_rows(coords, batch.quads.flatten(1))
     a, b, c, d = points.unflatten(-2, (-1, 4)).unbind(-2)
     axis = c - b
     first, second = torch.linalg.cross(a - b, axis), torch.linalg.cross(d - c, axis)
@@ -363,7 +349,7 @@ def _turned(batch: LigandBatch, torsions: Tensor) -> Tensor:
     reference = batch.reference.unsqueeze(1)
     if batch.torsion_mask.shape[1] == 0:
         return reference.expand(-1, torsions.shape[1], -1, -1)
-    ends = _rows(reference, batch.bonds.flatten(1)).squeeze(1)
+    ends = take_rows(reference, batch.bonds.flatten(1)).squeeze(1)
     start = ends[:, 0::2]
     axis = torch.nn.functional.normalize(ends[:, 1::2] - start, dim=-1, eps=1e-6)
     hat = so3.hat(axis).unsqueeze(1)
@@ -376,15 +362,15 @@ def _turned(batch: LigandBatch, torsions: Tensor) -> Tensor:
     shift = torch.nn.functional.pad(shift, (0, 0, 1, 0))
     parent = batch.parent
     for _ in range(ceil(log2(batch.depth)) if batch.depth > 1 else 0):
-        above, offset = _rows(rotation, parent), _rows(shift, parent)
+        above, offset = take_rows(rotation, parent), take_rows(shift, parent)
         shift = (above @ shift.unsqueeze(-1)).squeeze(-1) + offset
         rotation = above @ rotation
         parent = parent.gather(1, parent)
-    atoms = (_rows(rotation, batch.fragment) @ reference.unsqueeze(-1)).squeeze(-1)
-    return atoms + _rows(shift, batch.fragment)
+    atoms = (take_rows(rotation, batch.fragment) @ reference.unsqueeze(-1)).squeeze(-1)
+    return atoms + take_rows(shift, batch.fragment)
 
 
-def _rows(values: Tensor, index: Tensor) -> Tensor:
+def take_rows(values: Tensor, index: Tensor) -> Tensor:
     """``values[l, p, index[l, k]]`` for values `[L, P, F, ...]`, index `[L, K]`."""
     if len(index) == 1:
         return values.index_select(2, index[0])

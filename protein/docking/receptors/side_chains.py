@@ -50,6 +50,7 @@ class SideChains:
         pairs: pairs i < j of atoms that have an energy with each other `[K, 2]`: a torsion changes
             their distance, and more than three bonds lie between them.
         box: holds every atom that moves, however it turns.
+        bonded: atoms that move of the first residue, if a ligand is bonded to it; else 0.
     """
 
     residues: tuple[str, ...]
@@ -60,6 +61,7 @@ class SideChains:
     tree: TorsionTree
     pairs: NDArray[np.int64]
     box: Box
+    bonded: int = 0
 
     def __len__(self) -> int:
         """Number of atoms A."""
@@ -70,10 +72,12 @@ class SideChains:
 
         Args:
             receptor: the receptor that these side chains are of.
-            backbone: whether N, CA, C and CB of the flexible residues stay in it.
+            backbone: whether N, CA, C and CB of the flexible residues stay in it, but for one that
+                a ligand is bonded to.
         """
         keep = np.ones(len(receptor), dtype=bool)
-        keep[self.rows[: self.moving] if backbone else self.rows] = False
+        first = len(_REST) if self.bonded else 0
+        keep[self.rows[: self.moving + first] if backbone else self.rows] = False
         return receptor.select(keep)
 
     def check(self, boxes: Sequence[Box]) -> None:

@@ -137,7 +137,7 @@ class Receptors:
         self, directory: Path, record: Mapping[str, Any], receptor: Receptor | None = None
     ) -> None:
         self.directory, self.request = directory, dict(record.get("request") or {})
-        self.flexible = "flex" in self.request
+        self.flexible = "flex" in self.request or "covalent" in self.request
         self._waters = "water_price" in self.request
         one = bool(self.request.get("receptor")) and not self.flexible
         self.shared = receptor is not None or one
@@ -226,8 +226,14 @@ def _contacts(
 def _left(
     found: Contacts, tags: Sequence[Mapping[str, str]], receptor: Receptor
 ) -> Contacts:
-    """The contacts without those of poses with waters that they displace."""
-    gone = [set(one.get("displaced_waters", "").split()) for one in tags]
+    """The contacts without those of poses with waters that they displace, or with the residue
+    that they are bonded to.
+    """
+    gone = [
+        {*one.get("displaced_waters", "").split(), one.get("covalent", "").rpartition(":")[0]}
+        - {""}
+        for one in tags
+    ]
     if not any(gone):
         return found
     pairs = zip(found.pose.tolist(), found.receptor.tolist(), strict=True)

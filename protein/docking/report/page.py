@@ -25,6 +25,8 @@ _COLUMNS = (
     ("strain", "Strain", "kcal/mol", "intramolecular energy above the best fresh conformer"),
     ("valid", "PoseBusters", "", "verdict on the first pose"),
     ("site", "Site", "", "number of the site the first pose is in"),
+    ("covalent", "Bonded to", "", "atom of the receptor that the ligand is bonded to"),
+    ("warhead", "Warhead", "", "what reacted with it"),
     ("torsions", "Torsions", "", "rotatable bonds that were turned"),
     ("heavy_atoms", "Atoms", "", "heavy atoms"),
     ("poses", "Poses", "", "distinct poses written"),

@@ -20,7 +20,7 @@ from protein.docking.confidence.ranker import Ranker
 from protein.docking.energy.terms import CUTOFF
 from protein.docking.molecules.conformers import relax_geometry, same_stereo
 from protein.docking.molecules.ligand import Ligand
-from protein.docking.pipeline.docker import Result
+from protein.docking.pipeline.result import Result
 from protein.docking.poses.files import GivenPose
 from protein.docking.poses.metrics import Verdict
 from protein.docking.receptors.receptor import Receptor

@@ -28,8 +28,8 @@ from protein.docking.poses.pose import (
     coordinates,
     map_tensors,
     retract,
-    tangent_gradient,
 )
+from protein.docking.poses.tangent import tangent_gradient
 from sciddiff.manifolds import so3
 
 

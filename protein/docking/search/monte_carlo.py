@@ -107,7 +107,7 @@ def search(
         pose = held.start(batch, pose, generator)
     if batch.anchored is not None:
         # Half of the chains begin with the side chains of the file, which often need not move.
-        pose.torsions[:, ::2].masked_fill_(batch.swings.unsqueeze(1), 0.0)
+        pose.torsions[:, ::2].masked_fill_(batch.rotamers.unsqueeze(1), 0.0)
     screened = minimize(batch, energy, pose, MinimizeSettings(1, settings.soft))
     best = screened.energy.topk(settings.chains, largest=False).indices
     run = MinimizeSettings(2 * settings.evaluations, settings.soft)
@@ -174,7 +174,10 @@ def mutate(batch: LigandBatch, pose: Pose, generator: Generator) -> Pose:
     count = batch.torsion_mask.sum(-1)[:, None]
     # Everything is drawn for every pose, though most of it is not used: with a fixed number of
     # draws in each round, the numbers that a pose gets depend on no other pose.
-    chosen = (streams.uniform(pose.translation[..., 0], generator) * (2 + count)).long()
+    # A ligand that is bonded to the receptor has no place and orientation to change.
+    whole = 2 * batch.loose.any(-1).long()[:, None]
+    drawn = streams.uniform(pose.translation[..., 0], generator) * (whole + count)
+    chosen = drawn.long() + 2 - whole
     shift = 2.0 * _in_ball(pose.translation, generator)
     # Turned by 2 Å / the radius of gyration, an atom at the rim moves by about 2 Å.
     atoms = batch.atom_mask.sum(-1).to(shift.dtype)

@@ -65,6 +65,12 @@ def peptide() -> Receptor:
 
 
 @pytest.fixture(scope="session")
+def reactive_peptide() -> Receptor:
+    """The helix GAKCALAYFHSAT, whose side chains touch nothing."""
+    return _helix("GAKCALAYFHSAT")
+
+
+@pytest.fixture(scope="session")
 def odd_peptide() -> Receptor:
     """The helix GPKAALAAFAS and residues whose side chains cannot turn: selenomethionine, a
     leucine with CB alone, and a cysteine with a disulfide bond to chain B."""

@@ -20,8 +20,8 @@ from protein.docking.poses.pose import (
     Pose,
     coordinates,
     retract,
-    tangent_gradient,
 )
+from protein.docking.poses.tangent import tangent_gradient
 from protein.docking.receptors.box import Box
 from protein.docking.receptors.side_chains import residues_near, side_chains
 from protein.docking.search.minimize import MinimizeSettings, minimize

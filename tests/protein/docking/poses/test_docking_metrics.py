@@ -6,7 +6,7 @@ import pytest
 from protein.docking.campaign.verdicts import verdicts
 from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.ligand import ligand_from_smiles
-from protein.docking.pipeline.docker import Result
+from protein.docking.pipeline.result import Result
 from protein.docking.poses.metrics import bust, success_interval, symmetric_rmsd
 from protein.docking.receptors.receptor import read_receptor
 from protein.docking.search.ranking import Docked

@@ -13,8 +13,8 @@ from protein.docking.poses.pose import (
     dihedrals,
     recover,
     retract,
-    tangent_gradient,
 )
+from protein.docking.poses.tangent import tangent_gradient
 from sciddiff.manifolds import so3
 
 SMILES = ("CCCCC(=O)Nc1ccc(OCC(N)C)cc1", "c1ccccc1", "OCCOCCOCCOCC", "CC(C)Cc1ccc(C(C)C(O)=O)cc1")

@@ -30,7 +30,7 @@ from protein.docking.campaign.output import (
 )
 from protein.docking.molecules.atom_types import INDEX
 from protein.docking.molecules.ligand import ligand_from_smiles
-from protein.docking.pipeline.docker import Result
+from protein.docking.pipeline.result import Result
 from protein.docking.pipeline.settings import EFFORTS
 from protein.docking.receptors.receptor import Receptor
 from protein.docking.report import write
