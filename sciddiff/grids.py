@@ -77,6 +77,7 @@ def karras(
     sigma_min: float = 0.002,
     sigma_max: float = 80.0,
     rho: float = 7.0,
+    inside: bool = False,
 ) -> Tensor:
     """Noise levels sigma / alpha equally spaced in their power 1 / rho (Karras et al., 2022).
 
@@ -89,9 +90,23 @@ def karras(
         sigma_min: Level of the last time but for the end at 1.
         sigma_max: Level of the first time but for the end at 0.
         rho: Exponent.
+        inside: Whether both levels have times of their own, between 0 and 1; else these are 0 and
+            1. It needs three steps.
+
+    Raises:
+        InputError: Fewer than three steps have both levels inside.
+
+    >>> from sciddiff.schedules import Linear
+    >>> karras(3, Linear(), 0.25, 3.0, inside=True)
+    tensor([0.0000, 0.2500, 0.8000, 1.0000], dtype=torch.float64)
     """
-    levels = EDM(sigma_min, sigma_max, rho).sigma(uniform(steps))
-    return _closed(schedule.inverse(-levels.log()))
+    if inside and steps < 3:
+        raise InputError(f"karras: {steps} steps cannot have both levels inside; take 3 or more")
+    levels = EDM(sigma_min, sigma_max, rho).sigma(uniform(steps - 2 if inside else steps))
+    times = schedule.inverse(-levels.log())
+    if not inside:
+        return _closed(times)
+    return torch.cat([times.new_zeros(1), times, times.new_ones(1)])
 
 
 def uniform_log_snr(

@@ -63,6 +63,14 @@ def _configure(parser: ArgumentParser) -> None:
         const="shortcut",
         help="to jump: its network is told where a step ends, and long steps agree with short",
     )
+    how.add_argument(
+        "--progressive",
+        dest="kind",
+        action="store_const",
+        const="progressive",
+        help="to jump too, but over the --calls equal spans of time alone: each jump ends where a "
+        "solver leads that follows the teacher in four calls",
+    )
     add_output(parser)
     add = parser.add_argument
     add(
@@ -70,14 +78,14 @@ def _configure(parser: ArgumentParser) -> None:
         type=number(0.0, 100.0),
         metavar="W",
         help="strength of the guidance that is learned, 1 for none (default 2.5 with --guidance, "
-        "1 with --shortcut)",
+        "1 with --shortcut and --progressive)",
     )
     add(
         "--calls",
         type=count(),
         metavar="K",
         help="steps that the student is drawn with by default (default: as its teacher; 8 with "
-        "--shortcut)",
+        "--shortcut and --progressive)",
     )
     add(
         "--steps",
@@ -233,6 +241,8 @@ def _card(args: Namespace, plan: Plan, told: dict[str, Any], result: TrainResult
         "reflow": "It learned pairs of noise and sample of the teacher (reflow).",
         "shortcut": "It is a flow map: its jumps agree with each other, and short ones with the "
         "teacher.",
+        "progressive": "It is a flow map of few jumps, each of which ends where a solver leads "
+        "that follows the teacher in four calls.",
     }[plan.kind]
     if plan.weight != 1.0:
         what += f" The guidance had strength {plan.weight:g}; the student is drawn without any."

@@ -16,15 +16,22 @@ from sciddiff.config import Experiment
 from sciddiff.drawing import Drawing
 from sciddiff.errors import InputError
 from sciddiff.guidance import DenoiserLike
-from sciddiff.objectives import Denoising, Distilled, Objective, Paired, Shortcut
+from sciddiff.objectives import (
+    Denoising,
+    Distilled,
+    Objective,
+    Paired,
+    Progressive,
+    Shortcut,
+)
 from sciddiff.prediction import Prediction
-from sciddiff.samplers import Ancestral
+from sciddiff.samplers import Ancestral, Midpoint
 from sciddiff.state import Batch, State
 from sciddiff.trust import Trust, construct
 
 __all__ = ["KINDS", "Plan", "learning_of", "student_of"]
 
-KINDS = ("guidance", "reflow", "shortcut")
+KINDS = ("guidance", "reflow", "shortcut", "progressive")
 """Ways to make a student."""
 
 _JUMPS = 8  # of a flow map by default
@@ -39,7 +46,8 @@ class Plan:
         kind: One of `KINDS`: ``"guidance"`` learns what the teacher says under guidance;
             ``"reflow"`` learns the pairs of noise and sample of the teacher; ``"shortcut"``
             becomes a flow map, whose jumps agree with each other and, where they are short, with
-            the teacher.
+            the teacher; ``"progressive"`` becomes one whose few jumps end where a solver of
+            second order leads that follows the teacher.
         weight: Strength of the guidance that is learned; 1 is none.
         calls: Steps that the student is recommended to be drawn with; None: as many as its
             teacher, or 8 of a flow map.
@@ -91,6 +99,8 @@ class Plan:
             return Distilled(source, learning)
         if learning.self_conditioning > 0.0:
             source = Reconsidered(source)
+        if self.kind == "progressive":
+            return Progressive(source, Midpoint(), learning, self.calls or _JUMPS)
         return Shortcut(learning, source)
 
     def _source(self, teacher: Model) -> DenoiserLike:
@@ -118,7 +128,7 @@ class Plan:
     @property
     def flow_map(self) -> bool:
         """Whether the student predicts up to a later time."""
-        return self.kind == "shortcut"
+        return self.kind in ("shortcut", "progressive")
 
     def network(self, teacher: Model) -> dict[str, Any]:
         """The network of the student, as plain values.
@@ -135,8 +145,9 @@ class Plan:
         if "until" in inspect.signature(kind.forward).parameters:
             return plain
         raise InputError(
-            f"--shortcut: {kind.__name__} cannot predict up to a later time; give its `forward` "
-            "an argument `until` (see sciddiff.nn.SpanEmbedding), or use --guidance or --reflow"
+            f"--{self.kind}: {kind.__name__} cannot predict up to a later time; give its "
+            "`forward` an argument `until` (see sciddiff.nn.SpanEmbedding), or use --guidance or "
+            "--reflow"
         )
 
 

@@ -7,6 +7,7 @@ from sciddiff.objectives.denoising import Corrupted, Denoising, ExtraLoss, Label
 from sciddiff.objectives.distilled import Distilled
 from sciddiff.objectives.flow_maps import Instant, Shortcut
 from sciddiff.objectives.mean_flow import Consistency, MeanFlow
+from sciddiff.objectives.progressive import Progressive
 from sciddiff.objectives.proper_score import ProperScore, ScoreTerm
 from sciddiff.objectives.reconstruction import Reconstruction
 from sciddiff.objectives.rollout import Advance, Rollout
@@ -35,6 +36,7 @@ __all__ = [
     "MinibatchOT",
     "Objective",
     "Paired",
+    "Progressive",
     "ProperScore",
     "RankedNet",
     "Reconstruction",

@@ -30,6 +30,7 @@ from sciddiff.leaf_times import time_dtype
 from sciddiff.objectives.base import LossOutput, Objective
 from sciddiff.objectives.denoising import Corrupted, Denoising
 from sciddiff.objectives.distilled import Distilled
+from sciddiff.paths.base import PathSample
 from sciddiff.paths.product import ProductPath
 from sciddiff.prediction import Prediction, Predictions
 from sciddiff.state import Batch, State
@@ -159,15 +160,11 @@ class Shortcut(Objective):
             said = teacher(x_m, told(middle), batch, until=told(second))
             x_s = leap(along, names, said, x_m, s, batch)
         predictions = denoiser(x_t, told(t), batch, until=told(s))
-        rows = {}
-        for name in names:
-            path, mine = along.paths[name], predictions[name]
-            with torch.no_grad():
-                target = path.arriving(mine, x_s[name], s[name], layouts[name])
-            rows[name] = path.match(mine, target, layouts[name])
-        whole = Corrupted({name: samples[name] for name in names}, t, batch)
-        plain = replace(learning, extra_losses=())
-        return named("long", plain.reduce(denoiser.path, rows, predictions, whole))
+        ends = {name: s[name] for name in names}
+        begun = {name: samples[name] for name in names}
+        path = denoiser.path
+        output = arrival_loss(learning, path, along, predictions, begun, x_s, ends, batch)
+        return named("long", output)
 
     def _spans(
         self,
@@ -257,6 +254,38 @@ def leap(
             path.paths[name].jump(said[name], s[name], layout), batch.x[name]
         )
     return {**x, **moved}
+
+
+def arrival_loss(
+    learning: Denoising,
+    path: ProductPath,
+    along: ProductPath,
+    predictions: Predictions,
+    samples: Mapping[str, PathSample],
+    x_s: State,
+    s: LeafTimes,
+    batch: Batch,
+) -> LossOutput:
+    """The loss of jumps that should end in a given state.
+
+    Args:
+        learning: How leaves and times are weighted; losses of the domain do not count.
+        path: The path that the denoiser learns on.
+        along: The path that samplers move along.
+        predictions: What the denoiser says at the beginning, for the time ``s``.
+        samples: Where each leaf that jumps begins.
+        x_s: Where it should end.
+        s: When that is, ``[B]`` for each leaf.
+        batch: Conditions, layouts and fixed rows.
+    """
+    rows = {}
+    for name in samples:
+        one, mine, layout = along.paths[name], predictions[name], batch.layouts[name]
+        with torch.no_grad():
+            target = one.arriving(mine, x_s[name], s[name], layout)
+        rows[name] = one.match(mine, target, layout)
+    whole = Corrupted(samples, {name: one.t for name, one in samples.items()}, batch)
+    return replace(learning, extra_losses=()).reduce(path, rows, predictions, whole)
 
 
 def split(

@@ -241,7 +241,8 @@ def _forecaster(args: argparse.Namespace) -> Forecaster:
 
     args.model = args.model or DEFAULTS["diffusion"]
     device = pick_device(args.device)
-    return Forecaster(str(args.model), device, "diffusion", SamplingSettings(steps=args.steps))
+    sampling = SamplingSettings.of_analyses(args.steps)
+    return Forecaster(str(args.model), device, "diffusion", sampling)
 
 
 def _cycle(

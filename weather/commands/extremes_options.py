@@ -64,9 +64,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--steps",
         type=count(),
-        default=10,
+        default=6,
         metavar="K",
-        help="network calls a step of the diffusion head (default 10)",
+        help="network calls a step of the diffusion head (default 6)",
     )
     add_calibration(parser)
     add_perturbations(parser, "and the climate of the season")

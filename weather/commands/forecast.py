@@ -160,7 +160,7 @@ def _forecaster(args: argparse.Namespace, team: Team) -> Forecaster:
         args.model = DEFAULTS[args.head or "crps"]
     name = str(args.model)
     sampler = pick_sampler(args.sampler, name, "dpm", "map")
-    sampling = SamplingSettings(pick_steps(args.steps, name, 10), sampler)
+    sampling = SamplingSettings(pick_steps(args.steps, name, SamplingSettings.steps), sampler)
     return Forecaster(name, device, args.head, sampling)
 
 

@@ -90,12 +90,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--steps",
         type=count(),
         metavar="K",
-        help="network calls a step of the diffusion head (default 10, or what the model says it "
+        help="network calls a step of the diffusion head (default 6, or what the model says it "
         "is best drawn with)",
     )
     model.add_argument(
         "--sampler",
-        choices=("dpm", "heun", "sde", "map"),
+        choices=("dpm", "midpoint", "heun", "sde", "map"),
         help="sampler of the diffusion head (default dpm, DPM-Solver++ 2M, or map, jumps, where "
         "the model is a flow map)",
     )

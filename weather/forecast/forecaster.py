@@ -125,7 +125,7 @@ class Forecaster:
         if self.head == "crps":
             return 1
         steps = len(self.sampling.times(self._path)) - 1
-        return 2 * steps - 1 if self.sampling.sampler == "heun" else steps
+        return {"heun": 2 * steps - 1, "midpoint": 2 * steps}.get(self.sampling.sampler, steps)
 
     @property
     def drawing(self) -> dict[str, Any]:

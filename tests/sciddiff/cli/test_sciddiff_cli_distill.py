@@ -209,12 +209,13 @@ def test_reflow_learns_pairs_and_records_fewer_steps(rings):
     assert len(_load(rings, "flow").drawing.grid) == 5
 
 
-def test_shortcuts_make_a_flow_map_that_is_drawn_by_jumps(rings):
-    words = ("distill", "teacher", "--shortcut", "--weight", "2", "--calls", "2", "--json")
-    found = _json(rings(*words, "--steps", "500", "--optim.lr", "0.003", "-o", "jumps"))
+@pytest.mark.parametrize("kind", ["shortcut", "progressive"])
+def test_flow_maps_of_a_guided_teacher_are_drawn_by_jumps(rings, kind):
+    words = ("distill", "teacher", f"--{kind}", "--weight", "2", "--calls", "2", "--json")
+    found = _json(rings(*words, "--steps", "500", "--optim.lr", "0.003", "-o", kind))
     assert found["drawing"] == {"steps": 2, "flow_map": True}
-    assert found["distilled"]["kind"] == "shortcut" and found["distilled"]["weight"] == 2.0
-    teacher, student = (_load(rings, name) for name in ("teacher", "jumps"))
+    assert found["distilled"]["kind"] == kind and found["distilled"]["weight"] == 2.0
+    teacher, student = (_load(rings, name) for name in ("teacher", kind))
     assert type(student.drawing.sampler).__name__ == "FlowMap" and len(student.drawing.grid) == 3
     # Two jumps without guidance against fifty guided steps, and against two, from the same noise.
     (like,) = teacher.domain.like({"n": 64})

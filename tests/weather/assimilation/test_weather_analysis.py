@@ -26,7 +26,7 @@ from weather.report.reading import open_ensemble
 
 def world(small_models, small_store):
     """A forecaster, its two frames, and their time."""
-    forecaster = Forecaster(small_models["diffusion"], sampling=SamplingSettings(steps=24))
+    forecaster = Forecaster(small_models["diffusion"], sampling=SamplingSettings.of_analyses(24))
     store = Store(small_store)
     return forecaster, torch.from_numpy(store.read(50, 52)), store.times[51]
 
@@ -204,7 +204,7 @@ def test_cycles_go_on_from_every_members_own_analysis(small_models, small_store,
     seen = json.loads(capsys.readouterr().out)
     assert len(seen["times"]) == 2 and seen["observations"] == 4 and len(seen["fit"]) == 4
 
-    forecaster = Forecaster(small_models["diffusion"], sampling=SamplingSettings(steps=4))
+    forecaster = Forecaster(small_models["diffusion"], sampling=SamplingSettings.of_analyses(4))
     spec, settings = forecaster.spec, AssimilationSettings(iterations=1)
     frames = torch.from_numpy(store.read(50, 52)).expand(2, -1, -1, -1, -1)
     observed = read_observations(tmp_path / "obs.csv", spec)

@@ -6,6 +6,7 @@ import torch
 
 from sciddiff.checkpoint import load
 from sciddiff.errors import InputError
+from sciddiff.paths import GaussianPath
 from sciddiff.streams import normal
 from weather.data.store import Store
 from weather.data.times import day_of_year
@@ -115,7 +116,8 @@ def test_wrong_shape_head_and_settings_are_refused(small_models, initial):
 
 
 @pytest.mark.parametrize(
-    ("sampler", "steps", "calls"), [("dpm", 6, 6), ("heun", 6, 5), ("sde", 4, 4)]
+    ("sampler", "steps", "calls"),
+    [("dpm", 6, 6), ("midpoint", 4, 4), ("heun", 6, 5), ("sde", 4, 4)],
 )
 def test_steps_are_network_calls(small_models, initial, sampler, steps, calls):
     settings = SamplingSettings(steps=steps, sampler=sampler)
@@ -125,6 +127,18 @@ def test_steps_are_network_calls(small_models, initial, sampler, steps, calls):
     _roll(forecaster, initial, [0], leads=1)
     hook.remove()
     assert len(seen) == calls == forecaster.calls
+
+
+def test_few_calls_are_spent_where_the_noise_is_neither_all_nor_gone():
+    path = GaussianPath()
+    levels = lambda t: ((1 - t) / t).tolist()  # noqa: E731
+    for steps in (5, 6, 20):
+        times = SamplingSettings(steps).times(path)
+        inner = levels(times[1:-1])
+        assert len(times) == steps + 1 and float(times[0]) == 0.0 and float(times[-1]) == 1.0
+        assert inner[0] == pytest.approx(3.0) and inner[-1] == pytest.approx(0.05)
+    inner = levels(SamplingSettings.of_analyses(20).times(path)[1:-1])
+    assert inner[0] == pytest.approx(80.0) and inner[-1] == pytest.approx(0.03)
 
 
 def test_memory_of_a_member_is_of_the_right_order(small_models):
