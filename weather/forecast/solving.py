@@ -26,8 +26,8 @@ class SamplingSettings:
 
     Attributes:
         steps: Network calls per forecast step.
-        sampler: One of `SAMPLERS`; `midpoint` and `heun` make two calls at each of their steps, and
-            `map` jumps, for weights that are a flow map.
+        sampler: One of `SAMPLERS`; `midpoint` and `heun` make two calls at each of their steps,
+            and `map` jumps, for weights that are a flow map.
         noise_min: Last noise level sigma / alpha before the end, of five calls or more.
         noise_max: First noise level after pure noise, of five calls or more.
     """
