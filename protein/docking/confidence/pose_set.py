@@ -24,6 +24,7 @@ from protein.docking.complexes.features import (
     pocket_features,
 )
 from protein.docking.molecules.atom_types import covalent_bonds
+from protein.structures.distances import distances
 
 if TYPE_CHECKING:
     from protein.docking.molecules.ligand import Ligand
@@ -164,7 +165,7 @@ def _own(
     """Energies per atom and how deep each pose is buried `[K, OWN]`."""
     count, atoms, _ = poses.shape
     if len(pocket):
-        distance = torch.cdist(poses, pocket.expand(count, -1, -1))
+        distance = distances(poses, pocket.expand(count, -1, -1))
         close = distance < _CONTACT
         contacts = (close if there is None else close & there[:, None]).sum(-1).float()
     else:
@@ -265,13 +266,13 @@ def _flat(s: PoseSet, which: Tensor) -> PoseBatch:
     coords, axes = s.coords[which], s.axes[which]
     count, size, _ = coords.shape
     number = torch.arange(count * size).reshape(count, size)
-    near = torch.cdist(coords, s.pocket_coords.expand(count, -1, -1)) < REACH
+    near = distances(coords, s.pocket_coords.expand(count, -1, -1)) < REACH
     k, i, j = (near if s.there is None else near & s.there[which][:, None]).nonzero().T
     way = s.pocket_coords[j] - coords[k, i]
     length = way.norm(dim=-1, keepdim=True).clamp(min=1e-3)
     way = way / length
     cosines = [(axes[k, i] * way).sum(-1), -(s.pocket_axes[j] * way).sum(-1)]
-    apart = torch.cdist(coords, coords)
+    apart = distances(coords, coords)
     linked = (s.hops > 0) & ((s.hops <= 2) | (apart < _INNER))
     p, a, b = linked.nonzero().T
     shape = torch.stack([apart[p, a, b], s.hops[a, b].to(apart)], dim=-1)

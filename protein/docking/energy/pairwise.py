@@ -20,6 +20,7 @@ from protein.docking.energy.terms import (
     soft_cap,
     type_pairs,
 )
+from protein.structures.distances import distances
 
 # Pairs evaluated at once; bounds memory to a few hundred MB.
 _MOST_PAIRS = 4_000_000
@@ -101,7 +102,7 @@ def atom_terms(
     tables = (table[types[:, None], receptor_types] for table in type_pairs(weights))
     radii, hydrophobic, hbond = tables
     parts = [
-        pair_terms(torch.cdist(pose, receptor_coords), radii.to(pose), hydrophobic, hbond, weights)
+        pair_terms(distances(pose, receptor_coords), radii.to(pose), hydrophobic, hbond, weights)
         for pose in coords
     ]
     return torch.stack([part.sum(1) for part in parts])

@@ -28,6 +28,7 @@ from protein.docking.poses.files import GivenPose, read_poses, runs
 from protein.docking.poses.metrics import Verdict, bust
 from protein.docking.poses.pose import LigandBatch
 from protein.docking.receptors.receptor import Receptor
+from protein.docking.receptors.waters import is_water
 from protein.docking.search.minimize import MinimizeSettings, minimize
 from protein.docking.search.ranking import Docked
 from sciddiff.errors import InputError, MissingExtra
@@ -125,7 +126,8 @@ def score_poses(
         receptor: the protein.
         settings: what to compute.
         ranker: ranker that gives the confidence, if there is one.
-        receptor_file: PDB file for PoseBusters; without it, only the ligand is checked.
+        receptor_file: PDB file for PoseBusters, of whose waters those of the receptor count;
+            without it, only the ligand is checked.
 
     Raises:
         InputError: a pose is beyond 8 Å from every atom of the receptor.
@@ -167,7 +169,7 @@ def score_poses(
         residues,
         _numbers(given.affinity) if settings.minimize else None,
         np.sqrt(np.square(placed - coords).sum(-1).mean(-1)) if settings.minimize else None,
-        tuple(bust(ligand, placed, receptor_file)) if settings.check else (),
+        _verdicts(ligand, placed, receptor, receptor_file) if settings.check else (),
         confidence,
         _atoms(ligand, placed, near, settings) if settings.per_atom else None,
         settings.weights,
@@ -255,6 +257,13 @@ def _score(
 ) -> Score:
     energy = VinaEnergy.build([ligand], [near], weights=settings.weights)
     return energy.score(torch.as_tensor(coords, dtype=torch.float32).unsqueeze(0))
+
+
+def _verdicts(
+    ligand: Ligand, coords: NDArray[np.float64], receptor: Receptor, file: Path | None
+) -> tuple[Verdict, ...]:
+    """Verdicts beside the file, but of its waters those alone that the receptor holds."""
+    return tuple(bust(ligand, coords, file, receptor.coords[is_water(receptor)]))
 
 
 def _atoms(

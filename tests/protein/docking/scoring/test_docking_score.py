@@ -19,7 +19,7 @@ from protein.docking.molecules.ligand import ligand_from_smiles
 from protein.docking.molecules.sources import sdf_tags
 from protein.docking.poses.files import read_poses, runs, sdf_record
 from protein.docking.poses.metrics import symmetric_rmsd
-from protein.docking.receptors.receptor import Receptor
+from protein.docking.receptors.receptor import Receptor, read_receptor
 from protein.docking.scoring.score import ScoreSettings, score_poses
 from protein.docking.search.ranking import Docked
 from sciddiff.cli.main import main
@@ -84,6 +84,24 @@ def test_a_ranker_judges_the_poses_beside_each_other(drug, conformer, imprint):
     alone = ranker.probabilities(pose_set(drug, imprint, docked))
     assert found.confidence is not None
     assert np.allclose(found.confidence, alone, atol=1e-5)
+
+
+def test_verdicts_are_beside_the_waters_that_are_scored_beside(tmp_path, drug, conformer):
+    pytest.importorskip("posebusters")
+    rows = [(atom, "GLY A   1", conformer.mean(0) + [shift, 6.0, 4.0])
+            for atom, shift in (("N", -1.4), ("CA", 0.0), ("C", 1.5))]  # fmt: skip
+    rows.append(("O", "HOH A 301", conformer[0] + 0.7))
+    file = tmp_path / "protein.pdb"
+    file.write_text("".join(
+        f"{'HETATM' if 'HOH' in name else 'ATOM  '}{k:5d}  {atom:<3s} {name}    {x:8.3f}{y:8.3f}"
+        f"{z:8.3f}  1.00  0.00           {atom[0]}\n"
+        for k, (atom, name, (x, y, z)) in enumerate(rows, 1)
+    ))  # fmt: skip
+    settings = ScoreSettings(conformers=0, check=True)
+    for keep, clash in ((frozenset({"HOH"}), True), (frozenset[str](), False)):
+        receptor = read_receptor(file, keep)
+        found = score_poses(drug, conformer[None], receptor, settings, receptor_file=file)
+        assert ("minimum_distance_to_waters" in found.verdicts[0].failed) == clash
 
 
 def test_poses_of_one_molecule_are_scored_together(tmp_path, drug, conformer):
