@@ -37,6 +37,7 @@ __all__ = [
     "regular",
     "replacing",
     "split_rows",
+    "write_json",
 ]
 
 LIMIT_VARIABLE = "SCIDDIFF_MAX_FILE_MB"
@@ -124,6 +125,12 @@ def read_json(path: str | os.PathLike[str], remedy: str = "copy or download it a
     text = read_text(path, "a JSON file")
     with reading(path, "a JSON file", remedy):
         return json.loads(text)
+
+
+def write_json(path: str | os.PathLike[str], plain: Any) -> None:
+    """Write plain values as JSON; the file appears whole or not at all."""
+    with replacing(path) as file:
+        file.write((json.dumps(plain, indent=2) + "\n").encode("utf-8"))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sciddiff.errors import InputError, reading
-from sciddiff.files import read_json, regular, replacing
+from sciddiff.files import read_json, regular, write_json
 
 __all__ = [
     "CONFIG",
@@ -136,8 +136,7 @@ def seal(directory: str | os.PathLike[str]) -> None:
     """
     file = Path(directory) / META
     meta = sealed(read_json(file, _AGAIN))
-    with replacing(file) as out:
-        out.write((json.dumps(meta, indent=2) + "\n").encode("utf-8"))
+    write_json(file, meta)
 
 
 def _digest(plain: Any) -> str:

@@ -20,7 +20,7 @@ from typing import Any, final
 
 from sciddiff.cli.fingerprint import Inputs, changed
 from sciddiff.errors import InputError, reading
-from sciddiff.files import read_json, replacing
+from sciddiff.files import read_json, write_json
 
 __all__ = ["RECORD", "Campaign", "machine_facts", "made_before", "read_record", "record_made"]
 
@@ -173,8 +173,7 @@ class Campaign:
 
     def _write(self) -> None:
         # Replaced at once: a full disk must not damage what is recorded.
-        with replacing(self.directory / RECORD) as file:
-            file.write((json.dumps(self.record, indent=2) + "\n").encode("utf-8"))
+        write_json(self.directory / RECORD, self.record)
 
 
 def record_made(
@@ -192,8 +191,7 @@ def record_made(
     whole = {"request": dict(request), "inputs": inputs.entries, **told}
     if "resumed" in told:
         whole["resumed"] = 0
-    with replacing(record) as file:
-        file.write((json.dumps(whole, indent=2) + "\n").encode())
+    write_json(record, whole)
 
 
 def made_before(

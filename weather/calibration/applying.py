@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import warnings
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from sciddiff.cli.campaign import RECORD
 from sciddiff.errors import InputError, reading
-from sciddiff.files import replacing
+from sciddiff.files import write_json
 from weather.calibration.members import META_ENTRY, Calibration
 from weather.data.channels import parse_channel
 from weather.verification.ensembles import open_dataset
@@ -132,8 +131,7 @@ def _write(data: xr.Dataset, out: Path, record: dict[str, Any]) -> None:
     for one in data.variables.values():  # chunks of the file that was read need not fit
         for key in ("chunks", "preferred_chunks", "compressor", "filters"):
             one.encoding.pop(key, None)
-    with replacing(out.with_name(f".{out.name}.record")) as file:
-        file.write((json.dumps(record, indent=2) + "\n").encode("utf-8"))
+    write_json(out.with_name(f".{out.name}.record"), record)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*onsolidated.*")
         if out.suffix == ".zarr":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         InputError: A file that cannot be used, or too few forecasts.
     """
     from sciddiff.cli.campaign import made_before
+    from sciddiff.files import write_json
 
     if args.apply is not None:
         return _apply(args)
@@ -87,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
         emit(args, *_said(args, told["table"], told["notes"]))
         return 0
     table, notes, plain = _fitted(args)
-    _write(args.out, {"request": request, "inputs": inputs.entries, **plain,
-                      "table": table, "notes": notes})  # fmt: skip
+    write_json(args.out, {"request": request, "inputs": inputs.entries, **plain,
+                          "table": table, "notes": notes})  # fmt: skip
     _attach(args, _read(args.out))
     if notes and not args.json:
         sys.stderr.write("".join(f"note: {note}\n" for note in notes))
@@ -242,23 +242,17 @@ def _read(path: Path) -> Calibration:
     return Calibration.read(path)
 
 
-def _write(path: Path, plain: dict[str, Any]) -> None:
-    from sciddiff.files import replacing
-
-    with replacing(path) as out:
-        out.write((json.dumps(plain, indent=2) + "\n").encode("utf-8"))
-
-
 def _attach(args: argparse.Namespace, calibration: Calibration) -> None:
     """Put a calibration into the model that it is of."""
     if args.attach is None:
         return
     from sciddiff import weights
+    from sciddiff.files import write_json
     from weather.calibration.members import META_ENTRY
 
     meta = _check_model(args.attach, calibration.made)
     plain = {**meta, META_ENTRY: calibration.to_plain()}
-    _write(args.attach / weights.META, weights.sealed(plain))
+    write_json(args.attach / weights.META, weights.sealed(plain))
 
 
 def _check_model(folder: Path, made: Mapping[str, Any]) -> dict[str, Any]:

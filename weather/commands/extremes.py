@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import time
 from dataclasses import replace
@@ -139,7 +138,7 @@ def _estimate(
 ) -> dict[str, Any]:
     """Simulate, and write what was found; it is recorded when all of it is there."""
     from sciddiff.cli.campaign import machine_facts
-    from sciddiff.files import replacing
+    from sciddiff.files import write_json
     from weather.calibration.members import META_ENTRY
     from weather.extremes.probability import pilot_run, probability
     from weather.forecast.calibrated import told
@@ -162,8 +161,7 @@ def _estimate(
             found["climate_probability"] = float((climate >= threshold).double().mean())
         if not args.no_composites:
             found["files"] = _composites(args, simulation, outcome, settings, calibration)
-        with replacing(args.out / _RESULT) as file:
-            file.write((json.dumps(found, indent=2) + "\n").encode("utf-8"))
+        write_json(args.out / _RESULT, found)
     campaign.note(composites=not args.no_composites)
     seconds = time.perf_counter() - began
     campaign.ran(1, seconds, args.command_line, **machine_facts())

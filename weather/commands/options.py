@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from sciddiff.cli.options import number
 
-__all__ = ["add_calibration", "add_perturbations", "add_regrid"]
+__all__ = ["add_calibration", "add_perturbations", "add_regrid", "add_scheduler"]
 
 
 class _Takes(Protocol):
@@ -28,6 +28,20 @@ def add_regrid(parser: _Takes, what: str = "the files to the model's grid") -> N
     """
     parser.add_argument(
         "--regrid", choices=("conservative", "bilinear"), help=f"method to regrid {what}"
+    )
+
+
+def add_scheduler(parser: _Takes, does: str) -> None:
+    """Add ``--scheduler``; see `weather.cluster`.
+
+    Args:
+        parser: Of the verb.
+        does: What the workers do.
+    """
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help=f"Dask scheduler whose workers {does}: tcp://host:8786",
     )
 
 

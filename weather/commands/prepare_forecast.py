@@ -12,6 +12,7 @@ from sciddiff.cli.options import add_json, count
 from sciddiff.cli.output import as_table, emit, human_size
 from sciddiff.cli.progress import Progress, progress
 from sciddiff.errors import InputError
+from weather.commands.options import add_scheduler
 from weather.forecast import NEEDS
 
 if TYPE_CHECKING:
@@ -43,11 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="extend the store that is there by files of later times",
     )
-    add(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="Dask scheduler whose workers read and regrid the files: tcp://host:8786",
-    )
+    add_scheduler(parser, "read and regrid the files")
     add_json(parser)
 
 

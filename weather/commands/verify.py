@@ -13,7 +13,7 @@ from sciddiff.cli.options import add_json, add_output, add_seed, count, number
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
-from weather.commands.options import add_regrid
+from weather.commands.options import add_regrid, add_scheduler
 from weather.forecast import NEEDS
 
 if TYPE_CHECKING:
@@ -143,11 +143,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="number of initial times that are scored at once (default 1)",
     )
-    how.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="Dask scheduler whose workers score the initial times: tcp://host:8786",
-    )
+    add_scheduler(how, "score the initial times")
     how.add_argument("--no-plots", action="store_true", help="write numbers only")
     add_seed(parser)
     add_json(parser)

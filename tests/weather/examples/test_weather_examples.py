@@ -240,3 +240,41 @@ def test_output_of_speedy(example):
     south = made.u850.isel(lat=0)  # the ground is nearly at sea level there
     np.testing.assert_allclose(south, 10 * np.log(0.85), rtol=1e-3)
     np.testing.assert_allclose(made.mslp, 1e5, rtol=5e-3)
+
+
+def _run_of(start, days, calendar, mean, seed):
+    """Daily fields of one channel from a date on, with an eddy that no two runs share."""
+    import cftime
+
+    rng, grid = np.random.default_rng(seed), Grid.parse("gaussian-8x16")
+    units = f"days since {start}"
+    times = cftime.num2date(np.arange(days), units, calendar)
+    fields = mean + rng.normal(size=(days, *grid.shape))
+    return xr.Dataset(
+        {"mslp": (("time", "lat", "lon"), fields.astype("f4"), {"units": "Pa"})},
+        {"time": times, "lat": ("lat", grid.lat, {"units": "degrees_north"}),
+         "lon": ("lon", grid.lon, {"units": "degrees_east"})},
+    )  # fmt: skip
+
+
+def test_a_further_run_is_prepared_beside_the_first(example, tmp_path, monkeypatch, capsys):
+    """The last days are those of the first run, and no window crosses a leap day or the joint."""
+    further = example("further_run")
+    first = _run_of("0003-03-03", 800, "noleap", 101206.0, 0)
+    more = _run_of("0003-01-01", 900, "proleptic_gregorian", 101196.0, 1)  # 0004 has a leap day
+    first.to_netcdf(tmp_path / "first.nc")
+    more.to_netcdf(tmp_path / "more.nc")
+    words = [str(tmp_path / "first.nc"), str(tmp_path / "more.nc"), "--shift", "mslp",
+             "-o", str(tmp_path / "both")]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["further_run.py", *words])
+    further.main()
+    assert "mslp: 101206, further 101196, apart 10" in capsys.readouterr().out
+    _run("prepare", "forecast", tmp_path / "both", "--gaps", "keep", "-o", tmp_path / "both.zarr")
+    store = Store(tmp_path / "both.zarr")
+    # 424 days to the 28th of February of the year 4, and then those after the leap day.
+    assert [stop - start for start, stop in store.runs] == [424, 475, 800]
+    np.testing.assert_allclose(store.read(899, 1699)[:, 0], first.mslp.values, atol=0.02)
+    assert store.times[-1].strftime("%m-%d") == first.time.values[-1].strftime("%m-%d")
+    made = store.read(0, 899)[:, 0]
+    np.testing.assert_allclose(made[:424] - more.mslp.values[:424], 10.0, atol=0.1)
+    np.testing.assert_allclose(made[424:] - more.mslp.values[425:], 10.0, atol=0.1)
