@@ -34,7 +34,8 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.docking_flexible import mcnemar, rate
+from benchmarks import docking_rows
+from benchmarks.docking_rows import mcnemar, rate
 from benchmarks.vina_reference import VinaReference
 from protein.docking.confidence.ranker import find_ranker
 from protein.docking.molecules.conformers import fresh_conformers
@@ -60,55 +61,40 @@ POCKET, APART, LEAST = 8.0, 2.0, 8
 
 def main() -> None:
     """Dock, or compare."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("method", choices=("run", "table"))
-    parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--data", type=Path, help="folder with <split>/<id>/")
-    parser.add_argument("--index", type=Path)
-    parser.add_argument("--split", default="val", choices=("train", "val"))
+    parser = docking_rows.arguments(__doc__)
     parser.add_argument("--identity", type=float, default=0.95, help="of the pocket's residues")
     parser.add_argument("--most", type=int, default=5, help="pairs of each cluster")
     parser.add_argument("--atoms", type=int, default=40, help="largest ligand")
     parser.add_argument("--torsions", type=int, default=8, help="most flexible ligand")
     parser.add_argument("--exhaustiveness", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-o", "--out", type=Path)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    if args.method == "table":
-        for path in args.files:
-            print_table(path)
-        return
-    done = {row["id"] for row in csv.DictReader(args.out.open())} if args.out.exists() else set()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    docking_rows.run(parser.parse_args(), FIELDS, rows_of, print_table)
+
+
+def rows_of(args: argparse.Namespace, done: frozenset[str]) -> Iterator[dict[str, object]]:
+    """Rows of the pairs that have none."""
     ranker = find_ranker()
-    with args.out.open("a", newline="") as handle:
-        writer = csv.DictWriter(handle, FIELDS)
-        if not done:
-            writer.writeheader()
-        for name, other, ligand, receptor, facts in _pairs(args):
-            if name in done:
+    for name, other, ligand, receptor, facts in _pairs(args):
+        if name in done:
+            continue
+        box = box_around(ligand.require_coords())
+        row: dict[str, object] = {"id": name, "receptor": other, **facts}
+        for arm in ARMS:
+            start = time.process_time()
+            try:
+                if arm == "ours":
+                    settings = DockSettings(seed=args.seed)
+                    docker = Docker(receptor, box, settings, ranker=ranker)
+                    coords = _first(docker, ligand, name)
+                else:
+                    coords = _vina(args, ligand, receptor, box)
+            except (InputError, ValueError, RuntimeError) as error:
+                row[f"{arm}_reason"] = " ".join(str(error).split())
                 continue
-            box = box_around(ligand.require_coords())
-            row: dict[str, object] = {"id": name, "receptor": other, **facts}
-            for arm in ARMS:
-                start = time.process_time()
-                try:
-                    if arm == "ours":
-                        settings = DockSettings(seed=args.seed)
-                        docker = Docker(receptor, box, settings, ranker=ranker)
-                        coords = _first(docker, ligand, name)
-                    else:
-                        coords = _vina(args, ligand, receptor, box)
-                except (InputError, ValueError, RuntimeError) as error:
-                    row[f"{arm}_reason"] = " ".join(str(error).split())
-                    continue
-                row[f"{arm}_cpu"] = f"{time.process_time() - start:.2f}"
-                rmsd = symmetric_rmsd(coords[:9], ligand.require_coords(), ligand.symmetries)
-                row[f"{arm}_top1"] = f"{rmsd[0]:.3f}"
-                row[f"{arm}_best9"] = f"{rmsd.min():.3f}"
-            writer.writerow(row)
-            handle.flush()
+            row[f"{arm}_cpu"] = f"{time.process_time() - start:.2f}"
+            rmsd = symmetric_rmsd(coords[:9], ligand.require_coords(), ligand.symmetries)
+            row[f"{arm}_top1"] = f"{rmsd[0]:.3f}"
+            row[f"{arm}_best9"] = f"{rmsd.min():.3f}"
+        yield row
 
 
 def _first(docker: Docker, ligand: Ligand, name: str) -> NDArray[np.float64]:
@@ -131,7 +117,7 @@ def _pairs(
     args: argparse.Namespace,
 ) -> Iterator[tuple[str, str, Ligand, Receptor, dict[str, object]]]:
     """Name, the other complex, the ligand in place, the other's receptor there, and facts."""
-    rows = [row for row in csv.DictReader(args.index.open()) if row["split"] == args.split]
+    rows = docking_rows.chosen(args)
     found: Counter[str] = Counter()
     for i, row in enumerate(rows):
         cluster = row["cluster40"]

@@ -27,6 +27,7 @@ import itertools
 import math
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,8 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import docking_rows
+from benchmarks.docking_rows import mcnemar, rate
 from protein.docking.confidence.pose_set import pose_set
 from protein.docking.confidence.ranker import Ranker, find_ranker
 from protein.docking.energy.side_chains import SideField
@@ -45,7 +48,7 @@ from protein.docking.molecules.files import read_ligand
 from protein.docking.molecules.ligand import Ligand
 from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import EFFORTS, DockSettings
-from protein.docking.poses.metrics import success_interval, symmetric_rmsd
+from protein.docking.poses.metrics import symmetric_rmsd
 from protein.docking.poses.pose import LigandBatch, coordinates
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.receptor import Receptor, read_receptor
@@ -65,38 +68,21 @@ FLAT = {"F": 2, "Y": 2, "W": 2, "H": 2, "D": 2, "N": 2, "E": 3, "Q": 3, "R": 4}
 
 def main() -> None:
     """Dock, or compare."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("method", choices=("run", "table"))
-    parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--data", type=Path, help="folder with <split>/<id>/")
-    parser.add_argument("--index", type=Path)
-    parser.add_argument("--split", default="val")
+    parser = docking_rows.arguments(__doc__)
     parser.add_argument("--every", type=int, default=1, help="only every n-th complex")
     parser.add_argument("--first", type=int, default=0, help="of them, the first one taken")
     parser.add_argument("--residues", type=int, default=3, help="side chains that are altered")
     parser.add_argument("--effort", default="fast", choices=[e for e in EFFORTS if e != "none"])
     parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("-o", "--out", type=Path)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    if args.method == "table":
-        for path in args.files:
-            print_table(path)
-        return
-    rows = list(csv.DictReader(args.index.open()))
-    ids = [row["id"] for row in rows if row["split"] == args.split][args.first :: args.every]
-    done = {row["id"] for row in csv.DictReader(args.out.open())} if args.out.exists() else set()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    docking_rows.run(parser.parse_args(), FIELDS, rows_of, print_table)
+
+
+def rows_of(args: argparse.Namespace, done: frozenset[str]) -> Iterator[dict[str, object]]:
+    """Rows of the complexes that have none."""
     ranker = find_ranker()
-    with args.out.open("a", newline="") as handle:
-        writer = csv.DictWriter(handle, FIELDS)
-        if not done:
-            writer.writeheader()
-        for name in ids:
-            if name not in done:
-                writer.writerow({"id": name, **row_of(args, name, ranker)})
-                handle.flush()
+    for row in docking_rows.chosen(args)[args.first :: args.every]:
+        if row["id"] not in done:
+            yield {"id": row["id"], **row_of(args, row["id"], ranker)}
 
 
 def row_of(args: argparse.Namespace, name: str, ranker: Ranker | None) -> dict[str, object]:
@@ -225,17 +211,6 @@ def print_table(path: Path) -> None:
         )
         print(f"{what}: right with flexible alone {more}, with rigid alone {less}, "
               f"p = {mcnemar(more, less):.3f}")  # fmt: skip
-
-
-def rate(hits: list[bool], total: int) -> str:
-    low, high = success_interval(sum(hits), total)
-    return f"{sum(hits)}/{total} = {sum(hits) / total:.0%} [{100 * low:.0f}, {100 * high:.0f}]"
-
-
-def mcnemar(more: int, less: int) -> float:
-    """Two-sided exact test of the discordant pairs."""
-    n, k = more + less, min(more, less)
-    return min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n)
 
 
 if __name__ == "__main__":
