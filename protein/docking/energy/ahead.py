@@ -1,21 +1,26 @@
 """Compile loops in a process of their own, while a command imports and reads what it needs.
 
 Where no code is kept yet, `begin` starts this module as a process that compiles the loops for the
-arrays that docking hands to them, without importing torch. `protein.docking.energy.compiled` waits
-for it before it runs the first loop, which then reads the kept code. Whatever goes wrong beside
-costs only that the first loop compiles itself; results are those of the same code either way.
+arrays that docking hands to them, without importing torch, in the order in which docking needs
+them. `protein.docking.energy.compiled` waits for the code of a loop before it runs it, and reads
+that, while the others are still compiled. Whatever goes wrong beside costs only that a loop
+compiles itself; results are those of the same code either way.
 """
 
 import gc
 import os
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 SWITCH = "SCIDDIFF_COMPILED"
 """Environment variable: 0 turns compiled loops off."""
+
+_LOOK = 0.02
+"""Seconds between two looks for the code of a loop."""
 
 _beside: list[subprocess.Popen[bytes]] = []
 
@@ -31,10 +36,19 @@ def begin() -> None:
     _beside.append(subprocess.Popen(words, stdin=silent, stdout=silent, stderr=silent))
 
 
-def wait() -> None:
-    """Wait until what was begun has ended."""
+def wait(loop: Any = None) -> None:
+    """Wait until what was begun has ended, or the code of one loop is kept.
+
+    Args:
+        loop: the loop; None for all of them.
+    """
     while _beside:
-        _beside.pop().wait()
+        if loop is None or _beside[-1].poll() is not None:
+            _beside.pop().wait()
+        elif _is_kept(loop):
+            return
+        else:
+            time.sleep(_LOOK)
 
 
 def loops() -> list[tuple[Any, tuple[Any, ...]]]:
@@ -76,7 +90,8 @@ def _is_kept(loop: Any) -> bool:
     code = loop.py_func.__code__
     source = Path(code.co_filename)
     python = f"py{sys.version_info.major}{sys.version_info.minor}"
-    name = f"{source.stem}.{loop.py_func.__qualname__}-{code.co_firstlineno}.{python}*.nbi"
+    # Numba writes the index of a loop first, and then its code at once.
+    name = f"{source.stem}.{loop.py_func.__qualname__}-{code.co_firstlineno}.{python}*.nbc"
     newest = max((file.stat().st_mtime for file in Path(folder).glob(name)), default=0.0)
     return newest >= source.stat().st_mtime
 

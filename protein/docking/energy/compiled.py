@@ -59,10 +59,10 @@ def run(loop: str, count: int, *arguments: Any, room: Sequence[tuple[int, ...]] 
         room: shapes of arrays of zeros, in double precision, that the loop works in. Each call has
             its own, as a tuple before the other arguments.
     """
-    ahead.wait()
     from protein.docking.energy import kernels, leaf_kernels
 
     work = getattr(leaf_kernels if loop == "interaction" else kernels, loop)
+    ahead.wait(work)
 
     def portion(begin: int, end: int) -> None:
         own = (tuple(np.zeros(shape) for shape in room),) if room else ()

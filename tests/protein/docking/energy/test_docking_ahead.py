@@ -71,6 +71,29 @@ def test_it_begins_once_where_no_code_is_kept(started, monkeypatch):
     assert started[0][1:] == ["waited"]
 
 
+def test_a_loop_whose_code_is_there_is_not_waited_for(monkeypatch):
+    kept, ended, slept = set(), [], []
+
+    def sleep(_):
+        slept.append(1)
+        kept.add("first" if len(slept) < 3 else "second")
+
+    process = types.SimpleNamespace(
+        poll=lambda: 0 if len(slept) > 5 else None, wait=lambda: ended.append(len(slept))
+    )
+    monkeypatch.setattr(ahead, "_beside", [process])
+    monkeypatch.setattr(ahead, "_is_kept", lambda loop: loop in kept)
+    monkeypatch.setattr(ahead.time, "sleep", sleep)
+    ahead.wait("first")
+    assert len(slept) == 1 and not ended
+    ahead.wait("first")
+    ahead.wait("second")
+    assert len(slept) == 3 and not ended
+    ahead.wait("third")  # never kept: it compiles itself once the process has ended
+    assert ended == [6] and ahead._beside == []
+    ahead.wait("third")
+
+
 def test_it_does_not_begin_where_code_is_kept(started, monkeypatch):
     monkeypatch.setattr(ahead, "_is_kept", lambda _: True)
     ahead.begin()
@@ -85,7 +108,9 @@ def test_code_older_than_its_source_is_not_kept(tmp_path):
     )
     assert not ahead._is_kept(loop)
     version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    file = tmp_path / f"leaf_kernels.interaction-{code.co_firstlineno}.{version}.nbi"
+    (tmp_path / f"leaf_kernels.interaction-{code.co_firstlineno}.{version}.nbi").write_bytes(b"")
+    assert not ahead._is_kept(loop)  # Numba writes the code after its index
+    file = tmp_path / f"leaf_kernels.interaction-{code.co_firstlineno}.{version}.1.nbc"
     file.write_bytes(b"")
     assert ahead._is_kept(loop)
     before = source.stat().st_mtime - 60
