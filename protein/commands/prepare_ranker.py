@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=count(),
         default=512,
         metavar="N",
-        help="chains of the search (default 512)",
+        help="chains of the search, which the conformers share as in `dock` (default 512)",
     )
     add(
         "--rounds", type=count(), default=60, metavar="N", help="rounds of the search (default 60)"
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: a folder that cannot be used.
     """
-    from protein.docking.confidence.examples import ExampleSettings, make_examples
+    from protein.docking.campaign.examples import ExampleSettings, make_examples
     from protein.docking.search.monte_carlo import SearchSettings
 
     settings = ExampleSettings(

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """
     import torch
 
-    from protein.docking.confidence.examples import read_examples
+    from protein.docking.campaign.examples import read_examples
     from protein.docking.confidence.ranker import save_ranker
     from protein.docking.confidence.training import RankerSettings, train_ranker
 

@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip("Bio")
 
-from protein.docking.confidence.examples import read_examples
+from protein.docking.campaign.examples import read_examples
 from protein.docking.confidence.network import Committee, PoseRanker
 from protein.docking.confidence.pose_set import pack, pose_set
 from protein.docking.confidence.ranker import Ranker, find_ranker, load_ranker, save_ranker
@@ -26,10 +26,13 @@ from protein.docking.confidence.training import (
     train_ranker,
 )
 from protein.docking.energy.vina import VinaEnergy
+from protein.docking.molecules.files import read_ligand
 from protein.docking.molecules.ligand import ligand_from_mol
 from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import DockSettings
 from protein.docking.receptors.box import box_around
+from protein.docking.receptors.receptor import read_receptor
+from protein.docking.search.draws import number_of
 from protein.docking.search.monte_carlo import SearchSettings
 from protein.docking.search.ranking import Docked
 from sciddiff.cli.main import main
@@ -243,6 +246,15 @@ def test_from_complexes_to_a_ranker(tmp_path, drug, conformer, mould, monkeypatc
     examples = read_examples(tmp_path / "ex")
     assert [e.name for e in examples] == ["c0", "c1", "c2"]
     assert all(bool(e.helped.any()) and float(e.rmsd[e.helped].min()) < 1.5 for e in examples)
+    # The other poses are those that `sciddiff dock` finds with as many chains.
+    folder = tmp_path / "set" / "c1"
+    ligand, receptor = read_ligand(folder / "ligand.sdf"), read_receptor(folder / "protein.pdb")
+    usual = DockSettings(poses=24, effort=SearchSettings(chains=16, rounds=2))
+    docker = Docker(receptor, box_around(ligand.require_coords()), usual)
+    (found,) = docker.dock([ligand], [number_of("c1")])
+    assert found.docked is not None
+    coords = examples[1].poses.coords[~examples[1].helped].double().numpy()
+    assert np.allclose(coords, found.docked.coords, atol=1e-4)
     out = tmp_path / "model"
     words = ["train-ranker", str(tmp_path / "ex"), "-o", str(out), "--epochs", "1", "--folds", "2",
              "--width", "8", "--json"]  # fmt: skip

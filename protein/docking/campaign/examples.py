@@ -1,9 +1,9 @@
 """Examples for the ranker: poses of complexes whose answer is known, docked by our own search.
 
-A complex is docked into a box about its crystal ligand from fresh conformers, as a user would do
-it. Conformers that are fitted to the crystal pose by their torsions and minimised are added and
-marked as helped, so that every ligand has a pose that is right. Each complex has a file of its
-own, and a file that exists is not made again.
+A complex is docked into a box about its crystal ligand from fresh conformers, by the pipeline of
+`sciddiff dock`. Conformers that are fitted to the crystal pose by their torsions and minimised
+are added and marked as helped, so that every ligand has a pose that is right. Each complex has a
+file of its own, and a file that exists is not made again.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ from protein.docking.confidence.pose_set import PoseSet, pose_set
 from protein.docking.confidence.training import Example
 from protein.docking.energy.vina import SearchSpace
 from protein.docking.molecules.conformers import fresh_conformers
+from protein.docking.pipeline.docker import Docker
+from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.metrics import symmetric_rmsd
 from protein.docking.poses.pose import LigandBatch, recover
 from protein.docking.receptors.box import box_around
 from protein.docking.receptors.receptor import read_receptor
-from protein.docking.search.monte_carlo import SearchSettings, finish, search
+from protein.docking.search.draws import number_of
+from protein.docking.search.monte_carlo import SearchSettings, finish
 from protein.docking.search.ranking import JUDGED, Docked, ranked
 from protein.structures.workers import map_in_processes
 from sciddiff.errors import InputError
 from sciddiff.files import replacing
-from sciddiff.streams import Streams
 
 OnExample = Callable[[int, int], None]
 """Called with how many complexes are done, and how many there are."""
@@ -49,7 +51,7 @@ class ExampleSettings:
     """How examples are made.
 
     Attributes:
-        search: effort of the search.
+        search: effort of the search; its chains are divided among the conformers.
         conformers: number of fresh conformers of each ligand.
         poses: number of distinct poses kept.
         max_atoms: largest number of heavy atoms of a ligand.
@@ -135,19 +137,19 @@ def make_example(source: Source, settings: ExampleSettings) -> tuple[Example, di
     receptor = read_receptor(source.receptor)
     crystal = ligand.require_coords()
     box = box_around(crystal)
+    # The pipeline of `sciddiff dock`, so that a ranker learns from poses as users get them.
+    usual = DockSettings(settings.poses, settings.conformers, settings.search, seed=settings.seed)
+    (result,) = Docker(receptor, box, usual).dock([ligand], [number_of(source.id)])
+    if result.docked is None:
+        raise InputError(result.error)
     near = receptor.near(box)
     conformers = fresh_conformers(ligand, settings.conformers, settings.seed)
-    count = len(conformers)
-    energy = SearchSpace(receptor, box).energy([ligand] * count)
-    batch = LigandBatch.pack([ligand.tree] * count, list(conformers))
-    draws = Streams(settings.seed, torch.arange(count)).purpose("search")
-    found = search(batch, energy, [box] * count, draws, settings.search)
-    parts = [ranked(ligand, found, settings.poses, settings.search.distinct)]
     matched, _ = match(ligand.tree, conformers, crystal)
+    energy = SearchSpace(receptor, box).energy([ligand] * len(matched))
     batch = LigandBatch.pack([ligand.tree] * len(matched), list(matched))
     start = recover(batch, torch.as_tensor(matched, dtype=torch.float32).unsqueeze(1))
     near_truth = finish(batch, energy, start, settings.search)
-    parts.append(ranked(ligand, near_truth, len(matched), 0.3))
+    parts = [result.docked, ranked(ligand, near_truth, len(matched), 0.3)]
     helped = [k for k, part in enumerate(parts) for _ in part.coords]
     docked = Docked.joined(parts)
     poses = pose_set(ligand, near, docked)
