@@ -1,6 +1,7 @@
 """Extremes of calibrated members: exact laws on a linear world, and what a forecast writes."""
 
 import json
+import shutil
 from statistics import NormalDist
 
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 import torch
 import xarray as xr
 
+from sciddiff import weights
 from sciddiff.cli.parsing import parse
 from sciddiff.errors import InputError
-from weather.calibration.members import Calibration, Coefficients
+from sciddiff.files import write_json
+from weather.calibration.members import META_ENTRY, Calibration, Coefficients
+from weather.calibration.origin import weights_of
 from weather.commands.extremes import command
 from weather.commands.forecast import command as forecast
 from weather.data.store import Store
@@ -163,9 +167,34 @@ def test_every_method_takes_a_calibration_and_says_so(words, calibration, capsys
     assert raw["calibration"] == "none" and raw["threshold"] != found["threshold"]
 
 
-def test_a_calibration_that_does_not_fit_is_refused_or_left_out(
-    words, calibration, small_models, tmp_path
+def test_a_models_own_calibration_is_the_default_and_is_left_out_where_it_does_not_fit(
+    words, calibration, small_models, small_store, tmp_path, capsys
 ):
+    both, own = words
+    model = tmp_path / "model"
+    shutil.copytree(small_models["crps"], model)
+    meta = json.loads((model / weights.META).read_text())
+    made = {"weights": weights_of(meta), "head": "crps", "perturb": "none"}
+    plain = json.loads(calibration.read_text()) | {"made": made}
+    write_json(model / weights.META, weights.sealed(meta | {META_ENTRY: plain}))
+    both[both.index(small_models["crps"])] = str(model)
+    found = {}
+    lagged = ["--perturb", "lagged-difference", "--archive", str(small_store)]
+    for name, more in (("own", []), ("none", ["--calibration", "none"]), ("lagged", lagged),
+                       ("other", ["--index", "mean(z500, north, 1..3)"])):  # fmt: skip
+        own[own.index("-o") + 1] = str(tmp_path / name)
+        assert command.run(parse(command, [*both, *own, "--no-composites", *more])) == 0
+        found[name] = json.loads(capsys.readouterr().out)
+    told = {name: one["calibration"] for name, one in found.items()}
+    assert told.pop("own").startswith("member by member") and set(told.values()) == {"none"}
+    assert "note" not in found["own"] and "note" not in found["none"]
+    assert found["lagged"]["note"] == (
+        "not calibrated: its calibration was fitted with perturb none"
+    )
+    assert "the calibration of the model has no z500, but tas" in found["other"]["note"]
+
+
+def test_a_calibration_that_does_not_fit_is_refused(words, calibration):
     both, own = words
     more = ["--calibration", str(calibration), "--index", "mean(z500, north, 1..3)"]
     with pytest.raises(InputError, match="has no z500, but tas; fit it to forecasts of z500"):
