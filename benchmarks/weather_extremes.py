@@ -38,6 +38,8 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=8000, help="members of brute force")
     parser.add_argument("--members", type=int, default=500, help="of each estimate")
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.01, 0.001],
+                        help="probabilities whose thresholds are taken")  # fmt: skip
     parser.add_argument("--methods", nargs="+", default=["smc", "guide"])
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
@@ -55,12 +57,14 @@ def main() -> None:
     # Twice seeded: the brute force has no draw in common with the pilots of the methods.
     scores = pilot_run(simulation, args.n, args.seed + 1000).scores[-1]
     print(f"{args.index}: {args.n} members in {time.process_time() - began:.0f} s", flush=True)
-    for p in (0.1, 0.01, 0.001):
+    for p in args.shares:
         threshold = quantile(scores, 1 - p)
         above = int((scores >= threshold).sum())
         below = args.n - above
-        low, high = beta.ppf([0.025, 0.975], [above, above + 1], [below + 1, below])
-        print(f"p {above / args.n:.2g} [{low:.2g}, {high:.2g}] at {threshold:.4g} {meter.units}")
+        bounds = beta.ppf([0.025, 0.975], [above, above + 1], [below + 1, below])
+        low, high = float(bounds[0]), float(bounds[1])
+        print(f"p {above / args.n:.2g} [{low:.2g}, {high:.2g}] at {threshold:.6g} {meter.units}",
+              flush=True)  # fmt: skip
         for method in args.methods:
             _estimate(args, simulation, method, threshold, (low, high))
 

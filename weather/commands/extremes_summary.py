@@ -51,11 +51,13 @@ def found_text(args: argparse.Namespace, found: Mapping[str, Any]) -> str:
         ("effective members in the event", f"{found['effective_size']:.0f}"),
         ("members simulated", str(found["trajectories"])),
     ]
-    for doubt in found["doubts"]:
+    doubts = found.get("doubts", [])  # estimates of earlier versions have none
+    for doubt in doubts:
         _LOG.warning("cannot be trusted: %s", doubt)
         rows.append(("cannot be trusted", doubt))
-    if found["doubts"]:
-        rows.append(("remedy", "more --members, --method guide, or a milder threshold"))
+    if doubts:
+        remedy = "more --members and --pilot, --method guide, or a milder threshold"
+        rows.append(("remedy", remedy))
     return f"{as_table(('', args.method), rows)}\n\nin {args.out}"
 
 
