@@ -71,6 +71,8 @@ def main() -> None:
     parser = docking_rows.arguments(__doc__)
     parser.add_argument("--every", type=int, default=1, help="only every n-th complex")
     parser.add_argument("--first", type=int, default=0, help="of them, the first one taken")
+    parser.add_argument("--atoms", type=int, default=1000, help="largest ligand")
+    parser.add_argument("--torsions", type=int, default=1000, help="most flexible ligand")
     parser.add_argument("--residues", type=int, default=3, help="side chains that are altered")
     parser.add_argument("--effort", default="fast", choices=[e for e in EFFORTS if e != "none"])
     parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
@@ -80,7 +82,11 @@ def main() -> None:
 def rows_of(args: argparse.Namespace, done: frozenset[str]) -> Iterator[dict[str, object]]:
     """Rows of the complexes that have none."""
     ranker = find_ranker()
-    for row in docking_rows.chosen(args)[args.first :: args.every]:
+    fit = [
+        row for row in docking_rows.chosen(args)
+        if int(row["heavy_atoms"]) <= args.atoms and int(row["rot_bonds"]) <= args.torsions
+    ]
+    for row in fit[args.first :: args.every]:
         if row["id"] not in done:
             yield {"id": row["id"], **row_of(args, row["id"], ranker)}
 
