@@ -125,7 +125,7 @@ def test_a_world_learned_in_seconds_knows_the_law_of_a_step(example, tmp_path, m
     monkeypatch.setenv("SCIDDIFF_TRUST", "world_domain")
     words = (
         f"train {EXAMPLE / 'world.yaml'} --trainer.max_steps 150 --trainer.progress false "
-        "--trainer.threads 1 --trainer.val_every 0 --optim.lr 0.005 --domain.batch 12 "
+        "--trainer.threads 1 --trainer.val_every 0 --domain.batch 12 "
         "--net.width 32"
     )
     assert main(words.split()) == 0
