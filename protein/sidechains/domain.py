@@ -91,10 +91,10 @@ class SideChainDomain(Domain):
                 yield Batch(one.x, one.cond, one.layouts, 1, names)
 
     def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
-        """One mmCIF file for every sample, its chains named A, B and on."""
+        """Every sample as mmCIF, and as PDB where that has letters for its chains: A, B and on."""
         from protein.sidechains.files import write_sample
 
-        return [write_sample(batch, x, k, directory) for k in range(batch.size)]
+        return [file for k in range(batch.size) for file in write_sample(batch, x, k, directory)]
 
     def evaluate(self, directory: Path, reference: Path | None) -> dict[str, Any]:
         """Side chains of a folder beside those of the same name in a reference folder.

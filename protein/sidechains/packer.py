@@ -15,7 +15,7 @@ from protein.sidechains.assembly import assembled
 from protein.sidechains.contacts import Contacts, Overlaps
 from protein.sidechains.geometry import build, tables
 from protein.sidechains.losses import likeliest, log_density, probability_within
-from protein.sidechains.network import ENCODED, LOGITS
+from protein.sidechains.network import LOGITS
 from protein.sidechains.relief import relieved
 from protein.sidechains.samples import (
     CHI,
@@ -26,6 +26,7 @@ from protein.sidechains.samples import (
     sample_of,
     to_state,
 )
+from protein.sidechains.structure import ENCODED
 from protein.sidechains.templates import Template
 from protein.structures.geometry_constants import ATOM_NAMES
 from sciddiff.grids import uniform

@@ -77,7 +77,7 @@ PARSED = {
     "pack |prepare pack|train .*pack_lite|design .*--pack": (
         "is tried from end to end by tests/protein/sidechains"
     ),
-    "(train .*|export runs/)residue_autoencoder": (
+    "(train .*|export runs/|.*models/)residue_(autoencoder|latent|direct)": (
         "is tried from end to end by tests/protein/sidechains"
     ),
     "prepare (dock|ranker)": "needs complexes whose ligands fit into their pockets",

@@ -125,7 +125,7 @@ def test_a_few_steps_learn_types_and_angles_and_files_hold_them(batch, tmp_path)
     assert off.median() < 15.0  # 90 for angles that say nothing
     template = encoded.latents().template(batch)
     files = encoded.write(template, inside.x, tmp_path)
-    read = template_of(read_structure(files[1], side_chains=True))
+    read = template_of(read_structure(files[2], side_chains=True))
     assert np.array_equal(read.tokens, batch.x[RESIDUES][1].numpy())
     assert read.complete.all()
     chi = collate([sample_of(read, known=True)])

@@ -11,8 +11,9 @@ from protein.sequence.alphabet import LETTERS
 from protein.sidechains.domain import SideChainDomain
 from protein.sidechains.geometry import tables
 from protein.sidechains.losses import log_density
-from protein.sidechains.network import BINS, ENCODED, LOGITS, SideChainNetwork
+from protein.sidechains.network import BINS, LOGITS, SideChainNetwork
 from protein.sidechains.samples import CHI, angles_of, collate, sample_of
+from protein.sidechains.structure import ENCODED
 from sciddiff.denoiser import Denoiser
 from sciddiff.grids import uniform
 from sciddiff.likelihood import log_prob
