@@ -156,16 +156,12 @@ def bare(batch: Batch) -> Batch:
 
 
 def _held(batch: Batch, known: Tensor) -> Batch:
-    """Samples `[B]` whose types are held, the others without torsions."""
-    types, angles = batch.layouts[RESIDUES], batch.layouts[CHI]
-    assert types.mask is not None and angles.mask is not None
-    return replace(
-        batch,
-        layouts={
-            RESIDUES: replace(types, fixed=types.mask & known[:, None]),
-            CHI: replace(angles, mask=angles.mask & known[:, None]),
-        },
-    )
+    """Samples `[B]` whose types are held, the others without torsions; see `with_types`."""
+    rows = {name: known[:, None].expand(batch.x[name].shape) for name in (RESIDUES, CHI)}
+    masks = {name: batch.layouts[name].zero_padding(here) for name, here in rows.items()}
+    types = replace(batch.layouts[RESIDUES], fixed=masks[RESIDUES])
+    angles = replace(batch.layouts[CHI], mask=masks[CHI])
+    return replace(batch, layouts={RESIDUES: types, CHI: angles})
 
 
 def _types_first(grid: Tensor, batch: Batch) -> Grid:
