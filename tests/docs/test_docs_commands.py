@@ -209,6 +209,8 @@ def call_script(script: Path, words: list[str]) -> None:
         subprocess.run([sys.executable, script, *words, *short.split()], check=True)
         return
     source = (ROOT / script).read_text(encoding="utf-8")
+    if "docking_rows.arguments(" in source:  # options that several scripts share
+        source += (ROOT / "benchmarks/docking_rows.py").read_text(encoding="utf-8")
     for option in (word.split("=")[0] for word in words if re.match("--?[a-z]", word)):
         assert f'"{option}"' in source, f"{script}: {option}"
 
