@@ -66,7 +66,7 @@ class ForecastDomain(Domain):
             cosine coefficients on a limited area (see `weather.forecast.spectral`), head `crps`.
         rollout: Law of the number of steps practised in a row, head `crps`: {steps: probability}.
         parametrization: What the network's output is: `edm`, or `velocity` for flow matching.
-        spread: Factor of the noise that forecasts of head `crps` start from; above 1 it widens
+        spread: Factor of the noise that forecasts start from; above 1 it widens
             ensembles that are too sure. Choose it on days kept aside; training does without.
         conserve: Channels whose area mean a forecast keeps from step to step, such as `mslp`:
             the mass of the air does not change.
@@ -238,7 +238,7 @@ class ForecastDomain(Domain):
         settings, path = SamplingSettings(), self.path().paths[FIELDS]
         if not isinstance(path, GaussianPath):
             raise TypeError(f"{FIELDS}: travels on {type(path).__name__}, not on a GaussianPath")
-        return Drawing(settings.build(), settings.times(path))
+        return Drawing(settings.build(), settings.times(path), prior_scale=self.spread)
 
     def write(self, batch: Batch, x: State, directory: Path) -> list[Path]:
         """Write one NumPy archive for every sample: the state one step on."""

@@ -222,6 +222,7 @@ class Forecaster:
                 self.sampling.times(self._path),
                 streams.seed,
                 indices=streams.indices,
+                prior_scale=self.spread,
             )
             return output.x["fields"]
         if guide is not None:

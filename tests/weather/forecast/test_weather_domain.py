@@ -226,14 +226,15 @@ def test_single_steps_through_the_core(small_store, small_models, tmp_path):
 
 
 def test_single_steps_are_drawn_as_the_head_was_trained(small_store, small_models):
-    """One call from noise of the spread where a network does it in one; a grid of ten else."""
+    """One call from noise of the spread where a network does it in one; a grid of six else."""
     from sciddiff import checkpoint
     from sciddiff.streams import Streams
 
-    assert len(checkpoint.load(small_models["diffusion"]).drawing.grid) == 11
+    assert len(checkpoint.load(small_models["diffusion"]).drawing.grid) == 7
     model = checkpoint.load(small_models["crps"])
     request = {"init": small_store, "model": small_models["crps"], "start": "3-4-1"}
     model.domain.spread = 1.5
+    assert model.drawing.prior_scale == 1.5
     drawn = model.sample(2, seed=3, **request)
     (batch,) = model.domain.like({**request, "n": 2})
     path = model.denoiser.path.paths[FIELDS]

@@ -178,9 +178,10 @@ def test_a_guide_steers_the_diffusion_head_only(small_models, initial):
                 forecaster.step(frames[None], valid, streams, guide)
 
 
-def test_spread_scales_the_noise_of_the_one_step_head(small_models, initial):
+@pytest.mark.parametrize("head", ["crps", "diffusion"])
+def test_spread_scales_the_noise_that_forecasts_start_from(small_models, initial, head):
     def noise(spread):
-        forecaster = Forecaster(small_models["crps"])
+        forecaster = Forecaster(small_models[head])
         forecaster.spread = spread
         heard = []
         forecaster.denoiser.net.register_forward_pre_hook(
