@@ -38,7 +38,7 @@ def test_two_cycles_have_the_law_of_the_calibrated_step(low_rank, small_models, 
 
     Of each cycle the members' gain is that of tau^2 Q, and what they differed by before is
     brought along: that is the exact law of members that go on from their own analyses."""
-    forecaster = Forecaster(small_models["diffusion"], sampling=SamplingSettings(steps=24))
+    forecaster = Forecaster(small_models["diffusion"], sampling=SamplingSettings.of_analyses(24))
     store = Store(small_store)
     frames, times = torch.from_numpy(store.read(50, 52)), store.times[51:53]
     spec = forecaster.spec
@@ -83,7 +83,7 @@ def test_the_background_is_widened_about_every_members_own_mean(
     low_rank, small_models, small_store
 ):
     """Members that differ before the step: beta of their difference, tau of the step's noise."""
-    forecaster = Forecaster(small_models["diffusion"], sampling=SamplingSettings(steps=6))
+    forecaster = Forecaster(small_models["diffusion"], sampling=SamplingSettings.of_analyses(6))
     store = Store(small_store)
     forecaster.denoiser = low_rank((5, 16, 32))
     spec, frames = forecaster.spec, torch.from_numpy(store.read(50, 52))
@@ -102,7 +102,7 @@ def test_the_background_is_widened_about_every_members_own_mean(
 
 
 def test_the_mean_of_a_step_is_that_of_its_draws(low_rank, small_models, small_store):
-    forecaster = Forecaster(small_models["diffusion"], sampling=SamplingSettings(steps=4))
+    forecaster = Forecaster(small_models["diffusion"], sampling=SamplingSettings.of_analyses(4))
     store = Store(small_store)
     history = torch.from_numpy(store.read(50, 52))[None]
     valid, streams = store.times[52], forecast_streams(0, store.times[51], [0], 1, "mean")
