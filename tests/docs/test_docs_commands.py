@@ -83,7 +83,7 @@ PARSED = {
     "prepare (dock|ranker)": "needs complexes whose ligands fit into their pockets",
     "train .*dock_lite.yaml": "uses what prepare dock has made",
     "train-ranker": "needs complexes of several proteins",
-    "distill .*--progressive": "learns from years of a planet; tests/sciddiff/cli tries the option",
+    "distill .*--progressive": "learns from a planet; tests/sciddiff/cli tries the option",
     "dock .*--covalent": "is tried from end to end by tests/protein/docking",
     "dock .*--flex": "is tried from end to end by tests/protein/docking",
     "dock .*--ranker models/": "uses what train-ranker has made",
