@@ -93,13 +93,13 @@ def _box(args: argparse.Namespace, receptor: Receptor) -> Box:
     from protein.docking.receptors.residues import box_of_residues
 
     given = [args.autobox_ligand, args.center, args.pocket_residues]
-    alone = args.covalent is not None and all(value is None for value in given)
-    if not alone and sum(value is not None for value in given) != 1:
+    covalent: str | None = args.covalent if all(value is None for value in given) else None
+    if covalent is None and sum(value is not None for value in given) != 1:
         raise InputError(f"where to search: {ONE_OF}")
-    if alone:
+    if covalent is not None:
         from protein.docking.receptors.covalent import covalent_site
 
-        box = covalent_site(receptor, args.covalent).box
+        box = covalent_site(receptor, covalent).box
     elif args.autobox_ligand is not None:
         box = box_around(read_place(args.autobox_ligand), args.autobox_add)
     elif args.pocket_residues is not None:
