@@ -18,7 +18,7 @@ from protein.sidechains.features import OWN, PAIR, own, pairs, side
 from protein.sidechains.geometry import tables
 from protein.sidechains.internal import MOST_CHI
 from protein.sidechains.samples import CHI, angles_of, from_state
-from protein.sidechains.structure import ENCODED, StructureNetwork, whole
+from protein.sidechains.structure import StructureNetwork, whole
 from sciddiff.nn import TimeEmbedding
 from sciddiff.state import Batch, State
 
@@ -75,8 +75,7 @@ class SideChainNetwork(StructureNetwork):
         Returns:
             `chi`: velocities `[B, 4 N]`; `logits [B, 4 N, 36]`.
         """
-        found = batch.cond.get(ENCODED)
-        encoded = self.encode(batch) if found is None else found
+        encoded = self.encoded(batch)
         layout, residues = batch.layouts[CHI], batch.cond["residues"]
         angles = angles_of(x_t[CHI])
         b, n, _ = angles.shape

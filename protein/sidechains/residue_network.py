@@ -19,7 +19,7 @@ from protein.sidechains.geometry import tables
 from protein.sidechains.internal import MOST_CHI
 from protein.sidechains.residues import RESIDUES
 from protein.sidechains.samples import CHI, angles_of
-from protein.sidechains.structure import ENCODED, Encoded, StructureNetwork
+from protein.sidechains.structure import StructureNetwork
 from sciddiff.errors import InputError
 from sciddiff.leaf_times import per_sample, time_of
 from sciddiff.nn import TimeEmbedding
@@ -54,10 +54,6 @@ class _Network(StructureNetwork):
         super().__init__(node, neighbours, encoder, decoder, widen, dropout)
         self.time = TimeEmbedding(_TIMES, 8.0)
         self.out = nn.Sequential(nn.LayerNorm(node), nn.Linear(node, node), nn.SiLU())
-
-    def _encoded(self, batch: Batch) -> Encoded:
-        found = batch.cond.get(ENCODED)
-        return self.encode(batch) if found is None else found
 
 
 @final
@@ -105,7 +101,7 @@ class ResidueLatentNetwork(_Network):
                 f"net.latents: {self.latents}, and the codec has {z.shape[-1]} numbers a residue; "
                 "give net.latents those of domain.codec"
             )
-        encoded = self._encoded(batch)
+        encoded = self.encoded(batch)
         times = self.time(t.to(z))[:, None].expand(*z.shape[:2], _TIMES)
         nodes = encoded.nodes + self.state(torch.cat([z, times], dim=-1))
         return {LATENT: self.velocity(self.out(self.decoded(nodes, encoded)))}
@@ -148,7 +144,7 @@ class ResidueNetwork(_Network):
         Returns:
             `residues`: logits `[B, N, 20]`; `chi`: velocities `[B, 4 N]`.
         """
-        angles, encoded = angles_of(x_t[CHI]), self._encoded(batch)
+        angles, encoded = angles_of(x_t[CHI]), self.encoded(batch)
         types, torsions = batch.layouts[RESIDUES].mask, batch.layouts[CHI].mask
         tokens = x_t[RESIDUES] if types is None else torch.where(types, x_t[RESIDUES], MASK)
         has = tables().chi.to(tokens.device)

@@ -155,6 +155,11 @@ class StructureNetwork(nn.Module):
         read = tuple(message.edge(edges).unflatten(0, (b, n)) for message in readers)
         return Encoded(nodes.unflatten(0, (b, n)), read, seen.neighbours, seen.linked, near)
 
+    def encoded(self, batch: Batch) -> Encoded:
+        """What the condition `ENCODED` of a batch holds, or else what `encode` returns for it."""
+        found = batch.cond.get(ENCODED)
+        return self.encode(batch) if found is None else found
+
     def decoded(
         self, nodes: Tensor, encoded: Encoded, extra: Iterable[Tensor] = ()
     ) -> Tensor:

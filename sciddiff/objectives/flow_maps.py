@@ -160,10 +160,9 @@ class Shortcut(Objective):
             said = teacher(x_m, told(middle), batch, until=told(second))
             x_s = leap(along, names, said, x_m, s, batch)
         predictions = denoiser(x_t, told(t), batch, until=told(s))
-        ends = {name: s[name] for name in names}
         begun = {name: samples[name] for name in names}
         path = denoiser.path
-        output = arrival_loss(learning, path, along, predictions, begun, x_s, ends, batch)
+        output = arrival_loss(learning, path, along, predictions, begun, x_s, s, batch)
         return named("long", output)
 
     def _spans(

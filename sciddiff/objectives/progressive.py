@@ -18,7 +18,7 @@ import torch
 
 from sciddiff.denoiser import Denoiser
 from sciddiff.errors import InputError
-from sciddiff.leaf_times import time_dtype
+from sciddiff.leaf_times import per_sample, time_tensors
 from sciddiff.objectives.base import LossOutput, Objective
 from sciddiff.objectives.denoising import Denoising
 from sciddiff.objectives.flow_maps import arrival_loss, jumping
@@ -96,23 +96,18 @@ class Progressive(Objective):
             max(number / self.calls, first), (number + 1) / self.calls, self.within + 1,
             dtype=torch.float64,
         )  # fmt: skip
-        whole = torch.ones(batch.size, dtype=time_dtype(batch.x), device=batch.device)
-        begin, end = whole * float(grid[0]), whole * float(grid[-1])
+        begin, end = (per_sample(float(t), batch.x, batch.size) for t in (grid[0], grid[-1]))
         x0 = {name: sample.x0 for name, sample in noised.samples.items()}
         samples = along.sample(batch.x, begin, generator, x0, layouts)
         x_t = {name: sample.x_t for name, sample in samples.items()}
         hold = lambda x: {name: layouts[name].hold(x[name], batch.x[name]) for name in x}  # noqa: E731
+        said = lambda x, t: dict(self.source(x, time_tensors(t, x, batch.size), batch))  # noqa: E731
         with torch.no_grad():
             led = self.solver(
-                lambda x, t: dict(self.source(x, _times(t, whole), batch)), along, x_t, grid,
-                layouts=layouts, after=lambda step, t, x, stage: hold(x),
+                said, along, x_t, grid, layouts=layouts,
+                after=lambda step, t, x, stage: hold(x),
             )  # fmt: skip
         predictions = denoiser(x_t, begin, batch, until=end)
         ends = dict.fromkeys(names, end)
         path = denoiser.path
         return arrival_loss(learning, path, along, predictions, samples, led.x, ends, batch)
-
-
-def _times(t: Any, whole: torch.Tensor) -> Any:
-    """The time of a walk for every sample, ``[B]``."""
-    return {name: whole * own for name, own in t.items()} if isinstance(t, dict) else whole * t
