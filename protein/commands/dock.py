@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from protein.commands.dock_ensemble import dock_ensemble
 from protein.commands.dock_flexible import (
     check_covalent,
     check_flexible,
@@ -22,7 +23,7 @@ from protein.commands.dock_place import (
     sites_of,
     template_of,
 )
-from protein.commands.dock_summary import counting, networks, summarise
+from protein.commands.dock_summary import counting, networks, refuse_file_name, summarise
 from protein.commands.dock_vina import resolve
 from protein.docking import NEEDS
 from protein.docking.energy import ahead
@@ -54,42 +55,24 @@ def run(args: argparse.Namespace) -> int:
         InputError: an option or a file that cannot be used.
     """
     resolve(args, configure)
+    refuse_file_name(args.out, "dock")
     check_place(args)
     check_flexible(args)
     check_covalent(args)
     if args.dataset is None and (args.receptor is None or args.ligand is None):
         raise InputError("there is nothing to dock; give -r and -l, or --dataset")
+    if args.combine != "best" and len(args.receptor or ()) < 2:
+        raise InputError("--combine: needs several structures; give -r at least two files")
     if not args.device.startswith("cuda"):
         ahead.begin()
     if args.dataset is not None:
         return _redock(args)
     args.library = args.ligand[0] if len(args.ligand) == 1 else args.ligand
     if len(args.receptor) > 1:
-        return _dock_ensemble(args)
+        return dock_ensemble(args, _dock_library)
     args.receptor = args.receptor[0]
     found = _dock_library(args)
     return 0 if found is None else summarise(args, *found)
-
-
-def _dock_ensemble(args: argparse.Namespace) -> int:
-    """Dock to several structures, each in its folder, and keep the best of each ligand."""
-    from protein.docking.campaign.ensemble import best_over_structures, write_ensemble
-    from sciddiff.names import Names
-
-    names, rows, made, ended = Names(), {}, False, True
-    for receptor in args.receptor:
-        name = names.unique(receptor.name.split(".")[0], "receptor")
-        one = argparse.Namespace(**vars(args))
-        one.receptor, one.out = receptor, args.out / name
-        found = _dock_library(one)
-        ended &= found is not None
-        if found is not None:
-            rows[name], made = found[0], made or found[1]
-    if not ended:  # the first of several processes reports
-        return 0
-    best = best_over_structures(rows)
-    write_ensemble(args.out, best)
-    return summarise(args, best, made)
 
 
 def _dock_library(args: argparse.Namespace) -> tuple[list[Row], bool, Receptor | None] | None:
@@ -217,7 +200,7 @@ def _redock(args: argparse.Namespace) -> int:
         raise InputError("--enumerate, --strip-salts: apply to a library (-l); leave them out")
     names = (
         "receptor", "ligand", "autobox_ligand", "center", "pocket_residues", "size", "flex",
-        "template",
+        "flex_ligand", "template",
     )  # fmt: skip
     given = next((name for name in names if getattr(args, name) is not None), None)
     if given is not None:

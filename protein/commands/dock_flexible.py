@@ -21,15 +21,18 @@ __all__ = ["check_covalent", "check_flexible", "covalent_of", "flexible_side_cha
 
 def check_flexible(args: argparse.Namespace) -> None:
     """Refuse options of flexible side chains that cannot go together, before anything is read."""
+    if args.flex_ligand is not None and args.flex_auto is None:
+        raise InputError("--flex-ligand: applies to --flex-auto only; give that, too")
     if args.flex is None and args.flex_auto is None:
         return
     if args.flex is not None and args.flex_auto is not None:
         raise InputError("--flex, --flex-auto: give one of them")
     option = "--flex" if args.flex_auto is None else "--flex-auto"
-    if args.flex_auto is not None and args.dataset is None and args.autobox_ligand is None:
+    near = args.flex_ligand or args.autobox_ligand
+    if args.flex_auto is not None and args.dataset is None and near is None:
         raise InputError(
-            "--flex-auto: needs the ligand of --autobox-ligand; give it, or name residues with "
-            "--flex"
+            "--flex-auto: needs a ligand; give --flex-ligand or --autobox-ligand, or name "
+            "residues with --flex"
         )
     if args.model is not None:
         raise InputError(f"{option}: a network takes the receptor as rigid; leave --model out")
@@ -91,7 +94,7 @@ def _labels(
         return named_residues(receptor, args.flex, "--flex")
     if args.flex_auto is None:
         return None
-    place = read_place(args.autobox_ligand) if crystal is None else crystal
+    place = read_place(args.flex_ligand or args.autobox_ligand) if crystal is None else crystal
     labels, note = residues_near(receptor, place, args.flex_auto)
     remark(receptor.name, (note,) if note else ())
     return labels

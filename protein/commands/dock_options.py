@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE",
         help="molecules: .sdf, .mol2, .smi or .csv (also with .gz), folders of such files, or "
-        "SMILES",
+        "SMILES; .pdbqt and .pdb whose bonds are known by Meeko's remarks or by all hydrogens",
     )
     add(
         "--dataset",
@@ -71,6 +71,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--flex-auto", type=number(1.0, 8.0), metavar="A",
         help="let side chains with an atom within this distance of the ligand of --autobox-ligand "
         "(or of a complex of --dataset) turn, Å; at most the ten nearest")  # fmt: skip
+    add("--flex-ligand", metavar="FILE",
+        help="the ligand of --flex-auto, if it is not that of --autobox-ligand")  # fmt: skip
     add("--covalent", metavar="ATOM",
         help="bond every ligand to this atom of a side chain, as A:145:SG; also says where to "
         "search, unless another option does")  # fmt: skip
@@ -143,6 +145,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--check", type=count(0), default=1, metavar="N",
         help="number of poses that PoseBusters checks (default 1)")  # fmt: skip
+    add("--combine", choices=("best", "boltzmann"), default="best",
+        help="affinity of a ligand over several structures of -r: the best of them, or the free "
+        "energy of an even mixture of them (default best)")  # fmt: skip
     add("--hits", type=count(), metavar="N",
         help="write hits.csv: one row for each molecule, by its best state, and N diverse ones "
         "among the best")  # fmt: skip

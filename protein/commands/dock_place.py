@@ -43,10 +43,16 @@ def place_of(args: argparse.Namespace) -> tuple[Receptor, list[Box], list[Bindin
     Pockets are found, and boxes made, without regard to waters that are kept by their distance.
     """
     from protein.docking.receptors.receptor import read_receptor
-    from protein.docking.receptors.waters import is_water, kept_groups, with_near_waters
+    from protein.docking.receptors.waters import (
+        is_water,
+        kept_groups,
+        refuse_absent,
+        with_near_waters,
+    )
 
     kept = kept_groups(args.keep, reach=True)
     receptor = read_receptor(args.receptor, kept.names)
+    refuse_absent(args.receptor, receptor, kept.names)
     dry = receptor if kept.reach is None else receptor.select(~is_water(receptor))
     sites = sites_of(args, dry)
     boxes = [site.box for site in sites] if args.blind else [_box(args, dry)]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
+from sciddiff.errors import InputError
 
 if TYPE_CHECKING:
     from protein.docking.campaign.output import Row
@@ -17,7 +19,23 @@ if TYPE_CHECKING:
 
 _TOLD = 5  # ligands whose notes or reasons are printed
 
-__all__ = ["counting", "networks", "summarise"]
+# What a file of poses is called.
+_FILES = (".pdbqt", ".sdf", ".sd", ".mol", ".mol2", ".pdb", ".cif", ".gz", ".csv")
+
+__all__ = ["counting", "networks", "refuse_file_name", "summarise"]
+
+
+def refuse_file_name(out: Path, verb: str) -> None:
+    """Refuse the name of a file of poses where a folder is written, as other programs write one.
+
+    Raises:
+        InputError: the name ends as such a file, and no folder is called so.
+    """
+    if out.suffix.lower() in _FILES and not out.is_dir():
+        raise InputError(
+            f"-o {out}: is named like a file, and {verb} writes a folder with the poses of all "
+            f"ligands (its best.sdf holds the first of each); give -o {out.with_suffix('')}"
+        )
 
 
 @contextmanager

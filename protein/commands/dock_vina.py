@@ -1,21 +1,23 @@
-"""Options of AutoDock Vina and GNINA in `sciddiff dock`, and files of options in Vina's format.
+"""Options of AutoDock Vina, smina and GNINA in `sciddiff dock`.
 
-Most are other spellings of options of `dock`; what differs is said in their help.
+Most are other spellings of options of `dock`; what differs is said in their help. Options that
+change nothing here are taken and named in a note, and those of which there is no like end with a
+line that says what to use instead.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from protein.commands.dock_config import add_file
 from sciddiff.cli.options import count, number
-from sciddiff.errors import InputError, nearest
+from sciddiff.cli.output import remark
+from sciddiff.errors import InputError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["SYNONYMS", "add_spellings", "resolve"]
+__all__ = ["IGNORED", "INSTEAD", "SYNONYMS", "add_spellings", "resolve"]
 
 SYNONYMS: dict[str, str] = {
     "--num_modes": "--poses",
@@ -25,18 +27,60 @@ SYNONYMS: dict[str, str] = {
     "--energy_range": "--energy-range",
     "--min_rmsd": "--min-rmsd",
     "--min_rmsd_filter": "--min-rmsd",
+    "--flexres": "--flex",
+    "--flexdist": "--flex-auto",
+    "--flexdist_ligand": "--flex-ligand",
+    "--covalent_rec_atom": "--covalent",
 }
 """Spellings of other programs, and the options that they are."""
 
+IGNORED: dict[str, int] = {
+    "log": 1, "verbosity": 1, "out": 1, "spacing": 1, "quiet": 0, "no_refine": 0,
+    "force_even_voxels": 0, "no_lig": 0, "max_evals": 1, "num_mc_steps": 1, "max_mc_steps": 1,
+    "num_mc_saved": 1, "minimize_iters": 1, "approximation": 1, "factor": 1, "addH": 1,
+    "stripH": 1,
+}  # fmt: skip
+"""Options of other programs that change nothing here, with their number of values."""
+
+_SCORE = "`sciddiff score` gives energies of poses as they are"
+_MINIMIZE = "`sciddiff score --minimize` and `sciddiff refine` do so for poses that are there"
+_CNN = "--ranker orders poses"
+_MAPS = "grids are made from -r"
+INSTEAD: dict[str, str] = {
+    "--score_only": _SCORE,
+    "--local_only": _MINIMIZE,
+    "--minimize": _MINIMIZE,
+    "--randomize_only": "no verb here makes random poses",
+    "--cnn": _CNN,
+    "--cnn_model": _CNN,
+    "--cnn_scoring": _CNN,
+    "--cnn_rotation": _CNN,
+    "--pose_sort_order": "--ranker none orders poses by energy, and --ranker by confidence",
+    "--maps": _MAPS,
+    "--write_maps": _MAPS,
+    "--autobox": "give --autobox-ligand FILE",
+    "--autobox_extend": "give a larger --autobox-add",
+    "--dir": "-o is the folder to write to",
+    "--out_flex": "poses/*_flex.pdb in the folder -o holds the flexible residues",
+    "--full_flex_output": "*_complex.pdb holds the receptor with those of the first pose",
+    "--flex_limit": "--flex names the residues, at most ten",
+    "--flex_max": "--flex-auto takes at most the ten nearest",
+    "--atom_terms": "`sciddiff score --per-atom FILE` writes them",
+    "--atom_term_data": "`sciddiff score --per-atom FILE` writes them",
+    "--custom_scoring": "--scoring FILE takes weights, one `gauss1 = -0.035579` a line",
+    "--custom_atoms": "--scoring FILE takes weights; radii are those of Vina or Vinardo",
+    "--covalent_lig_atom_pattern": "give the atom that binds as map number 1 of --warhead, as in "
+    "[CH2:1]=[CH:2]C=O",
+}
+"""Options of other programs that `dock` refuses, and what there is instead."""
+
 _AXES = ("x", "y", "z")
-# Keys of Vina's files that change nothing here.
-_IGNORED = ("log", "verbosity", "out", "spacing")
 
 
 def add_spellings(parser: argparse.ArgumentParser) -> None:
     """Add the spellings of Vina and GNINA, after the options that they stand for."""
     own: dict[str, Any] = parser._option_string_actions
-    group = parser.add_argument_group("spellings of AutoDock Vina and GNINA")
+    group = parser.add_argument_group("spellings of AutoDock Vina, smina and GNINA")
     for spelling, option in SYNONYMS.items():
         action = own[option]
         group.add_argument(
@@ -58,6 +102,35 @@ def add_spellings(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--config", type=Path, metavar="FILE",
                        help="options in Vina's format, one key = value a line; what the command "
                        "line says counts more")  # fmt: skip
+    for name, values in IGNORED.items():
+        if name != "out":
+            group.add_argument(
+                f"--{name}", action=_Ignored, nargs=values or 0, help=argparse.SUPPRESS
+            )
+    for option in INSTEAD:
+        group.add_argument(option, action=_Instead, nargs="*", help=argparse.SUPPRESS)
+
+
+class _Ignored(argparse.Action):
+    """Says that an option of another program changes nothing here."""
+
+    def __init__(self, option_strings: list[str], dest: str, **settings: Any) -> None:
+        settings["default"] = argparse.SUPPRESS
+        super().__init__(option_strings, argparse.SUPPRESS, **settings)
+
+    def __call__(
+        self, parser: Any, namespace: Any, values: Any, option: str | None = None
+    ) -> None:
+        remark(option, ["is an option of another program, which changes nothing here"])
+
+
+class _Instead(_Ignored):
+    """Refuses an option of another program, and says what there is instead."""
+
+    def __call__(
+        self, parser: Any, namespace: Any, values: Any, option: str | None = None
+    ) -> None:
+        raise InputError(f"{option}: is no option of dock; {INSTEAD[str(option)]}")
 
 
 def resolve(
@@ -66,14 +139,14 @@ def resolve(
     """Put what was given in other spellings, or in a file, where the options of `dock` are.
 
     Args:
-        args: parsed options; changed.
+        args: parsed options, as `sciddiff.cli.parsing.parse` gives them; changed.
         configure: adds the options of the verb to a parser.
 
     Raises:
         InputError: the file cannot be used, or two options contradict each other.
     """
     if args.config is not None:
-        _add_file(args, configure)
+        add_file(args, configure)
     for name in ("center", "size"):
         values = [getattr(args, f"{name}_{axis}") for axis in _AXES]
         if all(value is None for value in values):
@@ -88,46 +161,3 @@ def resolve(
         args.effort = "fast" if n <= 4 else "normal" if n <= 15 else "thorough"
     if args.no_gpu:
         args.device = "cpu"
-
-
-def _add_file(
-    args: argparse.Namespace, configure: Callable[[argparse.ArgumentParser], None]
-) -> None:
-    """Options of a file, where the command line has left the default."""
-    from sciddiff.files import read_text
-
-    parser = _Parser(prog=str(args.config), add_help=False, allow_abbrev=False)
-    configure(parser)
-    words = ["-o", str(args.out)]
-    lines = read_text(args.config, "a file of options").splitlines()
-    for line_number, line in enumerate(lines, 1):
-        text = line.partition("#")[0].strip()
-        key, equals, value = (word.strip() for word in text.partition("="))
-        if not text or key in _IGNORED:
-            continue
-        option = next((o for o in (f"--{key}", f"--{key.replace('_', '-')}")
-                       if o in parser._option_string_actions), None)  # fmt: skip
-        if not equals or not value or option in (None, "--config", "--out"):
-            known = {o.removeprefix("--") for o in parser._option_string_actions}
-            raise InputError(
-                f"{args.config}: line {line_number}: {text!r} sets no option of dock; "
-                f"{nearest(key, known - {'config', 'out'})}"
-            )
-        action = parser._option_string_actions[option]
-        if action.nargs == 0:  # a switch
-            if value.lower() in ("true", "yes", "1"):
-                words.append(option)
-        else:
-            words += [option, *(value.split() if action.nargs else [value])]
-    given = parser.parse_args(words)
-    for name, value in vars(given).items():
-        default = parser.get_default(name)
-        if value != default and getattr(args, name) == default:
-            setattr(args, name, value)
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors name the file."""
-
-    def error(self, message: str) -> Any:  # noqa: ANN401
-        raise InputError(f"{self.prog}: {message}; correct that line")

@@ -44,10 +44,11 @@ def run(args: argparse.Namespace) -> int:
     """
     from protein.docking.receptors.pockets import find_pockets
     from protein.docking.receptors.receptor import read_receptor
-    from protein.docking.receptors.waters import kept_groups
+    from protein.docking.receptors.waters import kept_groups, refuse_absent
 
     keep = kept_groups(args.keep).names
     receptor = read_receptor(args.receptor, keep)
+    refuse_absent(args.receptor, receptor, keep)
     remark(args.receptor, receptor.notes)
     sites = find_pockets(receptor, args.sites)
     rows = []

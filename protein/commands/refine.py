@@ -49,7 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-r", "--receptor", type=Path, required=True, metavar="FILE",
         help="protein, PDB or mmCIF; without -l its ligand is the pose")  # fmt: skip
     add("-l", "--ligand", type=Path, nargs="+", default=[], metavar="FILE",
-        help="poses: .sdf, .mol2 (also with .gz), .pdbqt, .pdb or .cif")  # fmt: skip
+        help="poses: .sdf, .mol2, .pdbqt, .pdb or .cif (also with .gz), or folders of "
+        "them")  # fmt: skip
     add("--residue", default="", metavar="NAME",
         help="residue name of the ligand in PDB and mmCIF files")  # fmt: skip
     add("--template", metavar="SMILES",
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: an option or a file that cannot be used.
     """
-    from protein.commands.dock_summary import networks
+    from protein.commands.dock_summary import networks, refuse_file_name
     from protein.docking.campaign.output import (
         RESULTS,
         Row,
@@ -90,21 +91,24 @@ def run(args: argparse.Namespace) -> int:
         write_results,
     )
     from protein.docking.confidence.ranker import find_ranker
+    from protein.docking.poses.files import pose_files
     from protein.docking.poses.metrics import pdb_file
     from protein.docking.receptors.receptor import read_receptor
-    from protein.docking.receptors.waters import kept_groups
+    from protein.docking.receptors.waters import kept_groups, refuse_absent
     from protein.docking.report.write import try_report
     from protein.docking.scoring.refine import RefineSettings, pose_groups, refine_group
     from sciddiff.cli.campaign import Campaign, machine_facts
 
+    refuse_file_name(args.out, "refine")
     if args.threads:
         import torch
 
         torch.set_num_threads(args.threads)
-    files = args.ligand or [args.receptor]
+    files = pose_files(args.ligand) or [args.receptor]
     drop = frozenset() if args.ligand else frozenset({_residue(args).upper()})
     keep = kept_groups(args.keep).names
     receptor = read_receptor(args.receptor, keep, drop)
+    refuse_absent(args.receptor, receptor, keep)
     remark(args.receptor, receptor.notes)
     settings = RefineSettings(args.relax, args.check, args.poses, args.seed)
     ranker = find_ranker(args.ranker)

@@ -42,7 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="poses of any molecules: .sdf, .mol2 (also with .gz), .pdbqt, .pdb or .cif",
+        help="poses of any molecules: .sdf, .mol2, .pdbqt, .pdb or .cif (also with .gz), or "
+        "folders of them",
     )
     add("--template", metavar="SMILES",
         help="the molecule, as SMILES or a file, for poses without bond orders")  # fmt: skip
@@ -91,10 +92,10 @@ def run(args: argparse.Namespace) -> int:
     from protein.docking.confidence.ranker import find_ranker
     from protein.docking.energy.scoring_file import find_scoring
     from protein.docking.molecules.files import read_ligand
-    from protein.docking.poses.files import ANY_SIZE, sdf_record
+    from protein.docking.poses.files import ANY_SIZE, pose_files, sdf_record
     from protein.docking.poses.metrics import pdb_file
     from protein.docking.receptors.receptor import read_receptor
-    from protein.docking.receptors.waters import kept_groups
+    from protein.docking.receptors.waters import kept_groups, refuse_absent
     from protein.docking.scoring.score import ScoreSettings, score_files
     from protein.docking.scoring.table import (
         ATOM_COLUMNS,
@@ -105,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
     )
     from sciddiff.files import replacing
 
+    args.ligand = pose_files(args.ligand)
     _refuse_overwriting(args)
     if args.threads:
         import torch
@@ -112,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     keep = kept_groups(args.keep).names
     receptor = read_receptor(args.receptor, keep)
+    refuse_absent(args.receptor, receptor, keep)
     remark(args.receptor, receptor.notes)
     settings = ScoreSettings(
         args.minimize, check=args.check, seed=args.seed, weights=find_scoring(args.scoring),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from typing import NoReturn, final
+from typing import Any, NoReturn, final
 
 from sciddiff.cli.command import Command
 from sciddiff.cli.failures import fail
@@ -14,12 +15,16 @@ from sciddiff.cli.options import add_trust
 from sciddiff.errors import MissingExtra
 from sciddiff.trust import trusting
 
-__all__ = ["OneLineParser", "execute", "parse"]
+__all__ = ["OneLineParser", "execute", "gather_repeated", "parse"]
 
 
 @final
 class OneLineParser(ArgumentParser):
     """An argument parser whose errors are one line with the remedy."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        gather_repeated(self)
 
     def error(self, message: str) -> NoReturn:
         """Print the error and end with status 2."""
@@ -28,6 +33,31 @@ class OneLineParser(ArgumentParser):
     def knows(self, option: str) -> bool:
         """Whether an option was added, by its full name."""
         return option in self._option_string_actions
+
+
+class _Store(argparse._StoreAction):
+    """Stores values; those of an option for several that is given again join the earlier ones."""
+
+    def __call__(
+        self,
+        parser: ArgumentParser,
+        namespace: Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        earlier = getattr(namespace, self.dest, self.default)
+        if self.nargs in ("+", "*") and option_string and earlier is not self.default:
+            values = [*earlier, *values]
+        super().__call__(parser, namespace, values, option_string)
+
+
+def gather_repeated(parser: ArgumentParser) -> None:
+    """Let ``-l a -l b`` mean ``-l a b``, for every option of several values that is added later.
+
+    Without it argparse keeps the last occurrence, and forgets the others in silence.
+    """
+    for name in (None, "store"):
+        parser.register("action", name, _Store)
 
 
 def execute(command: Command, words: Sequence[str]) -> int | None:

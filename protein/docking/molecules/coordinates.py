@@ -22,7 +22,7 @@ from protein.structures.atom_table import AtomTable
 from protein.structures.parse import read_atoms
 from protein.structures.residues import WATERS, is_nucleotide, is_standard, parent_letter
 from sciddiff.errors import InputError
-from sciddiff.files import read_text
+from sciddiff.files import read_lines
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -129,12 +129,13 @@ def pdbqt_models(file: Path) -> Iterator[tuple[AtomGroup, str]]:
     """Models of a PDBQT file, each with the SMILES that its remarks give, or an empty one.
 
     Args:
-        file: as AutoDock, Vina or Meeko write it.
+        file: as AutoDock, Vina or Meeko write it, also gzipped.
 
     Raises:
         InputError: it cannot be read, holds no atom, or an atom has no place or no element.
     """
-    models = re.split(r"^MODEL\b.*$", read_text(file, "a PDBQT file"), flags=re.M)
+    whole_text = "".join(read_lines(file, "a PDBQT file"))
+    models = re.split(r"^MODEL\b.*$", whole_text, flags=re.M)
     whole = _SMILES.search(models[0]) or _SMILES.search("".join(models))
     number = 0
     for text in models:

@@ -30,6 +30,7 @@ from protein.docking.molecules.sources import (
     LigandSource,
     bare_stem,
     files_of,
+    is_pdbqt,
     kind_of,
     record_texts,
     sdf_tags,
@@ -135,8 +136,8 @@ def read_ligands(
     """Read the rows of a ligand file, or of one SMILES string.
 
     Args:
-        source: ``.sdf``, ``.mol``, ``.mol2``, ``.smi``, ``.csv`` (optionally ``.gz``), or a
-            SMILES string where no such file exists.
+        source: ``.sdf``, ``.mol``, ``.mol2``, ``.smi``, ``.csv``, ``.pdbqt`` or ``.pdb``
+            (optionally ``.gz``), or a SMILES string where no such file exists.
         settings: limits on the size of a molecule.
 
     Yields:
@@ -210,7 +211,7 @@ def read_place(source: str | os.PathLike[str]) -> NDArray[np.float64]:
     The molecule need not be one that can be docked, and may be a macrocycle or contain a metal.
 
     Args:
-        source: ``.sdf``, ``.mol`` or ``.mol2``, also with ``.gz``; ``.pdbqt``; or a structure
+        source: ``.sdf``, ``.mol``, ``.mol2`` or ``.pdbqt``, also with ``.gz``; or a structure
             file, with ``FILE:NAME`` for the residue ``NAME`` where it holds several groups.
 
     Raises:
@@ -221,7 +222,7 @@ def read_place(source: str | os.PathLike[str]) -> NDArray[np.float64]:
         text, _, residue = text.rpartition(":")
     if is_structure_file(Path(text)) and Path(text).is_file():
         return only_group(Path(text), residue).heavy
-    if text.lower().endswith(".pdbqt") and Path(text).is_file():
+    if is_pdbqt(Path(text)) and Path(text).is_file():
         return next(pdbqt_models(Path(text)))[0].heavy
     record = next(ligand_records(source))
     coords = input_coords(mol := record.molecule())
@@ -240,7 +241,7 @@ def _record_of_atoms(index: int, path: Path, names: Names) -> LigandRecord:
 
     smiles, error = "", ""
     try:
-        if path.suffix.lower() == ".pdbqt":
+        if is_pdbqt(path):
             group, smiles = next(pdbqt_models(path))
         else:
             group = only_group(path)

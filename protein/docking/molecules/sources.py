@@ -20,6 +20,10 @@ STATE_COLUMNS: tuple[str, ...] = ("parent", "state_note", "state_error")
 LIGAND_SUFFIXES: tuple[str, ...] = (".sdf", ".sd", ".mol", ".mol2", ".smi", ".smiles", ".csv")
 """Suffixes of files that are read as ligands, each also with ``.gz``."""
 
+# Files of atoms without bonds, also with .gz. In a folder that holds ligands in other formats, a
+# PDB file is their receptor.
+_PDBQT, _PDB = (".pdbqt",), (".pdb", ".ent")
+
 LigandSource: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """A file of molecules, a folder of such files, one SMILES, or several of these."""
 
@@ -36,6 +40,8 @@ def sources_of(source: LigandSource) -> list[str | os.PathLike[str]]:
 def files_of(source: LigandSource) -> Iterator[str | os.PathLike[str]]:
     """Files and SMILES of a source; a folder stands for the ligand files in it, by their names.
 
+    PDB files of a folder are ligands if it holds no ligand file of another format.
+
     Args:
         source: a file, a folder, a SMILES, or several of these.
 
@@ -46,14 +52,17 @@ def files_of(source: LigandSource) -> Iterator[str | os.PathLike[str]]:
         if not _there(one) or not Path(one).is_dir():
             yield one
             continue
-        names = (*LIGAND_SUFFIXES, *(f"{suffix}.gz" for suffix in LIGAND_SUFFIXES))
-        found = [file for file in sorted(Path(one).iterdir()) if file.is_file()]
-        found = [file for file in found if file.name.lower().endswith(names)]
+        files = [file for file in sorted(Path(one).iterdir()) if file.is_file()]
+        found = _ending(files, (*LIGAND_SUFFIXES, *_PDBQT)) or _ending(files, _PDB)
         if not found:
-            raise InputError(
-                f"{one}: holds no ligand file; give a folder with {', '.join(LIGAND_SUFFIXES)}"
-            )
+            known = ", ".join((*LIGAND_SUFFIXES, *_PDBQT, *_PDB))
+            raise InputError(f"{one}: holds no ligand file; give a folder with {known}")
         yield from found
+
+
+def _ending(files: Sequence[Path], suffixes: tuple[str, ...]) -> list[Path]:
+    """The files with one of these suffixes, gzipped or not."""
+    return [file for file in files if file.name.lower().removesuffix(".gz").endswith(suffixes)]
 
 
 def _there(source: str | os.PathLike[str]) -> bool:
@@ -85,9 +94,18 @@ def kind_of(source: str | os.PathLike[str]) -> str | None:
     if kind not in ("sdf", "mol2", "smi", "csv"):
         raise InputError(
             f"{path}: {suffix or 'no suffix'} is not a ligand format; give "
-            f"{', '.join(LIGAND_SUFFIXES)}"
+            f"{', '.join((*LIGAND_SUFFIXES, *_PDBQT, *_PDB))}"
         )
     return kind
+
+
+def is_pdbqt(path: Path) -> bool:
+    """Whether a file is PDBQT by its name, gzipped or not.
+
+    Args:
+        path: the file.
+    """
+    return bool(_ending([path], _PDBQT))
 
 
 def bare_stem(path: Path) -> str:

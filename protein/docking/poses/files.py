@@ -23,7 +23,9 @@ from protein.docking.molecules.coordinates import (
 )
 from protein.docking.molecules.files import LigandRow, read_ligands
 from protein.docking.molecules.ligand import Ligand, LigandSettings, ligand_from_mol, quietly
+from protein.docking.molecules.sources import is_pdbqt
 from sciddiff.errors import InputError
+from sciddiff.files import read_lines
 
 ANY_SIZE = LigandSettings(max_torsions=1000, max_atoms=1000)
 """A pose that exists may be of any molecule; the limits apply to what is searched."""
@@ -35,6 +37,35 @@ complexes."""
 
 POSE_SUFFIXES: tuple[str, ...] = (*MOLECULE_SUFFIXES, *_PLACED_SUFFIXES)
 """File names that are read as poses."""
+
+
+def pose_files(paths: Sequence[Path]) -> list[Path]:
+    """Files of poses, in which folders stand for those that they hold, by their names.
+
+    PDB and mmCIF files of a folder are poses if it holds no file of molecules alone.
+
+    Args:
+        paths: files and folders.
+
+    Raises:
+        InputError: a folder holds no file of poses.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        files = [file for file in sorted(path.iterdir()) if file.is_file()]
+        here = [
+            [file for file in files if file.name.lower().removesuffix(".gz").endswith(suffixes)]
+            for suffixes in (MOLECULE_SUFFIXES, _PLACED_SUFFIXES)
+        ]
+        if not any(here):
+            raise InputError(
+                f"{path}: holds no file of poses; give a folder with {', '.join(POSE_SUFFIXES)}"
+            )
+        found += here[0] or here[1]
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +97,7 @@ def read_poses(
     """Read the poses of one file, in order.
 
     Args:
-        file: SDF, MOL2 (both also gzipped), PDBQT, PDB or mmCIF.
+        file: SDF, MOL2, PDBQT, PDB or mmCIF, also gzipped.
         template: the molecule that all poses are of, with its bond orders, charges and
             stereochemistry; its atoms give the order. None to take them from the file.
         residue: residue name of the ligand in a PDB or mmCIF file; empty for any.
@@ -82,7 +113,7 @@ def read_poses(
     rows = read_ligands(file, ANY_SIZE)
     if suffix.lower() in _PLACED_SUFFIXES:
         rows = _group_rows(ligand_groups(file, residue), template)
-    elif suffix.lower() == ".pdbqt":
+    elif is_pdbqt(file):
         models = list(pdbqt_models(file))
         if template is None and all(smiles for _, smiles in models):
             rows = _pdbqt_rows(file)
@@ -208,7 +239,8 @@ def _pdbqt_rows(file: Path) -> Iterator[LigandRow]:
             "convert it to SDF"
         ) from error
     try:
-        made = meeko.PDBQTMolecule.from_file(str(file), skip_typing=True)
+        text = "".join(read_lines(file, "a PDBQT file"))
+        made = meeko.PDBQTMolecule(text, name=file.stem, skip_typing=True)
         mols: Sequence[Any] = quietly(meeko.RDKitMolCreate.from_pdbqt_mol, made)
     except Exception as error:  # noqa: BLE001 - Meeko raises whatever its parser meets
         raise InputError(

@@ -7,6 +7,7 @@ and single residues by chain and number.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,28 @@ def kept_groups(text: str, reach: bool = False) -> KeptGroups:
                 "the box (HOH:3.5)"
             )
     return KeptGroups(frozenset(names), within)
+
+
+def refuse_absent(file: Path, receptor: Receptor, names: frozenset[str]) -> None:
+    """Refuse a group that was to be kept by its name and is not there: a typing error.
+
+    Args:
+        file: of the receptor, for the message.
+        receptor: as it was read, with the groups that are kept.
+        names: names of groups, and labels of residues; waters may be absent.
+
+    Raises:
+        InputError: a name that no group of the receptor has.
+    """
+    there = set(receptor.resnames)
+    absent = sorted(n for n in names - WATERS - there if ":" not in n and n != "*")
+    if absent:
+        dropped = next((n for n in receptor.notes if n.startswith("groups dropped")), "")
+        others = dropped or "it holds no group that is not kept anyway"
+        raise InputError(
+            f"keep: {', '.join(absent)}: no such group is in {file} ({others}); correct the name, "
+            "or leave it out"
+        )
 
 
 def _distance(word: str, number: str) -> float:

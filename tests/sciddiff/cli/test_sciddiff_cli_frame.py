@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 
+from sciddiff.cli.command import Command
 from sciddiff.cli.failures import explain, fail
 from sciddiff.cli.main import main
 from sciddiff.cli.options import count, key_values
@@ -446,6 +447,20 @@ def test_whole_numbers_have_bounds():
     for text, said in (("0", "at least 1"), ("1e3", "at least 1"), ("1000001", "1,000,000")):
         with pytest.raises(ArgumentTypeError, match=said):
             count()(text)
+
+
+def test_values_of_an_option_that_is_given_twice_are_all_kept():
+    """``-l a -l b``, as in Vina, means both; the last alone would lose work in silence."""
+
+    def configure(parser):
+        group = parser.add_argument_group("of a group")
+        group.add_argument("-l", nargs="+", default=["none"])
+        parser.add_argument("--one", default="none")
+
+    command = Command(name="x", help="", configure=configure, run=lambda args: 0)
+    assert parse(command, ["-l", "a", "b", "--one", "1", "-l", "c", "--one", "2"]).l == list("abc")
+    assert parse(command, ["-l", "a"]).l == ["a"] and parse(command, []).l == ["none"]
+    assert parse(command, ["--one", "1", "--one", "2"]).one == "2"
 
 
 def test_tables_and_sizes():

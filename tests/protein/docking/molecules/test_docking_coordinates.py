@@ -1,10 +1,13 @@
 """Molecules of files without bond orders: groups of structures, PDBQT, templates, refusals."""
 
+import gzip
+
 import numpy as np
 import pytest
 
 pytest.importorskip("rdkit")
 from rdkit import Chem
+from rdkit.Chem.AllChem import EmbedMolecule
 
 from protein.docking.molecules.conformers import fresh_conformers, relax_geometry, same_stereo
 from protein.docking.molecules.coordinates import (
@@ -16,8 +19,9 @@ from protein.docking.molecules.coordinates import (
     placed,
     skeleton,
 )
+from protein.docking.molecules.files import ligand_records, read_place
 from protein.docking.molecules.ligand import ligand_from_smiles
-from protein.docking.poses.files import read_poses
+from protein.docking.poses.files import pose_files, read_poses
 from sciddiff.errors import InputError
 
 ALANINE = "C[C@H](N)C(=O)O"
@@ -120,6 +124,39 @@ def test_pdbqt_models(tmp_path):
     file.write_text("REMARK nothing\n")
     with pytest.raises(InputError, match="holds no atoms"):
         list(pdbqt_models(file))
+
+
+_METHANOL = (
+    "REMARK SMILES CO\n"
+    "HETATM    1  C   UNL     1       0.000   0.000   0.000  1.00  0.00    +0.100 C \n"
+    "HETATM    2  O   UNL     1       1.410   0.000   0.000  1.00  0.00    -0.400 OA\n"
+)
+
+
+def test_libraries_of_pdbqt_and_pdb_files(tmp_path):
+    """Vina's libraries are folders of them; a PDB file beside other ligands is a receptor."""
+    folder = tmp_path / "library"
+    folder.mkdir()
+    (folder / "a.pdbqt").write_text(_METHANOL)
+    (folder / "b.pdbqt.gz").write_bytes(gzip.compress(_METHANOL.encode()))
+    (folder / "receptor.pdb").write_text("")
+    rows = list(ligand_records(folder))
+    assert [(row.name, row.text, row.error) for row in rows] == [("a", "CO", ""), ("b", "CO", "")]
+    assert read_place(folder / "b.pdbqt.gz").shape == (2, 3)
+    (pose,) = read_poses(folder / "b.pdbqt.gz", ligand_from_smiles("CO"))
+    assert pose.ligand is not None and pose.ligand.smiles == "CO"
+    mol = Chem.AddHs(Chem.MolFromSmiles("CO"))
+    EmbedMolecule(mol, randomSeed=1)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    Chem.MolToPDBFile(mol, str(alone / "c.pdb"))
+    assert [(row.name, row.text) for row in ligand_records(alone)] == [("c", "CO")]
+    assert pose_files([folder, alone, folder / "a.pdbqt"]) == [
+        folder / "a.pdbqt", folder / "b.pdbqt.gz", alone / "c.pdb", folder / "a.pdbqt"
+    ]  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: holds no file of poses"):
+        pose_files([tmp_path / "empty"])
 
 
 def test_relaxing_mends_lengths_and_keeps_places():

@@ -1,12 +1,16 @@
 """Receptors and boxes: what is kept, which types, which errors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from protein.docking.molecules.atom_types import TYPES
 from protein.docking.receptors.box import Box, box_around
+from protein.docking.receptors.common_frame import frame_fault
 from protein.docking.receptors.receptor import read_receptor
 from protein.docking.receptors.residues import box_of_residues
+from protein.docking.receptors.waters import refuse_absent
 from sciddiff.errors import InputError
 
 
@@ -127,6 +131,30 @@ def test_waters_are_kept_by_name_alone(pdb):
     assert types(read_receptor(path, frozenset({"HOH"})))["HOH", "O"] == "O_DA"
     assert "1 waters kept" in read_receptor(path, frozenset({"HOH"})).notes
     assert "1 waters dropped" in read_receptor(path, frozenset({"*"})).notes
+
+
+def test_a_group_to_keep_that_is_not_there_is_refused(pdb):
+    """A typing error would dock without the cofactor, and say nothing."""
+    buffer = line("HETATM", 13, "C1", " ", "GOL", "A", 201, (20.0, 0.0, 0.0), "C")
+    path = pdb(line("ATOM", 10, "OG", " ", "SER", "A", 7, (3.4, -0.8, 1.2), "O"), buffer)
+    with pytest.raises(InputError, match=r"keep: GOI: no such group .*groups dropped: 1 GOL.*"):
+        refuse_absent(path, read_receptor(path, frozenset({"GOI"})), frozenset({"GOI"}))
+    for there in ("GOL", "HOH", "SER"):  # a structure may be without waters
+        refuse_absent(path, read_receptor(path, frozenset({there})), frozenset({there}))
+
+
+def test_structures_of_one_protein_in_two_frames(complexes):
+    receptor = read_receptor(complexes[0] / "protein.pdb")
+    box = Box(tuple(receptor.coords.mean(0).tolist()), (20.0, 20.0, 20.0))
+    assert frame_fault(receptor, receptor, box) == ""
+    near = replace(receptor, coords=receptor.coords + 1.0)  # a difference of two crystals
+    assert frame_fault(receptor, near, box) == ""
+    moved = replace(receptor, coords=receptor.coords + [0.0, 6.0, 0.0])
+    assert "are 6.0 Å from those of the first structure, and 0.0 Å" in frame_fault(
+        receptor, moved, box
+    )
+    other = replace(moved, residues=tuple(f"{name}x" for name in moved.residues))
+    assert frame_fault(receptor, other, box) == ""  # no residues in common: nothing is known
 
 
 def test_a_receptor_that_is_mostly_absent_is_refused(pdb):
