@@ -151,19 +151,30 @@ class DockingDomain(Domain):
         return DockData(self.data, "train")
 
 
+_TOLD = 10  # actives that are named where they are not in the screen
+
+
 def _screened(
     directory: Path, reference: Path | None, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Figures of a screen with known actives."""
     from protein.docking.evaluation.enrichment import read_actives, screen_figures
     from protein.docking.report.collect import read_rows
+    from sciddiff.cli.output import remark
 
     others = sorted({*options} - {"actives"})
     if others or reference is not None:
         raise InputError(
             f"--{others[0] if others else 'reference'}: does not go with --actives; leave one out"
         )
-    return screen_figures(read_rows(directory), read_actives(Path(str(options["actives"]))))
+    file = Path(str(options["actives"]))
+    rows, actives = read_rows(directory), read_actives(file)
+    figures = screen_figures(rows, actives)
+    absent = actives.absent(rows)
+    if absent:
+        told = ", ".join(absent[:_TOLD]) + (", …" if len(absent) > _TOLD else "")
+        remark(file, [f"{len(absent)} of its actives are not in the screen: {told}"])
+    return figures
 
 
 def docking_path() -> ProductPath:

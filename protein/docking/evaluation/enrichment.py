@@ -45,10 +45,28 @@ class Actives:
     Attributes:
         names: their names in lower case.
         keys: first blocks of their InChIKeys.
+        each: for every active its name and key, where they are known; empty if names are all.
     """
 
     names: frozenset[str]
     keys: frozenset[str] = frozenset()
+    each: tuple[tuple[str, str], ...] = ()
+
+    def absent(self, rows: Sequence[Mapping[str, str]]) -> list[str]:
+        """Actives that no row of a screen is, by their names, or keys where they have none.
+
+        A molecule that failed has no structure in the table, and is known by its name alone.
+
+        Args:
+            rows: rows of ``results.csv``.
+        """
+        seen: set[str] = set()
+        for row in rows:
+            seen |= _names(row)
+            if self.keys and row["status"] == "ok":
+                seen.add(_key(row["smiles"]))
+        each = self.each or tuple((name, "") for name in sorted(self.names))
+        return [name or key for name, key in each if not {name, key} & (seen - {""})]
 
 
 def read_actives(path: Path) -> Actives:
@@ -67,13 +85,12 @@ def read_actives(path: Path) -> Actives:
         return Actives(frozenset(names))
     if kind_of(path) is None:
         raise InputError(f"{path}: no such file of actives; check the path")
-    names, keys = set(), set()
+    each: list[tuple[str, str]] = []
     for record in ligand_records(path):
-        names |= {record.title.lower()} - {""}
-        row = record.read()
-        if row.ligand is not None:
-            keys |= {_key(row.ligand.smiles)} - {""}
-    return Actives(frozenset(names), frozenset(keys))
+        ligand = record.read().ligand
+        each.append((record.title.lower(), "" if ligand is None else _key(ligand.smiles)))
+    names, keys = (frozenset(words) - {""} for words in zip(*each, strict=True))
+    return Actives(names, keys, tuple(each))
 
 
 def screen_figures(
@@ -98,7 +115,7 @@ def screen_figures(
         name = row.get("parent") or row["name"]
         value = float(row["affinity"]) if row["status"] == "ok" else np.inf
         affinity[name] = min(value, affinity.get(name, np.inf))
-        known = {row["name"].lower(), row.get("title", "").lower(), name.lower()} & actives.names
+        known = _names(row) & actives.names
         same = bool(actives.keys) and row["status"] == "ok" and _key(row["smiles"]) in actives.keys
         active[name] = active.get(name, False) or bool(known) or same
     values = np.asarray(list(affinity.values()))
@@ -112,6 +129,7 @@ def screen_figures(
         "molecules": len(labels),
         "actives": int(labels.sum()),
         "failed": int(np.isinf(values).sum()),
+        "actives_absent": len(actives.absent(rows)),
     }
     measures: dict[str, Callable[[NDArray[np.float64], NDArray[np.bool_]], float]] = {
         "auroc": lambda x, y: auroc(_finite(x), y.astype(float)),
@@ -129,6 +147,11 @@ def screen_figures(
         low, high = np.percentile(drawn[name], [2.5, 97.5]).tolist()
         found[name] = {"value": measure(values, labels), "low": low, "high": high}
     return found
+
+
+def _names(row: Mapping[str, str]) -> set[str]:
+    """Names of a molecule in lower case: its own, that in the input, and that of its parent."""
+    return {row[key].lower() for key in ("name", "title", "parent") if row.get(key)}
 
 
 def enrichment(

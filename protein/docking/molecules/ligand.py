@@ -284,7 +284,7 @@ def _check_elements(mol: "Mol", name: str) -> None:
     if strange:
         raise InputError(
             f"{name}: holds {', '.join(strange)}, a metal or element without docking parameters; "
-            "remove it or dock the organic part"
+            "remove it or dock the organic part (dock --strip-salts takes counter-ions off)"
         )
     if not symbols:
         raise InputError(f"{name}: has no heavy atom; check the record")
@@ -297,7 +297,7 @@ def _check(mol: "Mol", name: str, settings: LigandSettings) -> None:
         sizes = ", ".join(str(len(part)) for part in parts)
         raise InputError(
             f"{name}: is a salt or mixture of {len(parts)} parts ({sizes} heavy atoms); give the "
-            "part to dock alone"
+            "part alone, or dock with --strip-salts"
         )
     if mol.GetNumAtoms() > settings.max_atoms:
         raise InputError(

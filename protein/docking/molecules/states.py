@@ -45,6 +45,8 @@ _COLUMNS = ("name", "smiles", *STATE_COLUMNS, "digest")
 _MOST_TRIED = 256
 # Embeddings after which a configuration counts as impossible.
 _EMBEDDINGS = 30
+# Assignments of open centres that are compared to learn whether several stereoisomers are open.
+_COMPARED = 256
 _IMINOL = "[#6;!a](=[NX2;!a])[OX2H,SX2H]"
 
 
@@ -255,14 +257,32 @@ def _protomers(mol: "Mol", ph: float) -> list["Mol"]:
     return mols or [mol]
 
 
-def _stereoisomers(mol: "Mol", most: int) -> list["Mol"]:
+def has_open_stereo(mol: "Mol") -> bool:
+    """Whether the input leaves several stereoisomers open that differ and can be.
+
+    The centres of ``Ligand.open_stereo`` may all depend on each other or be none, as those of
+    bicyclooctane, cubane and adamantane.
+
+    Args:
+        mol: molecule of heavy atoms.
+
+    >>> from rdkit.Chem import MolFromSmiles
+    >>> [has_open_stereo(MolFromSmiles(s)) for s in ("C1CC2CCC1CC2", "NC12CC3CC(CC(C3)C1)C2")]
+    [False, False]
+    >>> has_open_stereo(MolFromSmiles("CC1CCC(C)CC1"))
+    True
+    """
+    return len(quietly(_stereoisomers, mol, 2, _COMPARED)) > 1
+
+
+def _stereoisomers(mol: "Mol", most: int, tried: int = 0) -> list["Mol"]:
     from rdkit.Chem.EnumerateStereoisomers import (
         EnumerateStereoisomers,
         StereoEnumerationOptions,
     )
     from rdkit.Chem.rdMolDescriptors import CalcNumBridgeheadAtoms
 
-    options = StereoEnumerationOptions(onlyUnassigned=True, unique=True)
+    options = StereoEnumerationOptions(onlyUnassigned=True, unique=True, maxIsomers=tried)
     isomers = EnumerateStereoisomers(mol, options)
     if CalcNumBridgeheadAtoms(mol):  # only bridges make configurations depend on each other
         isomers = filter(_has_shape, isomers)

@@ -29,6 +29,7 @@ from protein.docking.molecules.adduct import adducts
 from protein.docking.molecules.common_core import CommonCore, common_core, core_conformers
 from protein.docking.molecules.conformers import fresh_conformers, stereoisomer
 from protein.docking.molecules.ligand import Ligand
+from protein.docking.molecules.states import has_open_stereo
 from protein.docking.pipeline.result import Result
 from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.pose import LigandBatch, map_tensors
@@ -339,6 +340,7 @@ class Docker:
             own = np.asarray([stereoisomer(ligand, x) for x in conformers])
             least = np.asarray([relaxed[own == name].min(initial=np.inf) for name in isomers])
             least[~np.isfinite(least)] = relaxed.min()
+        if ligand.open_stereo and has_open_stereo(ligand.mol):
             notes.append(
                 f"{ligand.open_stereo} of its stereocentres and double bonds are not specified; "
                 f"its poses show {len(set(isomers))} stereoisomers, and each pose names its own"

@@ -44,6 +44,9 @@ def test_closed_forms():
     assert bedroc(equal, first) == pytest.approx((1 - least) / (most - least))
 
 
+_KEY_OF_CCBR = "RDHPKYGYEGBMSE"
+
+
 def _rows():
     rows = []
     for i in range(40):
@@ -78,6 +81,13 @@ def test_actives_are_known_by_name_or_structure(tmp_path):
         for n, s in (("p", "CC(=O)[O-]"), ("q", "CCO"))
     ]
     assert actives.names == {"x"} and screen_figures(rows, actives)["actives"] == 1
+    (tmp_path / "b.smi").write_text("CCO y\nCCCl gone\nCCBr\nCCF p\n")
+    actives = read_actives(tmp_path / "b.smi")
+    # q is CCO, and p is known by its name; two are not there.
+    assert actives.absent(rows) == ["gone", _KEY_OF_CCBR]
+    figures = screen_figures([*rows, {**rows[0], "name": "decoy", "smiles": "CCN"}], actives)
+    assert (figures["actives"], figures["actives_absent"]) == (2, 2)
+    assert Actives(frozenset({"p", "nobody"})).absent(rows) == ["nobody"]
     (tmp_path / "none.txt").write_text("\n")
     for file, reason in (("none.txt", "holds no name"), ("gone.smi", "no such file of actives")):
         with pytest.raises(InputError, match=reason):

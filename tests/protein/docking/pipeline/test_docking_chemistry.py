@@ -59,6 +59,15 @@ def test_each_pose_says_which_stereoisomer_it_is(conformer, imprint, tmp_path):
     assert row.smiles == result.isomers[0] and "not specified" in row.note
 
 
+def test_centres_that_cannot_differ_are_not_noted(conformer, imprint):
+    """Graphs of bridged rings have centres that are the same however they are drawn."""
+    (result,) = Docker(imprint, box_around(conformer), SETTINGS).dock(
+        [ligand_from_smiles("C1CC2CCC1CC2", "bridged")], [0]
+    )
+    assert result.docked is not None
+    assert not any("not specified" in note for note in result.notes)
+
+
 def test_strain_counts_within_one_stereoisomer(conformer, imprint):
     """Each pose is compared with conformers of its own configuration."""
     ligand = ligand_from_smiles("OC(c1ccccc1)C(N)C=CC", "open")
