@@ -29,8 +29,9 @@ class OptimSettings:
         weight_decay: Decoupled weight decay, on parameters with two dimensions or more.
         warmup: Steps of the linear ramp from 0.
         decay: Shape of the rate after the ramp.
-        t_ref: Step after which `inverse_sqrt` falls; for `cosine` and `linear` the step at which
-            the rate reaches 0 (0: `max_steps` of the trainer).
+        t_ref: Step after which `inverse_sqrt` falls (0: 10,000); for `cosine` and `linear` the
+            step at which the rate reaches 0 (0: `max_steps` of the trainer, or 10,000 if the
+            run has no such limit).
         grad_clip: Largest norm of the gradient over all parameters; 0 turns clipping off.
         bad_steps: Steps with a non-finite loss or gradient that are skipped before the run stops.
         momentum: Decay of the momentum of matrices, `muon`.
@@ -44,7 +45,7 @@ class OptimSettings:
     weight_decay: float = 0.0
     warmup: int = 500
     decay: Literal["inverse_sqrt", "cosine", "linear", "constant"] = "inverse_sqrt"
-    t_ref: int = 10_000
+    t_ref: int = 0
     grad_clip: float = 1.0
     bad_steps: int = 3
     momentum: float = 0.95

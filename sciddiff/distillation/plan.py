@@ -190,6 +190,17 @@ def learning_of(model: Model, trust: Iterable[str] = ()) -> Denoising:
     return objective
 
 
+def _optim_of(teacher: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Settings of a student's optimiser, as plain values, before the overrides.
+
+    A decay that the overrides choose is not told where to end: `linear` ends with the run.
+    """
+    chosen = any(word.partition("=")[0] == "--optim.decay" for word in overrides)
+    rate = 0.25 * float(teacher.get("lr", 1e-3))
+    fall = {"decay": "inverse_sqrt", "t_ref": 0 if chosen else 1000}
+    return {**teacher, "lr": rate, "warmup": 50, **fall}
+
+
 def student_of(
     teacher: Model,
     name: str,
@@ -223,9 +234,7 @@ def student_of(
         if word.startswith(("--net", "--objective", "--init")):
             raise InputError(f"{word}: a student has the network of its teacher; leave it out")
     kept = {key: teacher.config[key] for key in ("domain", "objective") if key in teacher.config}
-    optim = dict(teacher.config.get("optim") or {})
-    optim |= {"lr": 0.25 * float(optim.get("lr", 1e-3)), "warmup": 50, "t_ref": 1000}
-    optim |= {"decay": "inverse_sqrt"}
+    optim = _optim_of(teacher.config.get("optim") or {}, overrides)
     plain = configs.read(
         {
             **kept,

@@ -18,6 +18,7 @@ from sciddiff.training.muon import Muon
 
 __all__ = ["make_optimizer", "rate"]
 
+_T_REF = 10_000  # where nothing says when the rate falls
 _FUSED = ("cpu", "cuda", "xpu", "mps")  # devices with a fused Adam
 
 
@@ -27,11 +28,13 @@ def rate(step: int, settings: OptimSettings, max_steps: int = -1) -> float:
     Args:
         step: Which step is about to be taken.
         settings: Peak, ramp and decay.
-        max_steps: Length of the run, where `cosine` and `linear` end if `t_ref` is 0.
+        max_steps: Length of the run, where `cosine` and `linear` end if `t_ref` is 0; -1 for none.
     """
     ramp = min(step / settings.warmup, 1.0) if settings.warmup > 0 else 1.0
-    end = settings.t_ref if settings.t_ref > 0 else max_steps
-    if settings.decay == "constant" or end <= 0:
+    ends = settings.decay in ("cosine", "linear") and max_steps > 0
+    default = max_steps if ends else _T_REF
+    end = settings.t_ref if settings.t_ref > 0 else default
+    if settings.decay == "constant":
         return settings.lr * ramp
     if settings.decay == "inverse_sqrt":
         return settings.lr * ramp / math.sqrt(max(step / end, 1.0))

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 import sciddiff
+from sciddiff.distillation.plan import _optim_of
 from sciddiff.drawing import draw
 from sciddiff.grids import uniform
 from sciddiff.samplers import Ancestral
@@ -197,6 +198,15 @@ def test_own_samples_where_there_is_no_archive(rings):
     assert [a == b for a, b in zip(stamps, after, strict=True)].count(False) == 1
     card = (rings.folder / "own" / "README.md").read_text()
     assert "512 samples of the teacher" in card
+
+
+@pytest.mark.parametrize("words", [["--optim.decay", "linear"], ["--optim.decay=cosine"]])
+def test_a_rate_that_falls_ends_with_the_students_run(words):
+    teacher = {"lr": 0.004, "t_ref": 200, "decay": "linear"}
+    assert _optim_of(teacher, words) == {
+        "lr": 0.001, "warmup": 50, "t_ref": 0, "decay": "inverse_sqrt"
+    }  # fmt: skip
+    assert _optim_of(teacher, ["--optim.lr", "1"])["t_ref"] == 1000
 
 
 def test_reflow_learns_pairs_and_records_fewer_steps(rings):

@@ -33,6 +33,10 @@ def test_other_decays_end_with_the_run(decay, middle):
     assert rate(600, settings, 1100) == pytest.approx(middle)
     assert rate(1100, settings, 1100) == pytest.approx(1.0 if decay == "constant" else 0.0)
     assert rate(5000, settings, 1100) >= 0.0
+    assert OptimSettings(decay=decay).t_ref == 0  # so that a run ends where its rate does
+    # Without a limit on steps the rate falls as if the run had 10,000.
+    settings = OptimSettings(lr=1.0, warmup=100, decay=decay)
+    assert rate(5050, settings, -1) == pytest.approx(middle)
 
 
 def test_rate_without_ramp_or_end():
