@@ -36,6 +36,7 @@ from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.pose import LigandBatch
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.receptor import Receptor, read_receptor
+from protein.docking.search.draws import number_of
 from protein.docking.search.monte_carlo import SearchSettings, finish, random_poses
 from protein.docking.search.ranking import JUDGED, Docked, diverse, ranked
 from protein.pretrained import find_model
@@ -98,7 +99,7 @@ def _row(folder: Path, arm: str, args: argparse.Namespace, denoiser: Denoiser,
         receptor = read_receptor(folder / "protein.pdb")
         box = box_around(ligand.require_coords())
         start = time.process_time()
-        docked = _dock(ligand, receptor, box, arm, args, denoiser, ranker)
+        docked = _dock(ligand, folder.name, receptor, box, arm, args, denoiser, ranker)
         cpu = time.process_time() - start
     except InputError as error:
         return {"status": "failed", "reason": " ".join(str(error).split())}
@@ -107,8 +108,9 @@ def _row(folder: Path, arm: str, args: argparse.Namespace, denoiser: Denoiser,
     )
 
 
-def _dock(ligand: Ligand, receptor: Receptor, box: Box, arm: str, args: argparse.Namespace,
-          denoiser: Denoiser, ranker: Ranker | None) -> Docked:  # fmt: skip
+def _dock(ligand: Ligand, name: str, receptor: Receptor, box: Box, arm: str,
+          args: argparse.Namespace, denoiser: Denoiser, ranker: Ranker | None
+          ) -> Docked:  # fmt: skip
     if arm == "random":
         return _random(ligand, receptor, box, args.samples)
     draws = ProposeSettings(args.samples, args.steps, args.noise, args.guidance)
@@ -125,7 +127,7 @@ def _dock(ligand: Ligand, receptor: Receptor, box: Box, arm: str, args: argparse
     drawn = not arm.startswith("search")
     docker = Docker(receptor, box, settings, denoiser if drawn else None,
                     ranker if judged else None)  # fmt: skip
-    (result,) = docker.dock([ligand], [0])
+    (result,) = docker.dock([ligand], [number_of(name)])
     if result.docked is None:
         raise InputError(result.error)
     return result.docked

@@ -26,7 +26,7 @@ from torch import Tensor
 from sciddiff.manifolds.so3 import exp_map
 
 __all__ = ["FIT_AT_A_CALL", "FIT_AT_END", "NATIVE", "Placement", "contacts_of",
-           "distances", "fitted", "interface_energy"]
+           "fitted", "interface_energy"]
 
 NATIVE = 0.33
 """Contacts with the other side that a residue of natives has: of 190 bound complexes."""
@@ -79,13 +79,6 @@ def interface_energy(gaps: Tensor, pairs: Tensor, wanted: Tensor) -> Tensor:
     share = contacts.flatten(1).sum(1) / wanted
     off = (1.0 - share).clamp_min(0.0) + (share - _MOST).clamp_min(0.0)
     return off.square() + _STIFF / wanted * deep.flatten(1).sum(1)
-
-
-def distances(x: Tensor, y: Tensor) -> Tensor:
-    """Distances of all pairs `[..., N, M]`, by differences: those of products of matrices lose
-    digits, and a sample's would change by rounding with what else is in the batch.
-    """
-    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def contacts_of(gaps: Tensor, pairs: Tensor) -> Tensor:

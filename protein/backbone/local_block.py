@@ -28,6 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.nn import MessagePassing
 
+from protein.structures.distances import distances
+
 __all__ = ["LocalTensorBlock", "neighbour_graph"]
 
 _DENSE_LIMIT = 2000  # residues per sample above which a k-d tree replaces all distances
@@ -227,7 +229,7 @@ def _dense_graph(
     positions: Tensor, mask: Tensor, index: Tensor, chain: Tensor, neighbours: int
 ) -> Tensor:
     b, n, _ = positions.shape
-    apart = torch.cdist(positions, positions, compute_mode="donot_use_mm_for_euclid_dist")
+    apart = distances(positions, positions)
     beside = (index[:, :, None] - index[:, None]).abs() <= _WINDOW
     apart = torch.where(beside & (chain[:, :, None] == chain[:, None]), -1.0, apart)
     hidden = ~(mask[:, :, None] & mask[:, None])

@@ -24,6 +24,7 @@ from protein.backbone.attention import (
     added,
     attention_mask,
 )
+from protein.structures.distances import distances
 from protein.structures.secondary import FOLDS
 from sciddiff.manifolds.so3 import exp_map
 from sciddiff.nn import SpanEmbedding, span_features
@@ -167,10 +168,8 @@ class BackboneNetwork(nn.Module):
         return self.node_in(s if known is None else s + known)
 
     def _bins(self, positions: Tensor) -> Tensor:
-        distances = torch.cdist(
-            positions.detach(), positions.detach(), compute_mode="donot_use_mm_for_euclid_dist"
-        )
-        return torch.bucketize(distances, self.edges)
+        fixed = positions.detach()
+        return torch.bucketize(distances(fixed, fixed), self.edges)
 
     def _pairs(self, s: Tensor, positions: Tensor, rotations: Tensor, batch: Batch) -> Tensor:
         b, n, _ = positions.shape

@@ -25,12 +25,12 @@ from protein.backbone.interface_fit import (
     FIT_AT_END,
     NATIVE,
     Placement,
-    distances,
     fitted,
     interface_energy,
 )
 from protein.backbone.network import ROTATIONS, TRANSLATIONS
 from protein.backbone.point_groups import CHAIN_IDS, SEEN, PointGroup, images_of
+from protein.structures.distances import distances
 from protein.structures.filters import expected_radius
 from sciddiff.errors import InputError
 from sciddiff.state import Batch, Layout, State

@@ -19,6 +19,7 @@ from protein.sidechains.geometry import tables
 from protein.sidechains.internal import MOST_CHI
 from protein.sidechains.residues import RESIDUES
 from protein.sidechains.samples import CHI, angles_of
+from protein.structures.distances import distances
 from sciddiff.codecs import Codec, Encoding
 from sciddiff.errors import InputError
 from sciddiff.paths import ProductPath
@@ -121,8 +122,7 @@ class _Residues(nn.Module):
         alpha = batch.cond["atoms"][:, :, 1]
         missing = ~(batch.cond["present"] & alpha.isfinite().all(-1))
         alpha = torch.where(missing[..., None], 0.0, alpha)
-        # Not by a matrix product, which loses tenths of an ångström far from the origin.
-        apart = torch.cdist(alpha, alpha, compute_mode="donot_use_mm_for_euclid_dist")
+        apart = distances(alpha, alpha)
         centres = torch.linspace(0.0, _FARTHEST, _BINS, device=h.device)
         bumps = torch.exp(-((apart[..., None] - centres) * (_BINS / _FARTHEST)).square())
         index, chain = batch.cond["residue_index"], batch.cond["chain_index"]

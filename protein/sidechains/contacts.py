@@ -20,6 +20,7 @@ from protein.sequence.alphabet import LETTERS
 from protein.sidechains.geometry import ELEMENTS, tables
 from protein.sidechains.internal import MOST_ATOMS
 from protein.sidechains.templates import OTHER, Template
+from protein.structures.distances import distances
 from protein.structures.geometry_constants import ATOM_NAMES
 
 __all__ = ["Contacts", "Overlaps"]
@@ -95,7 +96,7 @@ class Contacts:
         self._backbone = torch.from_numpy(np.nan_to_num(template.atoms[:, :_FIRST]))
         self._sulphur = (tokens == LETTERS.index("C"))[:, None] & (self._elements == 3)
         reach = torch.tensor([_REACH[letter] for letter in LETTERS])[tokens]
-        apart = torch.cdist(self._backbone[:, 1], self._backbone[:, 1])
+        apart = distances(self._backbone[:, 1], self._backbone[:, 1])
         near = apart < reach[:, None] + reach + _FARTHEST
         self.pairs = torch.nonzero(near.triu(1))
         near = apart < reach[:, None] + _BACKBONE_REACH + _FARTHEST
@@ -105,7 +106,7 @@ class Contacts:
         self._around_elements = torch.from_numpy(template.around_elements)
         self._to_around = torch.zeros(0, 2, dtype=torch.int64)
         if len(self._around):
-            far = torch.cdist(self._backbone[:, 1], self._around)
+            far = distances(self._backbone[:, 1], self._around)
             self._to_around = torch.nonzero(far < reach[:, None] + _FARTHEST)
 
     def overlaps(self, sides: Tensor) -> Overlaps:

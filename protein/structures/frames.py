@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from protein.structures import geometry_constants as geo
+from protein.structures.distances import distances
 
 _TINY = 1e-8
 
@@ -108,7 +109,7 @@ def neighbour_counts(ncac: Tensor) -> Tensor:
     Args:
         ncac: atoms N, CA, C (more are ignored) `[L, >=3, 3]`, Å.
     """
-    return (torch.cdist(beta_carbons(ncac), ncac[:, 1]) < 10.0).sum(-1) - 1
+    return (distances(beta_carbons(ncac), ncac[:, 1]) < 10.0).sum(-1) - 1
 
 
 def _oxygen_from_direction(rotations: Tensor, c: Tensor, direction: Tensor) -> Tensor:

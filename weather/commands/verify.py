@@ -84,15 +84,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--region",
         nargs="+",
         metavar="R",
-        help="globe, north, tropics, south or name=35:75,-12.5:42.5 (default: the first four; of "
-        "a limited area, all of it)",
+        help="globe, north, tropics, south, europe, north-america, east-asia, south-america, "
+        "africa, australia, or a box as alps=44:48,5:16 (default: the first four; of a limited "
+        "area, all of it)",
     )
     what.add_argument(
         "--threshold",
         nargs="+",
         metavar="E",
-        help='events for Brier and reliability: "tas>303.15", "z500>q0.9" (default with --train:'
-        " >q0.1 >q0.9 of every channel)",
+        help='events for Brier, ROC and reliability: "tas>30degC", "mslp<980hPa", "z500>q0.9" '
+        "(default with --train: >q0.1 >q0.9 of every channel)",
     )
     add_regrid(what, "a truth along time to the forecast's grid")
     base = parser.add_argument_group("baselines")
@@ -267,7 +268,7 @@ def _verify(args: argparse.Namespace, client: Any) -> tuple[Verification, tuple[
     from weather.verification.ensembles import open_forecast
     from weather.verification.regions import default_regions, parse_region
     from weather.verification.sources import open_truth
-    from weather.verification.thresholds import CLIMATE_EVENTS, Quantiles, parse_event
+    from weather.verification.thresholds import CLIMATE_EVENTS, Quantiles, of_channels
     from weather.verification.verify import VerifySettings, align, detect_grid, verify
 
     forecast = open_forecast(args.forecast)
@@ -279,7 +280,7 @@ def _verify(args: argparse.Namespace, client: Any) -> tuple[Verification, tuple[
     leads = None if args.leads is None else [round(day * 86400) for day in args.leads]
     plan = align(forecast, truth, args.channels, leads, others)
     climate = _climate(args)
-    events = tuple(parse_event(text) for text in args.threshold or ())
+    events = tuple(of_channels(text, plan.channels) for text in args.threshold or ())
     if not args.threshold and climate is not None:
         events = CLIMATE_EVENTS
     history = None if climate is None else climate.history

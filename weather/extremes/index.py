@@ -23,20 +23,9 @@ from torch import Tensor
 from sciddiff.errors import InputError
 from weather.data.channels import parse_channel
 from weather.forecast.spec import ForecastSpec
-from weather.verification.regions import GLOBE, STANDARD_REGIONS, Region, parse_region
+from weather.verification.regions import GLOBE, NAMED_REGIONS, Region, parse_region
 
-__all__ = ["NAMED_REGIONS", "Index", "IndexMeter", "parse_index"]
-
-NAMED_REGIONS = {
-    **{region.name: region for region in STANDARD_REGIONS},
-    "europe": Region("europe", 35.0, 72.0, -12.0, 42.0),
-    "north-america": Region("north-america", 25.0, 60.0, -130.0, -60.0),
-    "east-asia": Region("east-asia", 20.0, 55.0, 95.0, 145.0),
-    "south-america": Region("south-america", -55.0, 10.0, -80.0, -35.0),
-    "africa": Region("africa", -35.0, 35.0, -18.0, 50.0),
-    "australia": Region("australia", -40.0, -10.0, 112.0, 155.0),
-}
-"""Boxes by name."""
+__all__ = ["Index", "IndexMeter", "parse_index"]
 
 _FUNCTIONS = ("mean", "max", "min", "sum")
 _DAYS = re.compile(r"(\d+(?:\.\d+)?)(?:\s*(?:\.\.|-|to)\s*(\d+(?:\.\d+)?))?\s*d?")
@@ -102,8 +91,6 @@ def _call(text: str, whole: str) -> tuple[str, str]:
 def _region(text: str, whole: str) -> Region:
     if not text:
         return GLOBE
-    if text in NAMED_REGIONS:
-        return NAMED_REGIONS[text]
     try:
         return parse_region(text)
     except InputError as error:

@@ -91,6 +91,7 @@ def score_case(
         own = {int(lead): i for i, lead in enumerate(ensemble.leads)}
         places = [own[lead] for lead in leads]
         readers.append((ensemble.open(case, places), places))
+    below = None if frame.thresholds is None else frame.thresholds.below()
     coverage = frame.coverage or Coverage(frame.weights.max(0))
     tallies: list[dict[str, Floats]] = [{} for _ in range(len(ensembles) + perfect)]
     for position, index in enumerate(covered):
@@ -108,10 +109,10 @@ def score_case(
             for n, tally in enumerate(tallies):
                 if n < len(readers):
                     members = drawn[n]
-                    found = score_field(members, truths, frame.weights, local, usual)
+                    found = score_field(members, truths, frame.weights, local, usual, below)
                 else:
                     members = truths[:0]
-                    found = leave_one_out(truths, frame.weights, local, usual)
+                    found = leave_one_out(truths, frame.weights, local, usual, below)
                 squares[n] = squares[n] + energy_products(
                     members, truths, frame.weights, frame.scales[v]
                 ) / len(frame.channels)

@@ -39,6 +39,7 @@ def score_field(
     weights: Floats,
     thresholds: Fields | None = None,
     climate: Fields | None = None,
+    below: NDArray[np.bool_] | None = None,
 ) -> dict[str, Floats]:
     """Score one variable at one lead of one forecast, averaged over truths and regions.
 
@@ -48,6 +49,7 @@ def score_field(
         weights: Of the points in each region, each summing to 1, `[R, P]`.
         thresholds: Events are values of at least these, `[Q, P]`.
         climate: Mean of the season, `[P]`, from which anomalies are counted.
+        below: Which events are values of less than these, `[Q]`; None for none.
 
     Returns:
         ``crps``, ``mse`` (of the ensemble mean), ``bias``, ``variance`` (unbiased, NaN for one
@@ -76,13 +78,23 @@ def score_field(
         found["variance"] = weights @ members.var(0, ddof=1, dtype=np.float64)
         found["bins"] = crps_bins(ordered, gaps, weights)
     if thresholds is not None:
-        hits = (members[:, None] >= thresholds).sum(0)
-        happened = truths[:, None] >= thresholds
+        hits = _event(members, thresholds, below).sum(0)
+        happened = _event(truths, thresholds, below)
         found["reliability"] = _reliability(hits, happened, weights, size)
         found["brier"] = _brier(found["reliability"])
     if climate is not None:
         found["acc"] = _correlation(mean - climate, truths - climate, weights)
     return found
+
+
+def _event(
+    fields: Fields, thresholds: Fields, below: NDArray[np.bool_] | None
+) -> NDArray[np.bool_]:
+    """Whether fields `[M, P]` have the events, `[M, Q, P]`; never where there is no threshold."""
+    above = fields[:, None] >= thresholds
+    if below is None:
+        return above
+    return np.where(below[:, None], fields[:, None] < thresholds, above)
 
 
 def _correlation(forecast: Floats, truths: Fields, weights: Floats) -> Floats:
@@ -102,6 +114,7 @@ def leave_one_out(
     weights: Floats,
     thresholds: Fields | None = None,
     climate: Fields | None = None,
+    below: NDArray[np.bool_] | None = None,
 ) -> dict[str, Floats]:
     """Score each truth by the ensemble of the others: the limit that physics sets.
 
@@ -110,12 +123,14 @@ def leave_one_out(
         weights: `[R, P]`.
         thresholds: `[Q, P]`.
         climate: `[P]`.
+        below: `[Q]`.
 
     Returns:
         As `score_field` with M = K - 1.
     """
+    more = thresholds, climate, below
     each = [
-        score_field(np.delete(truths, k, 0), truths[k : k + 1], weights, thresholds, climate)
+        score_field(np.delete(truths, k, 0), truths[k : k + 1], weights, *more)
         for k in range(len(truths))
     ]
     return average_of_truths(each)

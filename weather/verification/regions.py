@@ -16,6 +16,7 @@ from sciddiff.errors import InputError
 
 __all__ = [
     "GLOBE",
+    "NAMED_REGIONS",
     "STANDARD_REGIONS",
     "Region",
     "area_weights",
@@ -70,6 +71,18 @@ STANDARD_REGIONS = (
 """Globe, extratropics of both hemispheres, and the tropics between them."""
 
 
+NAMED_REGIONS = {
+    **{region.name: region for region in STANDARD_REGIONS},
+    "europe": Region("europe", 35.0, 72.0, -12.0, 42.0),
+    "north-america": Region("north-america", 25.0, 60.0, -130.0, -60.0),
+    "east-asia": Region("east-asia", 20.0, 55.0, 95.0, 145.0),
+    "south-america": Region("south-america", -55.0, 10.0, -80.0, -35.0),
+    "africa": Region("africa", -35.0, 35.0, -18.0, 50.0),
+    "australia": Region("australia", -40.0, -10.0, 112.0, 155.0),
+}
+"""Boxes by name."""
+
+
 def default_regions(is_global: bool) -> tuple[Region, ...]:
     """Regions of a table for which none are named: of a limited area, all of it as one.
 
@@ -80,19 +93,18 @@ def default_regions(is_global: bool) -> tuple[Region, ...]:
 
 
 def parse_region(text: str) -> Region:
-    """Read a standard name or ``name=south:north,west:east``.
+    """Read a name such as ``europe``, or ``name=south:north,west:east``.
 
     Raises:
         InputError: Neither, or a box without latitudes.
     """
-    for region in STANDARD_REGIONS:
-        if text == region.name:
-            return region
+    if text in NAMED_REGIONS:
+        return NAMED_REGIONS[text]
     match = _BOX.fullmatch(text.replace(" ", ""))
     if match is None:
-        names = ", ".join(region.name for region in STANDARD_REGIONS)
         raise InputError(
-            f"--region {text}: not one of {names} nor a box; write europe=35:75,-12.5:42.5"
+            f"--region {text}: not one of {', '.join(NAMED_REGIONS)} nor a box; write "
+            "alps=44:48,5:16"
         )
     south, north, west, east = (float(match[i]) for i in range(2, 6))
     if not -90 <= south < north <= 90:

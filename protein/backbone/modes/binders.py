@@ -22,7 +22,6 @@ from protein.backbone.interface_fit import (
     NATIVE,
     Placement,
     contacts_of,
-    distances,
     fitted,
     interface_energy,
 )
@@ -31,6 +30,7 @@ from protein.backbone.modes.variants import running_index
 from protein.backbone.network import ROTATIONS, TRANSLATIONS
 from protein.backbone.request import GenerationRequest, design_name, grouped
 from protein.structures.contig_syntax import parse_contig
+from protein.structures.distances import distances
 from protein.structures.filters import expected_radius
 from protein.structures.pdb_records import chain_letters
 from protein.structures.secondary import FOLDS

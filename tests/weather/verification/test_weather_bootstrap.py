@@ -8,9 +8,15 @@ from sciddiff.errors import InputError
 from weather.sphere.grids import Grid
 from weather.verification.bootstrap import draw_weights, interval, jackknife, weighted_mean
 from weather.verification.instants import Instants, days_apart, lead_seconds
-from weather.verification.regions import STANDARD_REGIONS, Region, area_weights, parse_region
+from weather.verification.regions import (
+    NAMED_REGIONS,
+    STANDARD_REGIONS,
+    Region,
+    area_weights,
+    parse_region,
+)
 from weather.verification.reliability import reliability_curve
-from weather.verification.thresholds import Event, Quantiles, parse_event
+from weather.verification.thresholds import Event, Quantiles, of_channels, parse_event
 
 
 def red_series(generator, count, memory):
@@ -107,11 +113,30 @@ def test_events_are_read():
     assert parse_event("tas>303.15") == Event("tas", 303.15)
     assert parse_event("z500>q0.9") == Event("z500", 0.9, True)
     assert parse_event(">q0.1").name == ">q0.1"
-    for wrong in ("tas", ">5", "z500>q1.5"):
+    assert parse_event("tas>30degC") == Event("tas", 303.15)
+    assert parse_event("mslp < 980 hPa") == Event("mslp", 98000.0, below=True)
+    assert parse_event("msl<=9.8e4") == Event("msl", 98000.0, below=True)
+    assert parse_event("<q0.1").name == "<q0.1" and parse_event("z500<q0.1").quantile
+    assert Quantiles((Event("mslp", 98000.0, below=True), Event("tas", 1.0)), None).below()[0]
+    for wrong in ("tas", ">5", "z500>q1.5", "mslp<3knots", "mslp<q0.1hPa"):
         with pytest.raises(InputError, match="--threshold"):
             parse_event(wrong)
     with pytest.raises(InputError, match="--train"):
         Quantiles((parse_event(">q0.5"),), None)
+
+
+def test_events_are_of_channels_that_are_scored():
+    """An event of another channel was left out in silence."""
+    assert of_channels("msl<980hPa", ["mslp"]) == Event("mslp", 98000.0, below=True)
+    assert of_channels(">q0.9", ["mslp"]).channel == ""
+    for text in ("tas>300", "nope>3"):
+        with pytest.raises(InputError, match="not among the channels that are scored; there are"):
+            of_channels(text, ["mslp", "z500"])
+
+
+def test_regions_have_the_names_of_extremes():
+    assert parse_region("europe") == Region("europe", 35.0, 72.0, -12.0, 42.0)
+    assert set(STANDARD_REGIONS) < set(NAMED_REGIONS.values())
 
 
 def test_reliable_chances_lie_on_the_diagonal_and_shrunk_ones_are_charged():

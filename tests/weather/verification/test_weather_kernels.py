@@ -56,6 +56,21 @@ def test_ties_are_shared_by_the_ranks_they_span():
     np.testing.assert_allclose(ranks, [1 / 3, 1 / 3, 1 / 3, 0])
 
 
+def test_events_below_a_value_are_the_others(case):
+    """Brier score and ROC are those of the event above; the probabilities are turned round."""
+    members, truths, weights = case
+    values = np.stack([np.full(POINTS, 1e5, "f4"), np.full(POINTS, 1e5, "f4"),
+                       np.full(POINTS, np.nan, "f4")])  # fmt: skip
+    below = np.array([False, True, True])
+    found = score_field(members, truths, weights, values, below=below)
+    above, under, none = np.moveaxis(found["reliability"], 1, 0)
+    np.testing.assert_allclose(under[..., 0], above[:, ::-1, 0])
+    np.testing.assert_allclose(under[..., 1], (above[..., 0] - above[..., 1])[:, ::-1])
+    np.testing.assert_allclose(found["brier"][:, 1], found["brier"][:, 0])
+    assert not none[..., 1].any()  # a channel without the event never has it
+    assert leave_one_out(truths, weights, values, below=below)["brier"].shape == (2, 3)
+
+
 def test_fair_brier_score_is_that_of_scores(case):
     members, truths, weights = case
     thresholds = np.stack([members.mean(0), members.mean(0) + 0.7]).astype(np.float32)
