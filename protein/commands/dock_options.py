@@ -62,8 +62,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="search the pockets of the receptor (see sciddiff pockets), and rank their poses",
     )
     add("--template", type=Path, metavar="FILE",
-        help="a known ligand in its place, .sdf or .mol2: what a ligand shares with it stays near "
-        "there; also says where to search, unless one of the others does")  # fmt: skip
+        help="a known ligand in its place, .sdf or .mol2, or .pdbqt or .pdb whose bonds are "
+        "known: what a ligand shares with it stays near there; also says where to search, unless "
+        "one of the others does")  # fmt: skip
     add("--template-rmsd", type=number(0.1, 100.0), default=2.0, metavar="A",
         help="largest RMSD of the shared part from its place, Å (default 2)")  # fmt: skip
     add("--flex", metavar="LIST",

@@ -106,8 +106,10 @@ def run(args: argparse.Namespace) -> int:
     from weather.forecast.calibrated import told
     from weather.forecast.ensemble import GRIB
     from weather.forecast.initial import read_initial
+    from weather.forecast.netcdf import check_name
     from weather.forecast.perturb import perturbation_of
 
+    check_name(args.out)
     if args.out.suffix in GRIB:
         raise InputError(f"-o {args.out}: analyses are written as Zarr or NetCDF; choose one")
     forecaster = _forecaster(args)
@@ -242,7 +244,13 @@ def _forecaster(args: argparse.Namespace) -> Forecaster:
     args.model = args.model or DEFAULTS["diffusion"]
     device = pick_device(args.device)
     sampling = SamplingSettings.of_analyses(args.steps)
-    return Forecaster(str(args.model), device, "diffusion", sampling)
+    forecaster = Forecaster(str(args.model), device, sampling=sampling)
+    if forecaster.head != "diffusion":
+        raise InputError(
+            f"--model {args.model}: has the head {forecaster.head}, and analyses are drawn by the "
+            "diffusion head; name a model that was trained with domain.head: diffusion"
+        )
+    return forecaster
 
 
 def _cycle(

@@ -61,9 +61,10 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     from weather.forecast.initial import read_initial
     from weather.forecast.lock import lock_of, sole_writer
     from weather.forecast.making import block_size, staging
-    from weather.forecast.netcdf import discard, finished
+    from weather.forecast.netcdf import check_name, discard, finished
     from weather.forecast.perturb import perturbation_of, perturbation_plain
 
+    check_name(args.out)
     forecaster = _forecaster(args, team)
     spec = forecaster.spec
     leads = spec.leads(args.days)

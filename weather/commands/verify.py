@@ -63,8 +63,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--reference",
         metavar="NAME",
-        help="what the scorecard compares with: a forecast or baseline by its name in the table "
-        "(default: the first of --compare)",
+        help="what the scorecard compares with: a forecast by its name in the table, or a "
+        "baseline (default: the first of --compare)",
     )
     what = parser.add_argument_group("what")
     what.add_argument(
@@ -236,12 +236,13 @@ def _scored_before(args: argparse.Namespace, campaign: Campaign) -> dict[str, An
 def _compared(args: argparse.Namespace, result: Verification) -> tuple[list[str], list[Path]]:
     """Differences from the reference: lines for people, and files."""
     from weather.verification.differences import compare, write_differences
+    from weather.verification.names import reference_of
     from weather.verification.scorecard import verdict, write_scorecard
 
     names = result.forecasts
-    reference = args.reference or (names[1] if args.compare else None)
-    if reference is None:
+    if args.reference is None and not args.compare:
         return [], []
+    reference = names[1] if args.reference is None else reference_of(args.reference, names)
     found = compare(result, reference)
     table = args.out / "differences.csv"
     write_differences(result, found, table)
@@ -266,6 +267,7 @@ def _check_packages() -> None:
 
 def _verify(args: argparse.Namespace, client: Any) -> tuple[Verification, tuple[str, ...]]:
     from weather.verification.ensembles import open_forecast
+    from weather.verification.names import reference_of, told_apart
     from weather.verification.regions import default_regions, parse_region
     from weather.verification.sources import open_truth
     from weather.verification.thresholds import CLIMATE_EVENTS, Quantiles, of_channels
@@ -274,7 +276,11 @@ def _verify(args: argparse.Namespace, client: Any) -> tuple[Verification, tuple[
     forecast = open_forecast(args.forecast)
     others: list[Ensemble] = [open_forecast(path) for path in args.compare]
     joined = [note for one in (forecast, *others) for note in getattr(one, "notes", ())]
-    _name_apart([forecast, *others], [args.forecast, *args.compare])
+    own = [forecast.name, *(one.name for one in others)]
+    for one, name in zip(
+        (forecast, *others), told_apart(own, [args.forecast, *args.compare]), strict=True
+    ):
+        one.name = name
     grid = detect_grid(forecast.lat, forecast.lon) if args.regrid else None
     truth = open_truth(args.truth, str(grid or ""), args.regrid or "conservative")
     leads = None if args.leads is None else [round(day * 86400) for day in args.leads]
@@ -292,6 +298,8 @@ def _verify(args: argparse.Namespace, client: Any) -> tuple[Verification, tuple[
         regions, args.block_days, args.draws, seed=args.seed, workers=args.workers
     )
     baselines = _baselines(args, climate, truth, plan)
+    if args.reference is not None:  # at once, not after minutes
+        reference_of(args.reference, [one.name for one in (forecast, *others, *baselines)])
     with progress("verifying (initial times)", len(plan.times), show=not args.json) as bar:
         before = 0
 
@@ -305,14 +313,6 @@ def _verify(args: argparse.Namespace, client: Any) -> tuple[Verification, tuple[
             _scales(climate, plan.channels), tell, climate, client,
         )  # fmt: skip
     return result, (*joined, *plan.left_out, *result.notes)
-
-
-def _name_apart(ensembles: list[Any], paths: list[Path]) -> None:
-    """Forecasts of one model are called by their files."""
-    names = [ensemble.name for ensemble in ensembles]
-    if len(set(names)) < len(names):
-        for ensemble, path in zip(ensembles, paths, strict=True):
-            ensemble.name = path.name.split(".")[0]
 
 
 def _climate(args: argparse.Namespace) -> Climate | None:

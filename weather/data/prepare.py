@@ -112,7 +112,7 @@ def prepare_forecast(
     chosen = settings or ReaderSettings()
     if not dry_run and out.resolve() in [Path(p).resolve() for p in paths]:
         raise InputError(f"{out}: is also a file to read; choose another name")
-    if out.suffix in (".nc", ".nc4", ".h5", ".grib"):
+    if out.suffix.lower() in _FILES:
         raise InputError(f"{out}: a store is a Zarr folder; name it {out.with_suffix('.zarr')}")
     if dry_run:
         return _rehearse(paths, chosen, training or Period())
@@ -160,9 +160,12 @@ def extend_forecast(
         raise InputError(f"{out}: is also a file to read; name the later files")
     store = former_store(out)
     chosen = settings_of(store, settings or ReaderSettings())
-    request, inputs = _request(chosen), Inputs().add_all("files", paths)
+    inputs = Inputs().add_all("files", paths)
     reader = open_reader(paths, chosen)
     later = plan_of(paths, reader, Period())
+    # Other times of the same files, by --period, are another extension.
+    span = [label(later.times[0]), label(later.times[-1]), len(later.times)]
+    request = {**_request(chosen), "times": span}
     if is_extended(store, request, inputs):
         return PrepareReport(reader, later, store, len(later.times), len(store) - len(later.times))
     plan = joined_plan(store, later, training, chosen.gaps)
@@ -263,6 +266,10 @@ def _outside(plan: Plan) -> str:
         f"{label(plan.times[-1])}"
     )
 
+
+# Names of files, which no store is called by.
+_FILES = (".nc", ".nc4", ".netcdf", ".cdf", ".h5", ".hdf5", ".grib", ".grib2", ".grb", ".grb2",
+          ".csv")  # fmt: skip
 
 # Settings that show in the channels, times and grid of the plan, and those that change no value.
 _IN_PLAN = {"variables", "levels", "grid", "method", "period", "step_hours"}

@@ -16,7 +16,27 @@ from weather.calibration.members import Calibration
 from weather.forecast.calibrated import CalibratedStore, write_calibrated
 from weather.forecast.ensemble import GRIB, ONE_FILE, EnsembleStore, coordinates
 
-__all__ = ["finish", "finished", "members_of", "record_of", "write_netcdf"]
+__all__ = ["check_name", "finish", "finished", "members_of", "record_of", "write_netcdf"]
+
+
+# Suffixes of other files of fields and tables, which no store is called by.
+_OTHER_FILES = (
+    ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".grib1", ".csv", ".json", ".txt", ".html", ".npz",
+    ".npy", ".png",
+)  # fmt: skip
+
+
+def check_name(out: Path) -> None:
+    """Refuse a name that promises a file of another kind, where a Zarr folder would be made.
+
+    Raises:
+        InputError: The name ends as that of such a file; how it may end.
+    """
+    if out.suffix not in ONE_FILE and out.suffix.lower() in (*_OTHER_FILES, *ONE_FILE):
+        raise InputError(
+            f"-o {out}: {out.suffix} is not written; name it with .zarr, .nc or .grib, as "
+            f"{out.with_suffix('.nc')}"
+        )
 
 
 def write_netcdf(

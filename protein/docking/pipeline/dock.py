@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from protein.docking.confidence.ranker import find_ranker
-from protein.docking.molecules.files import read_ligand, read_ligands, read_place
+from protein.docking.molecules.files import read_ligands, read_place
 from protein.docking.molecules.ligand import Ligand, ligand_from_mol
 from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.result import Result
 from protein.docking.pipeline.settings import DockSettings
-from protein.docking.poses.files import ANY_SIZE
+from protein.docking.poses.files import read_poses
 from protein.docking.receptors.box import Box, box_around
 from protein.docking.receptors.covalent import covalent_site
 from protein.docking.receptors.receptor import Receptor, read_receptor
@@ -104,9 +105,10 @@ def read_template(file: str | os.PathLike[str]) -> Ligand:
     Raises:
         InputError: the file holds no ligand with coordinates.
     """
-    template = read_ligand(Path(file), ANY_SIZE)
-    template.require_coords()
-    return template
+    pose = next(read_poses(Path(file)))
+    if pose.ligand is None:
+        raise InputError(f"{file}: {pose.error}")
+    return replace(pose.ligand, coords=pose.coords)
 
 
 def pose_molecules(ligand: Ligand, result: Result) -> list[Mol]:

@@ -108,6 +108,15 @@ def test_the_one_step_head_is_refused(small_models, small_store):
         next(analyses(forecaster, torch.zeros(2, 5, 16, 32), None, [0], None, None))
 
 
+def test_the_command_says_which_model_it_needs(small_models, small_store, tmp_path, capsys):
+    """Its own option, and not ``--head``, which it does not have."""
+    words = ["assimilate", str(small_store), "--model", str(small_models["crps"])]
+    words += ["--observations", "obs.csv", "-o", str(tmp_path / "an.zarr")]
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert "--model " in told and "diffusion head" in told and "--head" not in told
+
+
 HEADER = "variable, latitude, longitude, value, error, units, time\n"
 
 

@@ -193,6 +193,8 @@ def test_perturbed_members_differ_from_the_start(kind, small_models, small_store
         (("STORE", "--memory", "lots"), "--memory"),
         (("STORE", "--device", "warp"), "warp"),
         (("STORE", "-o", "STORE"), "exists"),
+        (("STORE", "-o", "fc.csv"), ".csv is not written; name it with .zarr, .nc or .grib"),
+        (("STORE", "-o", "fc.NC"), ".NC is not written"),
         (("STORE", "-o", "MADE"), "another command"),
     ],
 )

@@ -162,6 +162,25 @@ def test_a_store_is_extended_twice(parts, whole, path, tmp_path):
     assert [e["times"] for e in Store(path).attributes["extensions"]] == [7, 18]
 
 
+def test_other_times_of_one_file_are_another_extension(parts, whole, path, capsys):
+    """A file that holds all years is appended period by period, and nothing else is told."""
+    words = ["prepare", "forecast", str(parts[0]), "-o", str(path), "--append", "--json"]
+    first, rest = "2001-01-21:2001-01-27", "2001-01-28:2001-02-14"
+    assert main([*words, "--period", first]) == 0
+    assert len(Store(path)) == 27
+    for period, told in (
+        ("2001-01-30:2001-02-14", "ends at 2001-01-27.*not one step"),
+        ("2001-01-25:2001-02-14", "the files begin at 2001-01-25"),
+    ):
+        capsys.readouterr()
+        assert main([*words, "--period", period]) == 2 and len(Store(path)) == 27
+        assert re.search(told, capsys.readouterr().err)
+    assert main([*words, "--period", rest]) == 0
+    _equal(Store(path), whole)
+    assert main([*words, "--period", rest]) == 0  # the same command again does nothing
+    _equal(Store(path), whole)
+
+
 @pytest.mark.parametrize(
     ("change", "words", "message"),
     [

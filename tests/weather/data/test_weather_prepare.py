@@ -236,6 +236,7 @@ def test_places_that_cannot_be_written(era, tmp_path, capsys):
     for words, line in (
         ((path,), "-o: not given"),
         ((path, "-o", "data.nc"), "a store is a Zarr folder; name it data.zarr"),
+        ((path, "-o", "data.GRB2"), "a store is a Zarr folder; name it data.zarr"),
         ((path, "-o", path), "is also a file to read"),
         ((tmp_path / "absent.nc", "-o", out), "no such file or folder"),
     ):

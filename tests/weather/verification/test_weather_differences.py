@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import cftime
 import numpy as np
@@ -148,13 +149,28 @@ def test_compare_from_files_to_the_scorecard(files, tmp_path, capsys):
     assert {row["lead_days"] for row in told["scores"]} == {1.0, 2.0, 3.0}
 
 
-def test_what_cannot_be_compared_is_one_line(files, tmp_path, capsys):
+def test_forecasts_of_one_model_and_one_file_name_are_told_apart(files, tmp_path, capsys):
+    """Of ``new/fc.nc`` and ``old/fc.nc`` there was no difference, since both were ``fc``."""
+    starts = np.arange(0, 300, 30)
+    for folder, noise in (("new", 0.5), ("old", 1.0)):
+        (tmp_path / folder).mkdir()
+        _forecast(tmp_path / folder / "fc.nc", "one model", starts, noise)
+    new, old = tmp_path / "new" / "fc.nc", tmp_path / "old" / "fc.nc"
+    words = [new, files[2], "--compare", old, "--region", "globe", "-o", tmp_path / "s", "--json"]
+    assert main(["verify", *map(str, words), "--no-plots", "--channels", "t850"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "new/fc against old/fc, CRPS: better in 3" in told["differences"][0]
+
+
+def test_what_cannot_be_compared_is_one_line(files, tmp_path, capsys, monkeypatch):
     good, bad, truth = files
+    monkeypatch.setattr(sys.modules["weather.verification.verify"], "verify", None)  # not reached
     late = _forecast(tmp_path / "late.nc", "late", np.arange(5, 60, 30), 1.0)
     for words, line in (
         (("--compare", late), "--compare late: shares no initial time and lead with good"),
         (("--leads", 1, 9), "--leads 9: not in good, which has days 1, 2, 3"),
         (("--compare", bad, "--reference", "x"), "--reference x: not among the forecasts"),
+        (("--reference", "lim"), "--reference lim: not among the forecasts good; add --train"),
     ):
         given = ["verify", str(good), str(truth), "-o", str(tmp_path / "s"), *map(str, words)]
         assert main(given) == 2

@@ -13,9 +13,17 @@ from weather.verification.baselines.inverse_model import InverseModel
 from weather.verification.baselines.patterns import Patterns
 from weather.verification.baselines.persistence import DampedPersistence
 
-__all__ = ["BASELINES", "choose_baselines"]
+__all__ = ["BASELINES", "TITLES", "choose_baselines"]
 
-BASELINES = ("climatology", "persistence", "lim", "analogues")
+TITLES: dict[str, str] = {
+    "climatology": Climatology.name,
+    "persistence": DampedPersistence.name,
+    "lim": InverseModel.name,
+    "analogues": Analogues.name,
+}
+"""Names in the tables, by the names on the command line."""
+
+BASELINES = tuple(TITLES)
 """In the order of the tables."""
 
 # Chosen by CRPS on the last year and a half of a seven-year archive, fitted to the years before.

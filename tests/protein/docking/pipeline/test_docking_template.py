@@ -10,6 +10,7 @@ import torch
 
 pytest.importorskip("Bio")
 from rdkit import Chem
+from rdkit.Chem.AllChem import EmbedMolecule
 
 from protein.docking.campaign.output import receptor_lines
 from protein.docking.molecules.common_core import CommonCore, common_core, core_conformers
@@ -47,6 +48,20 @@ def dock(template, imprint, conformer, limit, seed=0, count=2):
     docker = Docker(imprint, box, settings, template=template)
     cousin = ligand_from_smiles(COUSIN, "cousin")
     return cousin, docker.dock([cousin, ligand_from_smiles("CCO", "none")], [4, 5])
+
+
+def test_a_template_may_be_a_file_of_atoms(tmp_path):
+    """Places of a PDB or PDBQT file are kept, and not only the SMILES that it stands for."""
+    mol = Chem.AddHs(Chem.MolFromSmiles("c1ccccc1CO"))
+    EmbedMolecule(mol, randomSeed=1)
+    Chem.MolToPDBFile(mol, str(tmp_path / "known.pdb"))
+    template = read_template(tmp_path / "known.pdb")
+    assert template.smiles == "OCc1ccccc1"
+    place = mol.GetConformer().GetPositions()[:8]
+    assert np.abs(np.sort(template.require_coords(), 0) - np.sort(place, 0)).max() < 2e-3
+    (tmp_path / "flat.smi").write_text("CCO\n")
+    with pytest.raises(InputError, match="holds no coordinates"):
+        read_template(tmp_path / "flat.smi")
 
 
 def test_the_common_core_is_that_of_the_molecules(template, conformer):
