@@ -8,6 +8,7 @@ import pytest
 import torch
 import xarray as xr
 
+from sciddiff.cli.main import main
 from sciddiff.cli.parsing import parse
 from sciddiff.errors import InputError
 from weather.assimilation.analysis import (
