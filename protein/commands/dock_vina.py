@@ -31,6 +31,7 @@ SYNONYMS: dict[str, str] = {
     "--flexdist": "--flex-auto",
     "--flexdist_ligand": "--flex-ligand",
     "--covalent_rec_atom": "--covalent",
+    "--custom_scoring": "--scoring",
 }
 """Spellings of other programs, and the options that they are."""
 
@@ -67,7 +68,6 @@ INSTEAD: dict[str, str] = {
     "--flex_max": "--flex-auto takes at most the ten nearest",
     "--atom_terms": "`sciddiff score --per-atom FILE` writes them",
     "--atom_term_data": "`sciddiff score --per-atom FILE` writes them",
-    "--custom_scoring": "--scoring FILE takes weights, one `gauss1 = -0.035579` a line",
     "--custom_atoms": "--scoring FILE takes weights; radii are those of Vina or Vinardo",
     "--covalent_lig_atom_pattern": "give the atom that binds as map number 1 of --warhead, as in "
     "[CH2:1]=[CH:2]C=O",

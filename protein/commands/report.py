@@ -36,7 +36,9 @@ def _run_docked(args: argparse.Namespace) -> int:
 
 
 def _knows_docked(path: Path) -> bool:
-    return (path / "results.csv").is_file() and (path / "run.json").is_file()
+    """Of one structure, or of several, whose records are in their folders."""
+    told = ("run.json", "structures.csv")
+    return (path / "results.csv").is_file() and any((path / name).is_file() for name in told)
 
 
 def _configure_designs(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 from pathlib import Path
 
+from protein.docking.energy.smina_terms import is_smina, read_smina
 from protein.docking.energy.terms import SCORINGS, VINA, VinaWeights
 from sciddiff.errors import InputError, nearest
 from sciddiff.files import read_text
@@ -18,7 +19,8 @@ def find_scoring(name: str) -> VinaWeights:
 
     Keys are the weights and shapes of ``VinaWeights`` (``gauss1``, ``rotors``, ``width`` …), in
     Vina's spelling as well (``weight_gauss1``, ``weight_rot``), and ``base``, whose other values
-    are kept: ``vina`` (the default) or ``vinardo``. What follows ``#`` is a comment.
+    are kept: ``vina`` (the default) or ``vinardo``. What follows ``#`` is a comment. A file in the
+    language of smina is understood as well, see ``energy.smina_terms``.
 
     Args:
         name: ``vina``, ``vinardo`` or a file.
@@ -34,8 +36,11 @@ def find_scoring(name: str) -> VinaWeights:
         raise InputError(f"scoring {name}: is none of {known_names}, and no file; correct it")
     known = {f.name for f in fields(VinaWeights)} - {"radii"}
     base, values = VINA, dict[str, float]()
-    for number, line in enumerate(read_text(path, "a file of weights").splitlines(), 1):
-        text = line.partition("#")[0].strip()
+    lines = read_text(path, "a file of weights").splitlines()
+    lines = [line.partition("#")[0].strip() for line in lines]
+    if is_smina(lines):
+        return read_smina(path, lines)
+    for number, text in enumerate(lines, 1):
         if not text:
             continue
         key, equals, value = (word.strip() for word in text.partition("="))

@@ -23,7 +23,7 @@ from protein.docking.molecules.coordinates import (
 )
 from protein.docking.molecules.files import LigandRow, read_ligands
 from protein.docking.molecules.ligand import Ligand, LigandSettings, ligand_from_mol, quietly
-from protein.docking.molecules.sources import is_pdbqt
+from protein.docking.molecules.sources import bare_stem, is_pdbqt
 from sciddiff.errors import InputError
 from sciddiff.files import read_lines
 
@@ -42,7 +42,8 @@ POSE_SUFFIXES: tuple[str, ...] = (*MOLECULE_SUFFIXES, *_PLACED_SUFFIXES)
 def pose_files(paths: Sequence[Path]) -> list[Path]:
     """Files of poses, in which folders stand for those that they hold, by their names.
 
-    PDB and mmCIF files of a folder are poses if it holds no file of molecules alone.
+    PDB and mmCIF files of a folder are poses if it holds no file of molecules alone, and a PDBQT
+    file is the same as a file beside it of the same stem.
 
     Args:
         paths: files and folders.
@@ -64,7 +65,9 @@ def pose_files(paths: Sequence[Path]) -> list[Path]:
             raise InputError(
                 f"{path}: holds no file of poses; give a folder with {', '.join(POSE_SUFFIXES)}"
             )
-        found += here[0] or here[1]
+        stems = {bare_stem(file) for file in here[0] if not is_pdbqt(file)}
+        alone = [file for file in here[0] if not (is_pdbqt(file) and bare_stem(file) in stems)]
+        found += alone or here[1]
     return found
 
 

@@ -164,6 +164,8 @@ def test_a_structure_in_another_frame_is_left_out(tmp_path, files, monkeypatch, 
     assert (row["receptor"], row["status"]) == ("receptor", "ok")
     (each,) = csv.DictReader((out / "structures.csv").open())
     assert each["receptor"] == row["affinity"]
+    assert main(["report", str(out)]) == 0  # again, from the folder alone
+    capsys.readouterr()
     none = [*words[:2], *words[3:4], *words[2:3], *words[5:]]
     assert main(none) == 2 and "absent.pdb" in capsys.readouterr().err
 

@@ -1,5 +1,7 @@
 """Scoring functions: Vinardo's published values of single pairs, files of weights, atom terms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +35,39 @@ def test_vinardo_of_a_pair(first, second, distance, energy, printed):
     assert energy == pytest.approx(printed, abs=1.5e-3)
     table = type_table(VINARDO, 32, [INDEX[first]], [INDEX[second]])
     assert float(table[0, 0, round(32 * distance**2)]) == pytest.approx(energy, abs=2e-3)
+
+
+SMINA = """\
+-0.035579    gauss(o=0,_w=0.5,_c=8)   # smina --print_terms and its default
+-0.005156    gauss(o=3,_w=2,_c=8)
+0.840245     repulsion(o=0,_c=8)
+-0.035069    hydrophobic(g=0.5,_b=1.5,_c=8)
+-0.587439    non_dir_h_bond(g=-0.7,_b=0,_c=8)
+1.923        num_tors_div
+"""
+
+
+def test_a_file_of_smina_is_that_scoring_function(tmp_path):
+    file = tmp_path / "smina.txt"
+    file.write_text(SMINA)
+    made = find_scoring(str(file))
+    assert made.vina_shapes and replace(made, rotors=VINA.rotors) == VINA
+    assert made.rotors == pytest.approx(VINA.rotors, abs=1e-9)
+    file.write_text("# none but\n0.8 repulsion(o=0,_c=8)\n-0.04 gauss(o=0,_w=0.8)\n")
+    other = find_scoring(str(file))
+    assert (other.repulsion, other.gauss1, other.width, other.hbond) == (0.8, -0.04, 0.8, 0.0)
+    for text, reason in (
+        ("0.1 vdw(i=4,_j=10,_s=0,_^=100,_c=8)", "is not NAME=NUMBER|has no like here"),
+        ("0.1 electrostatic(i=1,_c=8)", "line 1: .*has no like here"),
+        ("0.1 gauss(o=1,_w=0.5)", "has no like here"),
+        ("0.8 repulsion(o=0,_c=6)", "the cut-off is 8"),
+        ("0.8 repulsion(o=0)\n0.9 repulsion(o=0)", "line 2: .* gives the term of line 1 again"),
+        ("0.8 repulsion(o=x)", "is not NAME=NUMBER"),
+        ("0.8 repulsion(o=0)\ngauss1 = 1", "line 2: .*not a weight and a term"),
+    ):
+        file.write_text(text)
+        with pytest.raises(InputError, match=reason):
+            find_scoring(str(file))
 
 
 def test_terms_of_atoms_add_up():

@@ -154,6 +154,8 @@ def test_libraries_of_pdbqt_and_pdb_files(tmp_path):
     assert pose_files([folder, alone, folder / "a.pdbqt"]) == [
         folder / "a.pdbqt", folder / "b.pdbqt.gz", alone / "c.pdb", folder / "a.pdbqt"
     ]  # fmt: skip
+    (folder / "a.sdf").write_text("")  # what `dock --pdbqt` writes beside it is the same
+    assert pose_files([folder]) == [folder / "a.sdf", folder / "b.pdbqt.gz"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty: holds no file of poses"):
         pose_files([tmp_path / "empty"])
