@@ -40,10 +40,13 @@ class Windows:
     Attributes:
         index: Places in the files `[T, k]`, the last of each row at the chosen time itself.
         hours: Length of a period.
+        lost: What a user should know about periods between the others that lack fields; empty if
+            there are none.
     """
 
     index: NDArray[np.int64]
     hours: float
+    lost: str = ""
 
     @classmethod
     def ending_at(
@@ -85,7 +88,16 @@ class Windows:
                 f"and {label(times[index[-1]])}; shorten --step or add files"
             )
         places = index[ends[:, None] + np.arange(-count + 1, 1)]
-        return cls(places, every), index[ends]
+        # Those that the files cut off at either end are expected; those with holes are not.
+        low = np.ceil((since_midnight[0] - own + every) / every - 1e-6)
+        held = np.arange(low, np.floor(since_midnight[-1] / every + 1e-6) + 1)
+        lacking = held[~np.isin(held, np.round(since_midnight[ends] / every))]
+        lost = ""
+        if len(lacking):
+            after = index[np.searchsorted(since_midnight, (lacking[0] - 1) * every - 1e-3)]
+            lost = f"{len(lacking)} of {len(held)} periods of {every:g} h lack fields"
+            lost += f", the first from {label(times[after])} on"
+        return cls(places, every, lost), index[ends]
 
 
 def parse_aggregate(words: Sequence[str]) -> dict[str, str]:

@@ -92,6 +92,12 @@ def choose_times(
     if periods:
         every = every_hours or own
         windows, index = Windows.ending_at(index, times, every)
+        if windows.lost and gaps != "keep":
+            raise InputError(
+                f"time: {windows.lost}; add the missing files, choose a --period without gaps, or "
+                "say --gaps keep"
+            )
+        notes += [f"{windows.lost}; they are left out"] if windows.lost else []
     elif every_hours:
         index = _thin(index, times, every_hours)
     chosen = times[index]

@@ -1,6 +1,7 @@
 """Files that mean something else than they seem to: levels, times, halves, fills, lost pieces."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cftime
@@ -412,6 +413,21 @@ def test_sums_and_means_over_the_day_that_ends(hourly, tmp_path):
         assert np.array_equal(bounds[:, 1], opened["time"])
     with pytest.raises(InputError, match="fields 1 h apart do not make periods of 2.5 h"):
         open_reader([path], ReaderSettings(step_hours=2.5, aggregate={"tp": "sum"}))
+
+
+def test_periods_with_holes_are_refused_or_named(hourly, tmp_path):
+    """Also those at the end, and those whose loss leaves an even step: days 1 and 3 of three."""
+    ds, _ = hourly
+    settings = ReaderSettings(step_hours=24.0, aggregate={"tp": "sum"})
+    for hole, first, kept in ((30, "2001-01-02T00", 2), (70, "2001-01-03T00", 2)):
+        ds.drop_isel(time=hole).to_netcdf(tmp_path / f"{hole}.nc")
+        with pytest.raises(InputError, match=f"1 of 3 periods of 24 h lack fields.*{first}.*keep"):
+            open_reader([tmp_path / f"{hole}.nc"], settings)
+        reader = open_reader([tmp_path / f"{hole}.nc"], replace(settings, gaps="keep"))
+        assert len(reader.selection.index) == kept
+        assert any("they are left out" in note for note in reader.selection.notes)
+    ds.isel(time=slice(5, 60)).to_netcdf(tmp_path / "cut.nc")  # ends that the file cuts off
+    assert len(open_reader([tmp_path / "cut.nc"], settings).selection.index) == 1
 
 
 def test_a_rate_is_not_told_to_become_an_amount(hourly, tmp_path):
