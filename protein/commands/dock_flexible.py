@@ -25,6 +25,11 @@ def check_flexible(args: argparse.Namespace) -> None:
         raise InputError("--flex-ligand: applies to --flex-auto only; give that, too")
     if args.flex is None and args.flex_auto is None:
         return
+    if args.flex is not None and args.flex.lower().endswith((".pdbqt", ".pdb")):
+        raise InputError(
+            f"--flex {args.flex}: is a file; give the whole receptor with -r, and name the "
+            "residues that turn, as in --flex A:45,A:48"
+        )
     if args.flex is not None and args.flex_auto is not None:
         raise InputError("--flex, --flex-auto: give one of them")
     option = "--flex" if args.flex_auto is None else "--flex-auto"

@@ -24,6 +24,13 @@ exit status: 0 every ligand was docked, 1 some failed (results.csv says why), 2 
 """
 
 
+def _batch(text: str) -> int:
+    """A number of ligands; files of ligands, as other programs take them here, go elsewhere."""
+    if Path(text).suffix:
+        raise argparse.ArgumentTypeError(f"{text!r} is a file; give files of ligands with -l")
+    return count()(text)
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the verb."""
     parser.epilog = _EXAMPLES
@@ -139,7 +146,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "waters stay)")  # fmt: skip
     add(
         "--batch",
-        type=count(),
+        type=_batch,
         default=8,
         metavar="N",
         help="number of ligands docked at once (default 8)",

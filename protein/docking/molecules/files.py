@@ -34,6 +34,7 @@ from protein.docking.molecules.sources import (
     kind_of,
     record_texts,
     sdf_tags,
+    sources_of,
 )
 from protein.structures.parse import is_structure_file
 from sciddiff.cli.fingerprint import digest
@@ -160,7 +161,8 @@ def ligand_records(source: LigandSource, check: bool = True) -> Iterator[LigandR
     Args:
         source: file or SMILES, as for ``read_ligands``; a folder, whose ligand files are read in
             the order of their names; or several of these, one after another.
-        check: whether a SMILES that cannot be docked is an error, and no record.
+        check: whether a SMILES that cannot be docked is an error, and no record, if it is all there
+            is; of several sources it is a record, so that the others are docked.
 
     Yields:
         One per record, in order.
@@ -170,11 +172,12 @@ def ligand_records(source: LigandSource, check: bool = True) -> Iterator[LigandR
     """
     names = Names()
     index = 0
+    alone = len(sources_of(source)) == 1
     for path in files_of(source):
         kind = kind_of(path)
         if kind is None:
             _refuse_lost_file(str(path))
-            if check:
+            if check and alone:
                 ligand_from_smiles(str(path))
             yield LigandRecord(index, names.unique("ligand", ""), "", str(path), "smi")
             index += 1

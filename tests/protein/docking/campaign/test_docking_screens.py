@@ -132,6 +132,12 @@ def test_options_of_other_programs_that_are_none_here(capsys):
     for option in INSTEAD:
         with pytest.raises(InputError, match=f"{option}: is no option of dock; "):
             _parsed(option)
+    for words, told in (
+        (["--flex", "flex.pdbqt"], "name the residues that turn, as"),
+        (["--batch", "a.pdbqt"], "give files of ligands with -l"),
+    ):  # fmt: skip
+        given = ["dock", "-r", "r.pdb", "-l", "C", "--blind", "-o", "out", *words]
+        assert main(given) == 2 and told in capsys.readouterr().err
     words = ["--log", "x.log", "--verbosity", "2", "--no_refine", "--num_modes", "4"]
     assert _parsed(*words).poses == 4
     told = capsys.readouterr().err

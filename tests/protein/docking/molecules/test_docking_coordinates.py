@@ -161,6 +161,15 @@ def test_libraries_of_pdbqt_and_pdb_files(tmp_path):
         pose_files([tmp_path / "empty"])
 
 
+def test_one_bad_smiles_of_several_is_a_record():
+    """A campaign goes on where one molecule cannot be docked; alone, it is an error at once."""
+    rows = [record.read() for record in ligand_records(["C1CC", "CCO", "[Fe]"])]
+    assert [row.ligand is not None for row in rows] == [False, True, False]
+    assert "not a valid SMILES" in rows[0].error or "unclosed" in rows[0].error
+    with pytest.raises(InputError):
+        list(ligand_records("[Fe]"))
+
+
 def test_relaxing_mends_lengths_and_keeps_places():
     ligand = ligand_from_smiles("C[C@H](N)c1ccccc1")
     good = fresh_conformers(ligand, 1)[0]
