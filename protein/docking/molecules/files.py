@@ -161,8 +161,8 @@ def ligand_records(source: LigandSource, check: bool = True) -> Iterator[LigandR
     Args:
         source: file or SMILES, as for ``read_ligands``; a folder, whose ligand files are read in
             the order of their names; or several of these, one after another.
-        check: whether a SMILES that cannot be docked is an error, and no record, if it is all there
-            is; of several sources it is a record, so that the others are docked.
+        check: whether a SMILES that cannot be docked is an error, and no record, if it is all that
+            there is; of several sources it is a record, so that the others are docked.
 
     Yields:
         One per record, in order.
