@@ -28,7 +28,7 @@ from protein.commands.dock_vina import resolve
 from protein.docking import NEEDS
 from protein.docking.energy import ahead
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import pick_device, pick_steps
+from sciddiff.cli.options import pick_device, pick_steps, refuse_without
 from sciddiff.cli.output import remark
 from sciddiff.errors import InputError
 
@@ -56,6 +56,10 @@ def run(args: argparse.Namespace) -> int:
     """
     resolve(args, configure)
     refuse_file_name(args.out, "dock")
+    refuse_without(args, "--template", args.template is not None, ("--template-rmsd",))
+    refuse_without(args, "--enumerate", bool(args.enumerate), ("--max-states", "--ph"))
+    network = ("--samples", "--steps", "--guidance", "--no-minimize")
+    refuse_without(args, "--model", args.model is not None, network)
     check_place(args)
     check_flexible(args)
     check_covalent(args)

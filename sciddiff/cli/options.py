@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from argparse import ArgumentParser, ArgumentTypeError
+import shlex
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ __all__ = [
     "pick_device",
     "pick_sampler",
     "pick_steps",
+    "refuse_without",
 ]
 
 MOST = 1_000_000
@@ -192,6 +194,29 @@ def number(least: float, most: float = math.inf) -> Callable[[str], float]:
         return value
 
     return finite_number
+
+
+def refuse_without(
+    args: Namespace, needed: str, there: bool, options: Sequence[str]
+) -> None:
+    """Refuse options of the command line that change nothing without another one.
+
+    Args:
+        args: Parsed options, as `sciddiff.cli.parsing.parse` gives them.
+        needed: The option that they belong to.
+        there: Whether it is given, or stands in for what is.
+        options: Those that belong to it.
+
+    Raises:
+        InputError: One of them is given alone.
+    """
+    if there:
+        return
+    words = shlex.split(getattr(args, "command_line", ""))
+    given = {word.partition("=")[0] for word in words}
+    alone = next((option for option in options if option in given), None)
+    if alone is not None:
+        raise InputError(f"{alone}: applies to {needed} only; give {needed}, or leave it out")
 
 
 def key_values(pairs: Sequence[str], option: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import pick_device, pick_sampler, pick_steps
+from sciddiff.cli.options import pick_device, pick_sampler, pick_steps, refuse_without
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
@@ -65,6 +65,7 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     from weather.forecast.perturb import perturbation_of, perturbation_plain
 
     check_name(args.out)
+    refuse_without(args, "--perturb", args.perturb != "none", ("--amplitude", "--archive"))
     forecaster = _forecaster(args, team)
     spec = forecaster.spec
     leads = spec.leads(args.days)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from sciddiff.cli.command import Command, Reporter
-from sciddiff.cli.options import add_json, add_output, count, number
+from sciddiff.cli.options import add_json, add_output, count, number, refuse_without
 from sciddiff.cli.output import emit, remark
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
@@ -67,6 +67,9 @@ def run(args: argparse.Namespace) -> int:
     from weather.report.write import ReportSettings, write_report
 
     tracks = None
+    refuse_without(
+        args, "--tracks", args.tracks, ("--track-below", "--track-speed", "--strike")
+    )  # fmt: skip
     if args.tracks:
         tracks = TrackSettings(args.track_speed, args.strike, args.track_below)
     settings = ReportSettings(

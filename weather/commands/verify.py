@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_json, add_output, add_seed, count, number
+from sciddiff.cli.options import (
+    add_json,
+    add_output,
+    add_seed,
+    count,
+    number,
+    refuse_without,
+)
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
@@ -273,6 +280,7 @@ def _verify(args: argparse.Namespace, client: Any) -> tuple[Verification, tuple[
     from weather.verification.thresholds import CLIMATE_EVENTS, Quantiles, of_channels
     from weather.verification.verify import VerifySettings, align, detect_grid, verify
 
+    refuse_without(args, "--train", args.train is not None, ("--analyses", "--baseline-members"))
     forecast = open_forecast(args.forecast)
     others: list[Ensemble] = [open_forecast(path) for path in args.compare]
     joined = [note for one in (forecast, *others) for note in getattr(one, "notes", ())]
@@ -312,7 +320,7 @@ def _verify(args: argparse.Namespace, client: Any) -> tuple[Verification, tuple[
             [forecast, *others, *baselines], truth, plan, settings, thresholds,
             _scales(climate, plan.channels), tell, climate, client,
         )  # fmt: skip
-    return result, (*joined, *plan.left_out, *result.notes)
+    return result, (*joined, *plan.left_out, *result.notes, *result.why_no_intervals())
 
 
 def _climate(args: argparse.Namespace) -> Climate | None:

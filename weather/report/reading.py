@@ -164,6 +164,7 @@ def open_ensemble(path: Path, select: Mapping[str, int] | None = None) -> Ensemb
         kind, parts = "forecast", []
         for file in files:
             part, _ = _named(file, select or {})
+            part = _alike(part, file)
             lead = part["lead"]
             units = str(lead.attrs.get("units", "days")).rstrip("s") or "s"
             parts.append((file, part, days_of(np.atleast_1d(lead.values), units)))
@@ -192,6 +193,19 @@ def _files(path: Path) -> tuple[tuple[Path, ...], tuple[str, ...]]:
         return (path,), ()
     found = open_forecast(path)
     return found.files, tuple(getattr(found, "notes", ()))
+
+
+def _alike(part: xr.Dataset, path: Path) -> xr.Dataset:
+    """A part of a folder as the others: from the south and west, fields by their channels."""
+    lat, lon, part = _ordered(part, path)
+    part = part.assign_coords(lat=lat, lon=lon)
+    found, channels = _names(part)
+    plain = {
+        variable: name
+        for name, (variable, level) in found.items()
+        if level is None and part[variable].attrs.get("units") == channels[name].units
+    }
+    return part.rename({v: n for v, n in plain.items() if v != n and n not in part.variables})
 
 
 def _named(path: Path, select: Mapping[str, int]) -> tuple[xr.Dataset, str]:

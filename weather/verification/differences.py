@@ -97,12 +97,11 @@ def _difference(result: Verification, forecast: str, reference: str, score: str)
     value, other = (result.figure(score, name)[0] for name in (forecast, reference))
     percent = _percent(value, other)
     low = high = np.full_like(percent, np.nan)
-    if len(result.times) >= 3:
+    if result.resampled:
         weights = draw_weights(len(result.times), result.block, result.draws, result.seed)
         # The same initial times for both in every draw.
         pair = (result.figure(score, name, weights) for name in (forecast, reference))
-        blocks = len(result.times) / result.block
-        low, high = interval(_percent(*pair), expanded_level(result.level, blocks))
+        low, high = interval(_percent(*pair), expanded_level(result.level, result.blocks))
     return Difference(forecast, reference, score, value, other, percent, low, high)
 
 

@@ -301,7 +301,15 @@ def open_dataset(path: Path) -> xr.Dataset:
 def orient(
     lat: NDArray[np.float64], lon: NDArray[np.float64]
 ) -> tuple[bool, int, NDArray[np.float64], NDArray[np.float64]]:
-    """How fields are turned to run from south to north and from 0 to the east.
+    """How fields are turned to run from south to north and eastward.
+
+    Longitudes of the globe begin at 0; those of an area at its western edge, between 0 and 360,
+    from where they rise without a jump, also across Greenwich and the date line.
+
+    >>> orient(np.array([0.0, 1.0]), np.array([-5.0, 0.0, 5.0]))[3].tolist()
+    [355.0, 360.0, 365.0]
+    >>> orient(np.array([0.0, 1.0]), np.array([0.0, 5.0, 355.0]))[1:4:2]
+    (-2, array([355., 360., 365.]))
 
     Returns:
         Whether to flip latitudes, how far to roll longitudes, and both coordinates after it.
@@ -309,7 +317,12 @@ def orient(
     lat, lon = np.asarray(lat, dtype=np.float64), np.asarray(lon, dtype=np.float64)
     flip = len(lat) > 1 and lat[0] > lat[-1]
     lat = lat[::-1] if flip else lat
-    east = np.where(lon < -1e-6, lon + 360.0, lon)
+    east = np.where(np.abs(lon % 360.0 - 360.0) < 1e-6, 0.0, lon % 360.0)
     around = len(lon) > 1 and abs(len(lon) * abs(lon[1] - lon[0]) - 360.0) < 1e-3 * 360.0
-    roll = -int(np.argmin(east)) if around else 0
-    return bool(flip), roll, lat, np.roll(east, roll) if around else lon
+    if around:
+        roll = -int(np.argmin(east))
+        return bool(flip), roll, lat, np.roll(east, roll)
+    gaps = (np.roll(east, -1) - east) % 360.0
+    first = (int(np.argmax(gaps)) + 1) % len(east) if len(east) > 1 else 0
+    steps = np.roll(gaps, -first)[:-1]
+    return bool(flip), -first, lat, east[first] + np.concatenate([[0.0], np.cumsum(steps)])

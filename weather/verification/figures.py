@@ -100,6 +100,25 @@ class Verification:
         gap = float(np.median(np.diff(self.times.seconds))) / DAY
         return max(1, min(int(np.ceil(self.block_days / max(gap, 1e-9))), len(self.times)))
 
+    @property
+    def blocks(self) -> float:
+        """Blocks that the initial times fill."""
+        return len(self.times) / self.block
+
+    @property
+    def resampled(self) -> bool:
+        """Whether there are intervals: a single block would be drawn again and again."""
+        return len(self.times) >= 3 and self.blocks >= 2.0
+
+    def why_no_intervals(self) -> tuple[str, ...]:
+        """A note where figures of several initial times have no intervals."""
+        if self.resampled or len(self.times) < 3:
+            return ()
+        return (
+            f"no intervals: the {len(self.times)} initial times are fewer than two blocks of "
+            f"--block-days {self.block_days:g}, within which forecasts share their weather",
+        )
+
     def has(self, name: str, forecast: str) -> bool:
         """Whether a figure can be computed of a forecast."""
         known = self.tallies[forecast]
@@ -139,7 +158,7 @@ class Verification:
 
         Returns:
             Value, lower and upper bound, without the axis of draws; bounds are NaN with fewer
-            than three initial times.
+            than three initial times, or two blocks of them.
         """
         if reduce is None:
             # Tables, files and plots ask for the same; histograms and spectra are resampled lead
@@ -157,7 +176,7 @@ class Verification:
     ) -> tuple[Floats, Floats, Floats]:  # fmt: skip
         reduce = reduce or (lambda x: x)
         value = reduce(self.figure(name, forecast))[0]
-        if len(self.times) < 3:
+        if not self.resampled:
             return value, np.full_like(value, np.nan), np.full_like(value, np.nan)
         weights = draw_weights(len(self.times), self.block, self.draws, self.seed)
         low, high = interval(reduce(self.figure(name, forecast, weights)), self.level)

@@ -54,7 +54,7 @@ def reference_of(name: str, forecasts: Sequence[str]) -> str:
     title = TITLES.get(name, name)
     found = next((one for one in (name, title) if one in forecasts), None)
     if found is None:
-        remedy = "; add --train STORE for baselines" if name in TITLES else ""
+        remedy = f"; give --train STORE, and {name} with --baselines" if name in TITLES else ""
         raise InputError(
             f"--reference {name}: not among the forecasts {', '.join(forecasts)}{remedy}"
         )

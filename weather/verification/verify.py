@@ -156,6 +156,14 @@ def align(
     )
 
 
+def _described(one: Ensemble | Truth) -> str:
+    """A grid as a user knows it: ``17x33 (30 to 70 N, 290 to 370 E)``."""
+    lat, lon = one.lat, one.lon
+    return (
+        f"{len(lat)}x{len(lon)} ({lat[0]:g} to {lat[-1]:g} N, {lon[0]:g} to {lon[-1]:g} E)"
+    )
+
+
 def _same_grid(forecast: Ensemble, truth: Truth) -> None:
     same = forecast.lat.shape == truth.lat.shape and forecast.lon.shape == truth.lon.shape
     if not (
@@ -163,10 +171,10 @@ def _same_grid(forecast: Ensemble, truth: Truth) -> None:
         and np.allclose(forecast.lat, truth.lat, atol=1e-2)
         and np.allclose(forecast.lon, truth.lon, atol=1e-2)
     ):
+        own, other = _described(forecast), _described(truth)
         raise InputError(
-            f"{forecast.name}: grid {len(forecast.lat)}x{len(forecast.lon)} is not the truth's "
-            f"{len(truth.lat)}x{len(truth.lon)}; bring the truth to it with "
-            "sciddiff prepare forecast --grid"
+            f"{forecast.name}: grid {own} is not the truth's {other}; bring the truth to it with "
+            "sciddiff prepare forecast --grid or --area"
         )
 
 

@@ -190,6 +190,7 @@ def test_perturbed_members_differ_from_the_start(kind, small_models, small_store
         (("STORE", "--model", "absent"), "absent"),
         (("STORE", "--perturb", "lagged-difference"), "--archive"),
         (("STORE", "--perturb", "random-field", "--amplitude", "-1"), "amplitude"),
+        (("STORE", "--amplitude", "0.1"), "--amplitude: applies to --perturb only"),
         (("STORE", "--memory", "lots"), "--memory"),
         (("STORE", "--device", "warp"), "warp"),
         (("STORE", "-o", "STORE"), "exists"),

@@ -56,6 +56,23 @@ def test_parts_are_one_forecast_in_the_order_of_time(folder, tmp_path):
     )
 
 
+def test_parts_may_run_from_the_north_under_another_name(tmp_path):
+    """As GRIB has them; joined as they are, they would be upside down."""
+    for where in (tmp_path / "alike", tmp_path / "turned"):
+        where.mkdir()
+        _forecast([0]).to_netcdf(where / "a.nc")
+        _forecast([1]).to_netcdf(where / "b.nc")
+    data = xr.load_dataset(tmp_path / "turned" / "b.nc").isel(latitude=slice(None, None, -1))
+    data = data.assign_coords(longitude=data.longitude - 360.0).rename(mslp="msl")
+    data.to_netcdf(tmp_path / "turned" / "b.nc")
+    whole, turned = (open_ensemble(tmp_path / name) for name in ("alike", "turned"))
+    assert turned.names.keys() == whole.names.keys() == {"t850", "mslp"}
+    assert np.array_equal(turned.lat, whole.lat) and np.allclose(turned.lon, whole.lon)
+    for name in whole.names:
+        for init in (0, 1):
+            assert np.array_equal(turned.read(name, init, 2), whole.read(name, init, 2))
+
+
 def test_the_page_has_a_tab_for_every_start(folder, tmp_path, capsys):
     words = ["report", folder, "--init", 0, 3, "--lead", 2, "-o", tmp_path / "page"]
     assert main([str(word) for word in words]) == 0

@@ -63,6 +63,19 @@ def test_neighbouring_starts_are_resampled_in_blocks():
     assert blocks.significant.mean() < 0.14 < 0.25 < singles.significant.mean()
 
 
+@pytest.mark.parametrize("starts", [3, 8, 19])
+def test_a_single_block_of_starts_has_no_interval(starts):
+    """It would be drawn again and again: an interval of no width, and all cells significant."""
+    rng = np.random.default_rng(starts)
+    a, b = (10 + rng.random((starts, CELLS)) for _ in range(2))
+    near = _verification({"a": a, "b": b}, gap=1)
+    (found,) = compare(near, "b")
+    assert np.isfinite(found.percent).all() and not found.significant.any()
+    assert np.isnan(found.low).all() and np.isnan(near.estimate("crps", "a")[1]).all()
+    far = _verification({"a": a, "b": b}, gap=30)
+    assert np.isfinite(far.estimate("crps", "a")[1]).all()
+
+
 def test_shared_weather_cancels():
     """A gain of 2 % among weather that varies by 30 % is found, in nearly every cell."""
     rng = np.random.default_rng(1)
@@ -170,7 +183,7 @@ def test_what_cannot_be_compared_is_one_line(files, tmp_path, capsys, monkeypatc
         (("--compare", late), "--compare late: shares no initial time and lead with good"),
         (("--leads", 1, 9), "--leads 9: not in good, which has days 1, 2, 3"),
         (("--compare", bad, "--reference", "x"), "--reference x: not among the forecasts"),
-        (("--reference", "lim"), "--reference lim: not among the forecasts good; add --train"),
+        (("--reference", "lim"), "--reference lim: not among the forecasts good; give --train"),
     ):
         given = ["verify", str(good), str(truth), "-o", str(tmp_path / "s"), *map(str, words)]
         assert main(given) == 2

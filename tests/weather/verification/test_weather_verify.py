@@ -280,11 +280,12 @@ def _coarse(data):
     [
         (_elsewhere, [], "is in the truth"),
         (_gregorian, [], "calendar"),
-        (_coarse, [], "grid 8x16 is not the truth's 8x8"),
+        (_coarse, [], "is not the truth's 8x8 ("),
         (None, ["--channels", "q700"], "q700"),
         (None, ["--region", "atlantis"], "atlantis"),
         (None, ["--threshold", ">q0.9"], "--train"),
         (None, ["--baselines", "lim"], "--train"),
+        (None, ["--baseline-members", "9"], "--baseline-members: applies to --train only"),
         (None, ["--compare", "nowhere.zarr"], "no such file"),
     ],
 )

@@ -138,6 +138,13 @@ def test_options_of_other_programs_that_are_none_here(capsys):
     ):  # fmt: skip
         given = ["dock", "-r", "r.pdb", "-l", "C", "--blind", "-o", "out", *words]
         assert main(given) == 2 and told in capsys.readouterr().err
+    for option, needed in (
+        ("--template-rmsd=1", "--template"), ("--max-states=2", "--enumerate"),
+        ("--samples=4", "--model"),
+    ):  # fmt: skip
+        given = ["dock", "-r", "r.pdb", "-l", "C", "--blind", "-o", "out", option]
+        assert main(given) == 2
+        assert f"applies to {needed} only" in capsys.readouterr().err
     words = ["--log", "x.log", "--verbosity", "2", "--no_refine", "--num_modes", "4"]
     assert _parsed(*words).poses == 4
     told = capsys.readouterr().err
