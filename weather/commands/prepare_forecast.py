@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_json, count
+from sciddiff.cli.options import add_json, count, refuse_without
 from sciddiff.cli.output import as_table, emit, human_size
 from sciddiff.cli.progress import Progress, progress
 from sciddiff.errors import InputError
@@ -165,6 +165,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out is None and not args.dry_run:
         raise InputError("-o: not given; name the store to write, -o data.zarr")
+    refuse_without(args, "--grid", bool(args.grid) or args.append, ("--method",))
     training = Period.parse(args.train_period, "--train-period") if args.train_period else None
     if args.append and (args.out is None or args.overwrite or args.chunk):
         raise InputError(

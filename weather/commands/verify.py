@@ -275,7 +275,7 @@ def _check_packages() -> None:
 def _verify(args: argparse.Namespace, client: Any) -> tuple[Verification, tuple[str, ...]]:
     from weather.verification.ensembles import open_forecast
     from weather.verification.names import reference_of, told_apart
-    from weather.verification.regions import default_regions, parse_region
+    from weather.verification.regions import default_regions, parse_regions
     from weather.verification.sources import open_truth
     from weather.verification.thresholds import CLIMATE_EVENTS, Quantiles, of_channels
     from weather.verification.verify import VerifySettings, align, detect_grid, verify
@@ -299,7 +299,7 @@ def _verify(args: argparse.Namespace, client: Any) -> tuple[Verification, tuple[
         events = CLIMATE_EVENTS
     history = None if climate is None else climate.history
     thresholds = Quantiles(events, history) if events else None
-    regions = tuple(parse_region(text) for text in args.region or ())
+    regions = parse_regions(args.region or ())
     if not regions:
         regions = default_regions(detect_grid(truth.lat, truth.lon) is not None)
     settings = VerifySettings(

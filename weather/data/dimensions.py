@@ -23,7 +23,7 @@ from weather.data.units import normal_units
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["MEMBER", "normalise"]
+__all__ = ["MEMBER", "has_members", "normalise"]
 
 MEMBER: Final = "number"
 """Name of the dimension of ensemble members."""
@@ -176,6 +176,13 @@ def _level_axis(dataset: xr.Dataset) -> xr.Dataset:
     attrs, level = dict(dataset["level"].attrs), np.atleast_1d(dataset["level"].values)
     dataset = dataset.drop_vars("level").assign(raised)
     return dataset.assign_coords(level=("level", level, attrs))
+
+
+def has_members(dataset: xr.Dataset) -> bool:
+    """Whether a file tells members apart, along a dimension or by a coordinate."""
+    names = {str(name).lower() for name in (*dataset.dims, *dataset.coords)}
+    stated = {str(one.attrs.get("standard_name", "")) for one in dataset.coords.values()}
+    return "realization" in stated or not names.isdisjoint(_NAMES[MEMBER])
 
 
 def _choose_member(dataset: xr.Dataset, path: str, member: str | int | None) -> xr.Dataset:

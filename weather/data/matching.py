@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -25,7 +25,7 @@ from weather.data.units import Conversion, conversion
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Left", "Match", "Matching", "match"]
+__all__ = ["Left", "Match", "Matching", "check_names", "match"]
 
 _LEVEL = re.compile(r"(?<![\d.])(\d{1,4}(?:\.\d+)?)\s*-?\s*(?:hPa|mbar|mb|millibars?)\b", re.I)
 _PASCAL = re.compile(r"(?<![\d.])(\d{3,6}(?:\.\d+)?)\s*-?\s*Pa\b", re.I)
@@ -116,8 +116,8 @@ def match(
         InputError: Nothing was recognised, or something asked for is missing.
     """
     rename, units = dict(rename or {}), dict(units or {})
-    _known(dataset, rename, "--rename")
-    _known(dataset, {n: u for n, u in units.items() if n != "level"}, "--units")
+    check_names(dataset, rename, "--rename")
+    check_names(dataset, {n: u for n, u in units.items() if n != "level"}, "--units")
     found: dict[str, Match] = {}
     left = [Left(name, why) for name, why in dataset.attrs.get("left_out", {}).items()]
     # What is asked for by its name in the files comes before others of the same channel, such as
@@ -347,7 +347,17 @@ def _nothing(left: Sequence[Left]) -> str:
     return f"FILES: nothing recognised; {first}{more}"
 
 
-def _known(dataset: xr.Dataset, names: Mapping[str, str], option: str) -> None:
+def check_names(dataset: xr.Dataset, names: Iterable[str], option: str) -> None:
+    """Refuse names of an option that no variable of the files has.
+
+    Args:
+        dataset: The files.
+        names: As the user wrote them.
+        option: For the message.
+
+    Raises:
+        InputError: One of them is not there.
+    """
     unknown = [n for n in names if n not in dataset.data_vars]
     if unknown:
         have = ", ".join(str(n) for n in dataset.data_vars)

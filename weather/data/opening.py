@@ -16,7 +16,7 @@ import numpy as np
 
 from sciddiff.errors import InputError, MissingExtra
 from sciddiff.files import regular
-from weather.data.dimensions import normalise
+from weather.data.dimensions import has_members, normalise
 from weather.data.integrity import check_grib, note_missing_chunks, quietly, with_valid_ranges
 from weather.data.joining import join
 from weather.data.times import as_times, label, snap
@@ -49,13 +49,12 @@ def open_files(
         MissingExtra: GRIB without cfgrib.
     """
     names = _expand(paths)
-    parts = [
-        _understood(part, name, member, wanted, level_units)
-        for name in names
-        for part in _open(name)
-    ]
-    if not parts:
+    opened = [(part, name) for name in names for part in _open(name)]
+    if not opened:
         raise InputError("FILES: none given; name NetCDF, GRIB or Zarr files")
+    if member is not None and not any(has_members(part) for part, _ in opened):
+        raise InputError(f"--member {member}: the files hold no ensemble members; leave it out")
+    parts = [_understood(part, name, member, wanted, level_units) for part, name in opened]
     whole = parts[0] if len(parts) == 1 else join(parts, wanted)
     whole.attrs.setdefault("planet", str(parts[0].attrs.get("planet", "")))
     return whole

@@ -15,7 +15,7 @@ from weather.data.aggregate import METHODS, check_thinning, method_of, reduce
 from weather.data.areas import Area
 from weather.data.checks import NanPolicy, TimeSelection, choose_times, mask_fills
 from weather.data.integrity import MISSING_CHUNKS
-from weather.data.matching import Match, Matching, match
+from weather.data.matching import Match, Matching, check_names, match
 from weather.data.opening import open_files
 from weather.data.plausible import check_units, check_values
 from weather.data.rectangles import AnyGrid, Rectangle, grid_of
@@ -233,6 +233,7 @@ def open_reader(
     dataset = open_files(
         paths, settings.member, settings.variables, settings.units.get("level", "")
     )
+    check_names(dataset, settings.missing, "--missing")
     if settings.area is not None:
         dataset = settings.area.cut(dataset)
     dataset.encoding.setdefault("source", str(paths[0]) if len(paths) == 1 else "FILES")

@@ -6,6 +6,7 @@ The extratropics begin at 20 degrees, as in the scorecards of the forecast centr
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -22,6 +23,7 @@ __all__ = [
     "area_weights",
     "default_regions",
     "parse_region",
+    "parse_regions",
 ]
 
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
@@ -109,7 +111,25 @@ def parse_region(text: str) -> Region:
     south, north, west, east = (float(match[i]) for i in range(2, 6))
     if not -90 <= south < north <= 90:
         raise InputError(f"--region {text}: latitudes must rise within -90 to 90; swap them")
-    return Region(match[1] or "box", south, north, west, east)
+    # A box without a name is called by its edges, so that several can be told apart.
+    own = f"{south:g}:{north:g},{west:g}:{east:g}"
+    return Region(match[1] or own, south, north, west, east)
+
+
+def parse_regions(texts: Sequence[str]) -> tuple[Region, ...]:
+    """Read several regions, each of a name of its own.
+
+    Raises:
+        InputError: As `parse_region`, or two of one name.
+    """
+    regions: dict[str, Region] = {}
+    for region in map(parse_region, texts):
+        if regions.setdefault(region.name, region) != region:
+            raise InputError(
+                f"--region {region.name}: names two boxes; call them differently, as NAME="
+                "south:north,west:east"
+            )
+    return tuple(regions.values())
 
 
 def area_weights(

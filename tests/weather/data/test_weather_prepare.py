@@ -201,6 +201,9 @@ BAD = [
     ("", ("--aggregate", "tp"), "--aggregate tp: write NAME=METHOD with sum, mean", None),
     ("", ("--aggregate", "sst=mean"), "--aggregate sst: not among the channels", None),
     ("", ("--missing", "msl=none"), "--missing msl=none: not a number", None),
+    ("", ("--missing", "mslp=-9"), "--missing mslp: not in the files; they hold", None),
+    ("", ("--member", "3"), "--member 3: the files hold no ensemble members", None),
+    ("", ("--method", "bilinear"), "--method: applies to --grid only", None),
     ("", ("--units", "t"), "--units t: not of the form VAR=VALUE", None),
     ("", ("--levels", "low"), "--levels low: not numbers", None),
 ]  # fmt: skip

@@ -163,7 +163,7 @@ def test_tilts_grow_with_what_the_score_foretells(linear_world, law):
     [
         ("mean(tas, europe, 5..8)", ("tas", "mean", "mean", (5, 8), "europe")),
         ("max(mean(t2m, box=35:70,-10:40), days 2-6)", ("t2m", "mean", "max", (2, 6), "box")),
-        ("sum(tp, 45:55,0:20, 1..10d)", ("tp", "mean", "sum", (1, 10), "box")),
+        ("sum(tp, 45:55,0:20, 1..10d)", ("tp", "mean", "sum", (1, 10), "45:55,0:20")),
         ("-min(mslp, 3)", ("mslp", "min", "min", (3, 3), "globe")),
     ],
 )

@@ -14,6 +14,7 @@ from weather.verification.regions import (
     Region,
     area_weights,
     parse_region,
+    parse_regions,
 )
 from weather.verification.reliability import reliability_curve
 from weather.verification.thresholds import Event, Quantiles, of_channels, parse_event
@@ -132,6 +133,14 @@ def test_events_are_of_channels_that_are_scored():
     for text in ("tas>300", "nope>3"):
         with pytest.raises(InputError, match="not among the channels that are scored; there are"):
             of_channels(text, ["mslp", "z500"])
+
+
+def test_boxes_are_told_apart():
+    """Two boxes without names were both called box, and their scores could not be told apart."""
+    boxes = parse_regions(["30:50,-60:0", "50:70,-60:0", "globe", "globe"])
+    assert [box.name for box in boxes] == ["30:50,-60:0", "50:70,-60:0", "globe"]
+    with pytest.raises(InputError, match="--region a: names two boxes"):
+        parse_regions(["a=30:50,-60:0", "a=50:70,-60:0"])
 
 
 def test_regions_have_the_names_of_extremes():
