@@ -62,7 +62,7 @@ SMALL = {
     "forecast": "--members 2 --days 2",
     "verify": "--draws 20 --no-plots",
     "verify .*--train": "--baselines climatology --baseline-members 4",
-    "verify .*--reference": "--baselines lim",  # beside climatology; the reference is the document's
+    "verify .*--reference": "--baselines lim",  # the reference is the document's
     "extremes": "--threshold q0.5 -n 8 --pilot 8 --repeats 4 --batch 8 --no-composites",
     "assimilate": "--members 2 --steps 3 --iterations 1",
 }
