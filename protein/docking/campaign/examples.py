@@ -2,7 +2,7 @@
 
 A complex is docked into a box about its crystal ligand from fresh conformers, by the pipeline of
 `sciddiff dock`. Conformers that are fitted to the crystal pose by their torsions and minimised
-are added and marked as helped, so that every ligand has a pose that is right. Each complex has a
+show the contacts of right poses; they are stored beside those of the search. Each complex has a
 file of its own, and a file that exists is not made again.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from protein.docking.receptors.box import box_around
 from protein.docking.receptors.receptor import read_receptor
 from protein.docking.search.draws import number_of
 from protein.docking.search.monte_carlo import SearchSettings, finish
-from protein.docking.search.ranking import JUDGED, Docked, ranked
+from protein.docking.search.ranking import JUDGED, ranked
 from protein.structures.workers import map_in_processes
 from sciddiff.errors import InputError
 from sciddiff.files import replacing
@@ -44,6 +44,11 @@ _STORED = tuple(f.name for f in fields(PoseSet) if f.default is MISSING)
 """Examples are of rigid receptors."""
 
 REFUSED = ".refused"
+
+CLOSE = 1.0
+"""RMSD below which a pose that was started from the crystal's counts as native, Å."""
+
+_NATIVE = "native_"
 
 
 @dataclass(frozen=True)
@@ -149,14 +154,12 @@ def make_example(source: Source, settings: ExampleSettings) -> tuple[Example, di
     batch = LigandBatch.pack([ligand.tree] * len(matched), list(matched))
     start = recover(batch, torch.as_tensor(matched, dtype=torch.float32).unsqueeze(1))
     near_truth = finish(batch, energy, start, settings.search)
-    parts = [result.docked, ranked(ligand, near_truth, len(matched), 0.3)]
-    helped = [k for k, part in enumerate(parts) for _ in part.coords]
-    docked = Docked.joined(parts)
-    poses = pose_set(ligand, near, docked)
-    rmsd = symmetric_rmsd(docked.coords, crystal, ligand.symmetries)
-    example = Example(
-        source.id, poses, torch.from_numpy(rmsd).float(), torch.tensor(helped) > 0, ""
-    )
+    native = ranked(ligand, near_truth, len(matched), 0.3)
+    close = symmetric_rmsd(native.coords, crystal, ligand.symmetries) < CLOSE
+    native = native.taken(np.flatnonzero(close).tolist())
+    rmsd = symmetric_rmsd(result.docked.coords, crystal, ligand.symmetries)
+    sets = [pose_set(ligand, near, docked) for docked in (result.docked, native)]
+    example = Example(source.id, sets[0], torch.from_numpy(rmsd).float(), sets[1], "")
     return example, {"sequences": sequences(near.pocket(crystal), receptor)}
 
 
@@ -168,12 +171,13 @@ def write_example(path: Path, example: Example, facts: dict[str, Any]) -> None:
         example: example to write.
         facts: plain values stored with it.
     """
-    arrays = {name: getattr(example.poses, name).numpy() for name in _STORED}
+    sets = {"": example.poses, _NATIVE: example.native}
+    arrays = {before + name: getattr(poses, name).numpy()
+              for before, poses in sets.items() for name in _STORED}  # fmt: skip
     text = io.BytesIO()
     np.savez_compressed(
         text,
         rmsd=example.rmsd.numpy(),
-        helped=example.helped.numpy(),
         facts=np.asarray(json.dumps(facts)),
         **arrays,
     )
@@ -197,8 +201,8 @@ def read_examples(folder: Path) -> list[Example]:
         raise InputError(f"{folder}: has no examples; make them with sciddiff prepare ranker DIR")
     clusters = pocket_clusters([facts["sequences"] for _, facts in read])
     return [
-        Example(e.name, e.poses, e.rmsd, e.helped, str(cluster))
-        for (e, _), cluster in zip(read, clusters, strict=True)
+        replace(example, cluster=str(cluster))
+        for (example, _), cluster in zip(read, clusters, strict=True)
     ]
 
 
@@ -207,9 +211,12 @@ def _read(folder: Path) -> Iterator[tuple[Example, dict[str, Any]]]:
         try:
             with np.load(path) as data:
                 arrays = {name: data[name] for name in data.files}
-            poses = PoseSet(**{name: torch.from_numpy(arrays[name]) for name in _STORED})
-            rmsd, helped = torch.from_numpy(arrays["rmsd"]), torch.from_numpy(arrays["helped"])
+            poses, native = (
+                PoseSet(**{name: torch.from_numpy(arrays[before + name]) for name in _STORED})
+                for before in ("", _NATIVE)
+            )
+            rmsd = torch.from_numpy(arrays["rmsd"])
             facts = json.loads(str(arrays["facts"]))
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path}: is damaged; delete it and prepare it again") from error
-        yield Example(path.stem, poses, rmsd, helped, ""), facts
+        yield Example(path.stem, poses, rmsd, native, ""), facts

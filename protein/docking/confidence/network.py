@@ -1,4 +1,4 @@
-r"""The ranker: learned contacts on top of Vina's terms.
+r"""The ranker: learned contacts on top of a linear score of physical terms.
 
 A contact of ligand atom i and pocket atom j sends
 
@@ -22,7 +22,11 @@ from torch.nn import functional
 
 from protein.docking.complexes.columns import Columns
 from protein.docking.complexes.features import LIGAND_SIZES, POCKET_SIZES
+from protein.docking.confidence.linear import LinearScore
 from protein.docking.confidence.pose_set import OWN, REACH, SHARED, PoseBatch
+
+HIGH = 10.0
+"""Largest distance from the best linear score of a ligand that counts."""
 
 _SHAPES = 16
 _HOPS = 6
@@ -51,11 +55,17 @@ class PoseRanker(nn.Module):
         self.judge = nn.Sequential(
             nn.Linear(2 * hidden, hidden), nn.SiLU(), nn.Dropout(dropout), nn.Linear(hidden, 2)
         )
-        # What is learned is what the energy gets wrong: it starts from the energy's own order.
+        # What is learned is what the linear score gets wrong: it starts from that score's order.
+        self.linear = LinearScore()
         self.trust = nn.Parameter(torch.ones(()))
 
-    def forward(self, batch: PoseBatch) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: PoseBatch, above: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Judge poses.
+
+        Args:
+            batch: poses of some ligands.
+            above: ``linear.above`` among all poses of a ligand `[P]`, where the batch holds some
+                of them only; None if it holds all.
 
         Returns:
             Logits of P(RMSD < 2 Å) and predicted logarithms of the RMSD in Å, each `[P]`.
@@ -76,7 +86,8 @@ class PoseRanker(nn.Module):
         logit, rmsd = self.judge(torch.cat([pooled, pooled - mean[batch.ligand]], dim=-1)).unbind(
             -1
         )
-        return logit - self.trust * batch.above, rmsd
+        behind = self.linear.above(batch) if above is None else above
+        return logit - self.trust * behind.clamp(max=HIGH), rmsd
 
 
 @final
@@ -105,6 +116,11 @@ class Committee(nn.ModuleList):
         """Return the means of what the networks give, each `[P]`."""
         logits, rmsds = zip(*(member(batch) for member in self), strict=True)
         return torch.stack(logits).mean(0), torch.stack(rmsds).mean(0)
+
+    def above(self, batch: PoseBatch) -> Tensor:
+        """Mean over the networks of how far a pose is from the best linear score `[P]`."""
+        each = [member.linear.above(batch).clamp(max=HIGH) for member in self]
+        return torch.stack(each).mean(0)
 
 
 @final

@@ -9,7 +9,8 @@ away.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ from protein.docking.complexes.features import (
     pair_features,
     pocket_features,
 )
+from protein.docking.confidence.terms import TERMS, pose_terms
+from protein.docking.energy.terms import TERMS as VINA_TERMS
 from protein.docking.molecules.atom_types import covalent_bonds
 from protein.structures.distances import distances
 
@@ -42,6 +45,18 @@ SHARED = 6
 
 _CONTACT, _CROWDED, _SAME = 5.0, 4.0, 2.0
 _TERM_SCALES = (0.2, 0.02, 2.0, 0.5, 5.0)
+_HIGH = 20.0
+# Places in ``own``.
+_TORSIONS, _CONTACTS, _CROWDED_SHARE = 4, 5, 6
+# Temperatures at which the neighbours of a pose count, kcal/mol.
+_BASINS = (1.0, 3.0)
+_OF_TORSIONS = torch.tensor([name.startswith("torsion") for name in TERMS])
+
+COLUMNS: tuple[str, ...] = (
+    "energy_of_size", "energy", "strain", "contacts", "crowded", "basin_cold", "basin_warm",
+    *(f"vina_{name}" for name in VINA_TERMS), *TERMS,
+)  # fmt: skip
+"""Names of what the linear score weighs, but for the contact potential, in order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +74,7 @@ class PoseSet:
         own: features of each pose `[K, OWN]`.
         energy: `[K]`, kcal/mol.
         strain: intramolecular energy `[K]`, kcal/mol.
+        terms: what Vina's energy leaves out, see ``terms`` `[K, len(TERMS)]`.
         apart: RMSD between poses, as atoms are numbered `[K, K]`, Å.
         there: which pocket atoms are there for each pose `[K, M]`, bool; None for all. Poses with
             flexible side chains have pockets of their own, one after another.
@@ -74,6 +90,7 @@ class PoseSet:
     own: Tensor
     energy: Tensor
     strain: Tensor
+    terms: Tensor
     apart: Tensor
     there: Tensor | None = None
 
@@ -81,18 +98,26 @@ class PoseSet:
         """Number of poses K."""
         return len(self.coords)
 
-    def shared(self, chosen: Tensor) -> Tensor:
-        """Features that compare the chosen poses with each other `[k, SHARED]`.
+    def taken(self, chosen: Tensor) -> PoseSet:
+        """Some of the poses, as if they were all.
 
         Args:
             chosen: indices of poses `[k]`.
         """
-        energy, strain = self.energy[chosen].clamp(max=20.0), self.strain[chosen].clamp(max=20.0)
+        each = ("coords", "axes", "own", "energy", "strain", "terms")
+        there = None if self.there is None else self.there[chosen]
+        apart = self.apart[chosen][:, chosen]
+        picked = {name: getattr(self, name)[chosen] for name in each}
+        return replace(self, apart=apart, there=there, **picked)
+
+    @cached_property
+    def shared(self) -> Tensor:
+        """Features that compare each pose with all others `[K, SHARED]`."""
+        energy, strain = self.energy.clamp(max=_HIGH), self.strain.clamp(max=_HIGH)
         above = energy - energy.min()
-        near = self.apart[chosen][:, chosen]
         weight = torch.softmax(-energy, 0)
         rank = above.argsort().argsort().to(energy)
-        kin = torch.exp(-0.5 * (near / _SAME).square())
+        kin = torch.exp(-0.5 * (self.apart / _SAME).square())
         return torch.stack(
             [
                 (above / 2.0).clamp(max=3.0),
@@ -100,10 +125,36 @@ class PoseSet:
                 rank / 10.0,
                 (strain - strain.min()).clamp(max=6.0) / 3.0,
                 kin @ weight,
-                (near @ weight / 5.0).clamp(max=3.0),
+                (self.apart @ weight / 5.0).clamp(max=3.0),
             ],
             dim=-1,
         )
+
+    @cached_property
+    def columns(self) -> Tensor:
+        """What the linear score weighs, see ``COLUMNS`` `[K, len(COLUMNS)]`.
+
+        Sums over atoms are divided by the root of the number of atoms, so that large ligands count
+        as much as small ones.
+        """
+        atoms = self.coords.shape[1] ** 0.5
+        energy = self.energy.clamp(max=_HIGH)
+        torsions = 1.0 + 10.0 * self.own[:, _TORSIONS]
+        scale = torch.where(_OF_TORSIONS, torsions.sqrt().unsqueeze(-1), atoms)
+        kin = torch.exp(-0.5 * (self.apart / _SAME).square())
+        basins = [
+            t * torch.log((kin * torch.exp((energy.min() - energy) / t)).sum(-1)) for t in _BASINS
+        ]
+        parts = [
+            energy / atoms,
+            energy,
+            self.strain.clamp(max=_HIGH),
+            self.own[:, _CONTACTS],
+            self.own[:, _CROWDED_SHARE],
+            *basins,
+        ]
+        vina = self.own[:, -len(_TERM_SCALES) :] * atoms
+        return torch.cat([torch.stack(parts, dim=-1), vina, self.terms / scale], dim=-1)
 
 
 def pose_set(
@@ -145,9 +196,18 @@ def pose_set(
         _own(poses, pocket, there, energies, len(ligand.tree)),
         energies[0],
         energies[2],
+        _terms(ligand, receptors, poses),
         shift.square().sum(-1).mean(-1).sqrt(),
         there,
     )
+
+
+def _terms(ligand: Ligand, receptors: Sequence[Receptor], poses: Tensor) -> Tensor:
+    """Terms of the poses, each beside its own receptor if there are several."""
+    if len(receptors) == 1:
+        return pose_terms(ligand, receptors[0], poses)
+    each = zip(receptors, poses, strict=True)
+    return torch.cat([pose_terms(ligand, receptor, pose[None]) for receptor, pose in each])
 
 
 def _pocket(receptor: Receptor, coords: NDArray[np.floating]) -> tuple[Tensor, Tensor, Tensor]:
@@ -207,8 +267,8 @@ class PoseBatch(NamedTuple):
         inner: two ligand atoms of a pose `[2, I]`.
         inner_shape: length (Å) and bonds between them `[I, 2]`.
         features: features of poses `[P, OWN + SHARED]`.
+        columns: what the linear score weighs `[P, len(COLUMNS)]`.
         weight: Boltzmann weight of each pose among those of its ligand `[P]`.
-        above: energy above the lowest of its ligand `[P]`, at most 6 kcal/mol.
         ligand: ligand that each pose belongs to `[P]`.
     """
 
@@ -220,13 +280,12 @@ class PoseBatch(NamedTuple):
     inner: Tensor
     inner_shape: Tensor
     features: Tensor
+    columns: Tensor
     weight: Tensor
-    above: Tensor
     ligand: Tensor
 
 
 _INNER = 4.5
-_HIGH = 6.0
 
 
 def pack(sets: Sequence[PoseSet], chosen: Sequence[Tensor] | None = None) -> PoseBatch:
@@ -284,8 +343,8 @@ def _flat(s: PoseSet, which: Tensor) -> PoseBatch:
         torch.cat([length, torch.stack(cosines, dim=-1)], dim=-1),
         torch.stack([number[p, a], number[p, b]]),
         shape,
-        torch.cat([s.own[which], s.shared(which)], dim=-1),
-        torch.softmax(-s.energy[which].clamp(max=20.0), 0),
-        (s.energy[which] - s.energy[which].min()).clamp(max=_HIGH),
+        torch.cat([s.own[which], s.shared[which]], dim=-1),
+        s.columns[which],
+        torch.softmax(-s.energy[which].clamp(max=_HIGH), 0),
         torch.zeros(count, dtype=torch.int64),
     )

@@ -34,7 +34,7 @@ class Ranker:
 
     Attributes:
         net: the networks.
-        trust: decrease of the mean logit per kcal/mol above the lowest energy of the ligand.
+        trust: decrease of the mean logit per unit below the best linear score of the ligand.
         slope: slope of Platt's scaling.
         shift: shift of Platt's scaling.
         meta: record of how it was made.
@@ -57,7 +57,7 @@ class Ranker:
             return np.zeros(0)
         device = next(self.net.parameters()).device
         batch = PoseBatch(*(x.to(device) for x in pack([poses])))
-        logit = self.net(batch)[0].double() - self.trust * batch.above.double()
+        logit = self.net(batch)[0].double() - self.trust * self.net.above(batch).double()
         return torch.sigmoid(self.slope * logit + self.shift).cpu().numpy()
 
 

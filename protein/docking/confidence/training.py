@@ -1,11 +1,11 @@
 r"""Training of the ranker on poses that our search finds for complexes with known answers.
 
-Three losses: the cross-entropy of :math:`P(\mathrm{RMSD} < 2\,\text{Å})`, a softmax over the
-poses of a ligand whose target is spread over the poses closest to the crystal, and the
-logarithm of the RMSD. Complexes of one cluster are in one fold, and the logits of a fold come from
-networks that never saw its clusters. Because networks are too sure of themselves, the weight of
-the energy beside them is fitted to these logits by the same softmax. Platt's scaling (Platt 1999)
-then turns the sum into a probability.
+Three losses: the cross-entropy of :math:`P(\mathrm{RMSD} < 2\,\text{Å})`, the share of the right
+poses in a softmax over the poses of a ligand, and the logarithm of the RMSD. Every network starts
+from a linear score (``linear``) that was fitted to the same complexes. Complexes of one cluster
+are in one fold, and the logits of a fold come from networks that never saw its clusters. Because
+networks are too sure of themselves, the weight of the linear score beside them is fitted to these
+logits by the same softmax. Platt's scaling (Platt 1999) then turns the sum into a probability.
 """
 
 from __future__ import annotations
@@ -20,16 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from protein.docking.confidence.network import Committee, PoseRanker
+from protein.docking.confidence.linear import RIGHT, fit_linear
+from protein.docking.confidence.network import HIGH, Committee, PoseRanker
 from protein.docking.confidence.pose_set import PoseSet, pack
 from protein.docking.confidence.ranker import Ranker
 from sciddiff.calibration import auroc, brier, expected_calibration_error
 from sciddiff.errors import InputError
 
-RIGHT = 2.0
-"""RMSD below which a pose is right, Å."""
-
-_NEARER = 2.0
+_REACHED = 12.0
 _MOST_TRUST = 100.0
 
 
@@ -39,16 +37,18 @@ class Example:
 
     Attributes:
         name: name of the complex.
-        poses: the poses as the ranker sees them.
+        poses: the poses that the search found, as the ranker sees them.
         rmsd: symmetry-corrected, to the crystal pose `[K]`, Å.
-        helped: poses that were started from the crystal pose `[K]`, bool; for training only.
+        native: poses that were started from the crystal pose and stayed close to it, from whose
+            contacts the potential of the linear score is learned. They are never ranked: their
+            conformers were fitted to the answer, and their energies are not those of a search.
         cluster: complexes of one cluster are never on both sides of a split.
     """
 
     name: str
     poses: PoseSet
     rmsd: Tensor
-    helped: Tensor
+    native: PoseSet
     cluster: str
 
 
@@ -74,7 +74,7 @@ class RankerSettings:
     dropout: float = 0.2
     epochs: int = 12
     ligands: int = 8
-    poses: int = 8
+    poses: int = 12
     rate: float = 2e-3
     decay: float = 0.2
     listwise: float = 1.0
@@ -102,6 +102,10 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         net = PoseRanker(settings.width, dropout=settings.dropout)
+        net.linear = fit_linear(
+            [e.poses for e in examples], [e.rmsd for e in examples], [e.native for e in examples]
+        )
+        behind = [net.linear.above(pack([e.poses])) for e in examples]
         optimizer = torch.optim.AdamW(net.parameters(), settings.rate, (0.9, 0.99),
                                       weight_decay=settings.decay)  # fmt: skip
         steps = settings.epochs * -(-len(examples) // settings.ligands)
@@ -114,7 +118,8 @@ def fit(
         for epoch in range(settings.epochs):
             total = 0.0
             for group in _groups(len(examples), settings.ligands, rng):
-                loss = _loss(net, [examples[i] for i in group], settings, rng)
+                chosen = [(examples[i], behind[i]) for i in group]
+                loss = _loss(net, chosen, settings, rng)
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -132,13 +137,11 @@ def fit(
 
 @torch.no_grad()
 def judge(net: PoseRanker, example: Example) -> Judged:
-    """Judge the poses of a ligand that were not helped."""
-    chosen = torch.nonzero(~example.helped).squeeze(-1)
-    batch = pack([example.poses], [chosen])
-    logit, _ = net(batch)
-    return Judged(
-        logit.double().numpy(), example.rmsd[chosen].double().numpy(), batch.above.double().numpy()
-    )
+    """Judge the poses of a ligand."""
+    batch = pack([example.poses])
+    behind = net.linear.above(batch).clamp(max=HIGH)
+    logit, _ = net(batch, behind)
+    return Judged(logit.double().numpy(), example.rmsd.double().numpy(), behind.double().numpy())
 
 
 def folds(clusters: Sequence[str], count: int) -> NDArray[np.int64]:
@@ -224,9 +227,9 @@ def train_ranker(
         net = fit(chosen, replace(settings, seed=settings.seed + k), tell)
         committee[k] = net
         for example, f in zip(examples, fold, strict=True):
-            if f == k and bool((~example.helped).any()):
+            if f == k and len(example.rmsd):
                 judged.append(judge(net, example))
-    trust = energy_weight(judged)
+    trust = linear_weight(judged)
     judged = [replace(j, logit=j.logit - trust * j.above) for j in judged]
     logits = np.concatenate([j.logit for j in judged])
     slope, shift = platt(logits, np.concatenate([j.rmsd for j in judged]) < RIGHT)
@@ -241,7 +244,7 @@ class Judged:
     Attributes:
         logit: logit of P(RMSD < 2 Å) `[K]`.
         rmsd: `[K]`, Å.
-        above: energy above the lowest `[K]`, kcal/mol, as the ranker sees it.
+        above: how far each is below the best linear score `[K]`.
     """
 
     logit: NDArray[np.float64]
@@ -249,11 +252,11 @@ class Judged:
     above: NDArray[np.float64]
 
 
-def energy_weight(judged: Sequence[Judged]) -> float:
-    r"""Weight of the energy beside the logits when the poses of a ligand are ordered.
+def linear_weight(judged: Sequence[Judged]) -> float:
+    r"""Weight of the linear score beside the logits when the poses of a ligand are ordered.
 
-    The w that makes the softmax of :math:`b\,(\mathrm{logit} - w\,\mathrm{above})` over the poses
-    of each ligand closest to the truth, over all scales b > 0.
+    The w that gives the right poses the largest share in the softmax of
+    :math:`b\,(\mathrm{logit} - w\,\mathrm{above})` over the poses of each ligand, over all b > 0.
 
     Args:
         judged: ligands that the networks never saw.
@@ -262,21 +265,21 @@ def energy_weight(judged: Sequence[Judged]) -> float:
     if not right:
         return 0.0
     columns = [torch.from_numpy(np.stack([j.logit, -j.above], axis=-1)) for j in right]
-    targets = [torch.softmax(-_NEARER * torch.from_numpy(j.rmsd), 0) for j in right]
+    among = [torch.from_numpy(j.rmsd < RIGHT) for j in right]
     weights = torch.ones(2, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        pairs = zip(columns, targets, strict=True)
-        parts = [-(t * functional.log_softmax(x @ weights, 0)).sum() for x, t in pairs]
-        total = torch.stack(parts).mean() + 1e-4 * weights.square().sum()
+        pairs = zip(columns, among, strict=True)
+        parts = [torch.logsumexp(functional.log_softmax(x @ weights, 0)[y], 0) for x, y in pairs]
+        total = 1e-4 * weights.square().sum() - torch.stack(parts).mean()
         total.backward()
         return total
 
     optimizer.step(loss)
-    by_net, by_energy = (max(float(w), 0.0) for w in weights.detach())
-    return min(by_energy / max(by_net, 1e-6), _MOST_TRUST)
+    by_net, by_score = (max(float(w), 0.0) for w in weights.detach())
+    return min(by_score / max(by_net, 1e-6), _MOST_TRUST)
 
 
 def summary(judged: Sequence[Judged], best_of: int = 9) -> dict[str, Any]:
@@ -290,11 +293,13 @@ def summary(judged: Sequence[Judged], best_of: int = 9) -> dict[str, Any]:
     right = np.concatenate([j.rmsd for j in judged]) < RIGHT
     p = 1 / (1 + np.exp(-logit))
     first = [j.rmsd[j.logit.argmax()] < RIGHT for j in judged]
+    linear = [j.rmsd[j.above.argmin()] < RIGHT for j in judged]
     best = [j.rmsd[np.argsort(-j.logit)[:best_of]].min() < RIGHT for j in judged]
     return {
         "ligands": len(judged),
         "poses": len(right),
         "top1_energy": float(np.mean([j.rmsd[0] < RIGHT for j in judged])),
+        "top1_linear": float(np.mean(linear)),
         "top1": float(np.mean(first)),
         f"best{best_of}_energy": float(np.mean([j.rmsd[:best_of].min() < RIGHT for j in judged])),
         f"best{best_of}": float(np.mean(best)),
@@ -313,14 +318,15 @@ def _groups(total: int, size: int, rng: np.random.Generator) -> Iterator[list[in
 
 def _loss(
     net: PoseRanker,
-    examples: Sequence[Example],
+    given: Sequence[tuple[Example, Tensor]],
     settings: RankerSettings,
     rng: np.random.Generator,
 ) -> Tensor:
-    chosen = [_choice(e, settings.poses, rng) for e in examples]
+    chosen = [_choice(*each, settings.poses, rng) for each in given]
+    examples = [example for example, _ in given]
     batch = pack([e.poses for e in examples], chosen)
     rmsd = torch.cat([e.rmsd[c] for e, c in zip(examples, chosen, strict=True)])
-    logit, distance = net(batch)
+    logit, distance = net(batch, torch.cat([x[1][c] for x, c in zip(given, chosen, strict=True)]))
     right = (rmsd < RIGHT).to(logit)
     loss = functional.binary_cross_entropy_with_logits(logit, right)
     loss = loss + settings.distance * functional.smooth_l1_loss(
@@ -331,19 +337,18 @@ def _loss(
         mine = batch.ligand == number
         near = rmsd[mine]
         if float(near.min()) < RIGHT:
-            target = torch.softmax(-_NEARER * near, 0)
-            listwise = listwise - (target * functional.log_softmax(logit[mine], 0)).sum()
+            shares = functional.log_softmax(logit[mine], 0)
+            listwise = listwise - torch.logsumexp(shares[near < RIGHT], 0)
     return loss + settings.listwise * listwise / len(examples)
 
 
-def _choice(example: Example, most: int, rng: np.random.Generator) -> Tensor:
-    """Poses for one batch: those the search found, and sometimes one that was helped."""
-    found = torch.nonzero(~example.helped).squeeze(-1).numpy()
-    helped = torch.nonzero(example.helped).squeeze(-1).numpy()
-    # The likeliest first: what is ranked later is the top of the list.
-    keys = rng.gumbel(size=len(found)) - np.arange(len(found)) / 8.0
-    picked = found[np.argsort(-keys)[:most]]
-    lacking = not bool((example.rmsd[torch.from_numpy(picked)] < RIGHT).any())
-    if len(helped) and (lacking or len(picked) == 0 or rng.random() < 0.3):
-        picked = np.concatenate([picked, rng.choice(helped, 1)])
+def _choice(example: Example, behind: Tensor, most: int, rng: np.random.Generator) -> Tensor:
+    """Poses for one batch, the best by the linear score most often: what is ranked later is the
+    top of the list. A right pose is among them, if there is one."""
+    place = behind.argsort().argsort().numpy()
+    keys = rng.gumbel(size=len(place)) - place / _REACHED
+    picked = np.argsort(-keys)[:most]
+    right = np.flatnonzero((example.rmsd < RIGHT).numpy())
+    if len(right) and not np.isin(picked, right).any():
+        picked[-1] = rng.choice(right)
     return torch.from_numpy(picked)

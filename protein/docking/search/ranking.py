@@ -12,7 +12,7 @@ from protein.docking.poses.metrics import symmetric_rmsd
 from protein.docking.poses.pose import map_tensors
 from protein.docking.search.monte_carlo import Found
 
-JUDGED = 24
+JUDGED = 64
 """Poses of least energy among which those to report are chosen."""
 
 

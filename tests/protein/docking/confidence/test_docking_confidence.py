@@ -17,10 +17,9 @@ from protein.docking.confidence.training import (
     Example,
     Judged,
     RankerSettings,
-    energy_weight,
     fit,
     folds,
-    judge,
+    linear_weight,
     platt,
     summary,
     train_ranker,
@@ -34,7 +33,7 @@ from protein.docking.receptors.box import box_around
 from protein.docking.receptors.receptor import read_receptor
 from protein.docking.search.draws import number_of
 from protein.docking.search.monte_carlo import SearchSettings
-from protein.docking.search.ranking import Docked
+from protein.docking.search.ranking import JUDGED, Docked
 from sciddiff.cli.main import main
 from sciddiff.errors import InputError
 from sciddiff.manifolds import so3
@@ -113,7 +112,8 @@ def _examples(drug, mould, conformer, count: int) -> list[Example]:
         # Of the energies the network is told nothing here: it must look at the contacts.
         docked = Docked(coords, *np.zeros((3, 10)), np.zeros((10, 5)))
         poses = pose_set(drug, receptor, docked)
-        made.append(Example(str(i), poses, rmsd, torch.zeros(10, dtype=torch.bool), str(i)))
+        native = poses.taken((rmsd < 0.5).nonzero()[:, 0])
+        made.append(Example(str(i), poses, rmsd, native, str(i)))
     return made
 
 
@@ -126,18 +126,19 @@ def test_it_learns_which_poses_fit_pockets_it_never_saw(drug, mould, conformer):
     assert len(ranker.net) == 2
 
 
-def test_the_weight_of_the_energy_is_the_one_that_orders_poses():
+def test_the_weight_of_the_linear_score_is_the_one_that_orders_poses():
     rng = np.random.default_rng(0)
     judged = []
-    for _ in range(50):
+    for _ in range(3000):
         logit, above = rng.normal(size=12), rng.exponential(size=12)
-        # Distances for which logit - 0.7 above is the answer, at half the scale.
-        rmsd = -0.25 * (logit - 0.7 * above)
-        judged.append(Judged(logit, rmsd - rmsd.min() + 0.5, above))
-    assert energy_weight(judged) == pytest.approx(0.7, abs=0.01)
+        # The right pose is drawn by the law whose weight is to be found, at twice the scale.
+        rmsd = np.full(12, 5.0)
+        rmsd[(2 * (logit - 0.7 * above) + rng.gumbel(size=12)).argmax()] = 1.0
+        judged.append(Judged(logit, rmsd, above))
+    assert linear_weight(judged) == pytest.approx(0.7, abs=0.05)
     blind = [replace(j, above=rng.exponential(size=12)) for j in judged]
-    assert energy_weight(blind) < 0.2
-    assert energy_weight([replace(j, rmsd=j.rmsd + 9) for j in judged]) == 0.0
+    assert linear_weight(blind) < 0.05
+    assert linear_weight([replace(j, rmsd=j.rmsd + 9) for j in judged]) == 0.0
 
 
 def test_training_depends_on_the_seed_alone(drug, mould, conformer):
@@ -150,13 +151,6 @@ def test_training_depends_on_the_seed_alone(drug, mould, conformer):
     assert all(torch.equal(first[k], second[k]) for k in first)
     other = fit(examples, replace(settings, seed=1)).state_dict()
     assert not all(torch.equal(first[k], other[k]) for k in first)
-
-
-def test_helped_poses_are_never_judged(drug, mould, conformer, net):
-    (example,) = _examples(drug, mould, conformer, 1)
-    helped = example.helped.clone()
-    helped[:3] = True
-    assert len(judge(net, replace(example, helped=helped)).rmsd) == 7
 
 
 def test_clusters_are_never_split():
@@ -245,15 +239,19 @@ def test_from_complexes_to_a_ranker(tmp_path, drug, conformer, mould, monkeypatc
     assert json.loads(capsys.readouterr().out)["there"] == 4
     examples = read_examples(tmp_path / "ex")
     assert [e.name for e in examples] == ["c0", "c1", "c2"]
-    assert all(bool(e.helped.any()) and float(e.rmsd[e.helped].min()) < 1.5 for e in examples)
-    # The other poses are those that `sciddiff dock` finds with as many chains.
+    # A conformer that was fitted to the crystal's pose stays at it, and shows its contacts.
+    crystal = torch.from_numpy(conformer).float()
+    for example in examples:
+        gaps = (example.native.coords - crystal).square().sum(-1).mean(-1).sqrt()
+        assert len(gaps) and float(gaps.max()) < 1.3
+    # The poses are those that `sciddiff dock` finds with as many chains.
     folder = tmp_path / "set" / "c1"
     ligand, receptor = read_ligand(folder / "ligand.sdf"), read_receptor(folder / "protein.pdb")
-    usual = DockSettings(poses=24, effort=SearchSettings(chains=16, rounds=2))
+    usual = DockSettings(poses=JUDGED, effort=SearchSettings(chains=16, rounds=2))
     docker = Docker(receptor, box_around(ligand.require_coords()), usual)
     (found,) = docker.dock([ligand], [number_of("c1")])
     assert found.docked is not None
-    coords = examples[1].poses.coords[~examples[1].helped].double().numpy()
+    coords = examples[1].poses.coords.double().numpy()
     assert np.allclose(coords, found.docked.coords, atol=1e-4)
     out = tmp_path / "model"
     words = ["train-ranker", str(tmp_path / "ex"), "-o", str(out), "--epochs", "1", "--folds", "2",
