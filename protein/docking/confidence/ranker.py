@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -27,6 +27,45 @@ _NET = "protein.docking.confidence.network.Committee"
 _DOMAIN = "protein.docking.domain.DockingDomain"
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What turns the judgement of a ligand's poses into probabilities.
+
+    Attributes:
+        trust: decrease of the mean logit per unit below the best linear score of the ligand.
+        weights: weights of ``columns`` in a logistic regression.
+        shift: its constant.
+    """
+
+    trust: float
+    weights: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
+    shift: float = 0.0
+
+    def columns(
+        self, logit: NDArray[np.float64], above: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """What the probability depends on `[K, 4]`.
+
+        The first column orders the poses. The others are the same for all poses of a ligand and
+        tell how sure that order is: how many poses compete with the first, the logarithm of the
+        number of poses, and the mean logit.
+
+        Args:
+            logit: mean logit of the networks `[K]`.
+            above: mean distance from the best linear score `[K]`.
+        """
+        order = logit - self.trust * above
+        rivals = 0.5 * np.log(np.exp(2.0 * (order - order.max())).sum())
+        whole = [rivals, np.log(len(order)), logit.mean()]
+        return np.column_stack([order, np.tile(whole, (len(order), 1))])
+
+    def logits(
+        self, logit: NDArray[np.float64], above: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Logit of the probability `[K]`; the arguments are those of ``columns``."""
+        return self.columns(logit, above) @ np.asarray(self.weights) + self.shift
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class Ranker:
@@ -34,16 +73,12 @@ class Ranker:
 
     Attributes:
         net: the networks.
-        trust: decrease of the mean logit per unit below the best linear score of the ligand.
-        slope: slope of Platt's scaling.
-        shift: shift of Platt's scaling.
+        calibration: what turns their judgement into a probability.
         meta: record of how it was made.
     """
 
     net: Committee
-    trust: float
-    slope: float
-    shift: float
+    calibration: Calibration
     meta: Mapping[str, Any]
 
     @torch.no_grad()
@@ -57,8 +92,9 @@ class Ranker:
             return np.zeros(0)
         device = next(self.net.parameters()).device
         batch = PoseBatch(*(x.to(device) for x in pack([poses])))
-        logit = self.net(batch)[0].double() - self.trust * self.net.above(batch).double()
-        return torch.sigmoid(self.slope * logit + self.shift).cpu().numpy()
+        judged = (self.net(batch)[0], self.net.above(batch))
+        logit = self.calibration.logits(*(x.double().cpu().numpy() for x in judged))
+        return 1.0 / (1.0 + np.exp(-logit.clip(-500.0, 500.0)))
 
 
 def save_ranker(
@@ -86,11 +122,7 @@ def save_ranker(
     }
     extra = {
         "kind": KIND,
-        "calibration": {
-            "trust": ranker.trust,
-            "slope": ranker.slope,
-            "shift": ranker.shift,
-        },
+        "calibration": asdict(ranker.calibration),
     }
     return save(directory, ranker.net.state_dict(), plain, extra=extra, **facts)
 
@@ -116,8 +148,9 @@ def load_ranker(directory: str | os.PathLike[str]) -> Ranker:
         raise InputError(f"{directory}: its network is not a Committee; copy the model again")
     with reading(f"{directory}/{weights.META}", "of a ranker", "copy the model again"):
         scale = meta["calibration"]
-        trust, slope, shift = (float(scale[name]) for name in ("trust", "slope", "shift"))
-    return Ranker(net, trust, slope, shift, meta)
+        columns = tuple(float(x) for x in scale["weights"])
+        found = Calibration(float(scale["trust"]), columns, float(scale["shift"]))
+    return Ranker(net, found, meta)
 
 
 def find_ranker(name: str | None = None, device: torch.device | str = "cpu") -> Ranker | None:

@@ -8,6 +8,7 @@ J. Chem. Inf. Model. 60 (2020) 2044). What is compared is its height above its o
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -44,6 +45,7 @@ def torsion_preferences(mol: Mol, coords: Tensor) -> tuple[Tensor, Tensor]:
     return above.clamp(max=_MOST).sum(-1), share.sum(-1)
 
 
+@lru_cache(maxsize=8)
 def _potentials(mol: Mol) -> tuple[Tensor, Tensor, Tensor]:
     """Atoms `[T, 4]`, sizes `[T, 6]` and signs `[T, 6]` of the torsions of heavy atoms."""
     from rdkit.Chem import AddHs

@@ -1,6 +1,6 @@
 """The best distinct poses of a ligand, ranked by energy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -127,14 +127,33 @@ def diverse(
     order = np.arange(len(docked.coords))
     if docked.confidence is not None:
         order = np.argsort(-docked.confidence, kind="stable")
+
+    def gaps(i: int, kept: list[int]) -> NDArray[np.floating]:
+        return symmetric_rmsd(docked.coords[kept], docked.coords[i], ligand.symmetries)
+
+    return docked.taken(spread_out(order.tolist(), gaps, poses, min_rmsd))
+
+
+def spread_out(
+    order: Sequence[int],
+    gaps: Callable[[int, list[int]], NDArray[np.floating]],
+    poses: int,
+    min_rmsd: float | None = None,
+) -> list[int]:
+    """Which poses are reported, the best first.
+
+    Args:
+        order: all poses, the best first.
+        gaps: RMSD of a pose from each of those that are kept already, Å.
+        poses: number to keep.
+        min_rmsd: see ``diverse``.
+    """
     kept: list[int] = []
     near: list[int] = []
-    for i in order.tolist():
+    apart = APART if min_rmsd is None else min_rmsd
+    for i in order:
         if len(kept) == poses:
             break
-        others = docked.coords[kept]
-        gaps = symmetric_rmsd(others, docked.coords[i], ligand.symmetries)
-        apart = APART if min_rmsd is None else min_rmsd
-        (kept if gaps.min(initial=np.inf) >= apart else near).append(i)
+        (kept if gaps(i, kept).min(initial=np.inf) >= apart else near).append(i)
     some = {*kept, *(near[: poses - len(kept)] if min_rmsd is None else [])}
-    return docked.taken([i for i in order.tolist() if i in some])
+    return [i for i in order if i in some]

@@ -12,11 +12,18 @@ pytest.importorskip("Bio")
 from protein.docking.campaign.examples import read_examples
 from protein.docking.confidence.network import Committee, PoseRanker
 from protein.docking.confidence.pose_set import pack, pose_set
-from protein.docking.confidence.ranker import Ranker, find_ranker, load_ranker, save_ranker
+from protein.docking.confidence.ranker import (
+    Calibration,
+    Ranker,
+    find_ranker,
+    load_ranker,
+    save_ranker,
+)
 from protein.docking.confidence.training import (
     Example,
     Judged,
     RankerSettings,
+    calibration,
     fit,
     folds,
     linear_weight,
@@ -126,19 +133,48 @@ def test_it_learns_which_poses_fit_pockets_it_never_saw(drug, mould, conformer):
     assert len(ranker.net) == 2
 
 
+def _judged(logit, rmsd, above=None) -> Judged:
+    """Judgement of poses that are all far from each other."""
+    k = len(logit)
+    above = np.zeros(k) if above is None else above
+    return Judged(np.asarray(logit), np.asarray(rmsd), above, 9.0 - 9.0 * np.eye(k))
+
+
 def test_the_weight_of_the_linear_score_is_the_one_that_orders_poses():
     rng = np.random.default_rng(0)
     judged = []
-    for _ in range(3000):
-        logit, above = rng.normal(size=12), rng.exponential(size=12)
-        # The right pose is drawn by the law whose weight is to be found, at twice the scale.
-        rmsd = np.full(12, 5.0)
-        rmsd[(2 * (logit - 0.7 * above) + rng.gumbel(size=12)).argmax()] = 1.0
-        judged.append(Judged(logit, rmsd, above))
-    assert linear_weight(judged) == pytest.approx(0.7, abs=0.05)
-    blind = [replace(j, above=rng.exponential(size=12)) for j in judged]
-    assert linear_weight(blind) < 0.05
+    for _ in range(400):
+        logit, above = 3 * rng.normal(size=12), 3 * rng.exponential(size=12)
+        best = (logit - 0.7 * above).argmax()
+        judged.append(_judged(logit, np.where(np.arange(12) == best, 1.0, 5.0), above))
+    assert linear_weight(judged) == pytest.approx(0.7, abs=0.051)
+    blind = [replace(j, above=rng.permutation(j.above)) for j in judged]
+    assert linear_weight(blind) < 0.35
     assert linear_weight([replace(j, rmsd=j.rmsd + 9) for j in judged]) == 0.0
+
+
+def test_the_calibration_finds_the_law_that_made_the_data():
+    rng = np.random.default_rng(0)
+    law = Calibration(0.0, (2.0, -1.5, 0.5, -0.8), -0.5)
+    judged = []
+    for _ in range(20_000):
+        logit = rng.normal(size=rng.integers(2, 9)) + rng.normal()
+        above = np.zeros(len(logit))
+        chance = 1 / (1 + np.exp(-law.logits(logit, above)))
+        judged.append(_judged(logit, np.where(rng.random(len(logit)) < chance, 1.0, 5.0), above))
+    found = calibration(judged)
+    assert found.trust == 0.0  # of equal weights the smallest
+    assert found.weights == pytest.approx(law.weights, abs=0.15)
+    assert found.shift == pytest.approx(law.shift, abs=0.25)
+
+
+def test_of_poses_that_are_alike_one_is_reported():
+    apart = np.full((4, 4), 5.0)
+    apart[0, 1] = apart[1, 0] = 1.0
+    np.fill_diagonal(apart, 0.0)
+    judged = Judged(np.asarray([3.0, 2.0, 1.0, 0.0]), np.ones(4), np.zeros(4), apart)
+    assert judged.reported(2) == [0, 2]
+    assert judged.reported(4) == [0, 1, 2, 3]  # where there is no choice, alike ones fill up
 
 
 def test_training_depends_on_the_seed_alone(drug, mould, conformer):
@@ -165,26 +201,27 @@ def test_platt_finds_the_law_that_made_the_data():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=200_000) * 3
     right = rng.random(200_000) < 1 / (1 + np.exp(-(0.5 * logits - 1.0)))
-    slope, shift = platt(logits, right)
+    (slope,), shift = platt(logits[:, None], right)
     assert slope == pytest.approx(0.5, abs=0.01) and shift == pytest.approx(-1.0, abs=0.02)
     # Perfectly told apart, the slope stays finite.
-    assert np.isfinite(platt(np.asarray([-1.0, 1.0]), np.asarray([False, True]))).all()
+    assert np.isfinite(platt(np.asarray([[-1.0], [1.0]]), np.asarray([False, True]))[0]).all()
 
 
 def test_summary_of_hand_made_judgements():
     rmsd = np.asarray([5.0, 1.0, 6.0])
-    good = Judged(np.asarray([-2.0, 3.0, -2.0]), rmsd, np.zeros(3))
-    bad = Judged(np.asarray([0.0, -1.0, 1.0]), np.asarray([1.0, 7.0, 7.0]), np.zeros(3))
-    found = summary([good, bad], best_of=2)
-    assert found["top1"] == 0.5 and found["top1_energy"] == 0.5
-    assert found["best2"] == 1.0 and found["any"] == 1.0
+    good = _judged([-2.0, 3.0, -2.0], rmsd)
+    bad = _judged([0.0, -1.0, 1.0], [1.0, 7.0, 7.0], np.asarray([0.0, 0.5, 0.2]))
+    found = summary([good, bad], best_of=3)
+    assert found["top1"] == 0.5 and found["top1_energy"] == found["top1_linear"] == 0.5
+    assert found["best3"] == 1.0 and found["any"] == 1.0 and found["reported"] == 6
+    assert summary([good, bad], best_of=1)["best1"] == 0.5
     # Of 2 right and 4 wrong poses, all but one pair are in order.
     assert found["auroc"] == pytest.approx(7 / 8)
 
 
 def test_a_ranker_survives_its_files(tmp_path, drug, imprint, poses):
     torch.manual_seed(0)
-    ranker = Ranker(Committee(2, 8).eval(), 0.4, 0.7, -0.2, {})
+    ranker = Ranker(Committee(2, 8).eval(), Calibration(0.4, (0.7, -0.1, 0.2, 0.3), -0.2), {})
     save_ranker(tmp_path / "model", ranker, {"width": 8}, metrics={"auroc": 0.8})
     again = load_ranker(tmp_path / "model")
     s = pose_set(drug, imprint, _docked(drug, imprint, poses))
@@ -200,7 +237,7 @@ def test_a_ranker_survives_its_files(tmp_path, drug, imprint, poses):
 
 def test_docking_orders_poses_by_confidence(drug, imprint, conformer):
     torch.manual_seed(0)
-    ranker = Ranker(Committee(1, 8).eval(), 0.0, 1.0, 0.0, {})
+    ranker = Ranker(Committee(1, 8).eval(), Calibration(0.0), {})
     settings = DockSettings(poses=3, conformers=1, effort=SearchSettings(chains=16, rounds=2))
     box = box_around(conformer)
     plain = Docker(imprint, box, settings).dock([drug], [0])[0].docked
@@ -261,8 +298,8 @@ def test_from_complexes_to_a_ranker(tmp_path, drug, conformer, mould, monkeypatc
     if len({e.cluster for e in examples}) < 2:
         assert status == 2 and "clusters" in told.err
     else:
-        assert status == 0 and load_ranker(out).slope == pytest.approx(
-            json.loads((out / "meta.json").read_text())["calibration"]["slope"]
+        assert status == 0 and load_ranker(out).calibration.shift == pytest.approx(
+            json.loads((out / "meta.json").read_text())["calibration"]["shift"]
         )
 
 

@@ -12,7 +12,7 @@ pytest.importorskip("Bio")
 
 from protein.docking.confidence.network import Committee
 from protein.docking.confidence.pose_set import pose_set
-from protein.docking.confidence.ranker import Ranker
+from protein.docking.confidence.ranker import Calibration, Ranker
 from protein.docking.energy.vina import VinaEnergy
 from protein.docking.molecules.conformers import fresh_conformers
 from protein.docking.molecules.ligand import ligand_from_smiles
@@ -77,7 +77,7 @@ def test_a_pose_elsewhere_is_refused(drug, conformer, imprint):
 
 def test_a_ranker_judges_the_poses_beside_each_other(drug, conformer, imprint):
     torch.manual_seed(0)
-    ranker = Ranker(Committee(1, 8).eval(), 0.0, 1.0, 0.0, {})
+    ranker = Ranker(Committee(1, 8).eval(), Calibration(0.0), {})
     poses = np.stack([conformer, conformer + 0.3])
     found = score_poses(drug, poses, imprint, ScoreSettings(conformers=0), ranker)
     docked = Docked(poses, found.energy, found.affinity, found.intramolecular, found.terms)
