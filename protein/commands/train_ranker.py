@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="other poses of the same complexes, which are used for training but not for scores",
     )
     add("-o", "--out", type=Path, required=True, metavar="DIR", help="model folder to write")
-    add("--epochs", type=count(), default=12, metavar="N", help="epochs of each fold (default 12)")
+    add("--epochs", type=count(), default=6, metavar="N", help="epochs of each fold (default 6)")
     add("--folds", type=count(2), default=5, metavar="N", help="number of folds (default 5)")
     add(
         "--width", type=count(), default=32, metavar="N", help="width of the networks (default 32)"
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
     from protein.docking.campaign.examples import read_examples
     from protein.docking.confidence.ranker import save_ranker
-    from protein.docking.confidence.training import RankerSettings, train_ranker
+    from protein.docking.confidence.training import RankerSettings, folds, train_ranker
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -54,13 +54,16 @@ def run(args: argparse.Namespace) -> int:
         ranker, scores = train_ranker(
             examples, settings, lambda _, loss: bar.advance(1, f"loss {loss:.3f}"), further
         )
-    clusters = len({e.cluster for e in examples})
+    clusters = [e.cluster for e in examples]
+    parts: dict[str, list[str]] = {str(k): [] for k in range(args.folds)}
+    for example, k in zip(examples, folds(clusters, args.folds).tolist(), strict=True):
+        parts[str(k)].append(example.name)
     save_ranker(
         args.out,
         ranker,
         {"width": args.width},
         seed=args.seed,
-        data={"complexes": len(examples), "clusters": clusters},
+        data={"complexes": len(examples), "clusters": len(set(clusters)), "folds": parts},
         command=args.command_line,
         metrics=scores,
     )

@@ -56,6 +56,8 @@ def pose_terms(ligand: Ligand, receptor: Receptor, coords: Tensor) -> Tensor:
         receptor: its atoms within 8 Å of the poses are used.
         coords: poses `[K, N, 3]`, float32, Å.
     """
+    if len(coords) == 0:
+        return coords.new_zeros(0, len(TERMS))
     near = receptor.pocket(coords.reshape(-1, 3).double().numpy())
     places = torch.as_tensor(near.coords, dtype=coords.dtype).reshape(-1, 3)
     mine, theirs = torch.from_numpy(ligand.types), torch.from_numpy(near.types)

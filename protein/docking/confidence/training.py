@@ -78,7 +78,7 @@ class RankerSettings:
 
     width: int = 32
     dropout: float = 0.2
-    epochs: int = 12
+    epochs: int = 6
     ligands: int = 8
     poses: int = 12
     rate: float = 2e-3

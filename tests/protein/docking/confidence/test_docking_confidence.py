@@ -301,6 +301,8 @@ def test_from_complexes_to_a_ranker(tmp_path, drug, conformer, mould, monkeypatc
         assert status == 0 and load_ranker(out).calibration.shift == pytest.approx(
             json.loads((out / "meta.json").read_text())["calibration"]["shift"]
         )
+        parts = json.loads((out / "meta.json").read_text())["data"]["folds"]
+        assert sorted(name for part in parts.values() for name in part) == ["c0", "c1", "c2"]
 
 
 def test_too_few_clusters_are_refused(drug, mould, conformer):

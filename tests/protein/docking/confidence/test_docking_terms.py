@@ -126,3 +126,16 @@ def test_terms_depend_on_no_frame_and_on_no_far_atom(drug, imprint, conformer):
         assert first[name] == pytest.approx(second[name], abs=loose), name
     far = _terms(drug, imprint, conformer[None] + 300.0)
     assert far["hbonds"] == far["greasy"] == far["buried_polar"] == far["coulomb"] == 0.0
+
+
+def test_no_poses_have_no_terms(drug, imprint):
+    assert pose_terms(drug, imprint, torch.zeros(0, len(drug), 3)).shape == (0, len(TERMS))
+
+
+def test_a_set_without_poses_can_be_made(drug, imprint):
+    from protein.docking.confidence.pose_set import pose_set
+    from protein.docking.search.ranking import Docked
+
+    none = Docked(np.zeros((0, len(drug), 3)), *np.zeros((3, 0)), np.zeros((0, 5)))
+    found = pose_set(drug, imprint, none)
+    assert len(found) == 0 and found.terms.shape == (0, len(TERMS))
