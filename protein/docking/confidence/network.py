@@ -119,8 +119,8 @@ class Committee(nn.ModuleList):
 
     def above(self, batch: PoseBatch) -> Tensor:
         """Mean over the networks of how far a pose is from the best linear score `[P]`."""
-        each = [member.linear.above(batch).clamp(max=HIGH) for member in self]
-        return torch.stack(each).mean(0)
+        linear = [member.linear for member in self if isinstance(member, PoseRanker)]
+        return torch.stack([score.above(batch).clamp(max=HIGH) for score in linear]).mean(0)
 
 
 @final

@@ -13,6 +13,7 @@ Terms that are not there weigh nothing. Those of other kinds and shapes have no 
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from protein.docking.energy.terms import VinaWeights
 from sciddiff.errors import InputError
@@ -50,7 +51,7 @@ def read_smina(path: Path, lines: Sequence[str]) -> VinaWeights:
         InputError: a line is none of a weight and a term, is of a term or a shape that there is
             not, or gives a term again.
     """
-    values: dict[str, float] = dict.fromkeys(
+    values: dict[str, Any] = dict.fromkeys(
         ("gauss1", "gauss2", "repulsion", "hydrophobic", "hbond", "rotors"), 0.0
     )
     given: dict[str, int] = {}
