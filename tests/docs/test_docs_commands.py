@@ -63,7 +63,7 @@ SMALL = {
     "verify": "--draws 20 --no-plots",
     "verify .*--train": "--baselines climatology --baseline-members 4",
     "verify .*--reference": "--baselines lim",  # the reference is the document's
-    "extremes": "--threshold q0.5 -n 8 --pilot 8 --repeats 4 --batch 8 --no-composites",
+    "extremes": "--threshold q0.1 -n 8 --pilot 8 --repeats 4 --batch 8 --no-composites",
     "assimilate": "--members 2 --steps 3 --iterations 1",
 }
 """Options that keep a command short, by a pattern at its beginning; they are added at its end."""
