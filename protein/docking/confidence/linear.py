@@ -68,7 +68,8 @@ class LinearScore(nn.Module):
 
     def _columns(self, batch: PoseBatch) -> Tensor:
         atom, other, place, inside = _contacts(batch)
-        energy = self.potential[batch.atoms[atom, _TYPE], batch.pocket_atoms[other, 0], place]
+        mine, theirs = batch.atoms[atom, _TYPE], batch.pocket_atoms[other, _POCKET_TYPE]
+        energy = self.potential[mine, theirs, place]
         total = batch.columns.new_zeros(len(batch.columns))
         total = total.index_add(0, batch.pose[atom], energy * inside)
         atoms = torch.bincount(batch.pose, minlength=len(total)).clamp(min=1).to(total)

@@ -112,15 +112,20 @@ class Committee(nn.ModuleList):
     ) -> None:
         super().__init__(PoseRanker(width, hidden, rounds, dropout) for _ in range(members))
 
-    def forward(self, batch: PoseBatch) -> tuple[Tensor, Tensor]:
-        """Return the means of what the networks give, each `[P]`."""
-        logits, rmsds = zip(*(member(batch) for member in self), strict=True)
-        return torch.stack(logits).mean(0), torch.stack(rmsds).mean(0)
+    def forward(self, batch: PoseBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return means over the networks, each `[P]`.
 
-    def above(self, batch: PoseBatch) -> Tensor:
-        """Mean over the networks of how far a pose is from the best linear score `[P]`."""
-        linear = [member.linear for member in self if isinstance(member, PoseRanker)]
-        return torch.stack([score.above(batch).clamp(max=HIGH) for score in linear]).mean(0)
+        Args:
+            batch: all poses of some ligands.
+
+        Returns:
+            What each network gives, and how far a pose is from the best linear score.
+        """
+        members = [member for member in self if isinstance(member, PoseRanker)]
+        behind = [member.linear.above(batch) for member in members]
+        given = [m(batch, b) for m, b in zip(members, behind, strict=True)]
+        logit, rmsd = (torch.stack(each).mean(0) for each in zip(*given, strict=True))
+        return logit, rmsd, torch.stack(behind).clamp(max=HIGH).mean(0)
 
 
 @final

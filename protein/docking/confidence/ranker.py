@@ -92,8 +92,8 @@ class Ranker:
             return np.zeros(0)
         device = next(self.net.parameters()).device
         batch = PoseBatch(*(x.to(device) for x in pack([poses])))
-        judged = (self.net(batch)[0], self.net.above(batch))
-        logit = self.calibration.logits(*(x.double().cpu().numpy() for x in judged))
+        judged, _, above = self.net(batch)
+        logit = self.calibration.logits(*(x.double().cpu().numpy() for x in (judged, above)))
         return 1.0 / (1.0 + np.exp(-logit.clip(-500.0, 500.0)))
 
 

@@ -56,16 +56,6 @@ class Docked:
         names = [f.name for f in fields(self) if getattr(self, f.name) is not None]
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
-    @classmethod
-    def joined(cls, parts: "Sequence[Docked]") -> "Docked":
-        """Several lists of poses in a rigid receptor as one, without confidence.
-
-        Args:
-            parts: lists of poses of one ligand.
-        """
-        names = ("coords", "energy", "affinity", "intramolecular", "terms")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
 
 def ranked(
     ligand: Ligand, found: Found, poses: int, distinct: float, moving: int | None = None
