@@ -168,6 +168,12 @@ def test_the_calibration_finds_the_law_that_made_the_data():
     assert found.shift == pytest.approx(law.shift, abs=0.25)
 
 
+def test_what_a_probability_depends_on():
+    found = Calibration(0.5).columns(np.asarray([1.0, 0.0]), np.asarray([0.0, 2.0]))
+    whole = [0.5 * np.log(1.0 + np.exp(-4.0)), np.log(2.0), 0.5]
+    assert found == pytest.approx(np.asarray([[1.0, *whole], [-1.0, *whole]]))
+
+
 def test_of_poses_that_are_alike_one_is_reported():
     apart = np.full((4, 4), 5.0)
     apart[0, 1] = apart[1, 0] = 1.0

@@ -139,3 +139,14 @@ def test_a_set_without_poses_can_be_made(drug, imprint):
     none = Docked(np.zeros((0, len(drug), 3)), *np.zeros((3, 0)), np.zeros((0, 5)))
     found = pose_set(drug, imprint, none)
     assert len(found) == 0 and found.terms.shape == (0, len(TERMS))
+
+
+def test_what_the_ligand_hides_itself_is_not_covered_by_the_receptor():
+    pair = torch.tensor([[[0.0, 0.0, 0.0], [0.0, 0.0, 3.0]]])
+    carbon = torch.tensor([INDEX["C_H"]])
+    between = torch.tensor([[0.0, 0.0, 1.5]])
+    covered, free = buried_surface(pair, carbon.repeat(2), between, carbon)
+    # Planes at 0.75 and 1.5 Å bound what the receptor alone hides of each sphere.
+    r = 1.7 + 1.4
+    assert covered[0].tolist() == pytest.approx([2 * pi * r * 0.75] * 2, abs=4 * pi * r**2 / 30)
+    assert (covered <= free + 1e-4).all()
