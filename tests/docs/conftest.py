@@ -211,6 +211,9 @@ CHANNELS = {
 }  # fmt: skip
 """What the weights that ship forecast: mean, deviation and units of each channel."""
 
+OTHERS = {"sst": (285.0, 8.0, "K")}
+"""Other channels, alike."""
+
 
 def _weather(
     first: str,
@@ -243,7 +246,7 @@ def _weather(
         time = since + step * np.arange(times)
         fields = {}
         for c, name in enumerate(names):
-            mean, deviation, units = CHANNELS[name]
+            mean, deviation, units = (CHANNELS | OTHERS)[name]
             wave = sum(
                 np.cos(lat) ** 2 * np.cos(m * lon - 0.3 * m * time[:, None, None] + 2.4 * c * m)
                 for m in range(1, 5)
@@ -352,6 +355,7 @@ MAKERS: dict[str, Callable[[StandIns, Path], None]] = {
     "truth_ensembles.nc": _ensemble(("0001-10-08", "0001-11-20")),
     "daily_forecasts": _forecasts,
     "era5_members.nc": _ensemble(("0003-01-01",)),
+    "ocean.nc": _weather("0003-01-01", 40, "gaussian-16x32", ["tas", "mslp", "sst"]),
     "ncep.nc": _weather("2008-07-01", 875, "atlantic", ["mslp"]),
     "global_forecast.zarr": _ensemble(("2010-02-25",)),
     "obs.csv": _observations,

@@ -10,6 +10,7 @@ from sciddiff.cli.campaign import RECORD
 from sciddiff.errors import InputError
 from sciddiff.files import read_json
 from weather.calibration.members import META_ENTRY
+from weather.forecast.boundaries import PERSISTENCE
 
 __all__ = ["made_by", "origin_of", "weights_of"]
 
@@ -30,6 +31,9 @@ def made_by(meta: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, An
     """
     used = {name: request[name] for name in _USED if name in request}
     prescribed = {"boundary": "prescribed" if "boundary" in request else "open"}
+    if "prescribed" in request:
+        kept = request["prescribed"] == PERSISTENCE
+        prescribed["prescribed"] = PERSISTENCE if kept else "given"
     return {"weights": weights_of(meta), **used, **prescribed}
 
 

@@ -54,7 +54,7 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     from weather.calibration.members import META_ENTRY, calibration_of
     from weather.calibration.origin import made_by
     from weather.data.times import label
-    from weather.forecast.boundaries import open_boundaries
+    from weather.forecast.boundaries import open_future
     from weather.forecast.calibrated import told
     from weather.forecast.ensemble import GRIB, Plan
     from weather.forecast.grib import check_grib_output
@@ -80,9 +80,7 @@ def _forecast(args: argparse.Namespace, team: Team, memory: int | None) -> dict[
     plan = Plan(starts, args.members, leads, min(block, args.members))
     if args.out.suffix in GRIB:
         check_grib_output(spec, starts, args.names)
-    edges = None
-    if args.boundary is not None:
-        edges = open_boundaries(args.boundary, spec, starts, leads)
+    edges = open_future(args.boundary, args.prescribed, spec, initials, leads)
     request = {
         **_request(args, forecaster, plan, initials),
         **perturbation_plain(perturbation),
@@ -215,6 +213,7 @@ def _request(
     from sciddiff.cli.fingerprint import Inputs
     from sciddiff.weights import identity
     from weather.data.times import label
+    from weather.forecast.boundaries import PERSISTENCE
 
     states = hashlib.sha256()
     for initial in initials:
@@ -231,6 +230,11 @@ def _request(
         request["names"] = args.names
     if args.boundary is not None:
         request["boundary"] = Inputs().add("", args.boundary).entries[""]["sha256"]
+    if args.prescribed is not None:
+        given = args.prescribed
+        if given != PERSISTENCE:
+            given = Inputs().add("", Path(given)).entries[""]["sha256"]
+        request["prescribed"] = given
     return request
 
 

@@ -71,6 +71,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="parent forecast or analyses that prescribe the edges of a limited area",
     )
     add(
+        "--prescribed",
+        metavar="FILE",
+        help="forecast or analyses that prescribe channels, such as sst, of models that are told "
+        "them; or persistence, to keep the initial state",
+    )
+    add(
         "--names",
         choices=("own", "weatherbench2", "weatherbenchx"),
         default="own",

@@ -7,13 +7,16 @@ and `scale [B, C, 1, 1]`, the standard deviation of a step in units of the state
     x(n+1) = x(n) + scale * fields.
 
 With prescribed boundaries it holds the next state along the edges (`BOUNDARY`), which replaces
-what the network made there.
+what the network made there. The next state of prescribed channels, such as the temperature of the
+sea, comes last among the forcings; nothing of them is left to draw, so that their residual is 0.
 
 For roll-outs it also holds what comes later: the true states `targets [B, S, C, H, W]` and their
 forcings `later [B, S, K, H, W]`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -22,7 +25,17 @@ from sciddiff.errors import InputError
 from sciddiff.objectives.rollout import TARGETS
 from sciddiff.state import Batch, State
 
-__all__ = ["BOUNDARY", "FIELDS", "LATER", "SCALE", "advance", "impose", "prescribed"]
+__all__ = [
+    "BOUNDARY",
+    "FIELDS",
+    "LATER",
+    "SCALE",
+    "advance",
+    "impose",
+    "impose_channels",
+    "prescribed",
+    "without",
+]
 
 FIELDS = "fields"
 """The leaf of a forecast state."""
@@ -56,12 +69,34 @@ def impose(state: Tensor, boundary: Tensor) -> Tensor:
     return torch.where(boundary[:, -1:] > 0, boundary[:, :-1], state)
 
 
-def advance(batch: Batch, data: State) -> Batch:
+def impose_channels(state: Tensor, forcing: Tensor, known: Sequence[int]) -> Tensor:
+    """Return the state with its prescribed channels, standardised, `[B, C, H, W]`.
+
+    Args:
+        state: As the network made it.
+        forcing: Forcings of the same time `[B, K + P, H, W]`, the prescribed channels last.
+        known: Positions of the P prescribed channels.
+    """
+    if not known:
+        return state
+    at = torch.tensor(known, device=state.device)
+    return state.index_copy(1, at, forcing[:, -len(known) :].to(state))
+
+
+def without(residual: Tensor, known: Sequence[int]) -> Tensor:
+    """Return the residual `[B, C, H, W]`, 0 in the prescribed channels."""
+    if not known:
+        return residual
+    return residual.index_fill(1, torch.tensor(known, device=residual.device), 0.0)
+
+
+def advance(batch: Batch, data: State, known: Sequence[int] = ()) -> Batch:
     """Return the batch of the next step, seen from the state that was predicted.
 
     Args:
         batch: The step just made.
         data: The residual predicted for it, `{"fields": [B, C, H, W]}`.
+        known: Positions of the prescribed channels.
 
     Returns:
         A batch whose history ends in the predicted state, and whose residual leads from there to
@@ -74,12 +109,12 @@ def advance(batch: Batch, data: State) -> Batch:
     if LATER not in batch.cond or TARGETS not in batch.cond:
         raise InputError("roll-out: the batch holds no later states; set the domain's rollout")
     state = history[:, -1] + scale * data[FIELDS]
+    state = impose_channels(state, batch.cond["forcing"], known)
     truth, later = batch.cond[TARGETS][:, 0], batch.cond[LATER]
     cond = {**batch.cond, "forcing": later[:, 0], LATER: later[:, 1:]}
     if BOUNDARY in batch.cond:
         state = impose(state, batch.cond[BOUNDARY])
         cond[BOUNDARY] = prescribed(truth, batch.cond[BOUNDARY][0, -1])
     cond["history"] = torch.cat([history[:, 1:], state[:, None]], 1)
-    return Batch(
-        {**batch.x, FIELDS: (truth - state) / scale}, cond, batch.layouts, batch.size, batch.ids
-    )
+    residual = without((truth - state) / scale, known)
+    return Batch({**batch.x, FIELDS: residual}, cond, batch.layouts, batch.size, batch.ids)

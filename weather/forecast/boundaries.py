@@ -1,15 +1,19 @@
-"""Prescribed boundaries of a limited area: a strip along its edges whose future is given.
+"""Futures that are given: a strip along the edges of a limited area, or whole channels.
 
 A model trained with `domain.boundary: 2` is told, at every step, the next state in the two
 outermost rows and columns, from another forecast (the *parent*) or from analyses.  The network
 reads it, and the strip of its own state is then replaced by it, so that weather enters and leaves
 the area as in the parent.  Member k of a forecast reads member k of its parent; a parent with
 fewer members is read again from its first.
+
+A model trained with `domain.prescribed: [sst]` is told the next state of these channels, from
+another forecast or from analyses, or as it was at the initial time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -22,18 +26,19 @@ from sciddiff.errors import InputError
 from weather.data.areas import Area, same_grid
 from weather.data.rectangles import AnyGrid, Rectangle, grid_of
 from weather.data.times import label
-from weather.forecast.advance import BOUNDARY, prescribed
 from weather.forecast.spec import ForecastSpec
 from weather.verification.instants import Instants
 
 if TYPE_CHECKING:
+    from weather.forecast.initial import InitialState
     from weather.verification.ensembles import Ensemble
 
 __all__ = [
     "Boundaries",
-    "Edge",
     "analyses_as_boundaries",
+    "lacking",
     "open_boundaries",
+    "open_future",
     "parent_boundaries",
     "strip",
 ]
@@ -42,6 +47,10 @@ Fields = NDArray[np.float32]
 
 Read = Callable[[Any, int, Sequence[int]], Fields]
 """From initial time, lead (1, 2, ...) and members to fields `[M, C, H, W]` or `[1, C, H, W]`."""
+
+
+PERSISTENCE = "persistence"
+"""Stands for the initial state as the future of prescribed channels."""
 
 
 def strip(grid: AnyGrid, width: int) -> Tensor:
@@ -69,53 +78,8 @@ def strip(grid: AnyGrid, width: int) -> Tensor:
 
 
 @final
-class Edge:
-    """What a model does at the edges of its area: nothing, or what is prescribed.
-
-    Args:
-        spec: Of the model.
-        device: Where states are.
-    """
-
-    def __init__(self, spec: ForecastSpec, device: torch.device) -> None:
-        self._spec, self._device = spec, device
-        self._strip = strip(spec.area, spec.boundary).to(device) if spec.boundary else None
-
-    def told(self, boundary: Tensor | None) -> dict[str, Tensor]:
-        """Return the condition that the network is given, if the model has one.
-
-        Args:
-            boundary: Next states of which the strip is prescribed, physical, `[B, C, H, W]`.
-
-        Raises:
-            InputError: The model needs boundaries and is given none, or the other way round.
-        """
-        if boundary is not None and self._strip is not None:
-            states = self._spec.standardise(boundary.to(self._device, torch.float32))
-            return {BOUNDARY: prescribed(states, self._strip)}
-        if self._strip is not None:
-            raise InputError(
-                f"model: is told the {self._spec.boundary} outermost rows and columns at every "
-                "step; give a parent forecast or analyses with --boundary (extremes and "
-                "assimilate need a model with open boundaries)"
-            )
-        if boundary is not None:
-            raise InputError(
-                "--boundary: the edges of this model are open; leave it out, or train a model "
-                "with domain.boundary"
-            )
-        return {}
-
-    def impose(self, state: Tensor, boundary: Tensor | None) -> Tensor:
-        """Return the state `[B, C, H, W]` with its strip as prescribed."""
-        if boundary is None or self._strip is None:
-            return state
-        return torch.where(self._strip > 0, boundary.to(state), state)
-
-
-@final
 class Boundaries:
-    """The future along the edges, for every member and lead of a forecast.
+    """The future that is given, for every member and lead of a forecast.
 
     Args:
         name: For messages.
@@ -126,7 +90,7 @@ class Boundaries:
         self.name, self._read = name, read
 
     def __call__(self, start: Any, members: Sequence[int], lead: int) -> Tensor:
-        """States whose strip is prescribed, physical, `[B, C, H, W]`.
+        """States part of which is prescribed, physical, `[B, C, H, W]`; the rest is not read.
 
         Args:
             start: Initial time of the forecast.
@@ -138,7 +102,7 @@ class Boundaries:
 
 
 def open_boundaries(
-    path: Path, spec: ForecastSpec, starts: Sequence[Any], leads: int
+    path: Path, spec: ForecastSpec, starts: Sequence[Any], leads: int, option: str = "--boundary"
 ) -> Boundaries:
     """Open boundaries from a forecast of any kind that `sciddiff verify` reads, or from analyses.
 
@@ -147,6 +111,7 @@ def open_boundaries(
         spec: Of the model.
         starts: Initial times of the forecast.
         leads: Steps of the forecast.
+        option: What the user named it by, for messages.
 
     Raises:
         InputError: The parent lacks a channel, part of the area or a time, which is named.
@@ -155,14 +120,14 @@ def open_boundaries(
     from weather.verification.ensembles import is_forecast, open_forecast
 
     if not path.exists():
-        raise InputError(f"--boundary {path}: no such file; give a forecast, or analyses")
+        raise InputError(f"{option} {path}: no such file; give a forecast, or analyses")
     if not is_store(path) and is_forecast(path):
-        return parent_boundaries(open_forecast(path), spec, starts, leads, str(path))
-    return analyses_as_boundaries(path, spec, starts, leads)
+        return parent_boundaries(open_forecast(path), spec, starts, leads, f"{option} {path}")
+    return analyses_as_boundaries(path, spec, starts, leads, option)
 
 
 def analyses_as_boundaries(
-    path: Path, spec: ForecastSpec, starts: Sequence[Any], leads: int
+    path: Path, spec: ForecastSpec, starts: Sequence[Any], leads: int, option: str = "--boundary"
 ) -> Boundaries:
     """Take boundaries from what happened, the same for all members.
 
@@ -171,6 +136,7 @@ def analyses_as_boundaries(
         spec: Of the model.
         starts: Initial times of the forecast.
         leads: Steps of the forecast.
+        option: What the user named it by, for messages.
 
     Raises:
         InputError: As `open_boundaries`.
@@ -181,11 +147,11 @@ def analyses_as_boundaries(
     times = Instants.of(source.times)
     positions = {int(second): i for i, second in enumerate(times.seconds)}
     found: dict[tuple[str, int], int] = {}
-    for start, valid, lead in _wanted(spec, starts, leads, times, str(path)):
+    for start, valid, lead in _wanted(spec, starts, leads, times, f"{option} {path}"):
         if valid not in positions:
             last = times.text(len(times) - 1)
             raise InputError(
-                f"--boundary {path}: has no state {lead * spec.step_hours:g} h after {start}; it "
+                f"{option} {path}: has no state {lead * spec.step_hours:g} h after {start}; it "
                 f"holds {times.text(0)} to {last}: give analyses of that time, or fewer --days"
             )
         found[start, lead] = positions[valid]
@@ -193,7 +159,7 @@ def analyses_as_boundaries(
     def read(start: Any, lead: int, members: Sequence[int]) -> Fields:
         return source.read(found[label(start), lead])[None]
 
-    return Boundaries(str(path), read)
+    return Boundaries(f"{option} {path}", read)
 
 
 def parent_boundaries(
@@ -209,7 +175,7 @@ def parent_boundaries(
         spec: Of the model.
         starts: Initial times of the forecast.
         leads: Steps of the forecast.
-        name: Of the parent, for messages.
+        name: Of the parent with its option, for messages.
 
     Raises:
         InputError: As `open_boundaries`.
@@ -217,7 +183,7 @@ def parent_boundaries(
     lacking = [channel for channel in spec.names if channel not in parent.channels]
     if lacking:
         raise InputError(
-            f"--boundary {name}: has no {', '.join(lacking)}, which the model needs at its edges"
+            f"{name}: has no {', '.join(lacking)}, whose future the model needs"
         )
     change = _to_area(parent, spec.area, name)
     step, origins = round(3600 * spec.step_hours), parent.times.seconds
@@ -227,7 +193,7 @@ def parent_boundaries(
         reached = parent.leads == valid - origins[before[-1]] if len(before) else np.zeros(1, bool)
         if not reached.any():
             raise InputError(
-                f"--boundary {name}: has no state {lead * spec.step_hours:g} h after {start}; it "
+                f"{name}: has no state {lead * spec.step_hours:g} h after {start}; it "
                 f"begins {parent.times.text(0)} and reaches {parent.leads[-1] / 3600:g} h: give a "
                 "parent of that time, or fewer --days"
             )
@@ -249,7 +215,7 @@ def _wanted(
     first = Instants.of(list(starts))
     if first.calendar != times.calendar:
         raise InputError(
-            f"--boundary {name}: calendar {times.calendar}, and the forecast's is "
+            f"{name}: calendar {times.calendar}, and the forecast's is "
             f"{first.calendar}; give boundaries in the same calendar"
         )
     for start, seconds in zip(starts, first.seconds.tolist(), strict=True):
@@ -269,7 +235,7 @@ def _to_area(parent: Ensemble, area: AnyGrid, name: str) -> Callable[[Fields], F
         return lambda fields: fields[..., rows[:, None], columns]
     if isinstance(grid, Rectangle) and not grid.is_global:
         raise InputError(
-            f"--boundary {name}: holds {grid.describe()}, which has not all points of the model's "
+            f"{name}: holds {grid.describe()}, which has not all points of the model's "
             f"area {Area.of(area)}; give a parent on those points, or of the whole globe"
         )
     # Vectors next to a pole are of no concern to an area that has edges there.
@@ -280,3 +246,92 @@ def _places(have: NDArray[np.float64], want: NDArray[np.float64]) -> NDArray[np.
     """Index of each wanted coordinate, or None if one is not there."""
     gap = np.abs(have[None] - want[:, None])
     return gap.argmin(1) if bool((gap.min(1) < 1e-3).all()) else None
+
+
+def lacking(spec: ForecastSpec) -> str:
+    """What to say where a model is told a part of the future and is given none."""
+    others = "extremes and assimilate need a model that is told nothing of the future"
+    if spec.prescribed:
+        return (
+            f"model: is told the next {', '.join(spec.prescribed)} at every step; give a forecast "
+            "or analyses with --prescribed, or --prescribed persistence to keep the initial state "
+            f"({others})"
+        )
+    return (
+        f"model: is told the {spec.boundary} outermost rows and columns at every step; give a "
+        f"parent forecast or analyses with --boundary ({others})"
+    )
+
+
+def open_future(
+    boundary: Path | None,
+    channels: str | None,
+    spec: ForecastSpec,
+    initials: Sequence[InitialState],
+    leads: int,
+) -> Boundaries | None:
+    """Open what is prescribed of a forecast; None for nothing.
+
+    Args:
+        boundary: What prescribes the edges of a limited area.
+        channels: What prescribes whole channels: a file, or `persistence`.
+        spec: Of the model.
+        initials: Initial states of the forecast.
+        leads: Steps of the forecast.
+
+    Raises:
+        InputError: As `open_boundaries`, or the model is told more, or less.
+    """
+    if (spec.prescribed and channels is None) or (spec.boundary and boundary is None):
+        raise InputError(lacking(spec if channels is None else replace(spec, prescribed=())))
+    starts = tuple(initial.time for initial in initials)
+    edges = None if boundary is None else open_boundaries(boundary, spec, starts, leads)
+    if channels is None:
+        return edges
+    if not spec.prescribed:
+        raise InputError(
+            "--prescribed: this model is told no channels; leave it out, or train a model with "
+            "domain.prescribed"
+        )
+    if channels == PERSISTENCE:
+        return _joined(edges, _persistent(spec, initials), spec)
+    only = spec.only(spec.known)
+    return _joined(
+        edges, open_boundaries(Path(channels), only, starts, leads, "--prescribed"), spec
+    )
+
+
+def _joined(edges: Boundaries | None, channels: Boundaries, spec: ForecastSpec) -> Boundaries:
+    """The future along the edges, of all channels, and that of the prescribed channels alone."""
+    rows = spec.known
+
+    def read(start: Any, lead: int, members: Sequence[int]) -> Fields:
+        given = channels(start, members, lead).numpy()
+        where = np.argwhere(~np.isfinite(given))
+        if len(where):
+            name = spec.names[rows[int(where[0][1])]]
+            hours = lead * spec.step_hours
+            raise InputError(
+                f"{channels.name}: {name} is missing (NaN) at some points {hours:g} h after "
+                f"{label(start)}; fill it as in training, such as with sciddiff prepare forecast "
+                f"--nan {name}=fill"
+            )
+        if edges is None:
+            whole = np.full((len(given), len(spec.names), *spec.shape), np.nan, np.float32)
+        else:
+            whole = edges(start, members, lead).numpy().copy()
+        whole[:, rows] = given
+        return whole
+
+    names = [one.name for one in (edges, channels) if one is not None]
+    return Boundaries(" and ".join(names), read)
+
+
+def _persistent(spec: ForecastSpec, initials: Sequence[InitialState]) -> Boundaries:
+    """The prescribed channels as they were at the initial time."""
+    kept = {label(one.time): one.frames[-1, spec.known].numpy()[None] for one in initials}
+
+    def read(start: Any, lead: int, members: Sequence[int]) -> Fields:
+        return kept[label(start)]
+
+    return Boundaries(f"--prescribed {PERSISTENCE}", read)

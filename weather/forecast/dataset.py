@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sciddiff.errors import MissingExtra
 from weather.calibration.members import Calibration, calibration_of
 from weather.calibration.origin import made_by
-from weather.forecast.boundaries import open_boundaries
+from weather.forecast.boundaries import open_future
 from weather.forecast.ensemble import Block, Plan, coordinates
 from weather.forecast.forecaster import Forecaster
 from weather.forecast.initial import InitialState, read_initial
@@ -51,6 +51,7 @@ def forecast(
     perturbation: Perturbation | None = None,
     regrid: str | None = None,
     boundary: str | Path | None = None,
+    prescribed: str | Path | None = None,
     calibration: str | Path | None = None,
     batch: int | None = None,
     device: torch.device | str = "cpu",
@@ -71,6 +72,8 @@ def forecast(
         regrid: Method to bring the files to the model's grid by.
         boundary: Parent forecast or analyses that prescribe the edges of a limited area, for
             models that are told them.
+        prescribed: Forecast or analyses that prescribe channels, or ``"persistence"``, for models
+            that are told them.
         calibration: File that ``sciddiff calibrate`` wrote, or ``"none"``; by default the model's
             own, where it has one that was fitted to forecasts made as this one.
         batch: Members that are made together; by default what memory allows.
@@ -97,13 +100,20 @@ def forecast(
     starts = tuple(state.time for state in states)
     plan = Plan(starts, members, spec.leads(days), min(size, members))
     memory = _Memory(plan, spec)
-    edges = None if boundary is None else open_boundaries(Path(boundary), spec, starts, plan.leads)
+    edges = open_future(
+        None if boundary is None else Path(boundary),
+        None if prescribed is None else str(prescribed),
+        spec,
+        states,
+        plan.leads,
+    )
     # What is told of the forecast is what its record would hold.
     meta, told = forecaster.model.meta, {"head": forecaster.head}
     told |= {"perturb": "none"} if perturbation is None else perturbation.plain
     if forecaster.head == "diffusion":
         told |= {"steps": forecaster.sampling.steps, "sampler": forecaster.sampling.sampler}
     told |= {} if boundary is None else {"boundary": str(boundary)}
+    told |= {} if prescribed is None else {"prescribed": str(prescribed)}
     chosen, _ = calibration_of(meta, calibration, made_by(meta, told))
     make_ensemble(forecaster, states, memory, plan.blocks(), seed, perturbation, boundaries=edges)
     if chosen is not None:

@@ -14,7 +14,7 @@ both weighted by area and by channel.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +47,9 @@ CHANNEL_WEIGHTS = {"z500": 1.2, "mslp": 1.2, "q": 0.6, "tas": 0.8, "tp": 0.4}
 """Weight of a channel in the loss, by its name or its variable's; 1 where it is not named."""
 
 
+_PRESCRIBED = 0.1
+"""Weight of a prescribed channel in the loss of the diffusion head."""
+
 SPECTRAL_SAMPLE = 64
 """Residuals that tell the usual size of spherical-harmonic coefficients."""
 
@@ -74,6 +77,8 @@ class ForecastDomain(Domain):
             forecasts of months from drifting, in a climate that does not change.
         boundary: Rows and columns along the edges of a limited area whose next state is given
             to the network, by a parent forecast or by analyses; 0 for open boundaries.
+        prescribed: Channels or variables whose next state is given to the network everywhere,
+            such as `sst`, among its forcings (`net.forcings` counts them too).
     """
 
     name = "forecast"
@@ -94,6 +99,7 @@ class ForecastDomain(Domain):
         conserve: list[str] | None = None,
         relax: bool = False,
         boundary: int = 0,
+        prescribed: list[str] | None = None,
     ) -> None:
         if not spread > 0:
             raise InputError(f"domain.spread {spread}: must be positive; 1 leaves the noise as is")
@@ -110,7 +116,7 @@ class ForecastDomain(Domain):
         self.noise, self.members, self.alpha = noise or White(), members, alpha
         self.spectral, self.rollout = spectral, rollout or {1: 1.0}
         self.spread, self.conserve = spread, list(conserve or ())
-        self.relax, self.boundary = relax, boundary
+        self.relax, self.boundary, self.prescribed = relax, boundary, list(prescribed or ())
 
     def path(self) -> ProductPath:
         """Return the straight Gaussian path."""
@@ -152,12 +158,17 @@ class ForecastDomain(Domain):
         return weight / weight.mean()
 
     def _channel_weights(self) -> Tensor:
-        return torch.tensor(
+        spec = self._data.spec
+        weights = torch.tensor(
             [
                 self.weights.get(channel.name, self.weights.get(channel.variable, 1.0))
-                for channel in self._data.spec.channels
+                for channel in spec.channels
             ]
         )
+        # Nothing of a prescribed channel is left to learn. A path from noise has to end at 0
+        # there all the same, as in training, since the network reads the way.
+        weights[spec.known] = _PRESCRIBED if self.head == "diffusion" else 0.0
+        return weights
 
     def train_batches(self, epoch: int, seed: int, rank: int, world: int) -> Iterable[Batch]:
         """Yield batches of the training period."""
@@ -196,12 +207,13 @@ class ForecastDomain(Domain):
                 else SpectralCoefficients(sample, grid, weights)
             )
             terms.append(ScoreTerm(transform, self.spectral, name="spectrum"))
-        several = max(self.rollout) > 1
+        several, known = max(self.rollout) > 1, tuple(self._data.spec.known)
+        step = partial(advance, known=known) if known else advance
         return ProperScore(
             members=self.members,
             alpha=self.alpha,
             terms=terms,
-            rollout=Rollout(advance, self.rollout) if several else None,
+            rollout=Rollout(step, self.rollout) if several else None,
         )
 
     def like(self, request: Mapping[str, Any]) -> Iterable[Batch]:
@@ -264,4 +276,4 @@ class ForecastDomain(Domain):
     @cached_property
     def _data(self) -> ForecastData:
         steps = max(self.rollout) if self.head == "crps" else 1
-        return ForecastData(self.data, steps, self.boundary)
+        return ForecastData(self.data, steps, self.boundary, self.prescribed)

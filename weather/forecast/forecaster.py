@@ -35,7 +35,7 @@ from sciddiff.weights import Recommended
 from weather.data.forcings import FORCINGS, Forcings
 from weather.data.times import as_times, day_of_year, label
 from weather.forecast.area_means import AreaMeans
-from weather.forecast.boundaries import Edge
+from weather.forecast.prescribed import Prescribed
 from weather.forecast.solving import SamplingSettings
 from weather.forecast.spec import ForecastSpec, Head
 
@@ -115,7 +115,7 @@ class Forecaster:
             getattr(domain, "relax", False),
             self.device,
         )
-        self._edge = Edge(self.spec, self.device)
+        self._prescribed = Prescribed(self.spec, self.device)
         self._remembered: tuple[Any, Tensor] | None = None
         self._constant: Tensor | None = None
 
@@ -158,7 +158,7 @@ class Forecaster:
         Args:
             history: Last states, oldest first, physical, `[B, F, C, H, W]`.
             valid: Time that is forecast: one for all, or B of them.
-            boundary: States at that time of which the strip is prescribed, `[B, C, H, W]`.
+            boundary: States at that time of which a part is prescribed, `[B, C, H, W]`.
 
         Raises:
             InputError: The model needs boundaries and is given none, or the other way round.
@@ -170,7 +170,7 @@ class Forecaster:
         else:
             forcing = self.forcing(valid).expand(size, -1, -1, -1)
         like = known.new_zeros(size, *known.shape[2:])
-        cond = {"history": known, "forcing": forcing} | self._edge.told(boundary)
+        cond = {"history": known} | self._prescribed.told(forcing, boundary)
         return Batch({"fields": like}, cond, size=size)
 
     def step(
@@ -188,7 +188,7 @@ class Forecaster:
             valid: Time of the next state: one for all rows, or B of them.
             streams: One random stream per row; see `forecast_streams`.
             guide: Wraps the denoiser of the diffusion head (`sciddiff.guidance`).
-            boundary: See `batch`; the next state has this strip.
+            boundary: See `batch`; the next state has this part.
 
         Returns:
             Physical fields `[B, C, H, W]`; positive channels are not clipped.
@@ -201,7 +201,7 @@ class Forecaster:
         with torch.no_grad():
             residual = self._draw(batch, streams, guide)
         state = self._means(now, self.spec.advance(now, residual), valid)
-        return self._edge.impose(state, boundary)
+        return self._prescribed.impose(state, boundary)
 
     def _draw(self, batch: Batch, streams: Streams, guide: Guide | None) -> Tensor:
         if self._latents is None:
@@ -302,8 +302,8 @@ class Forecaster:
             members: Numbers of the members; they decide the random draws.
             seed: Seed of the forecast.
             guide: Wraps the denoiser of the diffusion head.
-            boundary: From the number of a step to states whose strip is prescribed, one for each
-                member, `[B, C, H, W]`.
+            boundary: From the number of a step to states part of which is prescribed, one for
+                each member, `[B, C, H, W]`.
 
         Yields:
             States at leads 1, 2, ..., physical, `[B, C, H, W]` on the device. What is yielded is
@@ -385,8 +385,8 @@ class Forecaster:
         try:
             known = torch.zeros(shape, device=self.device)
             forcing = torch.zeros(1, len(FORCINGS), *spec.shape, device=self.device)
-            cond = {"history": known, "forcing": forcing}
-            cond |= self._edge.told(known[:, 0] if spec.boundary else None)
+            future = known[:, 0] if spec.boundary or spec.prescribed else None
+            cond = {"history": known} | self._prescribed.told(forcing, future)
             batch = Batch({"fields": known[:, 0]}, cond, size=1)
             batch = batch if self._latents is None else self._latents.template(batch)
             with torch.no_grad():

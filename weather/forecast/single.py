@@ -32,7 +32,15 @@ def templates(spec: ForecastSpec, states: Sequence[InitialState], members: int) 
         spec: Of the model.
         states: Initial states.
         members: Draws from each.
+
+    Raises:
+        InputError: The model is told a part of the future.
     """
+    if spec.boundary or spec.prescribed:
+        raise InputError(
+            "model: is told a part of the next state at every step, which single draws lack; use "
+            "sciddiff forecast with --boundary or --prescribed"
+        )
     forcings = Forcings(spec.area)
     for state in states:
         valid = spec.after(state.time, 1)

@@ -12,8 +12,8 @@ per channel, with `x` in physical units.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Literal, final
@@ -34,6 +34,8 @@ Head = Literal["diffusion", "crps"]
 
 HEADS: tuple[Head, ...] = ("diffusion", "crps")
 """Ways to draw the next state: many network calls from noise to data, or one."""
+
+_BY_CHANNEL = ("channels", "mean", "std", "tendency_std", "seasons")
 
 
 @final
@@ -58,6 +60,8 @@ class ForecastSpec:
         planet: Which one the data are of; empty for the Earth.
         boundary: Rows and columns along the edges of a limited area whose future is prescribed
             (`weather.forecast.boundaries`); 0 for none.
+        prescribed: Names of channels whose future is prescribed everywhere, such as the
+            temperature of the sea.
     """
 
     channels: tuple[Channel, ...]
@@ -74,6 +78,7 @@ class ForecastSpec:
     seasons: tuple[tuple[float, ...], ...] = ()
     planet: str = ""
     boundary: int = 0
+    prescribed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("mean", "std", "tendency_std"):
@@ -92,6 +97,9 @@ class ForecastSpec:
             or not all(len(row) == len(SEASON) and np.isfinite(row).all() for row in self.seasons)
         ):
             raise InputError("model data seasons: not six numbers a channel; export it again")
+        strange = [name for name in self.prescribed if name not in self.names]
+        if strange:
+            raise InputError(f"model data prescribed: no channel {strange[0]}; export it again")
         if self.head not in HEADS:
             raise InputError(f"model data head {self.head!r}: unknown; use {' or '.join(HEADS)}")
 
@@ -113,6 +121,7 @@ class ForecastSpec:
             for name in ("mean", "std", "tendency_std"):
                 values[name] = tuple(float(v) for v in data[name])
             values["period"] = tuple(data.get("period", ()))
+            values["prescribed"] = tuple(data.get("prescribed", ()))
             values["seasons"] = tuple(tuple(map(float, row)) for row in data.get("seasons", ()))
             return cls(**values)
         except InputError:
@@ -132,6 +141,20 @@ class ForecastSpec:
     def names(self) -> tuple[str, ...]:
         """Names of the channels."""
         return tuple(channel.name for channel in self.channels)
+
+    @property
+    def known(self) -> list[int]:
+        """Positions of the prescribed channels, in the order of the channels."""
+        return [i for i, name in enumerate(self.names) if name in self.prescribed]
+
+    def only(self, rows: Sequence[int]) -> ForecastSpec:
+        """Return the spec of some channels, nothing of which is prescribed."""
+
+        def of(values: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(values[i] for i in rows) if values else ()
+
+        parts = {name: of(getattr(self, name)) for name in _BY_CHANNEL}
+        return replace(self, **parts, boundary=0, prescribed=())
 
     def after(self, time: Any, steps: int) -> Any:
         """Return the time some steps after `time`, a `datetime64` or `cftime` date."""

@@ -46,7 +46,7 @@ class SpectralCoefficients:
         scale = power.sqrt()  # [C, L]
         scale = torch.maximum(scale, FLOOR * scale.amax(1, keepdim=True))
         if weights is not None:
-            scale = scale * (weights.mean() / weights)[:, None]
+            scale = _weighted(scale, weights)
         # A score averages over the square [L, M], of which degree l fills l + 1 entries.
         self.gain = (size / (scale * orders))[:, :, None]
 
@@ -83,7 +83,7 @@ class CosineCoefficients:
         scale = (total.index_add(1, self.band.flatten(), power) / count).sqrt()
         scale = torch.maximum(scale, FLOOR * scale.amax(1, keepdim=True))
         if weights is not None:
-            scale = scale * (weights.mean() / weights)[:, None]
+            scale = _weighted(scale, weights)
         # A score averages over all coefficients, of which a band fills its own.
         share = height * width / (len(count) * count * scale)
         self.gain = share[:, self.band]
@@ -94,6 +94,12 @@ class CosineCoefficients:
 
     def _transform(self, fields: Tensor) -> Tensor:
         return self._rows.to(fields) @ fields @ self._columns.to(fields).mT
+
+
+def _weighted(scale: Tensor, weights: Tensor) -> Tensor:
+    """Units `[C, L]` of channels by weight `[C]`: those of weight 0 are not scored."""
+    column = weights[:, None]
+    return torch.where(column > 0, scale * (weights.mean() / column), torch.inf)
 
 
 def _cosines(size: int) -> Tensor:

@@ -24,7 +24,7 @@ from weather.data.seasons import fit_seasons
 from weather.data.statistics import Statistics
 from weather.data.store import Store, followers
 from weather.data.times import Period, day_of_year, label
-from weather.forecast.advance import BOUNDARY, FIELDS, LATER, SCALE, prescribed
+from weather.forecast.advance import BOUNDARY, FIELDS, LATER, SCALE, prescribed, without
 from weather.forecast.boundaries import strip
 from weather.forecast.spec import ForecastSpec
 
@@ -74,12 +74,18 @@ class ForecastData:
         settings: What to read.
         rollout: Longest roll-out: how many states follow the recent ones.
         boundary: Rows and columns along the edges whose next state is a condition.
+        prescribed: Names or variables of channels whose next state is a condition.
     """
 
     def __init__(
-        self, settings: ForecastDataSettings, rollout: int = 1, boundary: int = 0
+        self,
+        settings: ForecastDataSettings,
+        rollout: int = 1,
+        boundary: int = 0,
+        prescribed: Sequence[str] = (),
     ) -> None:
         self.settings, self.rollout, self.boundary = settings, rollout, boundary
+        self.prescribed = tuple(prescribed)
 
     @cached_property
     def store(self) -> Store:
@@ -142,7 +148,32 @@ class ForecastData:
             period=(label(first), label(last)),
             seasons=self._seasons(found.channels),
             planet=str(store.attributes.get("planet", "")),
+            prescribed=self._prescribed(store.select(found.channels)),
         )
+
+    def _prescribed(self, rows: Sequence[int]) -> tuple[str, ...]:
+        """Names of the prescribed channels.
+
+        Raises:
+            InputError: There is no such channel, it is a component of the wind, or none is left.
+        """
+        channels = [self.store.channels[i] for i in rows]
+        for name in self.prescribed:
+            found = [c for c in channels if name in (c.name, c.variable)]
+            if not found:
+                raise InputError(
+                    f"domain.prescribed {name}: not a channel of the data; use some of "
+                    f"{', '.join(c.name for c in channels)}"
+                )
+            if found[0].vector:
+                raise InputError(
+                    f"domain.prescribed {name}: is a component of a vector; prescribe fields "
+                    "without direction, such as sst"
+                )
+        names = [c.name for c in channels if {c.name, c.variable} & set(self.prescribed)]
+        if len(names) == len(channels):
+            raise InputError("domain.prescribed: leaves no channel to forecast; name fewer")
+        return tuple(names)
 
     def _seasons(self, names: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         """Seasons of the area means over the training period; none if it is short of a year."""
@@ -226,11 +257,14 @@ class ForecastData:
         scale = self._scale.expand(size, -1, -1, -1)
         known = self._forcings.tensor(windows.days[:, frames:].reshape(-1))
         forcing = known.unflatten(0, (size, -1))
+        if self.prescribed:
+            forcing = torch.cat([forcing, fields[:, frames:, self.spec.known]], 2)
         cond = {"history": fields[:, :frames], "forcing": forcing[:, 0], SCALE: scale}
         if self.boundary:
             cond[BOUNDARY] = prescribed(fields[:, frames], self._edge)
         if self.rollout > 1:
             cond |= {TARGETS: fields[:, frames + 1 :], LATER: forcing[:, 1:]}
         residual = (fields[:, frames] - fields[:, frames - 1]) / scale
+        residual = without(residual, self.spec.known if self.prescribed else ())
         ids = tuple(label(self.store.times[i + frames - 1]) for i in windows.starts.tolist())
         return Batch({FIELDS: residual}, cond, size=size, ids=ids)

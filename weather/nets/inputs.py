@@ -62,8 +62,9 @@ def join_inputs(x: State, batch: Batch, width: int) -> Tensor:
         channels, frames = x["fields"].shape[1], history.shape[1]
         raise InputError(
             f"net: reads {width} fields and is given {joined.shape[1]}; the data have {channels} "
-            f"channels and {frames} frames: set net.channels {channels} and net.frames {frames}, "
-            "and net.vectors to the positions of the wind"
+            f"channels, {frames} frames and {forcing.shape[1]} forcings: set net.channels "
+            f"{channels}, net.frames {frames} and net.forcings {forcing.shape[1]}, and "
+            "net.vectors to the positions of the wind"
         )
     return joined
 
