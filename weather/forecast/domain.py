@@ -207,8 +207,8 @@ class ForecastDomain(Domain):
                 else SpectralCoefficients(sample, grid, weights)
             )
             terms.append(ScoreTerm(transform, self.spectral, name="spectrum"))
-        several, known = max(self.rollout) > 1, tuple(self._data.spec.known)
-        step = partial(advance, known=known) if known else advance
+        several = max(self.rollout) > 1
+        step = partial(advance, known=self._data.spec.known) if self.prescribed else advance
         return ProperScore(
             members=self.members,
             alpha=self.alpha,
