@@ -7,7 +7,7 @@ from pathlib import Path
 
 from protein.docking import NEEDS
 from sciddiff.cli.command import Command
-from sciddiff.cli.options import add_json, add_seed, count
+from sciddiff.cli.options import add_json, add_seed, count, number
 from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 
@@ -39,6 +39,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of processes (default 1)",
     )
+    add(
+        "--cross",
+        action="store_true",
+        help="dock each ligand into the receptor of another complex of its protein",
+    )
+    add(
+        "--jitter",
+        type=number(0.0, 4.0),
+        default=0.0,
+        metavar="Å",
+        help="move each face of the box by up to this, in or out (default 0)",
+    )
     add_seed(parser)
     add_json(parser)
 
@@ -47,17 +59,29 @@ def run(args: argparse.Namespace) -> int:
     """Dock what is not there yet.
 
     Raises:
-        InputError: a folder that cannot be used.
+        InputError: a folder that cannot be used, or that holds examples of other settings.
     """
+    import time
+    from dataclasses import asdict
+
     from protein.docking.campaign.examples import ExampleSettings, make_examples
     from protein.docking.search.monte_carlo import SearchSettings
+    from sciddiff.cli.campaign import RECORD, Campaign, machine_facts
+    from sciddiff.errors import InputError
 
     settings = ExampleSettings(
         SearchSettings(chains=args.chains, rounds=args.rounds),
         max_atoms=args.max_atoms,
         max_torsions=args.max_torsions,
         seed=args.seed,
+        cross=args.cross,
+        jitter=args.jitter,
     )
+    there = any(args.out.glob("*.npz"))
+    if there and not (args.out / RECORD).exists():
+        raise InputError(f"{args.out}: does not say how its examples were made; choose another -o")
+    campaign = Campaign.open(args.out, asdict(settings), args.command_line, begun=there)
+    began = time.perf_counter()
     with progress("docking", None, show=not args.json) as bar:
         seen = 0
 
@@ -67,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
             seen = done
 
         counts = make_examples(args.folder, args.out, settings, args.jobs, tell)
+    seconds = time.perf_counter() - began
+    campaign.ran(counts["made"], seconds, args.command_line, **machine_facts())
     text = (
         f"{counts['made']} made, {counts['there']} there already, {counts['refused']} refused "
         f"(reasons beside them); {args.out}"

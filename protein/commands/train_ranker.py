@@ -19,8 +19,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--further",
         type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
         metavar="DIR",
-        help="other poses of the same complexes, which are used for training but not for scores",
+        help="folders of other poses of the same complexes (other --seed, --cross, --jitter), "
+        "which are used for training but not for scores",
     )
     add("-o", "--out", type=Path, required=True, metavar="DIR", help="model folder to write")
     add("--epochs", type=count(), default=6, metavar="N", help="epochs of each fold (default 6)")
@@ -48,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     examples = read_examples(args.examples)
-    further = read_examples(args.further) if args.further else []
+    further = [example for folder in args.further for example in read_examples(folder)]
     settings = RankerSettings(args.width, epochs=args.epochs, folds=args.folds, seed=args.seed)
     with progress("training", args.epochs * args.folds, show=not args.json) as bar:
         ranker, scores = train_ranker(

@@ -4,19 +4,24 @@ A complex is docked into a box about its crystal ligand from fresh conformers, b
 `sciddiff dock`. Conformers that are fitted to the crystal pose by their torsions and minimised
 show the contacts of right poses; they are stored beside those of the search. Each complex has a
 file of its own, and a file that exists is not made again.
+
+Users dock into structures that were solved with other ligands, and into boxes that are not quite
+about the answer. So a ligand may have the receptor of another complex of its protein, laid on its
+own by the pocket, and the faces of its box may be moved.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from protein.docking.complexes.complex import match
 from protein.docking.complexes.sources import Source, find_sources, first_readable, sequences
@@ -28,14 +33,16 @@ from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import DockSettings
 from protein.docking.poses.metrics import symmetric_rmsd
 from protein.docking.poses.pose import LigandBatch, recover
-from protein.docking.receptors.box import box_around
-from protein.docking.receptors.receptor import read_receptor
+from protein.docking.receptors.box import Box, box_around
+from protein.docking.receptors.other_structure import superposed
+from protein.docking.receptors.receptor import Receptor, read_receptor
 from protein.docking.search.draws import number_of
 from protein.docking.search.monte_carlo import SearchSettings, finish
 from protein.docking.search.ranking import JUDGED, ranked
 from protein.structures.workers import map_in_processes
 from sciddiff.errors import InputError
 from sciddiff.files import replacing
+from sciddiff.streams import seed_of
 
 OnExample = Callable[[int, int], None]
 """Called with how many complexes are done, and how many there are."""
@@ -62,6 +69,8 @@ class ExampleSettings:
         max_atoms: largest number of heavy atoms of a ligand.
         max_torsions: largest number of rotatable bonds of a ligand.
         seed: seed of the conformers and the search.
+        cross: whether each ligand is docked into the receptor of another complex of its protein.
+        jitter: farthest that each face of the box is moved, in or out, Å.
     """
 
     search: SearchSettings = SearchSettings()
@@ -70,6 +79,8 @@ class ExampleSettings:
     max_atoms: int = 50
     max_torsions: int = 14
     seed: int = 0
+    cross: bool = False
+    jitter: float = 0.0
 
 
 def make_examples(
@@ -97,8 +108,11 @@ def make_examples(
     """
     sources = [s for s in find_sources(folder) if not s.backbone]
     out.mkdir(parents=True, exist_ok=True)
-    tasks = [(s, out, settings) for s in sources if not _done(out, s.id)]
-    there = len(sources) - len(tasks)
+    there = sum(_done(out, s.id) for s in sources)
+    others = same_cluster(sources, jobs) if settings.cross and there < len(sources) else {}
+    tasks = [
+        (s, out, settings, others.get(s.id, [])) for s in sources if not _done(out, s.id)
+    ]
     if on_example is not None:
         on_example(there, len(sources))
     results = map_in_processes(_work, tasks, jobs, 1) if jobs > 1 else map(_work, tasks)
@@ -113,35 +127,42 @@ def _done(out: Path, name: str) -> bool:
     return (out / f"{name}.npz").exists() or (out / f"{name}{REFUSED}").exists()
 
 
-def _work(task: tuple[Source, Path, ExampleSettings]) -> None:
-    source, out, settings = task
+def _work(task: tuple[Source, Path, ExampleSettings, Sequence[Path]]) -> None:
+    source, out, settings, others = task
     try:
-        example, facts = make_example(source, settings)
+        example, facts = make_example(source, settings, others)
     except Exception as error:  # one odd complex must not cost a night's work
         (out / f"{source.id}{REFUSED}").write_text(" ".join(str(error).split()) + "\n")
         return
     write_example(out / f"{source.id}.npz", example, facts)
 
 
-def make_example(source: Source, settings: ExampleSettings) -> tuple[Example, dict[str, Any]]:
+def make_example(
+    source: Source, settings: ExampleSettings, others: Sequence[Path] = ()
+) -> tuple[Example, dict[str, Any]]:
     """Dock one complex.
 
     Args:
         source: its files.
         settings: effort.
+        others: receptors that may be structures of the same protein; the first that can be laid
+            on its pocket is taken if ``settings.cross``.
 
     Returns:
         The example, with an empty cluster, and the ``sequences`` that line its pocket.
 
     Raises:
-        InputError: a file cannot be read, or the ligand is too large.
+        InputError: a file cannot be read, the ligand is too large, or there is no other structure
+            of the protein.
     """
     ligand = first_readable(source.ligands)
     if len(ligand) > settings.max_atoms or len(ligand.tree) > settings.max_torsions:
         raise InputError(f"{source.id}: {len(ligand)} atoms, {len(ligand.tree)} torsions")
-    receptor = read_receptor(source.receptor)
+    own = read_receptor(source.receptor)
     crystal = ligand.require_coords()
-    box = box_around(crystal)
+    lining = sequences(own.near(box_around(crystal)).pocket(crystal), own)
+    receptor = _other_structure(own, crystal, others, source.id) if settings.cross else own
+    box = moved_faces(box_around(crystal), settings.jitter, settings.seed, source.id)
     # The pipeline of `sciddiff dock`, so that a ranker learns from poses as users get them.
     usual = DockSettings(settings.poses, settings.conformers, settings.search, seed=settings.seed)
     (result,) = Docker(receptor, box, usual).dock([ligand], [number_of(source.id)])
@@ -160,7 +181,63 @@ def make_example(source: Source, settings: ExampleSettings) -> tuple[Example, di
     rmsd = symmetric_rmsd(result.docked.coords, crystal, ligand.symmetries)
     sets = [pose_set(ligand, near, docked) for docked in (result.docked, native)]
     example = Example(source.id, sets[0], torch.from_numpy(rmsd).float(), sets[1], "")
-    return example, {"sequences": sequences(near.pocket(crystal), receptor)}
+    return example, {"sequences": lining}
+
+
+def _other_structure(
+    own: Receptor, crystal: NDArray[np.float64], others: Sequence[Path], name: str
+) -> Receptor:
+    for path in others:
+        placed = superposed(own, read_receptor(path), crystal)
+        if placed is not None:
+            return placed[0]
+    raise InputError(f"{name}: no other complex of the folder has its protein")
+
+
+def moved_faces(box: Box, most: float, seed: int, name: str) -> Box:
+    """A box whose six faces are each moved by an even draw, in or out.
+
+    Args:
+        box: where from.
+        most: farthest that a face is moved, Å.
+        seed: seed of the draws.
+        name: name of the complex, whose draws do not depend on other complexes.
+    """
+    rng = np.random.default_rng(seed_of(seed, "box", name))
+    low, high = np.stack([box.low, box.high]) + rng.uniform(-most, most, (2, 3))
+    x, y, z = ((low + high) / 2).tolist()
+    a, b, c = (high - low).tolist()
+    return Box((x, y, z), (a, b, c))
+
+
+def same_cluster(sources: Sequence[Source], jobs: int = 1) -> dict[str, list[Path]]:
+    """Receptors of the other complexes of each one's cluster, the next in order first.
+
+    Args:
+        sources: the complexes; those that cannot be read are in no cluster.
+        jobs: processes.
+    """
+    from protein.docking.complexes.prepare import pocket_clusters
+
+    read = map_in_processes(_lining, sources, jobs, 4) if jobs > 1 else map(_lining, sources)
+    known = [(s, found) for s, found in zip(sources, read, strict=True) if found]
+    members: dict[int, list[Source]] = {}
+    for (source, _), cluster in zip(known, pocket_clusters([x for _, x in known]), strict=True):
+        members.setdefault(int(cluster), []).append(source)
+    return {
+        source.id: [other.receptor for other in [*group[i + 1 :], *group[:i]]]
+        for group in members.values()
+        for i, source in enumerate(group)
+    }
+
+
+def _lining(source: Source) -> list[str]:
+    try:
+        crystal = first_readable(source.ligands).require_coords()
+        receptor = read_receptor(source.receptor)
+    except InputError:
+        return []
+    return sequences(receptor.pocket(crystal), receptor)
 
 
 def write_example(path: Path, example: Example, facts: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip("Bio")
 
-from protein.docking.campaign.examples import read_examples
+from protein.docking.campaign.examples import moved_faces, read_examples
 from protein.docking.confidence.network import Committee, PoseRanker
 from protein.docking.confidence.pose_set import pack, pose_set
 from protein.docking.confidence.ranker import (
@@ -36,7 +36,9 @@ from protein.docking.molecules.files import read_ligand
 from protein.docking.molecules.ligand import ligand_from_mol
 from protein.docking.pipeline.docker import Docker
 from protein.docking.pipeline.settings import DockSettings
+from protein.docking.poses.metrics import symmetric_rmsd
 from protein.docking.receptors.box import box_around
+from protein.docking.receptors.other_structure import superposed
 from protein.docking.receptors.receptor import read_receptor
 from protein.docking.search.draws import number_of
 from protein.docking.search.monte_carlo import SearchSettings
@@ -255,13 +257,14 @@ def test_docking_orders_poses_by_confidence(drug, imprint, conformer):
     assert (np.diff(plain.energy) >= 0).all()
 
 
-def _complex(folder, drug, conformer, receptor) -> None:
+def _complex(folder, drug, conformer, receptor, names=("UNK",)) -> None:
     from rdkit.Chem import MolToMolBlock
 
     folder.mkdir(parents=True)
     (folder / "ligand.sdf").write_text(MolToMolBlock(drug.with_coords(conformer)) + "$$$$\n")
     lines = [
-        f"ATOM  {i:5d}  CA  UNK A{i:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C"
+        f"ATOM  {i:5d}  CA  {names[i % len(names)]} A{i:4d}    "
+        f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C"
         for i, (x, y, z) in enumerate(receptor.coords, 1)
     ]
     (folder / "protein.pdb").write_text("\n".join([*lines, "END"]) + "\n")
@@ -280,6 +283,9 @@ def test_from_complexes_to_a_ranker(tmp_path, drug, conformer, mould, monkeypatc
     assert counts["made"] == 4 and counts["refused"] == 1
     assert main(words) == 0  # nothing is made twice
     assert json.loads(capsys.readouterr().out)["there"] == 4
+    # Examples of other settings never mix with these.
+    assert main([*words, "--jitter", "1"]) == 2
+    assert "jitter was 0.0 and is now 1.0; choose another -o" in capsys.readouterr().err
     examples = read_examples(tmp_path / "ex")
     assert [e.name for e in examples] == ["c0", "c1", "c2"]
     # A conformer that was fitted to the crystal's pose stays at it, and shows its contacts.
@@ -309,6 +315,58 @@ def test_from_complexes_to_a_ranker(tmp_path, drug, conformer, mould, monkeypatc
         )
         parts = json.loads((out / "meta.json").read_text())["data"]["folds"]
         assert sorted(name for part in parts.values() for name in part) == ["c0", "c1", "c2"]
+
+
+# Modified residues, of which a C-alpha atom alone is enough.
+NAMES = ("MSE", "SEP", "TPO", "PTR", "CSO", "HYP", "MLY")
+OTHERS = NAMES[::-1]
+
+
+def _turned(coords):
+    """Another frame: turned about an axis, and far away."""
+    turn = np.asarray([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.0, 1.0]])
+    return coords @ turn.T + np.asarray([40.0, -25.0, 10.0])
+
+
+def test_a_ligand_is_docked_into_the_other_structure_of_its_protein(
+    tmp_path, drug, conformer, mould, capsys
+):
+    """The other receptor comes into the ligand's own frame; other proteins are passed over."""
+    shell = mould(conformer, seed=0)
+    moved = replace(shell, coords=_turned(shell.coords))
+    _complex(tmp_path / "set" / "a", drug, conformer, shell, NAMES)
+    _complex(tmp_path / "set" / "b", drug, _turned(conformer), moved, NAMES)
+    _complex(tmp_path / "set" / "other", drug, conformer, shell, OTHERS)
+    out = tmp_path / "ex"
+    words = ["prepare", "ranker", str(tmp_path / "set"), "-o", str(out), "--cross", "--jitter",
+             "1.5", "--chains", "64", "--rounds", "4", "--json"]  # fmt: skip
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["refused"] == 1
+    assert "no other complex of the folder has its protein" in (out / "other.refused").read_text()
+    ligand = read_ligand(tmp_path / "set" / "b" / "ligand.sdf")
+    b = read_examples(out)[1]
+    found = symmetric_rmsd(b.poses.coords.double().numpy(), ligand.require_coords(),
+                           ligand.symmetries)  # fmt: skip
+    assert np.allclose(found, b.rmsd, atol=1e-3) and float(b.rmsd.min()) < 2.0
+    own, other = (read_receptor(tmp_path / "set" / name / "protein.pdb") for name in "ba")
+    placed, apart, residues = superposed(own, other, ligand.require_coords())
+    assert np.abs(placed.coords - own.coords).max() < 0.01 and apart < 0.01 and residues >= 8
+    # Another conformation of the pocket is not taken, nor another protein.
+    far = replace(other, coords=1.6 * other.coords)
+    assert superposed(own, far, ligand.require_coords()) is None
+    stranger = read_receptor(tmp_path / "set" / "other" / "protein.pdb")
+    assert superposed(own, stranger, ligand.require_coords()) is None
+
+
+def test_faces_of_the_box_are_moved_within_their_bound_and_by_name():
+    box = box_around(np.zeros((1, 3)))
+    assert moved_faces(box, 0.0, 3, "a") == box
+    many = [moved_faces(box, 1.5, seed, name) for seed in range(40) for name in "ab"]
+    gaps = np.stack([np.concatenate([x.low - box.low, x.high - box.high]) for x in many])
+    assert np.abs(gaps).max() <= 1.5 and (np.abs(gaps).max(0) > 1.2).all()
+    assert (gaps.min(0) < -1.0).all() and (gaps.max(0) > 1.0).all()
+    assert moved_faces(box, 1.5, 3, "a") == moved_faces(box, 1.5, 3, "a")
+    assert moved_faces(box, 1.5, 3, "a") != moved_faces(box, 1.5, 3, "b")
 
 
 def test_too_few_clusters_are_refused(drug, mould, conformer):
