@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 pytest.importorskip("Bio")
 
 from protein.docking.campaign.examples import moved_faces, read_examples
+from protein.docking.confidence import training
 from protein.docking.confidence.network import Committee, PoseRanker
 from protein.docking.confidence.pose_set import pack, pose_set
 from protein.docking.confidence.ranker import (
@@ -26,6 +28,7 @@ from protein.docking.confidence.training import (
     calibration,
     fit,
     folds,
+    judge,
     linear_weight,
     platt,
     summary,
@@ -195,6 +198,44 @@ def test_training_depends_on_the_seed_alone(drug, mould, conformer):
     assert all(torch.equal(first[k], second[k]) for k in first)
     other = fit(examples, replace(settings, seed=1)).state_dict()
     assert not all(torch.equal(first[k], other[k]) for k in first)
+
+
+def test_the_share_of_right_poses_is_part_of_the_loss(drug, mould, conformer):
+    """The first loss exceeds that without it by -log of the share, on average over ligands."""
+    examples = _examples(drug, mould, conformer, 4)
+    first: list[float] = []
+
+    def loss(listwise: float) -> float:
+        settings = RankerSettings(width=8, epochs=1, ligands=4, dropout=0.0, listwise=listwise)
+        fit(examples, settings, lambda _, value: first.append(value))
+        return first[-1]
+
+    torch.manual_seed(0)
+    net = PoseRanker(8, dropout=0.0)
+    net.linear = fit(examples, RankerSettings(width=8, epochs=1)).linear
+    mine = [judge(net.eval(), e) for e in examples]
+    shares = [softmax(j.logit)[j.rmsd < 2.0].sum() for j in mine]
+    assert loss(3.0) - loss(0.0) == pytest.approx(-3.0 * np.log(shares).mean(), rel=1e-3)
+
+
+def test_further_poses_of_a_complex_stay_out_of_the_fold_that_leaves_it_out(
+    drug, mould, conformer, monkeypatch
+):
+    examples = _examples(drug, mould, conformer, 4)
+    seen = []
+
+    def noted(chosen, *rest):
+        seen.append([e.name for e in chosen])
+        return fit(chosen, *rest)
+
+    monkeypatch.setattr(training, "fit", noted)
+    settings = RankerSettings(width=8, epochs=1, folds=2)
+    stranger = replace(examples[0], name="no complex of these")
+    train_ranker(examples, settings, further=[*examples, examples[1], stranger])
+    left = folds([e.cluster for e in examples], 2)
+    for k, names in enumerate(seen):
+        inside = [e.name for e, f in zip(examples, left, strict=True) if f != k]
+        assert sorted(names) == sorted(inside * 2 + ["1"] * ("1" in inside))
 
 
 def test_clusters_are_never_split():
