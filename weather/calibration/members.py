@@ -28,10 +28,17 @@ from sciddiff.cli.fingerprint import digest
 from sciddiff.errors import InputError, nearest
 from sciddiff.files import read_json
 
-__all__ = ["META_ENTRY", "Calibration", "Coefficients", "calibration_of", "differing"]
+__all__ = [
+    "META_ENTRY",
+    "Calibration",
+    "Coefficients",
+    "attached",
+    "calibration_of",
+    "differing",
+]
 
 META_ENTRY = "calibration"
-"""Entry of a model's `meta.json` that holds the calibration of its forecasts."""
+"""Entry of a model's `meta.json`: its calibration, or several, for different ways to forecast."""
 
 _FORMAT = 1
 _NONE = "none"
@@ -202,11 +209,11 @@ def calibration_of(
     if given is None:
         if META_ENTRY not in meta:
             return None, ""
-        own = Calibration.from_plain(meta[META_ENTRY], "calibration of the model")
-        differ = differing(own.made, made)
-        return (None, f"not calibrated: its calibration was fitted with {differ}") if differ else (
-            own, ""
-        )  # fmt: skip
+        each = attached(meta)
+        differ = [differing(own.made, made) for own in each]
+        if "" in differ:
+            return each[differ.index("")], ""
+        return None, f"not calibrated: its calibration was fitted with {', or with '.join(differ)}"
     found = Calibration.read(Path(given))
     if differ := differing(found.made, made):
         raise InputError(
@@ -221,6 +228,17 @@ def calibration_of(
             f"{nearest(first, names)}"
         )
     return found, ""
+
+
+def attached(meta: Mapping[str, Any]) -> list[Calibration]:
+    """The calibrations of a model, by its ``meta.json``; none where it has none.
+
+    Raises:
+        InputError: What is there is no calibration.
+    """
+    plain = meta.get(META_ENTRY, [])
+    each = plain if isinstance(plain, list) else [plain]
+    return [Calibration.from_plain(one, "calibration of the model") for one in each]
 
 
 def differing(fitted: Mapping[str, Any], made: Mapping[str, Any]) -> str:

@@ -225,7 +225,7 @@ def _said(
     ]  # fmt: skip
     head = ("channel", "day", "form", "alpha", "beta", "tau", "CRPS", "calibrated", "gain",
             "starts")  # fmt: skip
-    use = f"every forecast of {args.attach} is calibrated now" if args.attach else (
+    use = f"forecasts of {args.attach} made alike are calibrated now" if args.attach else (
         f"next: sciddiff forecast INIT --calibration {args.out}"
     )  # fmt: skip
     text = (
@@ -243,15 +243,17 @@ def _read(path: Path) -> Calibration:
 
 
 def _attach(args: argparse.Namespace, calibration: Calibration) -> None:
-    """Put a calibration into the model that it is of."""
+    """Put a calibration into the model that it is of, in place of the one fitted alike."""
     if args.attach is None:
         return
     from sciddiff import weights
     from sciddiff.files import write_json
-    from weather.calibration.members import META_ENTRY
+    from weather.calibration.members import META_ENTRY, attached
 
     meta = _check_model(args.attach, calibration.made)
-    plain = {**meta, META_ENTRY: calibration.to_plain()}
+    others = [one for one in attached(meta) if one.made != calibration.made]
+    each = [one.to_plain() for one in (*others, calibration)]
+    plain = {**meta, META_ENTRY: each if others else each[0]}
     write_json(args.attach / weights.META, weights.sealed(plain))
 
 

@@ -256,6 +256,27 @@ def test_an_attached_calibration_is_the_default_and_can_be_left_out(
     assert _forecast(small_store, model, noisy, "--perturb", "random-field") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["calibration"] == "none" and "fitted with perturb none" in told["note"]
+    # A model has one calibration for each way to forecast, and takes the one that was fitted so.
+    other = json.loads((tmp_path / "c.json").read_text())
+    other["made"]["perturb"] = "random-field"
+    other["made"].pop("amplitude", None)
+    other["fitted"]["starts"] = 31
+    (tmp_path / "d.json").write_text(json.dumps(other))
+    for name in ("d.json", "c.json"):
+        words = (past, small_store, "-o", tmp_path / name, "--attach", model)
+        assert _run("calibrate", *words, "--channels", "z500", "q700", "tas") == 0
+    assert [one["fitted"]["starts"] for one in describe(model)["calibration"]] == [31, 30]
+    capsys.readouterr()
+    both = tmp_path / "both.zarr"
+    assert _forecast(small_store, model, both, "--perturb", "random-field") == 0
+    assert "fitted to 31 forecasts" in json.loads(capsys.readouterr().out)["calibration"]
+    again = tmp_path / "again.zarr"
+    assert _forecast(small_store, model, again, "--start", *STARTS) == 0
+    assert "fitted to 30 forecasts" in json.loads(capsys.readouterr().out)["calibration"]
+    words = ("--perturb", "lagged-difference", "--archive", small_store)
+    assert _forecast(small_store, model, tmp_path / "lagged.zarr", *words) == 0
+    note = json.loads(capsys.readouterr().out)["note"]
+    assert "with perturb random-field, or with perturb none" in note
 
 
 @pytest.mark.parametrize("case", ["perturbed", "other", "broken", "empty", "strange", "absent"])
