@@ -17,6 +17,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from protein.structures.spheres import spread_points
 from sciddiff.errors import InputError
 from sciddiff.state import Layout
 
@@ -84,15 +85,12 @@ class PointGroup:
     def roomiest(self) -> Tensor:
         """Direction in which a unit is furthest from its copies, `[3]`, of unit length.
 
-        Of 20,000 directions spread over the sphere (Fibonacci), the one whose nearest image is
+        Of 20,000 directions spread over the sphere, the one whose nearest image is
         furthest. Units there make the most compact assembly.
         """
         if len(self) == 1:
             return torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
-        k = torch.arange(20_000, dtype=torch.float64)
-        z = 1.0 - 2.0 * (k + 0.5) / len(k)
-        ring, angle = (1.0 - z * z).sqrt(), math.pi * (3.0 - math.sqrt(5.0)) * k
-        points = torch.stack([ring * angle.cos(), ring * angle.sin(), z], dim=1)
+        points = spread_points(20_000)
         images = torch.einsum("gij,kj->gki", self.rotations[1:], points)
         return points[(images - points).norm(dim=-1).amin(0).argmax()]
 

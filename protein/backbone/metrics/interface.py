@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from protein.backbone.contact import CLASH
 from protein.backbone.metrics.geometry import Array
 from protein.backbone.metrics.shape import CONTACT
+from protein.structures.spheres import spread_points
 
 HOTSPOT = 8.0
 """A hotspot is met when a CB of the design is within this distance of its CB, Å."""
@@ -99,11 +100,7 @@ def _buried(x: Array, side: NDArray[np.int64]) -> float:
 
 def _exposed(atoms: Array, radii: Array) -> Array:
     """Accessible area of every atom `[n]`, Å²."""
-    golden = np.pi * (3.0 - np.sqrt(5.0))
-    k = np.arange(_POINTS)
-    z = 1.0 - 2.0 * (k + 0.5) / _POINTS
-    ring = np.sqrt(1.0 - z * z)
-    sphere = np.stack([ring * np.cos(golden * k), ring * np.sin(golden * k), z], axis=1)
+    sphere = spread_points(_POINTS).numpy()
     i, j, _ = _near(atoms, 2.0 * float(radii.max()))
     centre, other = np.concatenate([i, j]), np.concatenate([j, i])
     order = np.argsort(centre, kind="stable")
