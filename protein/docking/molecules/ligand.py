@@ -99,21 +99,13 @@ class Ligand:
     def open_stereo(self) -> int:
         """Stereocentres and double bonds whose configuration the input leaves open.
 
-        Only those that heavy atoms can show are counted: not a ``C=NH``, and not a centre such as
-        a phosphate's, two of whose ends differ only in where charge and hydrogen are drawn.
+        Only those that heavy atoms can show and that last are counted, see `shows_isomers`.
         """
-        from rdkit.Chem import FindPotentialStereo, StereoSpecified, StereoType
-
-        def shown(info: Any) -> bool:
-            if info.type == StereoType.Bond_Double:
-                bond = self.mol.GetBondWithIdx(info.centeredOn)
-                return min(bond.GetBeginAtom().GetDegree(), bond.GetEndAtom().GetDegree()) > 1
-            atom = self.mol.GetAtomWithIdx(info.centeredOn)
-            ends = [n.GetAtomicNum() for n in atom.GetNeighbors() if n.GetDegree() == 1]
-            return len(ends) == len(set(ends))
+        from rdkit.Chem import FindPotentialStereo, StereoSpecified
 
         found = FindPotentialStereo(self.mol)
-        return sum(i.specified == StereoSpecified.Unspecified and shown(i) for i in found)
+        open_ones = [i for i in found if i.specified == StereoSpecified.Unspecified]
+        return sum(shows_isomers(self.mol, info) for info in open_ones)
 
     @cached_property
     def symmetries(self) -> NDArray[np.int64]:
@@ -207,6 +199,29 @@ def ligand_from_mol(
         Chem.AssignStereochemistryFrom3D(full)
     labelled = Chem.MolToSmiles(Chem.RemoveHs(full)) if deuterated else ""
     return Ligand(heavy, tree, ligand_types(heavy), pairs, name, coords, labelled)
+
+
+def shows_isomers(mol: "Mol", info: Any) -> bool:
+    """Whether a potential centre or double bond has configurations that are different molecules.
+
+    Not so: a ``C=NH``, a centre such as a phosphate's, two of whose ends differ only in where
+    charge and hydrogen are drawn, and a nitrogen with a hydrogen, which loses it, inverts and
+    takes it up again.
+
+    Args:
+        mol: heavy-atom molecule.
+        info: what RDKit's ``FindPotentialStereo`` says of it.
+    """
+    from rdkit.Chem import StereoType
+
+    if info.type == StereoType.Bond_Double:
+        bond = mol.GetBondWithIdx(info.centeredOn)
+        return bool(min(bond.GetBeginAtom().GetDegree(), bond.GetEndAtom().GetDegree()) > 1)
+    atom = mol.GetAtomWithIdx(info.centeredOn)
+    if atom.GetAtomicNum() == 7 and atom.GetTotalNumHs():
+        return False
+    ends = [n.GetAtomicNum() for n in atom.GetNeighbors() if n.GetDegree() == 1]
+    return len(ends) == len(set(ends))
 
 
 def ligand_from_smiles(smiles: str, name: str = "", settings: LigandSettings = LIMITS) -> Ligand:

@@ -11,8 +11,9 @@ state that is enumerated is a molecule of its own and names its input as its par
   of groups whose pKa is within its spread of the pH.
 
 States are numbered in this order: the tautomer that was given first, then by RDKit's score; the
-protonation states of each; and within these the stereoisomers that have a shape. Equal outcomes,
-known by their canonical SMILES, are counted once.
+protonation states of each; and within these the stereoisomers that have a shape. Equal outcomes
+are counted once: molecules of one SMILES, and drawings of one molecule that differ only in where
+double bonds and charges are drawn, as the two of a guanidinium.
 """
 
 import csv
@@ -24,7 +25,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protein.docking.molecules.files import LigandRecord, ligand_records
-from protein.docking.molecules.ligand import LIMITS, LigandSettings, ligand_from_mol, quietly
+from protein.docking.molecules.ligand import (
+    LIMITS,
+    LigandSettings,
+    ligand_from_mol,
+    quietly,
+    shows_isomers,
+)
 from protein.docking.molecules.sources import STATE_COLUMNS, LigandSource
 from sciddiff.cli.fingerprint import digest
 from sciddiff.errors import InputError, MissingExtra, reading
@@ -117,14 +124,15 @@ def enumerate_states(
     if "protomers" in settings.kinds:
         found = _each(found, lambda one: _protomers(one, settings.ph))
     open_stereo = "stereo" in settings.kinds and ligand.open_stereo > 0
-    made: dict[str, None] = {}
+    made: dict[str, str] = {}
     for one in found:
         isomers = quietly(_stereoisomers, one, settings.most + 1) if open_stereo else [one]
-        made |= dict.fromkeys(Chem.CanonSmiles(Chem.MolToSmiles(isomer)) for isomer in isomers)
+        for isomer in isomers:
+            made.setdefault(_species(isomer), Chem.CanonSmiles(Chem.MolToSmiles(isomer)))
         if len(made) > settings.most:
             notes.append(f"the first {settings.most} of more states are kept")
             break
-    return States(tuple(islice(made, settings.most)), "; ".join(notes))
+    return States(tuple(islice(made.values(), settings.most)), "; ".join(notes))
 
 
 def largest_part(mol: "Mol") -> tuple["Mol", list[str]]:
@@ -257,6 +265,27 @@ def _protomers(mol: "Mol", ph: float) -> list["Mol"]:
     return mols or [mol]
 
 
+def _species(mol: "Mol") -> str:
+    """A name that all drawings of one molecule share: its atoms with their hydrogens, who is
+    bonded to whom, the configurations, and the charge of the whole.
+    """
+    from rdkit import Chem
+
+    copy = Chem.RWMol(mol)
+    charge = Chem.GetFormalCharge(mol)
+    for atom in copy.GetAtoms():
+        hydrogens = atom.GetTotalNumHs()
+        atom.SetFormalCharge(0)
+        atom.SetIsAromatic(False)
+        atom.SetNoImplicit(True)
+        atom.SetNumExplicitHs(hydrogens)
+    for bond in copy.GetBonds():
+        bond.SetIsAromatic(False)
+        if bond.GetStereo() == Chem.BondStereo.STEREONONE:
+            bond.SetBondType(Chem.BondType.SINGLE)
+    return f"{Chem.MolToSmiles(copy, allHsExplicit=True)} {charge:+d}"
+
+
 def has_open_stereo(mol: "Mol") -> bool:
     """Whether the input leaves several stereoisomers open that differ and can be.
 
@@ -276,14 +305,38 @@ def has_open_stereo(mol: "Mol") -> bool:
 
 
 def _stereoisomers(mol: "Mol", most: int, tried: int = 0) -> list["Mol"]:
+    from rdkit import Chem
     from rdkit.Chem.EnumerateStereoisomers import (
         EnumerateStereoisomers,
         StereoEnumerationOptions,
     )
     from rdkit.Chem.rdMolDescriptors import CalcNumBridgeheadAtoms
 
-    options = StereoEnumerationOptions(onlyUnassigned=True, unique=True, maxIsomers=tried)
-    isomers = EnumerateStereoisomers(mol, options)
+    # What is no isomer has any configuration while the others are enumerated, and then none.
+    held = [
+        info.centeredOn for info in Chem.FindPotentialStereo(mol)
+        if info.type == Chem.StereoType.Atom_Tetrahedral
+        and info.specified == Chem.StereoSpecified.Unspecified
+        and not shows_isomers(mol, info)
+    ]  # fmt: skip
+    copy = Chem.Mol(mol)
+    for i in held:
+        copy.GetAtomWithIdx(i).SetChiralTag(Chem.ChiralType.CHI_TETRAHEDRAL_CW)
+
+    def different() -> Iterator["Mol"]:
+        seen = set()
+        options = StereoEnumerationOptions(onlyUnassigned=True, unique=True, maxIsomers=tried)
+        for isomer in EnumerateStereoisomers(copy, options):
+            for i in held:
+                isomer.GetAtomWithIdx(i).SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+            if held:
+                Chem.AssignStereochemistry(isomer, cleanIt=True, force=True)
+            name = Chem.MolToSmiles(isomer)
+            if name not in seen:
+                seen.add(name)
+                yield isomer
+
+    isomers = different()
     if CalcNumBridgeheadAtoms(mol):  # only bridges make configurations depend on each other
         isomers = filter(_has_shape, isomers)
     return list(islice(isomers, most)) or [mol]

@@ -36,6 +36,10 @@ def _states(smiles: str, *kinds: str, **rest):
         ("CC=CC", 2),
         ("NC1CC2CCC1C2", 4),  # bridgeheads allow each other two of four configurations
         ("CC(C)OP(C)(=O)O", 1),  # no centre: its oxygens differ only in the drawing
+        ("CC(F)OP(C)(=O)[O-]", 2),  # nor beside one that is
+        ("CC(F)C[NH+](CC)CCC", 2),  # an ammonium loses its hydrogen and inverts
+        ("CC1CC[NH+](C)CC1", 1),
+        ("CC[N+](C)(CCC)CC=C", 2),  # without a hydrogen it cannot
         ("CCO", 1),
     ],
 )
@@ -69,6 +73,18 @@ def test_protomers_follow_the_ph():
     assert set(_states("CC(=O)[O-]", "protomers").smiles) == {"CC(=O)[O-]"}
     both = _states("NCC(F)C(=O)O", "stereo", "protomers").smiles
     assert all("[NH3+]" in s or "[O-]" in s for s in both) and len(both) >= 2
+
+
+def test_drawings_of_one_molecule_are_one_state():
+    pytest.importorskip("dimorphite_dl")
+    both = ("tautomers", "protomers")
+    assert _states("N=C(N)NCC(=O)NC(=N)N", *both).smiles == ("NC(=[NH2+])NCC(=O)NC(N)=[NH2+]",)
+    for smiles, ph, charge in (("Cc1c[nH]cn1", 6.0, "+"), ("Oc1ccccn1", 7.4, "-")):
+        found = _states(smiles, *both, ph=ph).smiles
+        assert len(found) == 3 and sum(charge in s for s in found) == 1  # one imidazolium
+    # Where the hydrogen is matters, and so does the configuration of a double bond.
+    assert len(_states("Cc1c[nH]cn1", *both).smiles) == 2
+    assert len(_states("CC(F)=CC(=O)O", "stereo", "protomers").smiles) == 2
 
 
 def test_states_are_capped_and_it_is_said():
@@ -159,5 +175,7 @@ def test_states_are_docked_with_their_parents(tmp_path, files, monkeypatch, caps
     assert main([*words, "--max-states", "1"]) == 2
     said = capsys.readouterr().err
     assert "ligand 1" in said or "another command" in said
+    assert main([*words, "--ph", "3"]) == 2
+    assert "--ph: applies to --enumerate protomers only" in capsys.readouterr().err
     assert main([*words, "--enumerate", "charges"]) == 2
     assert "'charges' is none of" in capsys.readouterr().err
