@@ -45,12 +45,13 @@ class Actives:
     Attributes:
         names: their names in lower case.
         keys: first blocks of their InChIKeys.
-        each: for every active its name and key, where they are known; empty if names are all.
+        each: for every active its name and key, where they are known, and what to call it; empty
+            if names are all.
     """
 
     names: frozenset[str]
     keys: frozenset[str] = frozenset()
-    each: tuple[tuple[str, str], ...] = ()
+    each: tuple[tuple[str, str, str], ...] = ()
 
     def absent(self, rows: Sequence[Mapping[str, str]]) -> list[str]:
         """Actives that no row of a screen is, by their names, or keys where they have none.
@@ -65,8 +66,8 @@ class Actives:
             seen |= _names(row)
             if self.keys and row["status"] == "ok":
                 seen.add(_key(row["smiles"]))
-        each = self.each or tuple((name, "") for name in sorted(self.names))
-        return [name or key for name, key in each if not {name, key} & (seen - {""})]
+        each = self.each or tuple((name, "", name) for name in sorted(self.names))
+        return [said for name, key, said in each if not {name, key} & (seen - {""})]
 
 
 def read_actives(path: Path) -> Actives:
@@ -85,11 +86,12 @@ def read_actives(path: Path) -> Actives:
         return Actives(frozenset(names))
     if kind_of(path) is None:
         raise InputError(f"{path}: no such file of actives; check the path")
-    each: list[tuple[str, str]] = []
+    each: list[tuple[str, str, str]] = []
     for record in ligand_records(path):
-        ligand = record.read().ligand
-        each.append((record.title.lower(), "" if ligand is None else _key(ligand.smiles)))
-    names, keys = (frozenset(words) - {""} for words in zip(*each, strict=True))
+        ligand, name = record.read().ligand, record.title.lower()
+        key, smiles = ("", "") if ligand is None else (_key(ligand.smiles), ligand.smiles)
+        each.append((name, key, name or smiles or record.name))
+    names, keys, _ = (frozenset(words) - {""} for words in zip(*each, strict=True))
     return Actives(names, keys, tuple(each))
 
 
