@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sciddiff.cli.command import Command
 from sciddiff.cli.options import pick_device
-from sciddiff.cli.output import emit
+from sciddiff.cli.output import emit, remark
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
 from weather.commands.extremes_options import configure
@@ -46,11 +46,16 @@ def run(args: argparse.Namespace) -> int:
     from weather.extremes.index import IndexMeter, parse_index
     from weather.extremes.probability import ExtremeSettings
     from weather.forecast.perturb import perturbation_of
+    from weather.verification.regions import GLOBE
+    from weather.verification.remarks import leaving_the_data
 
     index = parse_index(args.index)
     settings = ExtremeSettings(args.method, args.members, args.repeats, args.pilot, args.seed)
     forecaster = _forecaster(args)
     meter = IndexMeter(index, forecaster.spec)
+    if index.region != GLOBE:
+        area = forecaster.spec.area
+        remark(args.index, leaving_the_data([index.region], area.lat, area.lon))
     perturbation = perturbation_of(args.perturb, forecaster.spec, args.archive, args.amplitude)
     calibration, why = _calibration(args, forecaster, meter, perturbation)
     campaign = _campaign(args, forecaster, index.text, calibration)

@@ -166,6 +166,7 @@ def run(args: argparse.Namespace) -> int:
     from sciddiff.cli.campaign import machine_facts
     from weather.cluster import connect
     from weather.verification.output import summary_rows, write_scores
+    from weather.verification.remarks import NO_INTERVALS
     from weather.verification.table import table_text
 
     _check_packages()
@@ -196,10 +197,11 @@ def run(args: argparse.Namespace) -> int:
     }
     region, size = result.regions[0], len(result.times)
     against = f", {result.truths} truths each" if result.truths > 1 else ""
+    errors = "±: 95 % by block bootstrap over initial times" if result.resampled else NO_INTERVALS
     text = (
         f"{table_text(rows)}"
         f"{''.join(f'{line}{chr(10)}' for line in lines)}"
-        f"{region}, {size} initial times{against}; ±: 95 % by block bootstrap over initial times\n"
+        f"{region}, {size} initial times{against}; {errors}\n"
         f"{args.out}: {', '.join(path.name for path in paths)}"
     )
     if notes and not args.json:
@@ -276,6 +278,7 @@ def _verify(args: argparse.Namespace, client: Any) -> tuple[Verification, tuple[
     from weather.verification.ensembles import open_forecast
     from weather.verification.names import reference_of, told_apart
     from weather.verification.regions import default_regions, parse_regions
+    from weather.verification.remarks import empty_events, leaving_the_data
     from weather.verification.sources import open_truth
     from weather.verification.thresholds import CLIMATE_EVENTS, Quantiles, of_channels
     from weather.verification.verify import VerifySettings, align, detect_grid, verify
@@ -320,7 +323,9 @@ def _verify(args: argparse.Namespace, client: Any) -> tuple[Verification, tuple[
             [forecast, *others, *baselines], truth, plan, settings, thresholds,
             _scales(climate, plan.channels), tell, climate, client,
         )  # fmt: skip
-    return result, (*joined, *plan.left_out, *result.notes, *result.why_no_intervals())
+    notes = *result.notes, *empty_events(result, events), *result.why_no_intervals()
+    beyond = leaving_the_data(regions, truth.lat, truth.lon) if args.region else ()
+    return result, (*joined, *plan.left_out, *beyond, *notes)
 
 
 def _climate(args: argparse.Namespace) -> Climate | None:

@@ -58,10 +58,15 @@ class Area:
             raise InputError(
                 f"--area {text}: not of the form south:north,west:east; write --area 30:70,-70:10"
             ) from error
-        if not (-90 <= south < north <= 90 and west < east <= west + 360):
+        if not -90 <= south < north <= 90:
             raise InputError(
-                f"--area {text}: latitudes must rise within -90 to 90, and longitudes rise by at "
-                "most 360; write --area 30:70,-70:10"
+                f"--area {text}: latitudes must rise within -90 to 90; write --area 30:70,-70:10"
+            )
+        if not west < east <= west + 360:
+            across = Area(south, north, west, west + ((east - west) % 360.0 or 360.0))
+            raise InputError(
+                f"--area {text}: longitudes must rise by at most 360; if it crosses the date line "
+                f"or Greenwich write --area {across}"
             )
         return cls(south, north, west, east)
 

@@ -59,9 +59,9 @@ def score_field(
         have the event, the weight of the points, and of those where it happened; with a climate
         ``acc`` `[R]`, the correlation of the anomalies of mean and truth about their area means.
     """
-    if climate is not None:
-        known = np.isfinite(truths).all(0)
-        climate = climate[known]
+    known = np.isfinite(truths).all(0)  # the points that `_valid` keeps
+    climate = None if climate is None else climate[known]
+    thresholds = None if thresholds is None else thresholds[:, known]
     members, truths, weights = _valid(members, truths, weights)
     size = len(members)
     mean = members.mean(0, dtype=np.float64)

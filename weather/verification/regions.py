@@ -48,6 +48,11 @@ class Region:
     west: float = 0.0
     east: float = 360.0
 
+    @property
+    def width(self) -> float:
+        """Degrees of longitude from `west` eastward to `east`, above 0 and up to 360."""
+        return (self.east - self.west) % 360.0 or 360.0
+
     def mask(self, lat: NDArray[np.float64], lon: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which points belong to it, `[H, W]`.
 
@@ -55,8 +60,7 @@ class Region:
             InputError: No point of the grid lies inside.
         """
         rows = (lat >= self.south - 1e-6) & (lat <= self.north + 1e-6)
-        width = (self.east - self.west) % 360.0 or 360.0
-        columns = ((lon - self.west + 1e-6) % 360.0) <= width + 2e-6
+        columns = ((lon - self.west + 1e-6) % 360.0) <= self.width + 2e-6
         inside = rows[:, None] & columns[None, :]
         if not inside.any():
             raise InputError(f"--region {self.name}: holds no point of the grid; widen it")

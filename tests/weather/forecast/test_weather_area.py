@@ -60,6 +60,10 @@ def test_what_is_no_area(globe, tmp_path):
     for text in ("30:70", "70:30,0:10", "30:95,0:10", "30:70,10:-70", "a:b,c:d"):
         with pytest.raises(InputError, match="--area"):
             Area.parse(text)
+    for text, remedy in (("35:60,170:-170", "35:60,170:190"), ("35:60,350:10", "35:60,350:370")):
+        with pytest.raises(InputError, match=f"write --area {remedy}"):
+            Area.parse(text)
+        assert Area.parse(remedy).east > 180
     ds.isel(lat=slice(20, 30), lon=slice(0, 20)).to_netcdf(tmp_path / "part.nc")
     with pytest.raises(InputError, match="--area 30:70,-70:10: leaves the data"):
         open_reader([tmp_path / "part.nc"], ReaderSettings(area=Area.parse("30:70,-70:10")))

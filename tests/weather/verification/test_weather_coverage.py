@@ -11,6 +11,8 @@ from sciddiff.errors import InputError
 from weather.verification.cases import Frame, score_case
 from weather.verification.coverage import Coverage
 from weather.verification.kernels import score_field
+from weather.verification.regions import parse_region
+from weather.verification.remarks import leaving_the_data
 
 LAT, LON = np.linspace(10, 60, 6), np.arange(0.0, 40.0, 5.0)
 LAND, FROZEN = (slice(1, 3), slice(2, 5)), (5, slice(None))
@@ -186,3 +188,55 @@ def test_what_other_processes_have_noticed_is_taken_over_if_it_agrees():
     odd.lacking("fc", "sst", fields, truths, 0)
     with pytest.raises(InputError, match="fc: sst lacks values at other points from one initial"):
         one.merge(odd)
+
+
+def test_a_region_that_leaves_the_data_is_said(tmp_path, capsys):
+    forecast, truth = _files(tmp_path)
+    words = ["--region", "europe", "inside=20:50,5:30"]
+    assert _verify(tmp_path, forecast, truth, *words) == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert [note for note in notes if "leaves the data" in note] == [
+        "region europe: leaves the data (10 to 60 N, 0 to 35 E); only its part inside counts"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("box", "leaves"),
+    [
+        ("30:60,350:10", False), ("30:60,-10:10", False), ("30:71,-71:11", False),
+        ("30:60,-10:30", True), ("20:60,-10:10", True), ("30:60,200:300", True),
+        ("30:60,0:360", True),
+    ],
+)  # fmt: skip
+def test_edges_may_be_out_by_one_spacing(box, leaves):
+    lat, lon = np.linspace(30, 70, 17), np.linspace(290, 370, 33)
+    assert bool(leaving_the_data([parse_region(box)], lat, lon)) == leaves
+    everywhere = np.linspace(-88.75, 88.75, 72), np.arange(0, 360, 2.5)
+    assert not leaving_the_data([parse_region(box)], *everywhere)
+
+
+def test_an_event_that_never_was_is_said(tmp_path, capsys):
+    """A pressure below 980 Pa, where 980 hPa is meant, has a perfect Brier score."""
+    forecast, truth = _files(tmp_path)
+    words = ["--threshold", "sst>8", "sst<8", "sst>280"]
+    assert _verify(tmp_path, forecast, truth, *words) == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    events = [note for note in notes if note.startswith("event")]
+    assert events == [
+        f"event sst{name}: {often} there, in every forecast and in the truth (sst is in K); check "
+        "its value"
+        for name, often in ((">8", "always"), ("<8", "never"))
+    ]
+
+
+def test_events_are_scored_at_the_points_that_have_a_truth():
+    rng = np.random.default_rng(1)
+    members, truths = rng.normal(size=(2, 5, 9)).astype("f4")
+    weights, limits = np.full((1, 9), 1 / 9), np.zeros((2, 9), "f4")
+    below = np.array([False, True])
+    here = np.arange(9) % 3 > 0
+    truths[:, ~here] = np.nan
+    found = score_field(members, truths, weights, limits, None, below)
+    cut = members[:, here], truths[:, here], np.full((1, 6), 1 / 6), limits[:, here], None, below
+    for name, value in score_field(*cut).items():
+        np.testing.assert_allclose(found[name], value, err_msg=name)
