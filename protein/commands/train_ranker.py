@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="DIR",
         help="folders of other poses of the same complexes (other --seed, --cross, --jitter), "
-        "which are used for training but not for scores",
+        "which are used for training and scored apart",
     )
     add("-o", "--out", type=Path, required=True, metavar="DIR", help="model folder to write")
     add("--epochs", type=count(), default=6, metavar="N", help="epochs of each fold (default 6)")

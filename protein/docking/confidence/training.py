@@ -212,10 +212,11 @@ def train_ranker(
         examples: examples with their clusters.
         settings: how to train.
         on_epoch: called after every epoch; epochs are counted through all folds.
-        further: other poses of the same complexes, for training but not for scoring.
+        further: other poses of the same complexes, which are not among the scored ones.
 
     Returns:
-        The ranker, and scores on the folds that were left out (poses of the search alone).
+        The ranker, and scores on the folds that were left out; those of the further poses, by the
+        same calibration, have names that begin with ``further_``.
 
     Raises:
         InputError: there are fewer clusters than folds.
@@ -228,9 +229,11 @@ def train_ranker(
         )
     committee = Committee(settings.folds, settings.width, dropout=settings.dropout).eval()
     judged: list[Judged] = []
+    others: list[Judged] = []
     for k in range(settings.folds):
         chosen = [e for e, f in zip(examples, fold, strict=True) if f != k]
         names = {e.name for e in chosen}
+        left = {e.name for e in examples} - names
         chosen += [e for e in further if e.name in names]
 
         def tell(epoch: int, loss: float, first: int = k * settings.epochs) -> None:
@@ -242,9 +245,16 @@ def train_ranker(
         for example, f in zip(examples, fold, strict=True):
             if f == k and len(example.rmsd):
                 judged.append(judge(net, example))
+        others += [judge(net, e) for e in further if e.name in left and len(e.rmsd)]
     found = calibration(judged)
-    scores = summary([j.ordered_by(found.logits(j.logit, j.above)) for j in judged])
+    scores = _scores(judged, found)
+    if others:
+        scores |= {f"further_{name}": value for name, value in _scores(others, found).items()}
     return Ranker(committee, found, {}), scores
+
+
+def _scores(judged: Sequence[Judged], found: Calibration) -> dict[str, Any]:
+    return summary([j.ordered_by(found.logits(j.logit, j.above)) for j in judged])
 
 
 @dataclass(frozen=True, eq=False)

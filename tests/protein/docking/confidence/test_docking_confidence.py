@@ -231,7 +231,8 @@ def test_further_poses_of_a_complex_stay_out_of_the_fold_that_leaves_it_out(
     monkeypatch.setattr(training, "fit", noted)
     settings = RankerSettings(width=8, epochs=1, folds=2)
     stranger = replace(examples[0], name="no complex of these")
-    train_ranker(examples, settings, further=[*examples, examples[1], stranger])
+    _, scores = train_ranker(examples, settings, further=[*examples, examples[1], stranger])
+    assert scores["ligands"] == 4 and scores["further_ligands"] == 5
     left = folds([e.cluster for e in examples], 2)
     for k, names in enumerate(seen):
         inside = [e.name for e, f in zip(examples, left, strict=True) if f != k]
