@@ -101,5 +101,6 @@ def _labels(
         return None
     place = read_place(args.flex_ligand or args.autobox_ligand) if crystal is None else crystal
     labels, note = residues_near(receptor, place, args.flex_auto)
-    remark(receptor.name, (note,) if note else ())
+    turn = f"side chains that turn: {', '.join(labels)}"
+    remark(receptor.name, (note, turn) if note else (turn,))
     return labels

@@ -255,10 +255,10 @@ def _tell(args: argparse.Namespace, table: list[dict[str, Any]], page: Path | No
         "table": str(args.out / TABLE), "report": None if page is None else str(page),
     }  # fmt: skip
     lines = [f"{len(kept)} of {len(table)} poses kept; {args.out / TABLE}"]
-    lines += [
-        f"{row['status']:8s} {row['file']}, record {row['record']}: {row['reason']}"
-        for row in lost[:5]
-    ]
+    for row in lost[:5]:
+        # The reason of a whole file begins with its name.
+        place = f"{row['file']}, record {row['record']}: " if row["record"] else ""
+        lines.append(f"{row['status']:8s} {place}{row['reason']}")
     if len(lost) > 5:
         lines.append(f"and {len(lost) - 5} more; the table has their reasons")
     if page is not None:

@@ -129,14 +129,15 @@ def test_moved_side_chains_are_written_judged_and_reported(
     assert "flex" in capsys.readouterr().err
 
 
-def test_contacts_of_a_pose_are_with_its_own_side_chains(arguments, tmp_path, peptide):
+def test_contacts_of_a_pose_are_with_its_own_side_chains(arguments, tmp_path, peptide, capsys):
     assert main([*arguments, "--flex-auto", "8", "--check", "0", "--json"]) == 0
+    said = capsys.readouterr().err
     out = tmp_path / "out"
     (row,) = csv.DictReader((out / "results.csv").open())
     models = _models(out / row["file"].replace(".sdf", "_flex.pdb"))
     _shown_where_each_pose_has_them(out, models, peptide)
     flexible = json.loads((out / "run.json").read_text())["request"]["flex"]
-    assert "A:3" in flexible
+    assert "A:3" in flexible and f"side chains that turn: {', '.join(flexible)}\n" in said
     shown = np.flatnonzero(np.isin(peptide.residues, flexible))
     named = {(peptide.residues[i], peptide.atoms[i]): k for k, i in enumerate(shown)}
     from rdkit.Chem import SDMolSupplier

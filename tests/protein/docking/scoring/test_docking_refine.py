@@ -73,6 +73,10 @@ def test_command_line(tmp_path, files, drug, conformer, capsys):
     assert docked["status"] == "ok" and (out / docked["file"]).is_file()
     assert main([*words[:5], "--template", "CCO", "-o", str(tmp_path / "no"), "--no-check"]) == 2
     assert "not those of the template" in capsys.readouterr().out
+    (tmp_path / "flat.smi").write_text("CCO\n")
+    assert main([*words[:4], str(tmp_path / "flat.smi"), "-o", str(tmp_path / "no3")]) == 2
+    said = capsys.readouterr().out
+    assert "failed " in said and "holds no coordinates" in said and "record :" not in said
     assert main([*words[:3], "-o", str(tmp_path / "no2")]) == 2
     assert "holds no ligand" in capsys.readouterr().err
 
