@@ -251,6 +251,7 @@ def _record_of_atoms(index: int, path: Path, names: Names) -> LigandRecord:
         smiles = smiles or MolToSmiles(RemoveHs(determined(group)))
     except InputError as refused:
         error = _as_ligand(refused)
+        error = error if path.name in error else f"{path.name}: {error}"  # a group names itself
     name = names.unique(bare_stem(path), "ligand")
     return LigandRecord(index, name, bare_stem(path), smiles, "smi", error=error)
 

@@ -183,3 +183,11 @@ def test_relaxing_mends_lengths_and_keeps_places():
     before, after = (np.abs(lengths(x) - lengths(good)).max() for x in (bad, found))
     assert before > 0.1 and after < 0.04
     assert np.linalg.norm(found - bad, axis=-1).max() < 0.6 and same_stereo(ligand, found)
+
+
+def test_the_reason_names_the_file(tmp_path):
+    for name in ("first", "second"):
+        Chem.MolToPDBFile(Chem.RemoveHs(_full("CC(=O)O")), str(tmp_path / f"{name}.pdb"))
+        (record,) = ligand_records(str(tmp_path / f"{name}.pdb"))
+        assert record.error.startswith(f"{name}.pdb: ") and record.error.count(name) == 1
+        assert "has no hydrogens on carbon" in record.error
