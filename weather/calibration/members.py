@@ -74,14 +74,14 @@ class Coefficients:
     def at(self, leads: Sequence[int]) -> tuple[Floats, Floats, Floats]:
         """Alpha, beta and tau at some leads, each `[L]`.
 
-        Between the leads of the fit they are interpolated, from no change at lead 0; later ones
-        have those of the last.
+        Between the leads of the fit they are interpolated, from no change at lead 0. Of later
+        ones nothing was fitted: the correction fades, and from twice the last lead there is none.
 
         Args:
             leads: Seconds.
         """
-        known = np.asarray([0, *self.leads], dtype=np.float64)
-        rows = (0.0, *self.alpha), (1.0, *self.beta), (1.0, *self.tau)
+        known = np.asarray([0, *self.leads, 2 * self.leads[-1]], dtype=np.float64)
+        rows = (0.0, *self.alpha, 0.0), (1.0, *self.beta, 1.0), (1.0, *self.tau, 1.0)
         alpha, beta, tau = (np.interp(np.asarray(leads, np.float64), known, row) for row in rows)
         return alpha, beta, tau
 

@@ -96,7 +96,7 @@ def test_the_score_on_times_kept_aside_never_gets_worse(toy, tau, seed):
     assert found.after[0] <= found.before[0]
 
 
-def test_leads_have_their_own_coefficients_and_the_last_has_those_after_it(toy):
+def test_leads_have_their_own_coefficients_which_fade_after_the_last(toy):
     x, truth = toy.gaussian(120, 10, tau=1.2, seed=6)
     other, _ = toy.gaussian(120, 10, tau=1.0, seed=7)
     mean = np.roll(truth[1:, 0], -1, 0)[:, None]
@@ -104,10 +104,15 @@ def test_leads_have_their_own_coefficients_and_the_last_has_those_after_it(toy):
     found = _fit(toy, np.stack([x[:, :, 0], second], 2)[:-1], truth)
     one = found.coefficients
     assert one.leads == (DAY, 2 * DAY) and one.tau[0] > 1.1
-    alpha, beta, tau = one.at([DAY // 2, DAY, 2 * DAY, 9 * DAY])
+    alpha, beta, tau = one.at([DAY // 2, DAY, 2 * DAY])
     assert tau[0] == pytest.approx((1.0 + one.tau[0]) / 2) and tau[1] == one.tau[0]
-    assert tau[2] == tau[3] == one.tau[1]
-    assert (beta[2], alpha[2]) == (one.beta[1], one.alpha[1])
+    assert (tau[2], beta[2], alpha[2]) == (one.tau[1], one.beta[1], one.alpha[1])
+    # Of leads after the last nothing was fitted: days 15 and 20 of a fit to 10 days, and a year.
+    known = Coefficients((DAY, 10 * DAY), (0.1, 0.4), (1.0, 0.8), (1.1, 1.2))
+    alpha, beta, tau = known.at([10 * DAY, 15 * DAY, 20 * DAY, 365 * DAY])
+    assert alpha == pytest.approx([0.4, 0.2, 0.0, 0.0])
+    assert beta == pytest.approx([0.8, 0.9, 1.0, 1.0])
+    assert tau == pytest.approx([1.2, 1.1, 1.0, 1.0])
 
 
 def test_points_without_a_value_take_no_part(toy):
