@@ -110,6 +110,11 @@ class PoseSet:
         picked = {name: getattr(self, name)[chosen] for name in each}
         return replace(self, apart=apart, there=there, **picked)
 
+    @property
+    def touching(self) -> Tensor:
+        """Whether a receptor atom is within 5 Å of any atom of each pose `[K]`."""
+        return self.own[:, _CONTACTS] > 0
+
     @cached_property
     def shared(self) -> Tensor:
         """Features that compare each pose with all others `[K, SHARED]`."""

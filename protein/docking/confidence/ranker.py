@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import numpy as np
 import torch
@@ -27,19 +27,31 @@ _NET = "protein.docking.confidence.network.Committee"
 _DOMAIN = "protein.docking.domain.DockingDomain"
 
 
+class Platt(NamedTuple):
+    """A logistic regression.
+
+    Attributes:
+        weights: of the columns.
+        shift: its constant.
+    """
+
+    weights: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
+    shift: float = 0.0
+
+
 @dataclass(frozen=True)
 class Calibration:
     """What turns the judgement of a ligand's poses into probabilities.
 
     Attributes:
         trust: decrease of the mean logit per unit below the best linear score of the ligand.
-        weights: weights of ``columns`` in a logistic regression.
-        shift: its constant.
+        searched: regression on ``columns`` where the poses are all that a search found.
+        given: the same where a user gives poses, be it a single one.
     """
 
     trust: float
-    weights: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
-    shift: float = 0.0
+    searched: Platt = Platt()
+    given: Platt = Platt()
 
     def columns(
         self, logit: NDArray[np.float64], above: NDArray[np.float64]
@@ -60,10 +72,11 @@ class Calibration:
         return np.column_stack([order, np.tile(whole, (len(order), 1))])
 
     def logits(
-        self, logit: NDArray[np.float64], above: NDArray[np.float64]
+        self, logit: NDArray[np.float64], above: NDArray[np.float64], given: bool = False
     ) -> NDArray[np.float64]:
-        """Logit of the probability `[K]`; the arguments are those of ``columns``."""
-        return self.columns(logit, above) @ np.asarray(self.weights) + self.shift
+        """Logit of the probability `[K]`; the first arguments are those of ``columns``."""
+        law = self.given if given else self.searched
+        return self.columns(logit, above) @ np.asarray(law.weights) + law.shift
 
 
 @final
@@ -82,19 +95,23 @@ class Ranker:
     meta: Mapping[str, Any]
 
     @torch.no_grad()
-    def probabilities(self, poses: PoseSet) -> NDArray[np.float64]:
-        """P(RMSD < 2 Å) of the poses of a ligand `[K]`.
+    def probabilities(self, poses: PoseSet, given: bool = False) -> NDArray[np.float64]:
+        """P(RMSD < 2 Å) of the poses of a ligand `[K]`; 0 of a pose that touches nothing.
 
         Args:
             poses: all that the search found, since each is judged beside the others.
+            given: whether they come from elsewhere, so that others may not have been tried.
         """
         if len(poses) == 0:
             return np.zeros(0)
         device = next(self.net.parameters()).device
         batch = PoseBatch(*(x.to(device) for x in pack([poses])))
         judged, _, above = self.net(batch)
-        logit = self.calibration.logits(*(x.double().cpu().numpy() for x in (judged, above)))
-        return 1.0 / (1.0 + np.exp(-logit.clip(-500.0, 500.0)))
+        found = (x.double().cpu().numpy() for x in (judged, above))
+        logit = self.calibration.logits(*found, given=given)
+        # The networks have never seen a pose away from the receptor.
+        touching = poses.touching.cpu().numpy()
+        return np.where(touching, 1.0 / (1.0 + np.exp(-logit.clip(-500.0, 500.0))), 0.0)
 
 
 def save_ranker(
@@ -148,8 +165,11 @@ def load_ranker(directory: str | os.PathLike[str]) -> Ranker:
         raise InputError(f"{directory}: its network is not a Committee; copy the model again")
     with reading(f"{directory}/{weights.META}", "of a ranker", "copy the model again"):
         scale = meta["calibration"]
-        columns = tuple(float(x) for x in scale["weights"])
-        found = Calibration(float(scale["trust"]), columns, float(scale["shift"]))
+        laws = (
+            Platt(tuple(float(x) for x in weights), float(shift))
+            for weights, shift in (scale["searched"], scale["given"])
+        )
+        found = Calibration(float(scale["trust"]), *laws)
     return Ranker(net, found, meta)
 
 

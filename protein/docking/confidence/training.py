@@ -3,10 +3,8 @@ r"""Training of the ranker on poses that our search finds for complexes with kno
 Three losses: the cross-entropy of :math:`P(\mathrm{RMSD} < 2\,\text{Å})`, the share of the right
 poses in a softmax over the poses of a ligand, and the logarithm of the RMSD. Every network starts
 from a linear score (``linear``) that was fitted to the same complexes. Complexes of one cluster
-are in one fold, and the logits of a fold come from networks that never saw its clusters. Because
-networks are too sure of themselves, the weight of the linear score beside them is fitted to these
-logits. Platt's scaling (Platt 1999) then turns the sum into a probability. It is fitted to the
-poses that a user would see: the first nine that differ from each other.
+are in one fold, and the logits of a fold come from networks that never saw its clusters; to these
+the probabilities are fitted (``judged``).
 """
 
 from __future__ import annotations
@@ -21,20 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from protein.docking.confidence.judged import Judged, calibration, few_of, judge, summary
 from protein.docking.confidence.linear import RIGHT, fit_linear
-from protein.docking.confidence.network import HIGH, Committee, PoseRanker
+from protein.docking.confidence.network import Committee, PoseRanker
 from protein.docking.confidence.pose_set import PoseSet, pack
 from protein.docking.confidence.ranker import Calibration, Ranker
-from protein.docking.search.ranking import spread_out
-from sciddiff.calibration import auroc, brier, expected_calibration_error
 from sciddiff.errors import InputError
-
-REPORTED = 9
-"""Number of poses that a user sees."""
+from sciddiff.streams import seed_of
 
 _REACHED = 12.0
-_SHARP = 3.0
-_WEIGHTS = [0.05 * i for i in range(61)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,16 +134,6 @@ def fit(
     return averaged.eval()
 
 
-@torch.no_grad()
-def judge(net: PoseRanker, example: Example) -> Judged:
-    """Judge the poses of a ligand."""
-    batch = pack([example.poses])
-    behind = net.linear.above(batch).clamp(max=HIGH)
-    logit, _ = net(batch, behind)
-    found = (logit, example.rmsd, behind, example.poses.apart)
-    return Judged(*(x.double().numpy() for x in found))
-
-
 def folds(clusters: Sequence[str], count: int) -> NDArray[np.int64]:
     """Fold of each complex; whole clusters go into the emptiest fold, the largest first.
 
@@ -167,34 +150,6 @@ def folds(clusters: Sequence[str], count: int) -> NDArray[np.int64]:
         fold[i] = filled.argmin()
         filled[fold[i]] += sizes[i]
     return fold[inverse]
-
-
-def platt(
-    columns: NDArray[np.floating], right: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], float]:
-    """Weights and shift of a logistic regression, by Newton's method.
-
-    Args:
-        columns: `[n, F]`.
-        right: `[n]`.
-
-    Returns:
-        Weights `[F]` and the shift.
-    """
-    ones = np.ones((len(columns), 1))
-    x = np.concatenate([np.asarray(columns, np.float64), ones], axis=-1)
-    # Platt's targets: a finite slope even if the two kinds do not overlap.
-    yes, no = int(right.sum()), int((~right).sum())
-    y = np.where(right, (yes + 1) / (yes + 2), 1 / (no + 2))
-    w = np.zeros(x.shape[1])
-    for _ in range(100):
-        p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
-        hessian = (x * (p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(len(w))
-        step = np.linalg.solve(hessian, x.T @ (p - y))
-        w = w - step * min(1.0, 2.0 / max(1e-9, float(np.abs(step).max())))
-        if np.abs(step).max() < 1e-10:
-            break
-    return w[:-1], float(w[-1])
 
 
 def train_ranker(
@@ -229,6 +184,7 @@ def train_ranker(
         )
     committee = Committee(settings.folds, settings.width, dropout=settings.dropout).eval()
     judged: list[Judged] = []
+    few: list[Judged] = []
     others: list[Judged] = []
     for k in range(settings.folds):
         chosen = [e for e, f in zip(examples, fold, strict=True) if f != k]
@@ -244,9 +200,10 @@ def train_ranker(
         committee[k] = net
         for example, f in zip(examples, fold, strict=True):
             if f == k and len(example.rmsd):
-                judged.append(judge(net, example))
-        others += [judge(net, e) for e in further if e.name in left and len(e.rmsd)]
-    found = calibration(judged)
+                judged.append(judge(net, example.poses, example.rmsd))
+                few += few_of(net, example.poses, example.rmsd, seed_of(0, "few", example.name))
+        others += [judge(net, e.poses, e.rmsd) for e in further if e.name in left and len(e.rmsd)]
+    found = calibration(judged, few)
     scores = _scores(judged, found)
     if others:
         scores |= {f"further_{name}": value for name, value in _scores(others, found).items()}
@@ -255,100 +212,6 @@ def train_ranker(
 
 def _scores(judged: Sequence[Judged], found: Calibration) -> dict[str, Any]:
     return summary([j.ordered_by(found.logits(j.logit, j.above)) for j in judged])
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """Judgement of the poses that a search found for a ligand, in the order of their energy.
-
-    Attributes:
-        logit: logit of P(RMSD < 2 Å) `[K]`.
-        rmsd: `[K]`, Å.
-        above: how far each is below the best linear score `[K]`.
-        apart: RMSD between poses `[K, K]`, Å.
-    """
-
-    logit: NDArray[np.float64]
-    rmsd: NDArray[np.float64]
-    above: NDArray[np.float64]
-    apart: NDArray[np.float64]
-
-    def ordered_by(self, logit: NDArray[np.float64]) -> Judged:
-        """The same poses with other logits `[K]`."""
-        return replace(self, logit=logit)
-
-    def reported(self, poses: int = REPORTED) -> list[int]:
-        """The poses that a user sees, the best first."""
-        order = np.argsort(-self.logit, kind="stable").tolist()
-        return self._apart(order, poses)
-
-    def by_energy(self, poses: int = REPORTED) -> float:
-        """Least RMSD of as many poses that a user sees without a ranker, Å."""
-        return float(self.rmsd[self._apart(range(len(self.rmsd)), poses)].min())
-
-    def _apart(self, order: Sequence[int], poses: int) -> list[int]:
-        return spread_out(order, lambda i, kept: self.apart[i, kept], poses)
-
-
-def linear_weight(judged: Sequence[Judged]) -> float:
-    r"""Weight of the linear score beside the logits when the poses of a ligand are ordered.
-
-    The w for which a sharp softmax of :math:`\mathrm{logit} - w\,\mathrm{above}` puts a right pose
-    first most often.
-
-    Args:
-        judged: ligands that the networks never saw.
-    """
-    useful = [j for j in judged if float(j.rmsd.min()) < RIGHT <= float(j.rmsd.max())]
-
-    def success(w: float) -> float:
-        shares = [torch.softmax(_SHARP * torch.from_numpy(j.logit - w * j.above), 0)
-                  for j in useful]  # fmt: skip
-        pairs = zip(shares, useful, strict=True)
-        return sum(float(share[torch.from_numpy(j.rmsd < RIGHT)].sum()) for share, j in pairs)
-
-    return max(_WEIGHTS, key=success) if useful else 0.0
-
-
-def calibration(judged: Sequence[Judged]) -> Calibration:
-    """The probability of reported poses.
-
-    Args:
-        judged: ligands that the networks never saw.
-    """
-    trust = linear_weight(judged)
-    each = [(j, Calibration(trust).columns(j.logit, j.above)) for j in judged]
-    seen = [(j.ordered_by(x[:, 0]).reported(), j, x) for j, x in each]
-    right = np.concatenate([j.rmsd[k] for k, j, _ in seen]) < RIGHT
-    weights, shift = platt(np.concatenate([x[k] for k, _, x in seen]), right)
-    return Calibration(trust, tuple(weights.tolist()), shift)
-
-
-def summary(judged: Sequence[Judged], best_of: int = REPORTED) -> dict[str, Any]:
-    """Success by energy and by confidence, and the quality of the probabilities.
-
-    Args:
-        judged: judgements, one per ligand.
-        best_of: number of poses that a user looks at.
-    """
-    seen = [j.reported(best_of) for j in judged]
-    pairs = list(zip(judged, seen, strict=True))
-    logit = np.concatenate([j.logit[k] for j, k in pairs])
-    right = np.concatenate([j.rmsd[k] for j, k in pairs]) < RIGHT
-    p = 1 / (1 + np.exp(-np.clip(logit, -500.0, 500.0)))
-    return {
-        "ligands": len(judged),
-        "top1_energy": float(np.mean([j.rmsd[0] < RIGHT for j in judged])),
-        "top1_linear": float(np.mean([j.rmsd[j.above.argmin()] < RIGHT for j in judged])),
-        "top1": float(np.mean([j.rmsd[k[0]] < RIGHT for j, k in pairs])),
-        f"best{best_of}_energy": float(np.mean([j.by_energy(best_of) < RIGHT for j in judged])),
-        f"best{best_of}": float(np.mean([j.rmsd[k].min() < RIGHT for j, k in pairs])),
-        "any": float(np.mean([j.rmsd.min() < RIGHT for j in judged])),
-        "reported": len(right),
-        "auroc": auroc(p, right),
-        "calibration_error": expected_calibration_error(p, right),
-        "brier": brier(p, right),
-    }
 
 
 def _groups(total: int, size: int, rng: np.random.Generator) -> Iterator[list[int]]:

@@ -202,7 +202,7 @@ def _refined(
     ).taken(places)
     order = np.argsort(docked.energy, kind="stable")
     if ranker is not None:
-        judged = ranker.probabilities(pose_set(ligand, receptor, docked))
+        judged = ranker.probabilities(pose_set(ligand, receptor, docked), given=True)
         docked = replace(docked, confidence=judged)
         order = np.argsort(-judged, kind="stable")
     for rank, k in enumerate(order.tolist(), 1):

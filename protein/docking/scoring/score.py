@@ -156,7 +156,7 @@ def score_poses(
     )
     confidence = None
     if ranker is not None:
-        confidence = ranker.probabilities(pose_set(ligand, near, energies))
+        confidence = ranker.probabilities(pose_set(ligand, near, energies), given=True)
     return PoseScores(
         placed,
         energies.affinity,

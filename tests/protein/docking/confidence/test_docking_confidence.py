@@ -6,16 +6,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.special import softmax
+from scipy.special import logit, softmax
 
 pytest.importorskip("Bio")
 
 from protein.docking.campaign.examples import moved_faces, read_examples
 from protein.docking.confidence import training
+from protein.docking.confidence.judged import (
+    Judged,
+    calibration,
+    few_of,
+    judge,
+    linear_weight,
+    platt,
+    summary,
+)
 from protein.docking.confidence.network import Committee, PoseRanker
 from protein.docking.confidence.pose_set import pack, pose_set
 from protein.docking.confidence.ranker import (
     Calibration,
+    Platt,
     Ranker,
     find_ranker,
     load_ranker,
@@ -23,15 +33,9 @@ from protein.docking.confidence.ranker import (
 )
 from protein.docking.confidence.training import (
     Example,
-    Judged,
     RankerSettings,
-    calibration,
     fit,
     folds,
-    judge,
-    linear_weight,
-    platt,
-    summary,
     train_ranker,
 )
 from protein.docking.energy.vina import VinaEnergy
@@ -160,17 +164,51 @@ def test_the_weight_of_the_linear_score_is_the_one_that_orders_poses():
 
 def test_the_calibration_finds_the_law_that_made_the_data():
     rng = np.random.default_rng(0)
-    law = Calibration(0.0, (2.0, -1.5, 0.5, -0.8), -0.5)
-    judged = []
-    for _ in range(20_000):
-        logit = rng.normal(size=rng.integers(2, 9)) + rng.normal()
-        above = np.zeros(len(logit))
-        chance = 1 / (1 + np.exp(-law.logits(logit, above)))
-        judged.append(_judged(logit, np.where(rng.random(len(logit)) < chance, 1.0, 5.0), above))
-    found = calibration(judged)
+    law = Calibration(0.0, Platt((2.0, -1.5, 0.5, -0.8), -0.5), Platt((1.0, 0.5, -0.4, 0.3), 0.2))
+    judged: tuple[list[Judged], list[Judged]] = [], []
+    for given in (False, True):
+        for _ in range(20_000):
+            logit = rng.normal(size=rng.integers(2, 9)) + rng.normal()
+            above = np.zeros(len(logit))
+            chance = 1 / (1 + np.exp(-law.logits(logit, above, given)))
+            right = rng.random(len(logit)) < chance
+            judged[given].append(_judged(logit, np.where(right, 1.0, 5.0), above))
+    found = calibration(*judged)
     assert found.trust == 0.0  # of equal weights the smallest
-    assert found.weights == pytest.approx(law.weights, abs=0.15)
-    assert found.shift == pytest.approx(law.shift, abs=0.25)
+    for name in ("searched", "given"):
+        one, true = getattr(found, name), getattr(law, name)
+        assert one.weights == pytest.approx(true.weights, abs=0.2)
+        assert one.shift == pytest.approx(true.shift, abs=0.3)
+
+
+def test_few_poses_are_those_of_least_energy_and_any(drug, mould, conformer):
+    (example,) = _examples(drug, mould, conformer, 1)
+    net = PoseRanker(8).eval()
+    few = list(few_of(net, example.poses, example.rmsd, 0))
+    assert [len(j.rmsd) for j in few] == [1, 1, 2, 2, 4, 4, 8, 8]  # of ten
+    for j in few[::2]:
+        assert np.allclose(j.rmsd, example.rmsd[: len(j.rmsd)])
+        best = torch.arange(len(j.rmsd))
+        alone = judge(net, example.poses.taken(best), example.rmsd[best])
+        assert np.allclose(j.logit, alone.logit)
+    again = list(few_of(net, example.poses, example.rmsd, 0))
+    assert all(np.array_equal(a.rmsd, b.rmsd) for a, b in zip(few, again, strict=True))
+    other = list(few_of(net, example.poses, example.rmsd, 1))
+    assert any(not np.array_equal(a.rmsd, b.rmsd) for a, b in zip(few, other, strict=True))
+
+
+def test_given_poses_have_a_law_of_their_own_and_a_pose_away_from_all_has_no_chance(
+    drug, imprint, conformer
+):
+    torch.manual_seed(0)
+    laws = Platt((1.0, 0.0, 0.0, 0.0), 3.0), Platt((1.0, 0.0, 0.0, 0.0), -1.0)
+    ranker = Ranker(Committee(1, 8).eval(), Calibration(0.0, *laws), {})
+    far = conformer + np.asarray([60.0, 0.0, 0.0])
+    s = pose_set(drug, imprint, _docked(drug, imprint, np.stack([conformer, far])))
+    assert s.touching.tolist() == [True, False]
+    one, other = ranker.probabilities(s), ranker.probabilities(s, given=True)
+    assert one[1] == other[1] == 0.0
+    assert logit(one[0]) - logit(other[0]) == pytest.approx(4.0, abs=1e-4)
 
 
 def test_what_a_probability_depends_on():
@@ -213,7 +251,7 @@ def test_the_share_of_right_poses_is_part_of_the_loss(drug, mould, conformer):
     torch.manual_seed(0)
     net = PoseRanker(8, dropout=0.0)
     net.linear = fit(examples, RankerSettings(width=8, epochs=1)).linear
-    mine = [judge(net.eval(), e) for e in examples]
+    mine = [judge(net.eval(), e.poses, e.rmsd) for e in examples]
     shares = [softmax(j.logit)[j.rmsd < 2.0].sum() for j in mine]
     assert loss(3.0) - loss(0.0) == pytest.approx(-3.0 * np.log(shares).mean(), rel=1e-3)
 
@@ -271,7 +309,8 @@ def test_summary_of_hand_made_judgements():
 
 def test_a_ranker_survives_its_files(tmp_path, drug, imprint, poses):
     torch.manual_seed(0)
-    ranker = Ranker(Committee(2, 8).eval(), Calibration(0.4, (0.7, -0.1, 0.2, 0.3), -0.2), {})
+    laws = Platt((0.7, -0.1, 0.2, 0.3), -0.2), Platt((0.5,) * 4, 1.0)
+    ranker = Ranker(Committee(2, 8).eval(), Calibration(0.4, *laws), {})
     save_ranker(tmp_path / "model", ranker, {"width": 8}, metrics={"auroc": 0.8})
     again = load_ranker(tmp_path / "model")
     s = pose_set(drug, imprint, _docked(drug, imprint, poses))
@@ -352,9 +391,11 @@ def test_from_complexes_to_a_ranker(tmp_path, drug, conformer, mould, monkeypatc
     if len({e.cluster for e in examples}) < 2:
         assert status == 2 and "clusters" in told.err
     else:
-        assert status == 0 and load_ranker(out).calibration.shift == pytest.approx(
-            json.loads((out / "meta.json").read_text())["calibration"]["shift"]
-        )
+        assert status == 0
+        told = json.loads((out / "meta.json").read_text())["calibration"]
+        known = load_ranker(out).calibration
+        for name in ("searched", "given"):
+            assert [list(getattr(known, name).weights), getattr(known, name).shift] == told[name]
         parts = json.loads((out / "meta.json").read_text())["data"]["folds"]
         assert sorted(name for part in parts.values() for name in part) == ["c0", "c1", "c2"]
 

@@ -81,7 +81,7 @@ def test_a_ranker_judges_the_poses_beside_each_other(drug, conformer, imprint):
     poses = np.stack([conformer, conformer + 0.3])
     found = score_poses(drug, poses, imprint, ScoreSettings(conformers=0), ranker)
     docked = Docked(poses, found.energy, found.affinity, found.intramolecular, found.terms)
-    alone = ranker.probabilities(pose_set(drug, imprint, docked))
+    alone = ranker.probabilities(pose_set(drug, imprint, docked), given=True)
     assert found.confidence is not None
     assert np.allclose(found.confidence, alone, atol=1e-5)
 
