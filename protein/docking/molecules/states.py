@@ -138,19 +138,28 @@ def enumerate_states(
 def largest_part(mol: "Mol") -> tuple["Mol", list[str]]:
     """The part of a salt or mixture with the most heavy atoms, and SMILES of the other parts.
 
+    Usual counter-ions and solvents, of which RDKit has a list, are taken only where all parts are
+    such: of an amine with sulfuric acid it is the amine.
+
     Args:
         mol: molecule of one or several parts, sanitised or not; of parts of one size, the first
             one that has carbon is taken.
     """
     from rdkit import Chem
+    from rdkit.Chem.SaltRemover import SaltRemover
 
     parts = Chem.GetMolFrags(mol, asMols=True, sanitizeFrags=False)
     if len(parts) < 2:
         return mol, []
+    known = [salt for salt in SaltRemover().salts if salt.GetNumAtoms()]
 
-    def size(part: Any) -> tuple[int, bool]:
-        numbers = [atom.GetAtomicNum() for atom in part.GetAtoms()]
-        return sum(number > 1 for number in numbers), 6 in numbers
+    def size(part: Any) -> tuple[bool, int, bool]:
+        numbers = [atom.GetAtomicNum() for atom in part.GetAtoms() if atom.GetAtomicNum() > 1]
+        part.UpdatePropertyCache(strict=False)
+        usual = any(
+            salt.GetNumAtoms() == len(numbers) and part.HasSubstructMatch(salt) for salt in known
+        )
+        return not usual, len(numbers), 6 in numbers
 
     best = max(range(len(parts)), key=lambda i: (size(parts[i]), -i))
     others = [quietly(Chem.MolToSmiles, part) for i, part in enumerate(parts) if i != best]
