@@ -136,7 +136,8 @@ def test_fields_on_another_grid_are_named(kind, make_net, make_inputs):
 def test_another_number_of_channels_is_named(kind, make_net, make_inputs):
     x, t, batch = make_inputs()
     more = torch.cat([batch.cond["history"], batch.cond["history"][:, :1]], 1)
-    with pytest.raises(InputError, match="4 channels and 3 frames: set net.channels 4"):
+    words = r"4 channels, 3 frames and \d forcings: set net.channels 4, net.frames 3"
+    with pytest.raises(InputError, match=words):
         make_net(kind)(x, t, Batch(x, {**batch.cond, "history": more}))
 
 
