@@ -257,6 +257,32 @@ def _run_of(start, days, calendar, mean, seed):
     )  # fmt: skip
 
 
+def test_uncertain_analyses_are_moved_once_by_the_law_of_the_members(
+    example, tmp_path, small_store, small_models, monkeypatch, capsys
+):
+    from weather.forecast.initial import read_initial
+    from weather.forecast.perturb import LaggedDifference
+    from weather.forecast.spec import ForecastSpec
+
+    script, out = example("uncertain_analyses"), tmp_path / "analyses.nc"
+    model = small_models["crps"]
+    words = [small_store, "--archive", small_store, "--model", model, "--every", "40", "-o", out]
+    monkeypatch.setattr(sys, "argv", ["uncertain_analyses.py", *map(str, words)])
+    script.main()
+    assert "initial times in" in capsys.readouterr().out
+    spec = ForecastSpec.from_meta(json.loads((Path(model) / "meta.json").read_text()))
+    moved = read_initial(out, spec, ["all"])
+    store = Store(small_store)
+    assert len(moved) == len(range(6, len(store) - 10, 40)) > 2
+    plain = read_initial(small_store, spec, ["all"])
+    for one in moved:
+        (analysis,) = [x for x in plain if x.time == one.time]
+        law = LaggedDifference(spec, store, 0.05)
+        wanted = law(analysis, [script.APART], 77)[0]
+        torch.testing.assert_close(one.frames, wanted, rtol=1e-5, atol=1e-5)
+        assert (one.frames != analysis.frames).float().mean() > 0.5
+
+
 def test_a_further_run_is_prepared_beside_the_first(example, tmp_path, monkeypatch, capsys):
     """The last days are those of the first run, and no window crosses a leap day or the joint."""
     further = example("further_run")
