@@ -151,14 +151,13 @@ def largest_part(mol: "Mol") -> tuple["Mol", list[str]]:
     parts = Chem.GetMolFrags(mol, asMols=True, sanitizeFrags=False)
     if len(parts) < 2:
         return mol, []
-    known = [salt for salt in SaltRemover().salts if salt.GetNumAtoms()]
+    remover = SaltRemover()
 
     def size(part: Any) -> tuple[bool, int, bool]:
         numbers = [atom.GetAtomicNum() for atom in part.GetAtoms() if atom.GetAtomicNum() > 1]
         part.UpdatePropertyCache(strict=False)
-        usual = any(
-            salt.GetNumAtoms() == len(numbers) and part.HasSubstructMatch(salt) for salt in known
-        )
+        Chem.FastFindRings(part)
+        usual = remover.StripMol(part).GetNumAtoms() == 0
         return not usual, len(numbers), 6 in numbers
 
     best = max(range(len(parts)), key=lambda i: (size(parts[i]), -i))
