@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     import time
     from dataclasses import asdict
 
-    from protein.docking.campaign.examples import ExampleSettings, make_examples
+    from protein.docking.campaign.examples import ExampleSettings, begun, make_examples
     from protein.docking.search.monte_carlo import SearchSettings
     from sciddiff.cli.campaign import RECORD, Campaign, machine_facts
     from sciddiff.errors import InputError
@@ -77,11 +77,11 @@ def run(args: argparse.Namespace) -> int:
         cross=args.cross,
         jitter=args.jitter,
     )
-    there = any(args.out.glob("*.npz"))
+    there = begun(args.out)
     if there and not (args.out / RECORD).exists():
         raise InputError(f"{args.out}: does not say how its examples were made; choose another -o")
     campaign = Campaign.open(args.out, asdict(settings), args.command_line, begun=there)
-    began = time.perf_counter()
+    start = time.perf_counter()
     with progress("docking", None, show=not args.json) as bar:
         seen = 0
 
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
             seen = done
 
         counts = make_examples(args.folder, args.out, settings, args.jobs, tell)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     campaign.ran(counts["made"], seconds, args.command_line, **machine_facts())
     text = (
         f"{counts['made']} made, {counts['there']} there already, {counts['refused']} refused "

@@ -207,12 +207,12 @@ def calibration_of(
     if given is not None and str(given) == _NONE:
         return None, ""
     if given is None:
-        if META_ENTRY not in meta:
-            return None, ""
         each = attached(meta)
         differ = [differing(own.made, made) for own in each]
         if "" in differ:
             return each[differ.index("")], ""
+        if not each:
+            return None, ""
         return None, f"not calibrated: its calibration was fitted with {', or with '.join(differ)}"
     found = Calibration.read(Path(given))
     if differ := differing(found.made, made):

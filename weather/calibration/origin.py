@@ -10,7 +10,7 @@ from sciddiff.cli.campaign import RECORD
 from sciddiff.errors import InputError
 from sciddiff.files import read_json
 from weather.calibration.members import META_ENTRY
-from weather.forecast.boundaries import PERSISTENCE
+from weather.forecast import PERSISTENCE
 
 __all__ = ["made_by", "origin_of", "weights_of"]
 

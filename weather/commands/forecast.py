@@ -15,7 +15,7 @@ from sciddiff.cli.output import emit
 from sciddiff.cli.progress import progress
 from sciddiff.errors import InputError
 from weather.commands.forecast_options import configure
-from weather.forecast import NEEDS
+from weather.forecast import NEEDS, PERSISTENCE
 
 if TYPE_CHECKING:
     from weather.calibration.members import Calibration
@@ -213,7 +213,6 @@ def _request(
     from sciddiff.cli.fingerprint import Inputs
     from sciddiff.weights import identity
     from weather.data.times import label
-    from weather.forecast.boundaries import PERSISTENCE
 
     states = hashlib.sha256()
     for initial in initials:

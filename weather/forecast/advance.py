@@ -32,8 +32,8 @@ __all__ = [
     "SCALE",
     "advance",
     "impose",
-    "impose_channels",
     "prescribed",
+    "with_channels",
     "without",
 ]
 
@@ -69,25 +69,26 @@ def impose(state: Tensor, boundary: Tensor) -> Tensor:
     return torch.where(boundary[:, -1:] > 0, boundary[:, :-1], state)
 
 
-def impose_channels(state: Tensor, forcing: Tensor, known: Sequence[int]) -> Tensor:
-    """Return the state with its prescribed channels, standardised, `[B, C, H, W]`.
+def with_channels(fields: Tensor, known: Sequence[int], values: Tensor) -> Tensor:
+    """Return fields `[B, C, H, W]` whose prescribed channels are those given.
 
     Args:
-        state: As the network made it.
-        forcing: Forcings of the same time `[B, K + P, H, W]`, the prescribed channels last.
+        fields: As the network made them.
         known: Positions of the P prescribed channels.
+        values: `[B, P, H, W]`.
     """
     if not known:
-        return state
-    at = torch.tensor(known, device=state.device)
-    return state.index_copy(1, at, forcing[:, -len(known) :].to(state))
+        return fields
+    # Not by an index tensor, which a device would have to wait for.
+    rows = list(fields.unbind(1))
+    for position, row in zip(known, values.to(fields).unbind(1), strict=True):
+        rows[position] = row
+    return torch.stack(rows, 1)
 
 
 def without(residual: Tensor, known: Sequence[int]) -> Tensor:
     """Return the residual `[B, C, H, W]`, 0 in the prescribed channels."""
-    if not known:
-        return residual
-    return residual.index_fill(1, torch.tensor(known, device=residual.device), 0.0)
+    return with_channels(residual, known, torch.zeros_like(residual[:, : len(known)]))
 
 
 def advance(batch: Batch, data: State, known: Sequence[int] = ()) -> Batch:
@@ -109,7 +110,8 @@ def advance(batch: Batch, data: State, known: Sequence[int] = ()) -> Batch:
     if LATER not in batch.cond or TARGETS not in batch.cond:
         raise InputError("roll-out: the batch holds no later states; set the domain's rollout")
     state = history[:, -1] + scale * data[FIELDS]
-    state = impose_channels(state, batch.cond["forcing"], known)
+    forcing = batch.cond["forcing"]  # the prescribed channels last
+    state = with_channels(state, known, forcing[:, forcing.shape[1] - len(known) :])
     truth, later = batch.cond[TARGETS][:, 0], batch.cond[LATER]
     cond = {**batch.cond, "forcing": later[:, 0], LATER: later[:, 1:]}
     if BOUNDARY in batch.cond:

@@ -26,6 +26,7 @@ from sciddiff.errors import InputError
 from weather.data.areas import Area, same_grid
 from weather.data.rectangles import AnyGrid, Rectangle, grid_of
 from weather.data.times import label
+from weather.forecast import PERSISTENCE
 from weather.forecast.spec import ForecastSpec
 from weather.verification.instants import Instants
 
@@ -40,6 +41,7 @@ __all__ = [
     "open_boundaries",
     "open_future",
     "parent_boundaries",
+    "refuse_untold",
     "strip",
 ]
 
@@ -47,10 +49,6 @@ Fields = NDArray[np.float32]
 
 Read = Callable[[Any, int, Sequence[int]], Fields]
 """From initial time, lead (1, 2, ...) and members to fields `[M, C, H, W]` or `[1, C, H, W]`."""
-
-
-PERSISTENCE = "persistence"
-"""Stands for the initial state as the future of prescribed channels."""
 
 
 def strip(grid: AnyGrid, width: int) -> Tensor:
@@ -180,11 +178,9 @@ def parent_boundaries(
     Raises:
         InputError: As `open_boundaries`.
     """
-    lacking = [channel for channel in spec.names if channel not in parent.channels]
-    if lacking:
-        raise InputError(
-            f"{name}: has no {', '.join(lacking)}, whose future the model needs"
-        )
+    absent = [channel for channel in spec.names if channel not in parent.channels]
+    if absent:
+        raise InputError(f"{name}: has no {', '.join(absent)}, whose future the model needs")
     change = _to_area(parent, spec.area, name)
     step, origins = round(3600 * spec.step_hours), parent.times.seconds
     found: dict[tuple[str, int], tuple[int, int]] = {}
@@ -263,6 +259,29 @@ def lacking(spec: ForecastSpec) -> str:
     )
 
 
+def refuse_untold(spec: ForecastSpec, boundary: bool, channels: bool) -> None:
+    """Refuse a future that a model is not told.
+
+    Args:
+        spec: Of the model.
+        boundary: Whether the edges are given.
+        channels: Whether whole channels are given.
+
+    Raises:
+        InputError: The edges of the model are open, or it is told no channels.
+    """
+    if boundary and not spec.boundary:
+        raise InputError(
+            "--boundary: the edges of this model are open; leave it out, or train a model with "
+            "domain.boundary"
+        )
+    if channels and not spec.prescribed:
+        raise InputError(
+            "--prescribed: this model is told no channels; leave it out, or train a model with "
+            "domain.prescribed"
+        )
+
+
 def open_future(
     boundary: Path | None,
     channels: str | None,
@@ -282,17 +301,13 @@ def open_future(
     Raises:
         InputError: As `open_boundaries`, or the model is told more, or less.
     """
+    refuse_untold(spec, boundary is not None, channels is not None)
     if (spec.prescribed and channels is None) or (spec.boundary and boundary is None):
         raise InputError(lacking(spec if channels is None else replace(spec, prescribed=())))
     starts = tuple(initial.time for initial in initials)
     edges = None if boundary is None else open_boundaries(boundary, spec, starts, leads)
     if channels is None:
         return edges
-    if not spec.prescribed:
-        raise InputError(
-            "--prescribed: this model is told no channels; leave it out, or train a model with "
-            "domain.prescribed"
-        )
     if channels == PERSISTENCE:
         return _joined(edges, _persistent(spec, initials), spec)
     only = spec.only(spec.known)

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from sciddiff.errors import InputError
 from weather.forecast.advance import BOUNDARY, prescribed
-from weather.forecast.boundaries import lacking, strip
+from weather.forecast.boundaries import lacking, refuse_untold, strip
 from weather.forecast.spec import ForecastSpec
 
 __all__ = ["Prescribed"]
-
 
 
 @final
@@ -48,11 +47,7 @@ class Prescribed:
         """
         spec = self._spec
         if self._given is None:
-            if future is not None:
-                raise InputError(
-                    "--boundary: the edges of this model are open; leave it out, or train a model "
-                    "with domain.boundary"
-                )
+            refuse_untold(spec, future is not None, False)
             return {"forcing": forcing}
         if future is None:
             raise InputError(lacking(spec))

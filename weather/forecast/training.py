@@ -257,14 +257,15 @@ class ForecastData:
         scale = self._scale.expand(size, -1, -1, -1)
         known = self._forcings.tensor(windows.days[:, frames:].reshape(-1))
         forcing = known.unflatten(0, (size, -1))
-        if self.prescribed:
-            forcing = torch.cat([forcing, fields[:, frames:, self.spec.known]], 2)
+        prescribed_rows = self.spec.known if self.prescribed else []
+        if prescribed_rows:
+            forcing = torch.cat([forcing, fields[:, frames:, prescribed_rows]], 2)
         cond = {"history": fields[:, :frames], "forcing": forcing[:, 0], SCALE: scale}
         if self.boundary:
             cond[BOUNDARY] = prescribed(fields[:, frames], self._edge)
         if self.rollout > 1:
             cond |= {TARGETS: fields[:, frames + 1 :], LATER: forcing[:, 1:]}
         residual = (fields[:, frames] - fields[:, frames - 1]) / scale
-        residual = without(residual, self.spec.known if self.prescribed else ())
+        residual = without(residual, prescribed_rows)
         ids = tuple(label(self.store.times[i + frames - 1]) for i in windows.starts.tolist())
         return Batch({FIELDS: residual}, cond, size=size, ids=ids)

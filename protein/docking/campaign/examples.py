@@ -123,6 +123,11 @@ def make_examples(
     return {"made": len(tasks), "there": there, "refused": refused}
 
 
+def begun(out: Path) -> bool:
+    """Whether a folder holds examples, or reasons why there are none."""
+    return any(out.glob("*.npz")) or any(out.glob(f"*{REFUSED}"))
+
+
 def _done(out: Path, name: str) -> bool:
     return (out / f"{name}.npz").exists() or (out / f"{name}{REFUSED}").exists()
 
@@ -160,7 +165,7 @@ def make_example(
         raise InputError(f"{source.id}: {len(ligand)} atoms, {len(ligand.tree)} torsions")
     own = read_receptor(source.receptor)
     crystal = ligand.require_coords()
-    lining = sequences(own.near(box_around(crystal)).pocket(crystal), own)
+    lining = sequences(own.pocket(crystal), own)
     receptor = _other_structure(own, crystal, others, source.id) if settings.cross else own
     box = moved_faces(box_around(crystal), settings.jitter, settings.seed, source.id)
     # The pipeline of `sciddiff dock`, so that a ranker learns from poses as users get them.
@@ -205,9 +210,7 @@ def moved_faces(box: Box, most: float, seed: int, name: str) -> Box:
     """
     rng = np.random.default_rng(seed_of(seed, "box", name))
     low, high = np.stack([box.low, box.high]) + rng.uniform(-most, most, (2, 3))
-    x, y, z = ((low + high) / 2).tolist()
-    a, b, c = (high - low).tolist()
-    return Box((x, y, z), (a, b, c))
+    return Box.between(low, high)
 
 
 def same_cluster(sources: Sequence[Source], jobs: int = 1) -> dict[str, list[Path]]:

@@ -169,11 +169,12 @@ def calibration(judged: Sequence[Judged], few: Sequence[Judged]) -> Calibration:
         few: few poses of such ligands, see ``few_of``.
     """
     trust = linear_weight(judged)
-    each = [(j, Calibration(trust).columns(j.logit, j.above)) for j in judged]
+    plain = Calibration(trust)
+    each = [(j, plain.columns(j.logit, j.above)) for j in judged]
     seen = [(j.ordered_by(x[:, 0]).reported(), j, x) for j, x in each]
     right = np.concatenate([j.rmsd[k] for k, j, _ in seen]) < RIGHT
     found = platt(np.concatenate([x[k] for k, _, x in seen]), right)
-    columns = [Calibration(trust).columns(j.logit, j.above) for j in few]
+    columns = [plain.columns(j.logit, j.above) for j in few]
     right = np.concatenate([j.rmsd for j in few]) < RIGHT
     share = np.concatenate([np.full(len(j.rmsd), 1.0 / len(j.rmsd)) for j in few])
     return Calibration(trust, found, platt(np.concatenate(columns), right, share))

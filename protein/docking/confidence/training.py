@@ -201,7 +201,8 @@ def train_ranker(
         for example, f in zip(examples, fold, strict=True):
             if f == k and len(example.rmsd):
                 judged.append(judge(net, example.poses, example.rmsd))
-                few += few_of(net, example.poses, example.rmsd, seed_of(0, "few", example.name))
+                seed = seed_of(settings.seed, "few", example.name)
+                few += few_of(net, example.poses, example.rmsd, seed)
         others += [judge(net, e.poses, e.rmsd) for e in further if e.name in left and len(e.rmsd)]
     found = calibration(judged, few)
     scores = _scores(judged, found)

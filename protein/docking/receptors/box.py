@@ -35,6 +35,21 @@ class Box:
                 f"box: its edges {self.size} must be between 0 and {_LARGEST:g} Å; give sizes in Å"
             )
 
+    @classmethod
+    def between(cls, low: NDArray[np.floating], high: NDArray[np.floating]) -> "Box":
+        """The box of two corners.
+
+        Args:
+            low: lower corner `[3]`, Å.
+            high: upper corner `[3]`, Å.
+
+        Raises:
+            InputError: an edge is not positive or too long.
+        """
+        x, y, z = ((low + high) / 2).tolist()
+        a, b, c = (high - low).tolist()
+        return cls((x, y, z), (a, b, c))
+
     @property
     def low(self) -> NDArray[np.float64]:
         """Lower corner `[3]`, Å."""

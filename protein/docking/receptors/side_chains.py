@@ -156,10 +156,8 @@ def side_chains(
     centres = np.stack([receptor.coords[part.rests[-1]] for part in parts])
     reach = np.asarray([[part.reach] for part in parts])
     low, high = (centres - reach).min(axis=0), (centres + reach).max(axis=0)
-    x, y, z = ((low + high) / 2).tolist()
-    a, b, c = (high - low).tolist()
     coords, types = receptor.coords[rows], receptor.types[rows]
-    box = Box((x, y, z), (a, b, c))
+    box = Box.between(low, high)
     return SideChains(tuple(labels), rows, total, coords, types, tree, pairs, box)
 
 

@@ -88,6 +88,8 @@ def test_persistence_keeps_the_initial_sea_and_models_and_futures_must_fit(tmp_p
         assert torch.equal(kept(START, range(3), lead)[:, 1], states[-1:, 1].expand(3, 6, 10))
     with pytest.raises(InputError, match="is told the next sst at every step; .*--prescribed"):
         next(forecaster.rollout(states, START, 1, range(1)))
+    with pytest.raises(InputError, match="--boundary: the edges of this model are open"):
+        open_future(tmp_path / "parent.nc", "persistence", forecaster.spec, initials, 2)
     plain = forecaster.spec.only([0, 1])
     with pytest.raises(InputError, match="--prescribed: this model is told no channels"):
         open_future(None, "persistence", plain, initials, 2)

@@ -426,6 +426,12 @@ def test_a_ligand_is_docked_into_the_other_structure_of_its_protein(
     assert main(words) == 0
     assert json.loads(capsys.readouterr().out)["refused"] == 1
     assert "no other complex of the folder has its protein" in (out / "other.refused").read_text()
+    # A reason is as much of these settings as an example.
+    alone = tmp_path / "alone"
+    words[2], words[4] = str(tmp_path / "set" / "other"), str(alone)
+    assert main(words) == 0 and [x.suffix for x in alone.glob("other*")] == [".refused"]
+    words.remove("--cross")
+    assert main(words) == 2 and "cross was true and is now false" in capsys.readouterr().err
     ligand = read_ligand(tmp_path / "set" / "b" / "ligand.sdf")
     b = read_examples(out)[1]
     found = symmetric_rmsd(b.poses.coords.double().numpy(), ligand.require_coords(),
